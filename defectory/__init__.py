@@ -1,0 +1,3 @@
+"""Defectory: a factory of defects for people who build inspection and monitoring for manufacturing."""
+
+__version__ = "0.1.0"

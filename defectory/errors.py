@@ -1,0 +1,74 @@
+"""Every error Defectory raises on purpose, in one small hierarchy.
+
+Each message says what was wrong, where, and what to do about it.  ``code`` is stable and machine-readable;
+``exit_code`` is what the ``defectory`` command returns (1: the work failed, 2: the input was bad).
+"""
+
+from __future__ import annotations
+
+
+class DefectoryError(Exception):
+    """Base of all errors raised on purpose."""
+
+    code = "Error"
+    exit_code = 1
+
+
+class InputError(DefectoryError):
+    """Input breaks a rule.
+
+    Args:
+        field: name of the offending field, as the user wrote it.
+        rule: what the field has to be.
+        got: the offending value; shown shortened.
+        fix: what to do, when the rule alone does not say it.
+    """
+
+    code = "InvalidInput"
+    exit_code = 2
+
+    def __init__(self, field: str, rule: str, got: object = None, fix: str = "") -> None:
+        self.field, self.rule, self.got, self.fix = field, rule, got, fix
+        shown = "" if got is None else f", got {shorten(repr(got))}"
+        super().__init__(f"{field}: must be {rule}{shown}.{' ' + fix if fix else ''}")
+
+
+class ConfigError(InputError):
+    """A value in cdk.json's context (or ``-c key=value``) breaks a rule."""
+
+    code = "InvalidConfig"
+
+
+class ReplyError(DefectoryError):
+    """A model's reply holds no usable list or script."""
+
+    code = "UnusableReply"
+
+
+class AuthorError(DefectoryError):
+    """The author of machines and scripts could not do its work (throttled, refused, truncated twice...)."""
+
+    code = "AuthorFailed"
+
+
+class SandboxError(DefectoryError):
+    """The sandbox cannot give the protection that is required here; nothing was run."""
+
+    code = "SandboxUnavailable"
+
+
+class ServiceError(DefectoryError):
+    """An AWS service refused or failed after bounded retries."""
+
+    code = "ServiceFailed"
+
+
+class LocalCloudError(DefectoryError):
+    """The local cloud cannot start, deploy or answer."""
+
+    code = "LocalCloudFailed"
+
+
+def shorten(text: str, limit: int = 120) -> str:
+    """Cut ``text`` to ``limit`` characters for a message, marking the cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
