@@ -1,0 +1,40 @@
+"""boto3 clients: bounded retries with backoff, region and endpoint from the environment, errors in our own words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import boto3
+from botocore.client import BaseClient
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from defectory.errors import ServiceError
+
+MAX_ATTEMPTS = 6
+
+
+@cache
+def aws_client(service: str, region: str | None = None) -> BaseClient:
+    """A boto3 client of ``service``, made once a process.
+
+    Throttled and failed calls are tried up to six times with exponential backoff and jitter.
+    """
+    config = Config(retries={"mode": "standard", "max_attempts": MAX_ATTEMPTS}, connect_timeout=5, read_timeout=60)
+    return boto3.client(service, region_name=region, config=config)
+
+
+@contextmanager
+def service_errors(doing: str) -> Iterator[None]:
+    """Turn what botocore raises into a ``ServiceError`` that says what was being done."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise ServiceError(f"Cannot {doing}: {error}") from error
+
+
+def error_code(error: ClientError) -> str:
+    """The service's own code of an error, such as ``ConditionalCheckFailedException``."""
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,67 @@
+"""Lambda: accept a request for sensor data, ``{industry, number, user_id}``, and start the pipeline for it.
+
+Answers ``{request_id, machines, status, pipeline_execution_id}``.  A bad event answers ``{status: REJECTED, error}``
+and writes nothing: it would be as bad when tried again, so it is no function error, which Lambda would retry.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import AliasGenerator, BaseModel, ConfigDict
+
+from defectory.aws.alerts import Alerts
+from defectory.aws.pipelines import Pipeline
+from defectory.aws.requests_table import RequestsTable
+from defectory.errors import InputError
+from defectory.sensors.authors import create_author
+from defectory.sensors.requests import parse_event
+from defectory.sensors.submit import Submission
+
+logger = Logger(service="request-sensor-data")
+
+
+class Environment(BaseModel):
+    """The function's environment variables."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
+
+    requests_table: str
+    pipeline_name: str
+    alerts_topic_arn: str
+    author: str
+    model_id: str = ""
+    prompt_style: str = "library"
+    retention_days: int
+
+
+@cache
+def submission() -> Submission:
+    env = Environment.model_validate(os.environ)
+    return Submission(
+        author=create_author(env.author, model_id=env.model_id, prompt_style=env.prompt_style),
+        table=RequestsTable(env.requests_table),
+        pipeline=Pipeline(env.pipeline_name),
+        alerts=Alerts(env.alerts_topic_arn),
+        retention=timedelta(days=env.retention_days),
+    )
+
+
+@logger.inject_lambda_context
+def handler(event: object, context: LambdaContext) -> dict[str, Any]:
+    try:
+        # Lambda keeps the request id when it tries an asynchronous event again, so that makes no second request.
+        request = submission().submit(parse_event(event), token=context.aws_request_id)
+    except InputError as error:
+        logger.warning("Request rejected", extra={"field": error.field, "reason": str(error)})
+        return {
+            "status": "REJECTED",
+            "error": {"code": error.code, "field": error.field, "rule": error.rule, "message": str(error)},
+        }
+    logger.info("Request accepted", extra={"user_id": request.user_id, **request.answer()})
+    return request.answer()
