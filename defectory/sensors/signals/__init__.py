@@ -1,8 +1,8 @@
 """Signals: the vectorised building blocks from which a machine's year of sensor data is made.
 
-One object, ``Machine``, holds a calendar year of minutes.  First say how the machine is operated (``shifts``, ``stops``,
-``maintenance``, ``failure``), then what it makes (``recipe``, ``campaigns``, ``demand``), then add signals as NumPy
-expressions of those, then anomalies, then ``write``.  The same seed gives the same bytes.
+One object, ``Machine``, holds a calendar year of minutes.  First say how the machine is operated (``shifts``,
+``stops``, ``maintenance``, ``failure``), then what it makes (``recipe``, ``campaigns``, ``demand``), then add signals
+as NumPy expressions of those, then anomalies, then ``write``.  The same seed gives the same bytes.
 
 >>> m = Machine("Reflow Oven", year=2025, seed=7)
 >>> m.shifts(per_day=2, days=5, start_hour=6)

@@ -40,7 +40,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """How a clean signal varies: ``noise`` minute to minute, ``daily`` within a day of operation, and both in ``sigma``."""
+    """How a clean signal varies: ``noise`` minute to minute, ``daily`` within a day of operation, ``sigma`` both."""
 
     noise: float
     daily: float
@@ -50,7 +50,7 @@ class Variation:
         return float(np.hypot(self.noise, self.daily))
 
     @classmethod
-    def of(cls, values: Array, on: Mask, noise: float, resolution: float, quiet: Array | None = None) -> Variation:
+    def of(cls, values: Array, on: Mask, noise: float, resolution: float) -> Variation:
         """Measure ``values`` on up to 60 days of operation."""
         days = values.size // 1440
         chosen = np.linspace(0, days - 1, 60).astype(int)
@@ -65,11 +65,13 @@ class Variation:
 
 
 def deviation(
-    kind: str, clean: Array, low: float, variation: Variation, direction: int, strength: float, rng: np.random.Generator
-) -> Array:
+    kind: str, clean: Array, before: float, low: float, variation: Variation, direction: int, strength: float,
+    rng: np.random.Generator,
+) -> Array:  # fmt: skip
     """What ``kind`` turns the window ``clean`` into, before the sensor's range is applied.
 
-    ``strength`` in 0..1 moves between the mildest and the strongest magnitude of the kind.
+    ``before`` is the last value before the window; ``direction`` is 1 or -1; ``strength`` in 0..1 moves between the
+    mildest and the strongest magnitude of the kind.
     """
     n = clean.size
     noise, daily = variation.noise, variation.daily
@@ -82,10 +84,10 @@ def deviation(
     if kind == "drift":
         return clean + direction * 1.25 * slow * np.linspace(0.0, 1.0, n) ** rng.uniform(0.8, 1.4)
     if kind == "stuck":
-        return np.full(n, clean[0])
+        return np.full(n, before)
     if kind == "noise_burst":
         scale = (1.0 + strength) * max(4.0 * noise, 0.45 * daily)
-        return clean + autoregressive(rng, n, 0.2, scale)
+        return np.asarray(clean + autoregressive(rng, n, 0.2, scale))
     if kind == "oscillation":
         period = rng.uniform(6.0, 24.0)
         amplitude = (1.0 + strength) * max(4.5 * noise, 0.7 * daily)

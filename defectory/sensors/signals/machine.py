@@ -109,9 +109,7 @@ class Machine:
         if not effects:
             raise ValueError(f"failure {name!r}: name at least one signal in effects")
         rng = generator(self.seed, "failure", name)
-        ramp, degrading, repairs = operation.failure_ramps(
-            self._on, rng, hours, count, repair_minutes, self._busy
-        )
+        ramp, degrading, repairs = operation.failure_ramps(self._on, rng, hours, count, repair_minutes, self._busy)
         self._events += [(begin, end - 1, "failure", name) for begin, end in repairs]
         self._effects.append((name, dict(effects), ramp, degrading))
         return ramp
@@ -119,7 +117,7 @@ class Machine:
     # ---------------------------------------------------------------- production
 
     def recipe(self, *steps: Step, gap: float = 2, products: int = 1) -> Recipe:
-        """Run batches of ``steps`` whenever the machine is operated, ``gap`` minutes apart, for ``products`` products."""
+        """Run batches of ``steps`` while the machine is operated, ``gap`` minutes apart, for ``products`` products."""
         if not steps:
             raise ValueError("recipe: give at least one Step(name, minutes)")
         self._on_is_final = True
@@ -134,7 +132,7 @@ class Machine:
         return np.asarray(np.array(levels, dtype=np.float64)[picks[span]])
 
     def demand(self, mean: float = 0.85, spread: float = 0.08, hours: float = 12) -> Array:
-        """Slowly varying load around ``mean`` with standard deviation ``spread`` and memory of ``hours``, at least 0."""
+        """Slowly varying load around ``mean``, at least 0: standard deviation ``spread``, memory of ``hours``."""
         rng = generator(self.seed, "demand", f"{mean}/{spread}/{hours}")
         memory = math.exp(-1.0 / (hours * 60))
         wave = autoregressive(rng, self.n, memory, spread)
@@ -172,7 +170,7 @@ class Machine:
         return np.asarray(mean + np.repeat(year, MINUTES_PER_DAY) + daily_wave + ewm(weather, 1.0 / 60.0))
 
     def lag(self, values: ArrayLike, minutes: float, falling: float | None = None) -> Array:
-        """First-order response with time constant ``minutes`` (``falling`` on the way down): heating, cooling, inertia."""
+        """First-order response, time constant ``minutes`` (``falling`` on the way down): heating, cooling, inertia."""
         return lag(np.asarray(np.broadcast_to(np.asarray(values, np.float64), self.n)), minutes, falling)
 
     def settle(self, setpoint: ArrayLike, minutes: float, overshoot: float = 0.1) -> Array:
@@ -199,7 +197,7 @@ class Machine:
                 position, humidity, concentration; or count and state, which carry neither noise nor anomalies.
             low, high: the sensor's range; choose it wider than the values, saturation is a fault.
             noise: standard deviation of the noise while running; 0.4 % of the range when None.
-            resolution: smallest step of the sensor; a ten-thousandth of the range, rounded to a power of ten, when None.
+            resolution: smallest step of the sensor; when None a power of ten, about a ten-thousandth of the range.
 
         Returns:
             The finished column, for use in signals that depend on it.
@@ -239,7 +237,7 @@ class Machine:
         return self._columns[name]
 
     def correlated(self, a: str, b: str, sign: str) -> None:
-        """Declare that ``a`` and ``b`` rise together (``"+"``) or against each other (``"-"``); the contract checks it."""
+        """Declare that ``a`` and ``b`` rise together (``"+"``) or one against the other (``"-"``); it is checked."""
         for name in (a, b):
             if name not in self._columns:
                 raise ValueError(f"correlated: {name!r} is not a signal of this machine")
@@ -294,20 +292,17 @@ class Machine:
         low, high, resolution = (float(spec[key]) for key in ("low", "high", "resolution"))  # type: ignore[arg-type]
         window = slice(begin, begin + length)
         clean = self._columns[name][window].copy()
-        if low >= 0 and kind != "spike" and float(np.median(clean)) <= low + 0.004 * (high - low):
-            return False
+        if low >= 0 and kind != "spike" and float(np.mean(clean > low + 0.004 * (high - low))) < 0.4:
+            return False  # a sensor at rest shows no fault
         direction = 1 if rng.random() < 0.6 else -1
-        strength = float(rng.random())
-        if kind == "stuck":
-            clean_start = self._columns[name][begin - 1]
-            faulty = np.full(length, clean_start)
-        else:
-            faulty = deviation(kind, clean, low, variation, direction, strength, rng)
-            if kind in {"level_shift", "drift", "spike"} and (faulty.max() > high or faulty.min() < low):
-                faulty = 2 * clean - faulty
+        before = float(self._columns[name][begin - 1])
+        faulty = deviation(kind, clean, before, low, variation, direction, float(rng.random()), rng)
+        if kind in {"level_shift", "drift", "spike"} and (faulty.max() > high or faulty.min() < low):
+            faulty = 2 * clean - faulty  # there is no room on this side of the range: fail to the other
         faulty = self._sense(faulty, low, high, resolution)
-        if kind != "dropout" and np.mean((faulty <= low) | (faulty >= high)) > 0.05:
-            return False
+        inside = (clean > low + 0.004 * (high - low)) & (clean < high - 0.004 * (high - low))
+        if kind != "dropout" and np.mean(inside & ((faulty <= low) | (faulty >= high))) > 0.05:
+            return False  # it would be saturation, not this fault
         if not effect_is_real(kind, clean, faulty, variation, resolution):
             return False
         self._columns[name][window] = faulty
@@ -316,7 +311,13 @@ class Machine:
         return True
 
     def _degrade(
-        self, name: str, column: Array, magnitude: float, ramp: Array, degrading: list[tuple[int, int]], variation: Variation
+        self,
+        name: str,
+        column: Array,
+        magnitude: float,
+        ramp: Array,
+        degrading: list[tuple[int, int]],
+        variation: Variation,
     ) -> None:
         if not magnitude:
             return
@@ -357,7 +358,7 @@ class Machine:
     @staticmethod
     def _sense(column: Array, low: float, high: float, resolution: float) -> Array:
         """What the sensor reports: clipped to its range, in whole steps of its resolution, as short decimals."""
-        decimals = max(0, -int(Decimal(repr(resolution)).normalize().as_tuple().exponent))  # type: ignore[arg-type]
+        decimals = max(0, -int(Decimal(repr(resolution)).normalize().as_tuple().exponent))
         np.clip(column, low, high, out=column)
         column /= resolution
         np.rint(column, out=column)

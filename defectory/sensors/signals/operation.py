@@ -25,7 +25,14 @@ def weekday_of_first_day(year: int) -> int:
 
 
 def shift_calendar(
-    year: int, n: int, rng: np.random.Generator, per_day: int, days: int, start_hour: float, hours: float, shutdown: bool
+    year: int,
+    n: int,
+    rng: np.random.Generator,
+    per_day: int,
+    days: int,
+    start_hour: float,
+    hours: float,
+    shutdown: bool,
 ) -> Mask:
     """Operated minutes: ``per_day`` shifts of ``hours`` from ``start_hour`` on the first ``days`` days of each week.
 
@@ -46,9 +53,11 @@ def shift_calendar(
             begin = day * MINUTES_PER_DAY + start_hour * 60
             late, early = rng.integers(-4, 9), rng.integers(-9, 5)
             end = begin + length
-            on[max(0, int(begin + (0 if continuous else late))) : max(0, int(end + (0 if continuous else early)))] = True
+            on[max(0, int(begin + (0 if continuous else late))) : max(0, int(end + (0 if continuous else early)))] = (
+                True
+            )
     if shutdown:
-        on[: MINUTES_PER_DAY] = False
+        on[:MINUTES_PER_DAY] = False
         on[n - 8 * MINUTES_PER_DAY :] = False
         august = int((np.datetime64(f"{year}-08-04", "D") - np.datetime64(f"{year}-01-01", "D")).astype(int))
         august -= (august + weekday_of_first_day(year)) % 7

@@ -28,7 +28,14 @@ class Recipe:
         running: 1.0 while a batch runs, else 0.0.
     """
 
-    def __init__(self, steps: tuple[Step, ...], step: NDArray[np.int8], batch: NDArray[np.int32], product: NDArray[np.int16], rng: np.random.Generator) -> None:  # fmt: skip
+    def __init__(
+        self,
+        steps: tuple[Step, ...],
+        step: NDArray[np.int8],
+        batch: NDArray[np.int32],
+        product: NDArray[np.int16],
+        rng: np.random.Generator,
+    ) -> None:
         self._steps, self._index, self.batch, self._product, self._rng = steps, step, batch, product, rng
         self.step: Array = step.astype(np.float64)
         self.running: Array = (step > 0).astype(np.float64)
@@ -89,7 +96,9 @@ def schedule_batches(
         minutes = np.column_stack([durations[chosen], gaps[chosen]])
         stretch = np.repeat(pattern, minutes.ravel())[: end - begin]
         index[begin : begin + stretch.size] = stretch
-        batch[begin : begin + stretch.size] = np.repeat(np.arange(used, used + fits), minutes.sum(axis=1))[: end - begin]
+        batch[begin : begin + stretch.size] = np.repeat(np.arange(used, used + fits), minutes.sum(axis=1))[
+            : end - begin
+        ]
         product[begin : begin + stretch.size] = np.repeat(product_of[chosen], minutes.sum(axis=1))[: end - begin]
         used += fits
     np.maximum.accumulate(batch, out=batch)
