@@ -27,8 +27,8 @@ class Submission:
     def submit(self, event: RequestEvent, *, token: str) -> SensorRequest:
         """Accept ``event`` and start the work on it; nothing is written unless its machines are known.
 
-        ``token`` stands in for an event that brings no idempotency token.  A token seen before gives the request that it
-        made then, and starts the pipeline for it if that had not come to pass.
+        ``token`` stands in for an event that brings no idempotency token.  A token seen before gives the request that
+        it made then, and starts the pipeline for it if that had not come to pass.
 
         Raises:
             InputError: the author does not know the industry, or the token was used for another request.

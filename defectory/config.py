@@ -1,0 +1,190 @@
+"""The deployment's configuration: one typed, frozen value, read from the CDK's context.
+
+In ``cdk.json`` the settings stand together under ``"defectory"``; on the command line one is set with
+``-c author=catalogue`` (or ``-c defectory:author=catalogue``), which wins.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from defectory.aws.inference_profiles import InferenceProfile, default_profile
+from defectory.errors import ConfigError, InputError
+from defectory.sensors.authors import AuthorName, PromptStyle
+
+GROUP = "defectory"
+FALLBACK_REGION = "us-east-1"
+REGION_VARIABLES = ("AWS_REGION", "CDK_DEFAULT_REGION", "AWS_DEFAULT_REGION")
+# What CloudWatch Logs can keep a log group for.
+LOG_RETENTIONS = (
+    1,
+    3,
+    5,
+    7,
+    14,
+    30,
+    60,
+    90,
+    120,
+    150,
+    180,
+    365,
+    400,
+    545,
+    731,
+    1096,
+    1827,
+    2192,
+    2557,
+    2922,
+    3288,
+    3653,
+)
+
+_REGION = r"^[a-z]{2}(-[a-z]+)+-[0-9]$"
+
+
+def _rules() -> dict[str, str]:
+    """What each setting has to be, in the user's words."""
+    return {name: str(field.description) for name, field in Config.model_fields.items()}
+
+
+class Config(BaseModel):
+    """Every setting, with its default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(
+        default="defectory",
+        pattern=r"^[a-z][a-z0-9-]{0,19}$",
+        description="1 to 20 lower-case letters, digits or hyphens, starting with a letter; it starts the stacks' names",
+    )
+    region: str = Field(pattern=_REGION, description="an AWS region, such as eu-west-1")
+    image_region: str = Field(
+        default="us-west-2",
+        pattern=_REGION,
+        description="the AWS region that image models are called in, such as us-west-2",
+    )
+    author: AuthorName = Field(
+        default="bedrock", description="bedrock (a model writes the scripts) or catalogue (curated, free, offline)"
+    )
+    model_id: str = Field(description="the id of a Bedrock inference profile that can be called from the region")
+    prompt_style: PromptStyle = Field(default="library", description="library or freeform")
+    alert_email: str | None = Field(
+        default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="an e-mail address, or left out for no e-mail"
+    )
+    retention_days: int = Field(
+        default=365,
+        ge=1,
+        le=3650,
+        description="a whole number of days from 1 to 3650 that requests and data are kept for",
+    )
+    log_retention_days: int = Field(
+        default=90, description=f"a number of days that CloudWatch Logs knows: {', '.join(map(str, LOG_RETENTIONS))}"
+    )
+    pipeline_source: Literal["asset", "codecommit"] = Field(
+        default="asset",
+        description="asset (what was deployed) or codecommit (a repository that starts as what was deployed)",
+    )
+    run_compute: Literal["small", "medium", "large"] = Field(
+        default="large", description="small, medium or large: the CodeBuild size that scripts run on (2, 4 or 8 vCPU)"
+    )
+    removal_policy: Literal["retain", "destroy"] = Field(
+        default="retain", description="retain or destroy: what becomes of data when a stack is deleted"
+    )
+    lambda_platform: Literal["aws", "host"] = Field(
+        default="aws", description="aws, or host (functions run on this machine, in the local cloud)"
+    )
+    lambda_python: str = Field(
+        pattern=r"^3\.(1[1-9])$", description="a version of Python that AWS Lambda runs, 3.11 or later, such as 3.13"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Defaults that follow from other settings."""
+        host = f"{sys.version_info.major}.{sys.version_info.minor}"
+        values = {"lambda_python": host if values.get("lambda_platform") == "host" else "3.13", **values}
+        if "model_id" not in values and (profile := default_profile(str(values["region"]))):
+            values["model_id"] = profile
+        if values.get("alert_email") == "":
+            del values["alert_email"]
+        return values
+
+    @field_validator("log_retention_days")
+    @classmethod
+    def _known_to_cloudwatch(cls, days: int) -> int:
+        if days not in LOG_RETENTIONS:
+            raise ValueError("unknown to CloudWatch Logs")
+        return days
+
+    @model_validator(mode="after")
+    def _model_serves_region(self) -> Self:
+        try:
+            profile = InferenceProfile.parse(self.model_id)
+        except InputError as error:
+            raise ConfigError(error.field, error.rule, error.got, error.fix) from None
+        if self.author == "bedrock" and not profile.callable_from(self.region):
+            fix = f"Profiles of {profile.geography} cannot be called from {self.region}"
+            fix += (
+                f"; use {other} or another." if (other := default_profile(self.region)) else "; use author=catalogue."
+            )
+            raise ConfigError("model_id", _rules()["model_id"], self.model_id, fix)
+        return self
+
+    @property
+    def profile(self) -> InferenceProfile:
+        """The inference profile of the text model."""
+        return InferenceProfile.parse(self.model_id)
+
+
+def load_config(context: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
+    """Read the configuration.
+
+    The region is the configured one, else that of ``AWS_REGION``, the CDK's own default or ``AWS_DEFAULT_REGION``, else
+    us-east-1; the default model is one that this region can call.
+
+    Raises:
+        ConfigError: a key is unknown or a value breaks a rule; the message names the key, the rule and the fix.
+    """
+    values = _settings(context)
+    chosen = next((environ[name] for name in REGION_VARIABLES if environ.get(name)), FALLBACK_REGION)
+    values.setdefault("region", chosen)
+    for key in values:
+        if key not in Config.model_fields:
+            near = difflib.get_close_matches(key, Config.model_fields, n=1)
+            fix = f"Did you mean {near[0]}?" if near else ""
+            raise ConfigError(key, f"left out: the known settings are {', '.join(Config.model_fields)}", fix=fix)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+    key = str(first["loc"][0])
+    if first["type"] == "missing":
+        raise ConfigError(key, _rules()[key], fix=f"Set it: Bedrock serves {values['region']} with no default model.")
+    raise ConfigError(key, _rules()[key], values[key], f'Set it in cdk.json under "{GROUP}" or with -c {key}=….')
+
+
+def _settings(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Our settings among the CDK's: all under the group, ``defectory:`` ones, and plain names as Python would spell them.
+
+    The CDK's own keys have a colon, a slash or a hyphen in them.
+    """
+    group = context.get(GROUP, {})
+    if not isinstance(group, Mapping):
+        raise ConfigError(GROUP, "an object of settings in cdk.json", group, "Set one by -c author=catalogue, say.")
+    single: dict[str, Any] = {}
+    for key, value in context.items():
+        name = key.removeprefix(f"{GROUP}:")
+        if key == GROUP or (name == key and not re.fullmatch(r"[a-z][a-z0-9_]*", key)):
+            continue
+        if name in single and single[name] != value:
+            raise ConfigError(name, "given once", fix=f"It is given both as {name} and as {GROUP}:{name}.")
+        single[name] = value
+    return {**group, **single}
