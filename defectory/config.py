@@ -63,7 +63,7 @@ class Config(BaseModel):
     name: str = Field(
         default="defectory",
         pattern=r"^[a-z][a-z0-9-]{0,19}$",
-        description="1 to 20 lower-case letters, digits or hyphens, starting with a letter; it starts the stacks' names",
+        description="1 to 20 lower-case letters, digits or hyphens, a letter first: what the stacks' names start with",
     )
     region: str = Field(pattern=_REGION, description="an AWS region, such as eu-west-1")
     image_region: str = Field(
@@ -74,7 +74,10 @@ class Config(BaseModel):
     author: AuthorName = Field(
         default="bedrock", description="bedrock (a model writes the scripts) or catalogue (curated, free, offline)"
     )
-    model_id: str = Field(description="the id of a Bedrock inference profile that can be called from the region")
+    model_id: str = Field(
+        default="",
+        description="the id of a Bedrock inference profile that can be called from the region (empty for catalogue)",
+    )
     prompt_style: PromptStyle = Field(default="library", description="library or freeform")
     alert_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="an e-mail address, or left out for no e-mail"
@@ -111,8 +114,8 @@ class Config(BaseModel):
         """Defaults that follow from other settings."""
         host = f"{sys.version_info.major}.{sys.version_info.minor}"
         values = {"lambda_python": host if values.get("lambda_platform") == "host" else "3.13", **values}
-        if "model_id" not in values and (profile := default_profile(str(values["region"]))):
-            values["model_id"] = profile
+        if not values.get("model_id"):
+            values["model_id"] = default_profile(str(values["region"])) or ""
         if values.get("alert_email") == "":
             del values["alert_email"]
         return values
@@ -127,21 +130,20 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _model_serves_region(self) -> Self:
         try:
-            profile = InferenceProfile.parse(self.model_id)
+            profile = self.profile
         except InputError as error:
             raise ConfigError(error.field, error.rule, error.got, error.fix) from None
-        if self.author == "bedrock" and not profile.callable_from(self.region):
-            fix = f"Profiles of {profile.geography} cannot be called from {self.region}"
-            fix += (
-                f"; use {other} or another." if (other := default_profile(self.region)) else "; use author=catalogue."
-            )
-            raise ConfigError("model_id", _rules()["model_id"], self.model_id, fix)
-        return self
+        if self.author == "catalogue" or (profile and profile.callable_from(self.region)):
+            return self
+        fix = f"Profiles of {profile.geography} cannot be called from {self.region}. " if profile else ""
+        known = default_profile(self.region)
+        fix += f"Use {known}, or another of the same prefix." if known else "Set author=catalogue, or another region."
+        raise ConfigError("model_id", _rules()["model_id"], self.model_id or None, fix)
 
     @property
-    def profile(self) -> InferenceProfile:
-        """The inference profile of the text model."""
-        return InferenceProfile.parse(self.model_id)
+    def profile(self) -> InferenceProfile | None:
+        """The inference profile of the text model; None if there is no model."""
+        return InferenceProfile.parse(self.model_id) if self.model_id else None
 
 
 def load_config(context: Mapping[str, Any], environ: Mapping[str, str]) -> Config:
@@ -166,15 +168,13 @@ def load_config(context: Mapping[str, Any], environ: Mapping[str, str]) -> Confi
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
     key = str(first["loc"][0])
-    if first["type"] == "missing":
-        raise ConfigError(key, _rules()[key], fix=f"Set it: Bedrock serves {values['region']} with no default model.")
     raise ConfigError(key, _rules()[key], values[key], f'Set it in cdk.json under "{GROUP}" or with -c {key}=….')
 
 
 def _settings(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Our settings among the CDK's: all under the group, ``defectory:`` ones, and plain names as Python would spell them.
+    """Our settings among the CDK's: what is under the group, what starts with ``defectory:``, plain snake_case names.
 
-    The CDK's own keys have a colon, a slash or a hyphen in them.
+    The CDK's own keys all have a colon, a slash or a hyphen in them.
     """
     group = context.get(GROUP, {})
     if not isinstance(group, Mapping):
