@@ -1,0 +1,192 @@
+"""The catalogue: curated industries, their machines, and the physics of each machine's signals, as data files.
+
+``industries.yaml`` names the industries with their aliases; ``<industry>.yaml`` holds the machines.  The schema is
+``MachineEntry``; ``docs/catalogue.md`` explains how to add a machine.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from defectory.errors import DefectoryError, InputError
+from defectory.sensors.dataset import SignalKind
+
+_FOLDER = Path(__file__).parent
+
+
+def _expression(text: str) -> str:
+    ast.parse(text, mode="eval")
+    return text
+
+
+def _identifier(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", text) or text in {"m", "np", "on", "recipe"}:
+        raise ValueError("must be lower_case and none of m, np, on, recipe")
+    return text
+
+
+Expression = Annotated[str, AfterValidator(_expression)]
+Identifier = Annotated[str, AfterValidator(_identifier)]
+SignalName = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]{0,63}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Shifts(_Model):
+    """Arguments of ``Machine.shifts``."""
+
+    per_day: int = Field(default=3, ge=1, le=4)
+    days: int = Field(default=7, ge=1, le=7)
+    start_hour: float = Field(default=6, ge=0, lt=24)
+    hours: float = Field(default=8, gt=0, le=24)
+    shutdown: bool = False
+
+
+class Stops(_Model):
+    """Arguments of ``Machine.stops``."""
+
+    per_week: float = Field(gt=0, le=70)
+    minutes: float = Field(gt=0, le=240)
+    name: str
+
+
+class Maintenance(_Model):
+    """Arguments of ``Machine.maintenance``; ``id`` is the name of the wear in expressions."""
+
+    id: Identifier
+    name: str
+    every_hours: float = Field(ge=24, le=9000)
+    minutes: float = Field(ge=10, le=4000)
+    exponent: float = Field(default=1.4, gt=0, le=5)
+
+
+class Failure(_Model):
+    """Arguments of ``Machine.failure``; ``id`` is the name of the degradation in expressions."""
+
+    id: Identifier
+    name: str
+    hours: float = Field(ge=4, le=240)
+    count: int = Field(default=2, ge=1, le=6)
+    repair_minutes: float = Field(ge=30, le=5000)
+    effects: dict[SignalName, float] = Field(min_length=2)
+
+
+class RecipeEntry(_Model):
+    """Arguments of ``Machine.recipe``; steps are ``[name, minutes]`` or ``[name, minutes, spread]``."""
+
+    gap: float = Field(default=2, ge=0)
+    products: int = Field(default=1, ge=1, le=12)
+    steps: tuple[tuple[Identifier, float] | tuple[Identifier, float, float], ...] = Field(min_length=1)
+
+
+class SignalEntry(_Model):
+    """Arguments of ``Machine.signal``; ``value`` is a NumPy expression."""
+
+    name: SignalName
+    unit: str = Field(max_length=24)
+    kind: SignalKind
+    low: float
+    high: float
+    noise: float | None = Field(default=None, ge=0)
+    resolution: float | None = Field(default=None, gt=0)
+    description: str = Field(min_length=8, max_length=300)
+    value: Expression
+
+
+class MachineEntry(_Model):
+    """One machine: how it is operated, what it makes, its signals, and how it fails.
+
+    Expressions may use ``m`` (the ``Machine``), ``np``, ``on``, ``recipe``, the ids of maintenance and failures, and
+    the terms above them.
+    """
+
+    name: str = Field(min_length=3, max_length=80)
+    description: str = Field(min_length=20, max_length=300)
+    shifts: Shifts | None = None
+    stops: Stops | None = None
+    maintenance: tuple[Maintenance, ...] = Field(min_length=1)
+    failures: tuple[Failure, ...] = Field(min_length=1)
+    recipe: RecipeEntry | None = None
+    terms: dict[Identifier, Expression] = Field(default_factory=dict)
+    signals: tuple[SignalEntry, ...] = Field(min_length=6, max_length=14)
+    correlations: tuple[tuple[SignalName, Literal["+", "-"], SignalName], ...] = Field(min_length=1)
+    anomalies: int = Field(default=24, ge=8, le=80)
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> MachineEntry:
+        names = {signal.name for signal in self.signals}
+        if len(names) != len(self.signals):
+            raise ValueError("signal names must be unique")
+        used = {name for failure in self.failures for name in failure.effects}
+        used |= {name for a, _, b in self.correlations for name in (a, b)}
+        if used - names:
+            raise ValueError(f"{sorted(used - names)[0]} is used in effects or correlations but is no signal")
+        return self
+
+
+class Industry(_Model):
+    """An industry as listed in ``industries.yaml``."""
+
+    key: str
+    title: str
+    aliases: tuple[str, ...] = ()
+
+
+def _read(path: Path) -> object:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader either way
+
+
+@cache
+def industries() -> tuple[Industry, ...]:
+    """All industries of the catalogue, in the order of ``industries.yaml``."""
+    entries = _read(_FOLDER / "industries.yaml")
+    assert isinstance(entries, list)
+    return tuple(Industry.model_validate(entry) for entry in entries)
+
+
+def _normal(text: str) -> str:
+    return re.sub(r"[\W_]+", " ", text.casefold().replace("&", " and ")).strip()
+
+
+def find_industry(name: str) -> Industry:
+    """The industry called ``name`` by key, title or alias, whatever its case and punctuation.
+
+    Raises:
+        InputError: the catalogue does not know it; the message lists what there is and names the other author.
+    """
+    wanted = _normal(name)
+    for industry in industries():
+        if wanted in {_normal(text) for text in (industry.key, industry.title, *industry.aliases)}:
+            return industry
+    known = ", ".join(industry.key for industry in industries())
+    raise InputError(
+        "industry", f"one of the catalogue's: {known}", name, fix="Author 'bedrock' writes data for any industry."
+    )
+
+
+@cache
+def machines(key: str) -> tuple[MachineEntry, ...]:
+    """The machines of the industry with ``key``, most typical first.
+
+    Raises:
+        DefectoryError: the data file breaks the schema; the message names file and entry.
+    """
+    path = _FOLDER / f"{key}.yaml"
+    try:
+        entries = _read(path)
+        assert isinstance(entries, list)
+        return tuple(MachineEntry.model_validate(entry) for entry in entries)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DefectoryError(f"catalogue file {path.name}, {error.title} {where}: {first['msg']}") from error
