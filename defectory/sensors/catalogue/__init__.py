@@ -22,7 +22,10 @@ _FOLDER = Path(__file__).parent
 
 
 def _expression(text: str) -> str:
-    ast.parse(text, mode="eval")
+    try:
+        ast.parse(text, mode="eval")
+    except SyntaxError as error:
+        raise ValueError(f"is no Python expression ({error.msg}); quote it in the file") from None
     return text
 
 
@@ -143,7 +146,7 @@ class Industry(_Model):
 
 def _read(path: Path) -> object:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader either way
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
 
 
 @cache
