@@ -1,0 +1,21 @@
+"""The CDK app: ``cdk synth``, or ``CDK_OUTDIR=cdk.out python app.py``, which needs no cdk command."""
+
+import os
+import sys
+
+from defectory.errors import DefectoryError
+
+
+def main() -> int:
+    from stacks.application import create_app
+
+    try:
+        create_app(os.environ).synth()
+    except DefectoryError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

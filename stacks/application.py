@@ -1,0 +1,37 @@
+"""Composing the app: configuration from the context, one stack a capability."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+
+from defectory.config import load_config
+from stacks.sensor_data import SensorData
+
+ROOT = Path(__file__).parent.parent
+
+
+def create_app(environ: Mapping[str, str], context: Mapping[str, Any] | None = None) -> cdk.App:
+    """The app, not yet synthesised.
+
+    Args:
+        environ: where the region, the account and the CDK's own variables are looked up.
+        context: wins over cdk.json's, which counts even where no cdk command has read it; what the cdk command was
+            given with ``-c`` wins over both.
+
+    Raises:
+        ConfigError: a setting is unknown or wrong.
+    """
+    app = cdk.App(
+        context={**json.loads((ROOT / "cdk.json").read_text())["context"], **(context or {})},
+        analytics_reporting=False,
+    )
+    config = load_config(app.node.get_all_context(), environ)
+    env = cdk.Environment(account=environ.get("CDK_DEFAULT_ACCOUNT"), region=config.region)
+    SensorData(app, f"{config.name}-sensor-data", config=config, env=env)
+    cdk.Tags.of(app).add("project", "defectory")
+    return app

@@ -1,0 +1,62 @@
+"""The topic of alerts to people: encrypted with a key of its own, reachable only over TLS."""
+
+from __future__ import annotations
+
+from aws_cdk import Aws, RemovalPolicy
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+
+class AlertTopic(Construct):
+    """The account's alarms and the roles granted may publish; ``email`` is subscribed, once its owner has confirmed."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, email: str | None, removal_policy: RemovalPolicy
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.key = kms.Key(
+            self, "Key", description="Defectory alerts", enable_key_rotation=True, removal_policy=removal_policy
+        )
+        self.topic = sns.Topic(self, "Topic", display_name="Defectory", master_key=self.key, enforce_ssl=True)
+        self._allow_alarms()
+        if email:
+            self.topic.add_subscription(subscriptions.EmailSubscription(email))
+
+    def on(self, alarm: cloudwatch.Alarm) -> None:
+        """Tell people when ``alarm`` goes off."""
+        alarm.add_alarm_action(actions.SnsAction(self.topic))
+
+    def grant_publish(self, role: iam.Role) -> None:
+        """Let ``role`` publish to the topic and use its key for that, for nothing else."""
+        role.add_to_policy(iam.PolicyStatement(actions=["sns:Publish"], resources=[self.topic.topic_arn]))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                resources=[self.key.key_arn],
+                conditions={"StringEquals": {"kms:ViaService": f"sns.{Aws.REGION}.{Aws.URL_SUFFIX}"}},
+            )
+        )
+
+    def _allow_alarms(self) -> None:
+        # With AWS's managed key for SNS, which alarms cannot use, theirs would be lost without a sound.
+        alarms = iam.ServicePrincipal("cloudwatch.amazonaws.com")
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[alarms],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        self.key.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[alarms],
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+                resources=["*"],  # in a key's own policy: this key
+            )
+        )

@@ -1,0 +1,35 @@
+"""A queue for what could not be done, with an alarm as soon as something is in it."""
+
+from __future__ import annotations
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from stacks.constructs.acknowledgements import acknowledge
+from stacks.constructs.alert_topic import AlertTopic
+
+
+class DeadLetters(Construct):
+    """Kept for 14 days, encrypted, reachable only over TLS; people are told of the first message."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, of: str, alerts: AlertTopic) -> None:
+        super().__init__(scope, construct_id)
+        self.queue = sqs.Queue(
+            self,
+            "Queue",
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+            retention_period=Duration.days(14),
+        )
+        acknowledge(self.queue, {"SQS3": "This queue is itself the dead-letter queue."})
+        alarm = self.queue.metric_approximate_number_of_messages_visible(period=Duration.minutes(5)).create_alarm(
+            self,
+            "Alarm",
+            alarm_description=f"Defectory: events that {of} gave up wait in the queue; look at them, send them again.",
+            threshold=1,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alerts.on(alarm)

@@ -1,0 +1,118 @@
+"""A Lambda function in Python, packaged without Docker, with its own role, logs, dead letters and alarms."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_destinations as destinations
+from constructs import Construct
+
+from defectory.config import Config
+from stacks.constructs.acknowledgements import acknowledge
+from stacks.constructs.alert_topic import AlertTopic
+from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.kept_logs import KeptLogs
+from stacks.packaging import Package
+
+
+@jsii.implements(cdk.ILocalBundling)
+class _Bundling:
+    """Builds a package on this machine; an error stops the synthesis rather than falling back on Docker."""
+
+    def __init__(self, package: Package) -> None:
+        self._package = package
+
+    def try_bundle(self, output_dir: str, *, image: cdk.DockerImage, **options: Any) -> bool:  # noqa: ANN401
+        self._package.build(Path(output_dir))
+        return True
+
+
+class PythonFunction(Construct):
+    """``lambdas/<folder>`` with the ``modules`` of defectory that it needs.
+
+    An asynchronous event that fails is tried again twice within an hour, then kept as a dead letter.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        folder: str,
+        modules: tuple[str, ...],
+        description: str,
+        config: Config,
+        alerts: AlertTopic,
+        environment: Mapping[str, str],
+        timeout: Duration,
+        memory_size: int = 512,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.dead_letters = DeadLetters(self, "DeadLetters", of=f"the function {folder}", alerts=alerts)
+        log_group = KeptLogs(self, "Logs", config)
+        self.role = self._build_role(log_group)
+        self.function = lambda_.Function(
+            self,
+            "Function",
+            description=description,
+            runtime=lambda_.Runtime(f"python{config.lambda_python}", lambda_.RuntimeFamily.PYTHON),
+            architecture=_architecture(config),
+            handler="handler.handler",
+            code=_code(Package.of(folder, modules, config)),
+            role=self.role,
+            environment=dict(environment),
+            timeout=timeout,
+            memory_size=memory_size,
+            log_group=log_group,
+            retry_attempts=2,
+            max_event_age=Duration.hours(1),
+            on_failure=destinations.SqsDestination(self.dead_letters.queue),
+        )
+        acknowledge(
+            self.function,
+            {"L1": f"Python {config.lambda_python} is the configured runtime (lambda_python), one that AWS supports."},
+        )
+        self._build_alarm(folder, alerts)
+
+    def _build_role(self, log_group: KeptLogs) -> iam.Role:
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        log_group.grant_write(role)
+        return role
+
+    def _build_alarm(self, folder: str, alerts: AlertTopic) -> None:
+        alarm = self.function.metric_errors(period=Duration.minutes(5)).create_alarm(
+            self,
+            "Errors",
+            alarm_description=f"Defectory: the function {folder} failed; its logs say why.",
+            threshold=1,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
+        alerts.on(alarm)
+
+
+def _architecture(config: Config) -> lambda_.Architecture:
+    intel = config.lambda_platform == "host" and platform.machine().lower() in ("x86_64", "amd64")
+    return lambda_.Architecture.X86_64 if intel else lambda_.Architecture.ARM_64
+
+
+def _code(package: Package) -> lambda_.Code:
+    return lambda_.Code.from_asset(
+        str(package.function),
+        asset_hash=package.digest(),
+        bundling=cdk.BundlingOptions(
+            # Never pulled: the CDK asks for an image even where Docker has no part.
+            image=cdk.DockerImage.from_registry("none"),
+            local=_Bundling(package),
+            output_type=cdk.BundlingOutput.NOT_ARCHIVED,
+        ),
+    )

@@ -1,0 +1,123 @@
+"""Packages of Lambda functions, built with uv and without Docker.
+
+A package is a function's folder, the modules of ``defectory`` that it needs, and its requirements.  Installed
+requirements are kept under ``build/``, so that a change of code alone installs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import uv
+
+from defectory.config import Config
+from defectory.errors import DefectoryError
+
+ROOT = Path(__file__).parent.parent
+CACHE = ROOT / "build" / "lambda-requirements"
+REQUIREMENTS = "requirements.txt"
+
+
+class PackagingError(DefectoryError):
+    """A function's requirements could not be installed."""
+
+    code = "PackagingFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """What one function consists of; ``modules`` are files or folders of the repository, such as ``defectory/aws``."""
+
+    function: Path
+    modules: tuple[Path, ...]
+    python: str
+    for_host: bool
+
+    @classmethod
+    def of(cls, function: str, modules: Sequence[str], config: Config) -> Package:
+        """The package of ``lambdas/<function>`` for the platform that ``config`` names."""
+        return cls(
+            function=ROOT / "lambdas" / function,
+            modules=tuple(ROOT / module for module in modules),
+            python=config.lambda_python,
+            for_host=config.lambda_platform == "host",
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of everything that the package is made of; equal digests make equal packages."""
+        digest = hashlib.sha256(self._requirements_digest().encode())
+        for source, target in self._sources():
+            digest.update(f"\0{target}\0".encode() + hashlib.sha256(source.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def build(self, output: Path) -> None:
+        """Put the package into the folder ``output``.
+
+        Raises:
+            PackagingError: uv could not install the requirements.
+        """
+        shutil.copytree(self._installed_requirements(), output, dirs_exist_ok=True)
+        for source, target in self._sources():
+            (output / target).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, output / target)
+
+    def _sources(self) -> Iterator[tuple[Path, Path]]:
+        """Files to copy, and where to within the package, in a fixed order."""
+        for folder, base in ((self.function, self.function), *((module, ROOT) for module in self.modules)):
+            files = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
+            for file in files:
+                if file.is_file() and "__pycache__" not in file.parts and file.name != REQUIREMENTS:
+                    yield file, file.relative_to(base)
+
+    def _platform_arguments(self) -> list[str]:
+        if self.for_host:
+            return ["--python", sys.executable]
+        return [
+            "--python-version",
+            self.python,
+            "--python-platform",
+            "aarch64-manylinux_2_28",
+            "--only-binary",
+            ":all:",
+        ]
+
+    def _requirements_digest(self) -> str:
+        # The host's own interpreter may be updated in place.
+        where = (platform.platform(), platform.python_version()) if self.for_host else self._platform_arguments()
+        return hashlib.sha256(repr((where, (self.function / REQUIREMENTS).read_text())).encode()).hexdigest()
+
+    def _installed_requirements(self) -> Path:
+        installed = CACHE / self._requirements_digest()
+        if installed.exists():
+            return installed
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="installing-") as folder:
+            target = Path(folder) / "packages"
+            command = [
+                *(uv.find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--link-mode", "copy"),
+                *("--target", str(target), "--requirement", str(self.function / REQUIREMENTS)),
+                *self._platform_arguments(),
+            ]
+            try:
+                subprocess.run(command, check=True, capture_output=True, text=True)
+            except subprocess.CalledProcessError as error:
+                raise PackagingError(
+                    f"uv could not install {self.function / REQUIREMENTS}: {error.stderr.strip()}\n"
+                    "Check the network and the package index (UV_DEFAULT_INDEX), or the pins in that file."
+                ) from error
+            (target / ".lock").unlink(missing_ok=True)
+            try:
+                target.replace(installed)
+            except OSError:
+                # Another process was faster; what it installed is the same.
+                if not installed.exists():
+                    raise
+        return installed

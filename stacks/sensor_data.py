@@ -1,0 +1,214 @@
+"""Sensor data: the trigger function, the requests table, the pipeline of five actions, and the bucket of datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from defectory.aws.requests_table import ACTIVE_INDEX
+from defectory.config import Config
+from stacks.constructs.acknowledgements import acknowledge_wildcards
+from stacks.constructs.alert_topic import AlertTopic
+from stacks.constructs.model_access import grant_invoke_model
+from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.request_pipeline import RequestPipeline
+from stacks.constructs.secure_bucket import SecureBucket
+
+SENSOR_MODULES = ("defectory/__init__.py", "defectory/errors.py", "defectory/aws", "defectory/sensors")
+
+
+class SensorData(Stack):
+    """From ``{industry, number, user_id}`` to datasets in the data bucket."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
+        super().__init__(scope, construct_id, description="Defectory: labelled sensor data for machines", **stack)
+        self.config = config
+        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
+        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
+        self.table = self._build_table()
+        self.access_logs = self._build_access_logs()
+        self.data = self._build_data_bucket()
+        self.pipeline = RequestPipeline(
+            self,
+            "Pipeline",
+            config=config,
+            access_logs=self.access_logs,
+            work_environment=self._author_environment(),
+            publish_environment={
+                "REQUESTS_TABLE": self.table.table_name,
+                "DATA_BUCKET": self.data.bucket_name,
+                "ALERTS_TOPIC_ARN": self.alerts.topic.topic_arn,
+            },
+        )
+        self._allow_actions()
+        self.trigger = self._build_trigger()
+        self.closer = self._build_closer()
+        self._build_rules()
+        self._build_outputs()
+
+    def _build_table(self) -> dynamodb.TableV2:
+        return dynamodb.TableV2(
+            self,
+            "Requests",
+            partition_key=dynamodb.Attribute(name="user_id", type=dynamodb.AttributeType.STRING),
+            sort_key=dynamodb.Attribute(name="request_id", type=dynamodb.AttributeType.STRING),
+            billing=dynamodb.Billing.on_demand(),
+            encryption=dynamodb.TableEncryptionV2.aws_managed_key(),
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            time_to_live_attribute="expires_at",
+            global_secondary_indexes=[
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=ACTIVE_INDEX,
+                    partition_key=dynamodb.Attribute(name="active", type=dynamodb.AttributeType.STRING),
+                    sort_key=dynamodb.Attribute(name="request_id", type=dynamodb.AttributeType.STRING),
+                    projection_type=dynamodb.ProjectionType.KEYS_ONLY,
+                )
+            ],
+            removal_policy=self.removal_policy,
+        )
+
+    def _build_access_logs(self) -> SecureBucket:
+        return SecureBucket(
+            self,
+            "AccessLogs",
+            logs=None,
+            removal_policy=self.removal_policy,
+            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(self.config.log_retention_days))],
+        )
+
+    def _build_data_bucket(self) -> SecureBucket:
+        return SecureBucket(
+            self,
+            "Data",
+            logs=self.access_logs,
+            removal_policy=self.removal_policy,
+            versioned=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    expiration=Duration.days(self.config.retention_days),
+                    noncurrent_version_expiration=Duration.days(30),
+                )
+            ],
+        )
+
+    def _author_environment(self) -> Mapping[str, str]:
+        return {
+            "REQUESTS_TABLE": self.table.table_name,
+            "AUTHOR": self.config.author,
+            "MODEL_ID": self.config.model_id,
+            "PROMPT_STYLE": self.config.prompt_style,
+        }
+
+    def _allow_actions(self) -> None:
+        """What each action reaches beyond artifacts and logs.  Run and Rerun, which run generated code: nothing."""
+        for action in (self.pipeline.write, self.pipeline.repair):
+            self._allow_table(action.role, "GetItem", "UpdateItem")
+            grant_invoke_model(action.role, self.config)
+        publisher = self.pipeline.publish.role
+        self._allow_table(publisher, "GetItem", "UpdateItem")
+        self.alerts.grant_publish(publisher)
+        datasets = self.data.arn_for_objects("*")
+        _allow(publisher, ["s3:ListBucket"], [self.data.bucket_arn])
+        _allow(publisher, ["s3:PutObject", "s3:AbortMultipartUpload"], [datasets])
+        acknowledge_wildcards(publisher, [datasets], "Datasets of every user and request are published by this role.")
+
+    def _build_trigger(self) -> PythonFunction:
+        trigger = PythonFunction(
+            self,
+            "RequestSensorData",
+            folder="request_sensor_data",
+            modules=SENSOR_MODULES,
+            description="Accepts {industry, number, user_id} and starts the pipeline",
+            config=self.config,
+            alerts=self.alerts,
+            environment={**self._author_environment(), **self._function_environment()}
+            | {"RETENTION_DAYS": str(self.config.retention_days)},
+            # A model may be asked twice, each time with retries.
+            timeout=Duration.minutes(5),
+        )
+        self._allow_table(trigger.role, "GetItem", "PutItem", "UpdateItem")
+        self.alerts.grant_publish(trigger.role)
+        grant_invoke_model(trigger.role, self.config)
+        _allow(trigger.role, ["codepipeline:StartPipelineExecution"], [self.pipeline.arn])
+        return trigger
+
+    def _build_closer(self) -> PythonFunction:
+        closer = PythonFunction(
+            self,
+            "CloseFailedRequest",
+            folder="close_failed_request",
+            modules=SENSOR_MODULES,
+            description="Closes requests whose pipeline failed or was stopped, and tells people",
+            config=self.config,
+            alerts=self.alerts,
+            environment=self._function_environment(),
+            timeout=Duration.minutes(5),
+        )
+        self._allow_table(closer.role, "GetItem", "UpdateItem")
+        _allow(closer.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{ACTIVE_INDEX}"])
+        self.alerts.grant_publish(closer.role)
+        reading = ["codepipeline:GetPipelineExecution", "codepipeline:ListActionExecutions"]
+        _allow(closer.role, reading, [self.pipeline.arn])
+        return closer
+
+    def _function_environment(self) -> Mapping[str, str]:
+        return {
+            "REQUESTS_TABLE": self.table.table_name,
+            "PIPELINE_NAME": self.pipeline.name,
+            "ALERTS_TOPIC_ARN": self.alerts.topic.topic_arn,
+        }
+
+    def _build_rules(self) -> None:
+        # SUCCEEDED as well: nothing is owed after Publish, and the function makes sure of it.
+        ended = events.Rule(
+            self,
+            "PipelineEnded",
+            description="Defectory: a pipeline execution ended, whether or not its request is closed",
+            event_pattern=events.EventPattern(
+                source=["aws.codepipeline"],
+                detail_type=["CodePipeline Pipeline Execution State Change"],
+                detail={"pipeline": [self.pipeline.name], "state": ["FAILED", "STOPPED", "CANCELED", "SUCCEEDED"]},
+            ),
+        )
+        hourly = events.Rule(
+            self,
+            "Hourly",
+            description="Defectory: close requests that nobody works on any more",
+            schedule=events.Schedule.rate(Duration.hours(1)),
+        )
+        for rule in (ended, hourly):
+            rule.add_target(
+                targets.LambdaFunction(
+                    self.closer.function,
+                    dead_letter_queue=self.closer.dead_letters.queue,
+                    retry_attempts=8,
+                    max_event_age=Duration.hours(2),
+                )
+            )
+
+    def _build_outputs(self) -> None:
+        for name, value in {
+            "FunctionName": self.trigger.function.function_name,
+            "TableName": self.table.table_name,
+            "DataBucketName": self.data.bucket_name,
+            "PipelineName": self.pipeline.name,
+            "AlertsTopicArn": self.alerts.topic.topic_arn,
+        }.items():
+            CfnOutput(self, name, value=value)
+
+    def _allow_table(self, role: iam.Role, *verbs: str) -> None:
+        _allow(role, [f"dynamodb:{verb}" for verb in verbs], [self.table.table_arn])
+
+
+def _allow(role: iam.Role, verbs: list[str], resources: list[str]) -> None:
+    role.add_to_policy(iam.PolicyStatement(actions=verbs, resources=resources))
