@@ -1,0 +1,50 @@
+"""The ``defectory`` command: its groups of commands, and how errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from defectory import __version__
+from defectory.cli import sensors
+from defectory.errors import DefectoryError
+
+app = typer.Typer(
+    name="defectory",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A factory of defects: realistic, labelled failure data for people who build inspection and monitoring.",
+    epilog="Exit codes: 0 all well, 1 the work failed, 2 the input was bad.",
+)
+app.add_typer(sensors.app, name="sensors")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"defectory {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Runs before every command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends the process with exit code 0, 1 or 2."""
+    try:
+        app(args=arguments)
+    except DefectoryError as error:
+        sys.exit(_report(error))
+
+
+def _report(error: DefectoryError) -> int:
+    typer.secho(f"{error.code}: {error}", err=True, fg=typer.colors.RED)
+    return error.exit_code

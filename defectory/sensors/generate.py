@@ -1,0 +1,224 @@
+"""Generate datasets without any cloud: the pipeline's steps, one after the other, on this machine.
+
+```
+<out>/
+├── index.html
+└── <machine slug>/      a dataset folder, see defectory.sensors.dataset
+```
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from defectory.errors import InputError
+from defectory.sensors.authors import Author, Script, ScriptTask
+from defectory.sensors.dataset import MANIFEST
+from defectory.sensors.machines import unique_slugs
+from defectory.sensors.pipeline.artifacts import bounded, seed_of
+from defectory.sensors.pipeline.finishing import Origin, finish_dataset
+from defectory.sensors.pipeline.scripting import AUTHORS_AT_ONCE, write_checked_script
+from defectory.sensors.pipeline.simulation import CHECK_SECONDS, Simulated, Simulation, simulate
+from defectory.sensors.pipeline.workers import Lost, run_isolated
+from defectory.sensors.report import write_index
+from defectory.sensors.requests import parse_event, timestamp
+from defectory.sensors.sandbox import Limits
+
+INDEX = "index.html"
+WORK_PREFIX = ".generating-"
+
+Stage = Literal["writing", "simulating", "repairing", "simulating again"]
+ROUNDS: tuple[tuple[Stage, Stage], ...] = (("writing", "simulating"), ("repairing", "simulating again"))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``done`` of ``total`` machines are through ``stage``; ``machine`` is the one that just was ("" at the start)."""
+
+    stage: Stage
+    done: int
+    total: int
+    machine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """One machine's result: a complete dataset in ``folder``, or the ``reasons`` why there is none.
+
+    ``attempts`` counts the scripts that were run; ``warnings`` are the sandbox's.
+    """
+
+    name: str
+    slug: str
+    task: ScriptTask
+    script: Script | None = None
+    folder: Path | None = None
+    reasons: tuple[str, ...] = ()
+    repairable: bool = True
+    attempts: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All machines in the author's order; ``note`` is the author's word to the user (fewer than asked, say)."""
+
+    machines: tuple[Generated, ...]
+    note: str = ""
+
+    @property
+    def failed(self) -> tuple[Generated, ...]:
+        """The machines without a dataset."""
+        return tuple(machine for machine in self.machines if machine.folder is None)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know of the protection the scripts ran under."""
+        return tuple(dict.fromkeys(warning for machine in self.machines for warning in machine.warnings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Production:
+    simulation: Simulation
+    origin: Origin
+
+
+def generate_datasets(
+    industry: str,
+    number: int,
+    user_id: str,
+    out: Path,
+    *,
+    author: Author,
+    year: int | None = None,
+    seed: int = 0,
+    limits: Limits | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Generation:
+    """A year of labelled data for each of ``number`` machines of ``industry``, as dataset folders in ``out``.
+
+    Each machine is simulated in a process of its own, as many at once as there are cores; one that fails is repaired
+    once, then reported in the result.  A dataset folder is complete or not there.
+
+    Args:
+        industry, number, user_id: as in a request to the cloud, with the same rules.
+        out: an empty or new folder, or one of an earlier call, whose datasets of the same machines are replaced.
+        author: lists the machines and writes the scripts.
+        year: calendar year; the last complete one when None.
+        seed: the same seed gives the same data.
+        limits: of one script in the sandbox.
+        on_progress: called in this thread.
+
+    Raises:
+        InputError: an argument breaks its rule, or ``out`` holds something else.
+        AuthorError, ReplyError: the author could not list the machines.
+    """
+    now = datetime.now(UTC)
+    year = now.year - 1 if year is None else year
+    event = parse_event({"industry": industry, "number": number, "user_id": user_id, "year": year, "seed": seed})
+    _claim(out)
+    listing = author.list_machines(event.industry, event.number)
+    machines = {
+        slug: Generated(name, slug, ScriptTask(event.industry, name, year, seed_of(seed, slug)))
+        for name, slug in zip(listing.names, unique_slugs(listing.names), strict=True)
+    }
+    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=out) as work:
+
+        def produce(machine: Generated) -> _Production:
+            assert machine.script is not None
+            folder = Path(work) / machine.slug
+            return _Production(
+                Simulation(machine.slug, machine.task, machine.script.source, folder, limits or Limits()),
+                Origin(
+                    machine=machine.name,
+                    slug=machine.slug,
+                    industry=event.industry,
+                    user_id=event.user_id,
+                    created_at=timestamp(now),
+                    script=machine.script,
+                    attempts=machine.attempts,
+                ),
+            )
+
+        for writing, simulating in ROUNDS:
+            open_ = [machine for machine in machines.values() if machine.folder is None and machine.repairable]
+            written = _write_all(author, open_, writing, on_progress)
+            machines |= {machine.slug: machine for machine in written}
+            jobs = [produce(machine) for machine in written if not machine.reasons]
+            for slug, result in _simulate_all(jobs, simulating, on_progress):
+                folder = _keep(Path(work) / slug, out / slug) if result.ok else None
+                machines[slug] = replace(
+                    machines[slug],
+                    folder=folder,
+                    reasons=result.reasons,
+                    repairable=result.repairable,
+                    warnings=result.warnings,
+                )
+    write_index(out)
+    return Generation(tuple(machines.values()), listing.note)
+
+
+def _claim(out: Path) -> None:
+    """Make ``out`` ours, or refuse to touch what somebody else put there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        foreign = sorted(path.name for path in out.iterdir() if not _is_ours(path))
+    except OSError as error:
+        raise InputError("out", f"a folder to write to ({error.strerror})", str(out)) from None
+    if foreign:
+        fix = f"It holds {', '.join(foreign[:3])}{' …' if len(foreign) > 3 else ''}, which this command did not write."
+        raise InputError("out", "a new or empty folder, or one of an earlier call", str(out), fix)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name == INDEX or path.name.startswith(WORK_PREFIX) or (path / MANIFEST).is_file()
+
+
+def _keep(folder: Path, target: Path) -> Path:
+    if target.exists():
+        shutil.rmtree(target)
+    return folder.rename(target)
+
+
+def _write_all(
+    author: Author, machines: list[Generated], stage: Stage, on_progress: Callable[[Progress], None]
+) -> list[Generated]:
+    def write(machine: Generated) -> Generated:
+        writing = write_checked_script(author, machine.task, machine.script, machine.reasons)
+        if writing.script is None:
+            return replace(machine, reasons=bounded([*writing.reasons, *machine.reasons]))
+        return replace(machine, script=writing.script, reasons=(), attempts=machine.attempts + 1)
+
+    written: list[Generated] = []
+    with ThreadPoolExecutor(AUTHORS_AT_ONCE) as pool:
+        for machine in pool.map(write, machines):
+            written.append(machine)
+            on_progress(Progress(stage, len(written), len(machines), machine.name))
+    return written
+
+
+def _simulate_all(
+    jobs: list[_Production], stage: Stage, on_progress: Callable[[Progress], None]
+) -> Iterator[tuple[str, Simulated]]:
+    if jobs:
+        on_progress(Progress(stage, 0, len(jobs)))
+    seconds = max((job.simulation.limits.wall_seconds for job in jobs), default=0) + CHECK_SECONDS
+    for done, (job, outcome) in enumerate(run_isolated(_produce, jobs, seconds=seconds), 1):
+        on_progress(Progress(stage, done, len(jobs), job.origin.machine))
+        yield job.origin.slug, Simulated(bounded([outcome.reason])) if isinstance(outcome, Lost) else outcome
+
+
+def _produce(job: _Production) -> Simulated:
+    """Simulate and finish in one process, while the files are still in memory."""
+    result = simulate(job.simulation)
+    if result.ok:
+        assert result.contract is not None
+        finish_dataset(job.simulation.folder, replace(job.origin, layers=result.layers), result.contract)
+    return result

@@ -1,0 +1,116 @@
+"""Workers: run one function over many jobs, each in its own process, so that one's death is only that job's result.
+
+A process pool would lose every pending job when one of its processes is killed; here each job has its own process, and
+at most ``workers`` run at once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
+
+from defectory.errors import shorten
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+MEMORY_BYTES = 6 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A job without a result: its process died, took too long, or raised something unexpected."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Running(Generic[Job]):
+    job: Job
+    process: multiprocessing.process.BaseProcess
+    deadline: float
+
+
+def run_isolated(
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    *,
+    seconds: float,
+    workers: int | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[tuple[Job, Result | Lost]]:
+    """Call ``function(job)`` for every job in parallel processes and yield ``(job, outcome)`` as each one ends.
+
+    Args:
+        function: a module-level function; it, the jobs and the results have to be picklable.
+        seconds: how long one job may take before its process is killed.
+        workers: processes at once; the machine's cores when None.
+        memory_bytes: address space of one process, so that a file that unpacks without end hurts its own job only.
+
+    A script that calls this has to guard its own entry with ``if __name__ == "__main__":``, as with any process pool.
+    """
+    # Forking the calling process would copy threads that hold locks (polars warns of it); the fork server has none, and
+    # what it has imported already costs its children nothing.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
+    waiting = list(reversed(jobs))
+    running: dict[Connection, _Running[Job]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < (workers or os.cpu_count() or 1):
+                job = waiting.pop()
+                receiver, sender = context.Pipe(duplex=False)
+                process = context.Process(target=_work, args=(function, job, sender, memory_bytes), daemon=True)
+                process.start()
+                sender.close()
+                running[receiver] = _Running(job, process, time.monotonic() + seconds)
+            next_deadline = min(task.deadline for task in running.values())
+            ready = wait(list(running), timeout=max(0.0, next_deadline - time.monotonic()))
+            for receiver, task in list(running.items()):
+                if receiver in ready:
+                    outcome = _receive(receiver, task.process)
+                elif time.monotonic() >= task.deadline:
+                    task.process.kill()
+                    outcome = Lost(f"took longer than {seconds:.0f} s and was stopped")
+                else:
+                    continue
+                del running[receiver]
+                receiver.close()
+                task.process.join()
+                yield task.job, outcome
+    finally:
+        for task in running.values():
+            task.process.kill()
+            task.process.join()
+
+
+def _receive(receiver: Connection, process: multiprocessing.process.BaseProcess) -> Any:  # noqa: ANN401 - what the job returned
+    try:
+        return receiver.recv()
+    except (EOFError, OSError):
+        process.join()
+        code = process.exitcode or 0
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        return Lost(f"its process ended {how} before it had a result")
+
+
+def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memory_bytes: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it stops its workers
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    outcome: Result | Lost
+    try:
+        outcome = function(job)
+    except BaseException as error:  # a panic in polars is no Exception
+        traceback.print_exc()
+        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}")
+    sender.send(outcome)

@@ -1,0 +1,85 @@
+"""Workers: whatever one job does to its process, the other jobs have their results."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from defectory.sensors.pipeline.workers import Lost, run_isolated
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def misbehave(how: str) -> str:
+    match how:
+        case "is killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "exits":
+            os._exit(3)
+        case "raises":
+            raise ValueError("no such machine")
+        case "panics":
+            raise BaseException("a panic of polars")
+        case "never ends":
+            threading.Event().wait()
+        case "takes all memory":
+            bytearray(2**50)
+    return "well"
+
+
+def pid(_: int) -> int:
+    return os.getpid()
+
+
+def outcomes(jobs, seconds=60.0, **options):
+    return dict(run_isolated(misbehave, jobs, seconds=seconds, **options))
+
+
+def test_every_job_has_its_result():
+    assert dict(run_isolated(double, range(7), seconds=60)) == {n: 2 * n for n in range(7)}
+
+
+def test_no_jobs_no_results():
+    assert list(run_isolated(double, [], seconds=60)) == []
+
+
+def test_jobs_run_in_processes_of_their_own():
+    pids = [result for _, result in run_isolated(pid, range(4), seconds=60)]
+
+    assert len({*pids, os.getpid()}) == 5
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("is killed", "ended by signal SIGKILL"),
+        ("exits", "ended with exit code 3"),
+        ("raises", "unexpected ValueError: no such machine"),
+        ("panics", "unexpected BaseException: a panic of polars"),
+        ("takes all memory", "unexpected MemoryError"),
+    ],
+)
+def test_a_job_that_dies_is_lost_with_the_reason_and_alone(how, reason):
+    results = outcomes([how, "first", "second", "third"])
+
+    lost = results.pop(how)
+    assert isinstance(lost, Lost)
+    assert reason in lost.reason
+    assert results == {"first": "well", "second": "well", "third": "well"}
+
+
+def test_a_job_that_never_ends_is_stopped_and_the_others_go_on():
+    results = outcomes(["never ends", "first", "second"], seconds=1.0, workers=2)
+
+    assert results.pop("never ends") == Lost("took longer than 1 s and was stopped")
+    assert results == {"first": "well", "second": "well"}
+
+
+def test_abandoning_the_results_stops_the_processes():
+    running = run_isolated(misbehave, ["well", "never ends"], seconds=600, workers=2)
+
+    next(running)
+    running.close()  # returns only once the process that never ends is gone
