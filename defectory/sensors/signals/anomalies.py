@@ -80,7 +80,7 @@ def deviation(
         shape = np.array([1.0]) if n == 1 else np.concatenate([[1.0], rng.uniform(0.35, 0.8, n - 1)])
         return clean + direction * (1.0 + 0.8 * strength) * max(9.0 * noise, 1.6 * daily) * shape
     if kind == "level_shift":
-        return clean + direction * slow
+        return np.asarray(clean + direction * slow)
     if kind == "drift":
         return clean + direction * 1.25 * slow * np.linspace(0.0, 1.0, n) ** rng.uniform(0.8, 1.4)
     if kind == "stuck":
@@ -92,9 +92,9 @@ def deviation(
         period = rng.uniform(6.0, 24.0)
         amplitude = (1.0 + strength) * max(4.5 * noise, 0.7 * daily)
         envelope = np.minimum(1.0, np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) / (1.5 * period))
-        return clean + amplitude * envelope * np.sin(2 * np.pi * np.arange(n) / period)
+        return np.asarray(clean + amplitude * envelope * np.sin(2 * np.pi * np.arange(n) / period))
     if kind == "dropout":
-        return np.full(n, low)
+        return np.full(n, low, np.float64)
     raise ValueError(f"anomalies: unknown kind {kind!r}; known are {', '.join(WINDOWS)}")
 
 

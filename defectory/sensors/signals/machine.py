@@ -227,7 +227,7 @@ class Machine:
             noise_column = measurement_noise(rng, self.n, NOISE_MEMORY[kind], deviation)
             if low >= 0:
                 # At rest a sensor of a physical zero (flow, speed, current) is all but silent.
-                noise_column *= np.where(column < 0.004 * (high - low), 0.08, 1.0)
+                np.multiply(noise_column, 0.08, out=noise_column, where=column < 0.004 * (high - low))
             column += noise_column
         self._columns[name] = self._sense(column, low, high, resolution)
         self._specs[name] = {
@@ -358,12 +358,13 @@ class Machine:
     @staticmethod
     def _sense(column: Array, low: float, high: float, resolution: float) -> Array:
         """What the sensor reports: clipped to its range, in whole steps of its resolution, as short decimals."""
-        decimals = max(0, -int(Decimal(repr(resolution)).normalize().as_tuple().exponent))
+        exponent = int(Decimal(repr(resolution)).normalize().as_tuple().exponent)
         np.clip(column, low, high, out=column)
-        column /= resolution
-        np.rint(column, out=column)
-        column *= resolution
-        np.round(column, decimals, out=column)
+        if resolution != 10.0**exponent:
+            column /= resolution
+            np.rint(column, out=column)
+            column *= resolution
+        np.round(column, -exponent, out=column)
         column += 0.0  # turns -0.0 into 0.0
         return column
 

@@ -36,7 +36,7 @@ def write_tables(folder: Path, year: int, columns: Mapping[str, NDArray[np.float
     frame.insert_column(0, timestamps(year, n)).write_csv(folder / "data.csv", quote_style="never")
     start = np.datetime64(f"{year:04d}-01-01", "ms")
     typed = pl.Series("Timestamp", start + np.arange(n) * np.timedelta64(60_000, "ms"))
-    frame.replace_column(0, typed).write_parquet(folder / "data.parquet", compression="zstd", compression_level=1)
+    frame.replace_column(0, typed).write_parquet(folder / "data.parquet", compression="snappy")
 
 
 def write_labels(folder: Path, year: int, labels: Iterable[Label]) -> None:

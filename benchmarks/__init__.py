@@ -1,0 +1,1 @@
+"""Runnable measurements: each prints ratios against named peers, measured in the same run."""
