@@ -1,0 +1,179 @@
+"""The configuration: where values come from, what is refused, and what the messages say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from defectory.aws.inference_profiles import InferenceProfile, default_profile
+from defectory.config import Config, load_config
+from defectory.errors import ConfigError
+
+REGIONS = (
+    *("us-east-1", "us-west-2", "ca-central-1", "eu-central-1", "eu-west-3", "ap-northeast-1", "ap-southeast-2"),
+    *("me-central-1", "sa-east-1", "il-central-1", "af-south-1", "mx-central-1", "us-gov-west-1"),
+)
+
+
+def refused(context, environ=None) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        load_config(context, environ or {})
+    return caught.value
+
+
+def test_cdk_json_holds_a_valid_configuration_with_the_defaults():
+    context = json.loads(Path("cdk.json").read_text())["context"]
+
+    assert load_config(context, {}) == load_config({}, {})
+
+
+def test_nothing_set_gives_bedrock_in_us_east_1():
+    config = load_config({}, {})
+
+    assert (config.region, config.author, config.prompt_style) == ("us-east-1", "bedrock", "library")
+    assert config.profile.callable_from("us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("context", "environ", "region"),
+    [
+        ({}, {"AWS_REGION": "eu-west-1", "CDK_DEFAULT_REGION": "us-west-2"}, "eu-west-1"),
+        ({}, {"CDK_DEFAULT_REGION": "us-west-2", "AWS_DEFAULT_REGION": "eu-west-1"}, "us-west-2"),
+        ({}, {"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"region": "ap-south-1"}, {"AWS_REGION": "eu-west-1"}, "ap-south-1"),
+    ],
+)
+def test_the_region_is_the_configured_one_or_the_environments(context, environ, region):
+    assert load_config(context, environ).region == region
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_the_default_model_can_be_called_from_the_region(region):
+    config = load_config({}, {"AWS_REGION": region})
+
+    assert config.profile.callable_from(region)
+    assert region in config.profile.model_regions(region)
+
+
+@pytest.mark.parametrize("key", ["author", "defectory:author"])
+def test_the_command_line_wins_over_cdk_json(key):
+    assert load_config({"defectory": {"author": "bedrock"}, key: "catalogue"}, {}).author == "catalogue"
+
+
+def test_the_command_line_gives_text_for_numbers():
+    config = load_config({"retention_days": "30", "defectory": {"log_retention_days": 7}}, {})
+
+    assert (config.retention_days, config.log_retention_days) == (30, 7)
+
+
+def test_the_cdks_own_keys_are_left_alone():
+    context = {"@aws-cdk/core:x": True, "aws:cdk:bundling-stacks": [], "cli-telemetry": False, "hosted-zone:a=b": "c"}
+
+    assert load_config(context, {}) == load_config({}, {})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("region", "moon"),
+        ("region", 5),
+        ("image_region", "everywhere"),
+        ("author", "claude"),
+        ("prompt_style", "haiku"),
+        ("alert_email", "ann"),
+        ("alert_email", "ann@x.org, bob@x.org"),
+        ("retention_days", 0),
+        ("retention_days", "soon"),
+        ("log_retention_days", 8),
+        ("pipeline_source", "github"),
+        ("removal_policy", "snapshot"),
+        ("run_compute", "huge"),
+        ("lambda_platform", "arm"),
+        ("lambda_python", "2.7"),
+        ("lambda_python", 3.13),
+        ("name", "Defectory!"),
+    ],
+)
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_wrong_value_is_refused_by_key_rule_and_fix(key, value, grouped):
+    error = refused({"defectory": {key: value}} if grouped else {key: value})
+
+    assert error.field == key
+    assert error.exit_code == 2
+    assert f"-c {key}=" in error.fix
+    assert error.rule == Config.model_fields[key].description
+
+
+@pytest.mark.parametrize("context", [{"autor": "x"}, {"defectory:autor": "x"}, {"defectory": {"autor": "x"}}])
+def test_an_unknown_setting_is_named_with_the_nearest_known_one(context):
+    error = refused(context)
+
+    assert error.field == "autor"
+    assert "author" in error.fix
+
+
+def test_a_setting_given_twice_has_to_agree():
+    assert refused({"author": "bedrock", "defectory:author": "catalogue"}).field == "author"
+    assert load_config({"author": "catalogue", "defectory:author": "catalogue"}, {}).author == "catalogue"
+
+
+def test_the_group_has_to_be_an_object():
+    assert refused({"defectory": "author=catalogue"}).field == "defectory"
+
+
+def test_a_bare_model_id_is_refused_with_the_reason():
+    error = refused({"model_id": "amazon.nova-pro-v1:0"})
+
+    assert error.field == "model_id"
+    assert "bare model ids" in error.fix
+    assert "us.amazon.nova-pro-v1:0" in error.fix
+
+
+def test_a_profile_of_another_geography_is_refused_with_one_that_fits():
+    error = refused({"model_id": "us.amazon.nova-pro-v1:0"}, {"AWS_REGION": "eu-west-1"})
+
+    assert error.field == "model_id"
+    assert "eu.amazon.nova-pro-v1:0" in error.fix
+
+
+def test_china_has_no_bedrock_but_the_catalogue():
+    assert "catalogue" in refused({}, {"AWS_REGION": "cn-north-1"}).fix
+
+    config = load_config({"author": "catalogue"}, {"AWS_REGION": "cn-north-1"})
+
+    assert config.profile is None
+
+
+def test_functions_that_run_on_this_machine_are_for_its_python():
+    host = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+    assert load_config({"lambda_platform": "host"}, {}).lambda_python == host
+    assert load_config({}, {}).lambda_python == "3.13"
+
+
+def test_an_empty_e_mail_address_means_none():
+    assert load_config({"alert_email": ""}, {}).alert_email is None
+
+
+@given(st.text())
+def test_any_text_is_a_profile_or_refused(text):
+    try:
+        profile = InferenceProfile.parse(text)
+    except Exception as error:
+        assert getattr(error, "field", None) == "model_id"
+    else:
+        assert profile.profile_id == f"{profile.geography}.{profile.model}" == text
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_geographys_profile_never_leaves_it(region):
+    profile = InferenceProfile.parse(default_profile(region))
+
+    if profile.geography in ("us", "us-gov", "eu"):
+        prefix = {"us": "us-", "us-gov": "us-gov-", "eu": "eu-"}[profile.geography]
+        assert all(other.startswith(prefix) for other in profile.model_regions(region) if other != region)
