@@ -1,0 +1,95 @@
+"""What the sandbox costs: one script, plainly run by Python and run by ``run_script``, in turns.
+
+The script makes a year of minutes of ten signals with numpy and writes CSV and Parquet with polars.  Prints medians and
+their ratio; processor time counts the parent's share (watching, accepting the files) too.
+
+    python -m benchmarks.sandbox_overhead [--runs 9]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.measure import table
+from defectory.sensors.sandbox import detect_layers, run_script
+
+SCRIPT = """
+import numpy as np
+import polars as pl
+
+
+def main():
+    rows = 525_600
+    rng = np.random.default_rng(7)
+    start = np.datetime64("2025-01-01T00:00", "ms")
+    frame = {"Timestamp": start + np.arange(rows) * np.timedelta64(60_000, "ms")}
+    minute = np.arange(rows)
+    for number in range(10):
+        daily = np.sin(2 * np.pi * (minute / 1440 + number / 10))
+        frame[f"signal_{number}"] = np.round(50 + 5 * daily + rng.normal(0, 0.3, rows).cumsum() % 3, 2)
+    table = pl.DataFrame(frame)
+    table.write_csv("data.csv", datetime_format="%Y-%m-%d %H:%M:%S")
+    table.write_parquet("data.parquet")
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def plain(folder: Path) -> None:
+    (folder / "script.py").write_text(SCRIPT)
+    subprocess.run([sys.executable, "script.py"], cwd=folder, check=True)
+
+
+def sandboxed(folder: Path) -> None:
+    result = run_script(SCRIPT, folder)
+    if not result.ok:
+        sys.exit(result.reason)
+
+
+def measure(way: Callable[[Path], None]) -> tuple[float, float]:
+    """Seconds on the clock and of processor time of one run, its own process and its children's together."""
+    with tempfile.TemporaryDirectory() as folder:
+        wall, used = time.perf_counter(), processor_seconds()
+        way(Path(folder))
+        return time.perf_counter() - wall, processor_seconds() - used
+
+
+def processor_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=9)
+    repeats = parser.parse_args().runs
+    ways = {"python script.py": plain, "run_script": sandboxed}
+    for way in ways.values():
+        measure(way)  # fills the page cache
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            taken[name].append(measure(way))
+
+    print(f"layers: {', '.join(detect_layers())}; {os.cpu_count()} cores; medians of {repeats} runs\n")
+    medians = {name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in taken.items()}
+    base, boxed = medians.values()
+    medians["ratio"] = [mine / its for mine, its in zip(boxed, base, strict=True)]
+    print(
+        table(("", "wall s", "CPU s"), [(name, f"{wall:.3f}", f"{used:.3f}") for name, (wall, used) in medians.items()])
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+"""Policy for generated scripts, checked on the syntax tree: quick advice to whoever writes them.
+
+This is a lint, not the wall: ``defectory.sensors.sandbox`` is.  It therefore leaves honest code alone where a stricter
+rule would only annoy, and says what to write instead where it objects.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MAX_CHARACTERS = 100_000
+LIBRARY = "defectory.sensors.signals"
+
+ALLOWED_MODULES = frozenset(
+    """__future__ abc argparse collections csv dataclasses datetime enum functools itertools json logging math numpy
+    pandas pathlib polars random statistics string time typing""".split()  # noqa: SIM905
+)
+
+_INSTEAD = {
+    "os": "use pathlib",
+    "sys": "end with `raise SystemExit(code)`",
+    "io": "write straight to a file",
+    "matplotlib": "only data files are wanted",
+    "scipy": "use numpy",
+    "pickle": "write CSV",
+    "requests": "there is no network; simulate the values",
+    "urllib": "there is no network; simulate the values",
+    "threading": "vectorise with numpy",
+    "multiprocessing": "vectorise with numpy",
+}
+
+# Modules and parts of modules that an allowed module carries along and that lead to files, processes or the network.
+_LEADS_OUT = frozenset(
+    """os sys io builtins importlib subprocess ctypes ctypeslib socket pickle shutil tempfile threading multiprocessing
+    f2py distutils testing compat handlers config core modules linecache inspect runpy pydoc""".split()  # noqa: SIM905
+)
+
+_BANNED_NAMES = {
+    "eval": "write the expression itself",
+    "exec": "write the statements themselves",
+    "globals": "pass values as arguments",
+    "__import__": "use an import statement at the top",
+    "__builtins__": "use the built-in names",
+    "__loader__": "do without",
+    "__spec__": "do without",
+}
+# Names that honest scripts give to things of their own, so that only calls count.
+_BANNED_CALLS = {
+    "compile": "write the code itself",
+    "breakpoint": "nobody is there to debug",
+    "input": "nobody is there to answer",
+}
+
+_BANNED_METHODS = {
+    "read_pickle": "pickles run code; write and read CSV",
+    "to_pickle": "write CSV or Parquet",
+    "read_sql": "there is no database",
+    "read_sql_query": "there is no database",
+    "read_sql_table": "there is no database",
+    "to_sql": "there is no database",
+    "read_html": "there is no network",
+    "read_clipboard": "there is no clipboard",
+    "read_database": "there is no database",
+    "read_database_uri": "there is no database",
+    "write_database": "there is no database",
+    "unlink": "files stay; write each once, under its final name",
+    "rmdir": "folders are refused",
+    "chmod": "a script needs no permissions",
+    "symlink_to": "links are refused",
+    "hardlink_to": "links are refused",
+    "expanduser": "write to the working directory",
+    "DataSource": "there is no network; simulate the values",
+}
+
+# Special names that honest scripts use as attributes.  Those left out (__subclasses__, __globals__, __builtins__,
+# __code__, __mro__, __reduce__...) lead from any object to the interpreter.
+_HARMLESS_SPECIALS = frozenset(
+    """abs add aenter aexit and annotations array bool bytes call ceil class class_getitem complex contains dict
+    dataclass_fields del delete delitem divmod doc enter eq exit file float floor floordiv format ge get getitem
+    gt hash iadd imul index init init_subclass int invert isub iter itruediv le len lt main matmul members missing mod
+    module mul name ne neg new next or pos post_init pow qualname radd repr reversed rmul round rsub rtruediv set
+    set_name setattr setitem slots str sub truediv trunc version xor""".split()  # noqa: SIM905
+)
+
+_CREDENTIALS = re.compile(r"169\.254\.\d+\.\d+|\bAWS_[A-Z_]{3,}|\.aws/|/etc/(passwd|shadow)|^/proc/|metadata\.google")
+_URL = re.compile(r"(https?|ftps?|s3a?|gs|gcs|abfss?|file|hf)://")
+_TABLES = "csv|parquet|json|ndjson|ipc|feather|excel|table|fwf|xml|orc"
+_FILE_CALLS = re.compile(rf"open|Path|PurePath|loadtxt|savetxt|genfromtxt|(read|write|scan|sink|to)_({_TABLES})")
+_FILE_KEYWORDS = frozenset(("path", "file", "fname", "filename", "path_or_buf", "filepath_or_buffer", "source"))
+_FORMAT_TRICK = re.compile(r"\{\w*[.\[][^{}]*__\w+__")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One breach of the policy; ``line`` counts from 1, and is 0 where the whole script is meant."""
+
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
+
+def check_script(source: str) -> list[Violation]:
+    """Check a script against the policy and return what breaks it, in the order of lines; never raises."""
+    if len(source) > MAX_CHARACTERS:
+        return [Violation(0, f"the script has {len(source)} characters; write at most {MAX_CHARACTERS}")]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
+            compile(source, "generator.py", "exec", dont_inherit=True)
+    except SyntaxError as error:
+        return [Violation(error.lineno or 0, f"does not compile: {error.msg}")]
+    except (ValueError, OverflowError) as error:
+        return [Violation(0, f"does not compile: {error}")]
+    except (RecursionError, MemoryError):
+        return [Violation(0, "does not compile: the code is nested too deeply; split it into simple statements")]
+    found = set(_Script(tree).violations())
+    return sorted(found, key=lambda violation: (violation.line, violation.message))
+
+
+class _Script:
+    """A parsed script, with the names under which it knows modules."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._tree = tree
+        # Walked without recursion, so that a deep tree cannot exhaust the stack.
+        self._nodes = list(ast.walk(tree))
+        self._modules = {
+            alias.asname or alias.name.partition(".")[0]
+            for node in self._nodes
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        self._docstrings = {
+            id(node.value)
+            for node in self._nodes
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        }
+
+    def violations(self) -> Iterator[Violation]:
+        if not any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in self._tree.body):
+            yield Violation(0, "there is no function `main` at the top level")
+        for node in self._nodes:
+            for message in self._objections(node):
+                yield Violation(getattr(node, "lineno", 0), message)
+
+    def _objections(self, node: ast.AST) -> Iterator[str]:
+        match node:
+            case ast.Import():
+                for alias in node.names:
+                    yield from _import_objections(alias.name)
+            case ast.ImportFrom():
+                yield from self._import_from_objections(node)
+            case ast.Name(id=name, ctx=ast.Load()) if name in _BANNED_NAMES:
+                yield f"`{name}` is not allowed; {_BANNED_NAMES[name]}"
+            case ast.Attribute():
+                yield from self._attribute_objections(node)
+            case ast.Constant(value=str(text)) if id(node) not in self._docstrings:
+                yield from _text_objections(text)
+            case ast.Call():
+                yield from self._call_objections(node)
+
+    def _import_from_objections(self, node: ast.ImportFrom) -> Iterator[str]:
+        module = node.module or ""
+        if node.level:
+            yield "relative import: a script stands alone"
+            return
+        for alias in node.names:
+            if alias.name == "*":
+                yield f"`from {module} import *`: import the names you need"
+            elif module == LIBRARY.rpartition(".")[0]:
+                yield from _import_objections(f"{module}.{alias.name}")
+            elif alias.name in _LEADS_OUT or _is_private(alias.name):
+                yield f"import of `{alias.name}` from `{module}` is not allowed"
+        if module != LIBRARY.rpartition(".")[0]:
+            yield from _import_objections(module)
+
+    def _attribute_objections(self, node: ast.Attribute) -> Iterator[str]:
+        if node.attr in _BANNED_METHODS:
+            yield f"`{node.attr}` is not allowed; {_BANNED_METHODS[node.attr]}"
+        else:
+            yield from self._name_of_attribute_objections(_root(node), node.attr)
+
+    def _call_objections(self, node: ast.Call) -> Iterator[str]:
+        function = node.func
+        is_name = isinstance(function, ast.Name)
+        called = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
+        if is_name and called in _BANNED_CALLS:
+            yield f"`{called}` is not allowed; {_BANNED_CALLS[called]}"
+        if is_name and called in ("getattr", "setattr", "delattr", "hasattr", "vars") and node.args:
+            yield from self._reflection_objections(called, node.args)
+        if called == "home" and isinstance(function, ast.Attribute) and getattr(function.value, "id", "") == "Path":
+            yield "`Path.home()` is not allowed; write to the working directory"
+        if _FILE_CALLS.fullmatch(called):
+            named = [keyword.value for keyword in node.keywords if keyword.arg in _FILE_KEYWORDS]
+            for argument in (*node.args[:1], *named):
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    yield from _path_objections(argument.value)
+        for keyword in node.keywords:
+            if keyword.arg == "allow_pickle" and getattr(keyword.value, "value", True):
+                yield "`allow_pickle` is not allowed; pickles run code"
+
+    def _reflection_objections(self, called: str, arguments: list[ast.expr]) -> Iterator[str]:
+        root = _root(arguments[0])
+        name = getattr(arguments[1], "value", None) if len(arguments) > 1 else None
+        if isinstance(name, str):
+            yield from self._name_of_attribute_objections(root, name)
+        elif root in self._modules:
+            yield f"`{called}` on a module is not allowed; name the attribute"
+
+    def _name_of_attribute_objections(self, root: str, name: str) -> Iterator[str]:
+        if root in self._modules and (name in _LEADS_OUT or (name.startswith("_") and name != "__version__")):
+            yield f"`{name}` of `{root}` is not allowed; use the public parts of libraries"
+        elif _is_special(name) and name[2:-2] not in _HARMLESS_SPECIALS:
+            yield f"attribute `{name}` leads into the interpreter; do without"
+
+
+def _import_objections(module: str) -> Iterator[str]:
+    if module == LIBRARY or module.startswith(f"{LIBRARY}."):
+        return
+    top, *rest = module.split(".")
+    if top not in ALLOWED_MODULES:
+        instead = _INSTEAD.get(top, f"allowed are {', '.join(sorted(ALLOWED_MODULES))} and {LIBRARY}")
+        yield f"import of `{module}` is not allowed; {instead}"
+    elif any(part in _LEADS_OUT or part.startswith("_") for part in rest):
+        yield f"import of `{module}` is not allowed; use the public parts of `{top}`"
+
+
+def _text_objections(text: str) -> Iterator[str]:
+    if _CREDENTIALS.search(text):
+        yield "text that looks for credentials or instance metadata; a script needs neither"
+    if _FORMAT_TRICK.search(text):
+        yield "a format that reaches into special attributes is not allowed"
+
+
+def _path_objections(path: str) -> Iterator[str]:
+    if _URL.match(path):
+        yield f"`{path[:60]}`: there is no network; simulate the values"
+    elif path.startswith(("/", "~")) or ".." in path.replace("\\", "/").split("/"):
+        yield f"`{path[:60]}` is outside the working directory; write to plain file names"
+
+
+def _is_special(name: str) -> bool:
+    return len(name) > 4 and name.startswith("__") and name.endswith("__")
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and name != "__version__"
+
+
+def _root(node: ast.expr) -> str:
+    """First name of a dotted chain; empty for anything else."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""

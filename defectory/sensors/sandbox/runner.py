@@ -1,0 +1,159 @@
+"""Run a generated script: lint, layers, a process of its own, and the files it may hand over."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from defectory.errors import SandboxError
+from defectory.sensors.policy import check_script
+from defectory.sensors.sandbox import layers as protection
+from defectory.sensors.sandbox import output, users
+from defectory.sensors.sandbox.limits import Limits, RunResult
+from defectory.sensors.sandbox.process import Outcome, run_sandboxed
+
+_LAST_LINES = 20
+_LAST_CHARACTERS = 2000
+_SHOWN_VIOLATIONS = 20
+_CONTROL_CHARACTERS = re.compile(r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
+
+# What libraries say when they meet a limit, and which limit it is.
+_SYMPTOMS = (
+    (re.compile(r"MemoryError|memory allocation of \d+ bytes failed|Cannot allocate memory|bad_alloc"), "memory_mb"),
+    (re.compile(r"File too large"), "file_mb"),
+    (re.compile(r"can't start new thread|Resource temporarily unavailable"), "threads"),
+)
+
+
+def run_script(
+    source: str,
+    output_dir: Path,
+    limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    *,
+    trusted: bool = False,
+    outer_wall: bool | None = None,
+) -> RunResult:
+    """Run a script in a sandbox and put the files it wrote into ``output_dir``, which is made when missing.
+
+    The script runs as ``__main__`` in an empty folder, reads only that folder, the interpreter and its libraries, and
+    reaches no network, no other process and no credential.  Only a run that is ``ok`` leaves files behind.
+
+    Args:
+        source: the script; first checked by ``check_script``, whose violations end the run before it starts.
+        output_dir: where accepted files go; files of the same names are replaced.
+        limits: bounds of time, memory, disk, files, output and threads.
+        trusted: the script is Defectory's own.  It then runs, with a warning, even where layers are missing.
+        outer_wall: a container of its own stands around this process, so that a user of its own may stand in for
+            Landlock; None asks the environment variable DEFECTORY_SANDBOX_OUTER_WALL (``container`` or unset).
+
+    Raises:
+        SandboxError: this machine lacks a layer that the script needs, or could not put one on; nothing was run.
+    """
+    if violations := check_script(source):
+        listed = [str(violation) for violation in violations[:_SHOWN_VIOLATIONS]]
+        if len(violations) > len(listed):
+            listed.append(f"and {len(violations) - len(listed)} more")
+        return RunResult(ok=False, reason="not run, the script breaks the policy:\n" + "\n".join(listed))
+    return _execute(source, output_dir, limits, trusted=trusted, outer_wall=outer_wall)
+
+
+def _execute(
+    source: str, output_dir: Path, limits: Limits, *, trusted: bool = False, outer_wall: bool | None = None
+) -> RunResult:
+    """``run_script`` without the lint, which is no protection."""
+    outer_wall = protection.outer_wall_declared() if outer_wall is None else outer_wall
+    layers = protection.detect_layers()
+    warnings = protection.require_layers(layers, trusted=trusted, outer_wall=outer_wall)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        uid = stack.enter_context(users.leased_uid()) if protection.OWN_USER in layers else None
+        work = stack.enter_context(_work_folder(uid))
+        # Without a fence around files, the run's user may still write where everybody may.
+        unfenced = uid if not protection.fences_files(layers) else None
+        stack.callback(output.remove_strays, unfenced)
+
+        def breach() -> str:
+            return output.breach_of_quota(work, limits) or output.breach_of_folder(unfenced)
+
+        outcome = run_sandboxed(source, work, limits, layers, uid, breach)
+        inventory = output.take_inventory(work, limits)
+        reason = _failure(outcome, limits) or _unacceptable(inventory)
+        files = () if reason else output.hand_over(work, inventory.names, output_dir)
+    if inventory.folders:
+        warnings += (f"Folders the script made were ignored: {', '.join(inventory.folders)}.",)
+    return RunResult(
+        ok=not reason,
+        files=files,
+        reason=reason,
+        stdout=_printable(outcome.output),
+        layers=layers,
+        wall_seconds=outcome.wall_seconds,
+        warnings=warnings,
+    )
+
+
+@contextlib.contextmanager
+def _work_folder(uid: int | None) -> Iterator[Path]:
+    """An empty folder that belongs to ``uid``, in a place that ``uid`` may walk to."""
+    with tempfile.TemporaryDirectory(prefix="defectory-run-", dir=_scratch(uid)) as folder:
+        work = Path(folder).resolve() / "work"
+        work.mkdir(mode=0o700)
+        if uid is not None:
+            work.parent.chmod(0o711)
+            os.chown(work, uid, uid)
+        yield work
+
+
+def _scratch(uid: int | None) -> str:
+    candidates = (tempfile.gettempdir(), "/tmp", "/var/tmp")
+    for candidate in candidates:
+        path = Path(candidate).resolve()
+        if uid is None or all(folder.is_dir() and folder.stat().st_mode & 0o001 for folder in (path, *path.parents)):
+            return str(path)
+    raise SandboxError(f"No temporary folder that other users may walk to: tried {', '.join(candidates)}. Set TMPDIR.")
+
+
+def _failure(outcome: Outcome, limits: Limits) -> str:
+    """Why the run itself is not acceptable; empty when it is."""
+    if outcome.breach:
+        return f"stopped: the script {outcome.breach}"
+    if outcome.status == 0:
+        return ""
+    last = "\n".join(_printable(outcome.output).rstrip().splitlines()[-_LAST_LINES:])[-_LAST_CHARACTERS:]
+    if outcome.status in (-signal.SIGXCPU, -signal.SIGKILL) and outcome.cpu_seconds >= limits.cpu_seconds:
+        what = f"used more than {limits.cpu_seconds} seconds of processor time"
+    else:
+        what = _exit(outcome.status) + _suspected_limit(last, limits)
+    return f"failed: the script {what}" + (f"\n{last}" if last else "")
+
+
+def _exit(status: int) -> str:
+    if status >= 0:
+        return f"ended with exit code {status}"
+    if status == -signal.SIGKILL:
+        return "was killed, probably because the machine ran out of memory"
+    if status == -signal.SIGSYS:
+        return "was killed for a system call of another architecture"
+    return f"was ended by {signal.Signals(-status).name}"
+
+
+def _suspected_limit(last: str, limits: Limits) -> str:
+    for symptom, limit in _SYMPTOMS:
+        if symptom.search(last):
+            return f", it met the limit {limit} = {getattr(limits, limit)}"
+    return ""
+
+
+def _unacceptable(inventory: output.Inventory) -> str:
+    if inventory.problems:
+        return "not accepted: " + "; ".join(inventory.problems)
+    return "" if inventory.names else "the script ended without an error but wrote no file into its working directory"
+
+
+def _printable(text: str) -> str:
+    return _CONTROL_CHARACTERS.sub("\ufffd", text)
