@@ -81,7 +81,6 @@ def schedule_batches(
 
     index = np.zeros(n, np.int8)
     batch = np.zeros(n, np.int32)
-    product = np.zeros(n, np.int16)
     lengths = durations.sum(axis=1) + gaps
     numbers = np.arange(1, len(steps) + 1, dtype=np.int8)
     edges = np.flatnonzero(np.diff(on.astype(np.int8), prepend=0, append=0))
@@ -99,7 +98,7 @@ def schedule_batches(
         batch[begin : begin + stretch.size] = np.repeat(np.arange(used, used + fits), minutes.sum(axis=1))[
             : end - begin
         ]
-        product[begin : begin + stretch.size] = np.repeat(product_of[chosen], minutes.sum(axis=1))[: end - begin]
         used += fits
     np.maximum.accumulate(batch, out=batch)
-    return Recipe(steps, index, batch, product, rng)
+    # Between batches the machine stays set up for the product it made last.
+    return Recipe(steps, index, batch, product_of[batch].astype(np.int16), rng)
