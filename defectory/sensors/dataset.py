@@ -18,11 +18,14 @@ A generated script writes ``data.csv``, ``labels.csv`` and a ``dataset.json`` wi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DATA_CSV = "data.csv"
 DATA_PARQUET = "data.parquet"
@@ -51,7 +54,7 @@ class _Model(BaseModel):
 
 
 class SignalSpec(_Model):
-    """One column of ``data.csv``: ``low <= value <= high`` in ``unit``; ``resolution`` is the sensor's smallest step."""
+    """One column of ``data.csv``: ``low <= value <= high`` in ``unit``, in steps of ``resolution``."""
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
     unit: str = Field(max_length=24)
@@ -141,3 +144,17 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     path = folder / MANIFEST
     path.write_text(manifest.model_dump_json(indent=1, exclude_defaults=False) + "\n", encoding="utf-8")
     return path
+
+
+def load_data(folder: Path | str) -> pd.DataFrame:
+    """The signals of a dataset folder: one float column a signal, indexed by ``Timestamp``, one row a minute."""
+    import pandas as pd
+
+    return pd.read_parquet(Path(folder) / DATA_PARQUET).set_index(TIMESTAMP)
+
+
+def load_labels(folder: Path | str) -> pd.DataFrame:
+    """The labelled anomalies of a dataset folder: start, end (both inclusive), signal, kind, severity."""
+    import pandas as pd
+
+    return pd.read_csv(Path(folder) / LABELS_CSV, parse_dates=["start", "end"])
