@@ -1,0 +1,61 @@
+"""Every notebook runs from top to bottom; its assertions hold."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def run(name: str, monkeypatch, tmp_path, **environment: str) -> str:
+    """Execute a notebook in the repository's environment and return all it printed."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
+    client = NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}})
+    client.execute(env=dict(os.environ))
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return "".join(output.get("text", "") for output in outputs)
+
+
+@pytest.mark.xdist_group("notebooks")
+def test_the_sensor_data_tutorial_runs(monkeypatch, tmp_path):
+    printed = run("sensor-data.ipynb", monkeypatch, tmp_path)
+    assert "labelled minutes" in printed
+    assert "FAIL" not in printed
+
+
+@pytest.fixture
+def traces(tmp_path) -> Path:
+    """Traces in the formats of NAB and of the Tennessee Eastman process, made here."""
+    rng = np.random.default_rng(1)
+    folder = tmp_path / "traces"
+    (folder / "nab").mkdir(parents=True)
+    (folder / "tep").mkdir()
+    walk = 80 + np.cumsum(rng.normal(0, 0.5, 4000)) * 0.3
+    lines = [f"2014-01-01 00:00:00,{value:.4f}" for value in walk]
+    (folder / "nab" / "machine_temperature_system_failure.csv").write_text(
+        "timestamp,value\n" + "\n".join(lines) + "\n"
+    )
+    shared = np.cumsum(rng.normal(0, 1, (960, 1)), axis=0)
+    np.savetxt(folder / "tep" / "d00_te.dat", 100 + 0.2 * shared + rng.normal(0, 1, (960, 52)))
+    return folder
+
+
+@pytest.mark.xdist_group("notebooks")
+def test_the_comparison_runs_on_stored_figures(monkeypatch, tmp_path):
+    monkeypatch.delenv("DEFECTORY_REAL_TRACES", raising=False)
+    assert "stored figures" in run("real-traces.ipynb", monkeypatch, tmp_path)
+
+
+@pytest.mark.xdist_group("notebooks")
+def test_the_comparison_computes_from_a_folder_of_traces(monkeypatch, tmp_path, traces):
+    real = os.environ.get("DEFECTORY_REAL_TRACES", "")
+    printed = run("real-traces.ipynb", monkeypatch, tmp_path, DEFECTORY_REAL_TRACES=real or str(traces))
+    assert "computed from the traces" in printed
