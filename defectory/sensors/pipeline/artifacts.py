@@ -194,9 +194,8 @@ def _open_regular_file(path: Path, limit: int) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise InputError(path.name, f"a regular file ({error.strerror})") from None
-    file = os.fdopen(descriptor, "rb")
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-        file.close()
+        os.close(descriptor)
         raise InputError(path.name, f"a regular file of at most {limit} bytes", f"{status.st_size} bytes")
-    return file
+    return os.fdopen(descriptor, "rb")

@@ -37,7 +37,7 @@ def write_checked_script(
             script = author.repair_script(task, script, faults) if script else author.write_script(task)
             violations = check_script(script.source)
         except DefectoryError as error:
-            outcome = [str(error)]
+            outcome = [str(error), *faults]
             continue
         except Exception as error:
             traceback.print_exc()
