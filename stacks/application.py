@@ -15,19 +15,23 @@ from stacks.sensor_data import SensorData
 ROOT = Path(__file__).parent.parent
 
 
-def create_app(environ: Mapping[str, str], context: Mapping[str, Any] | None = None) -> cdk.App:
+def create_app(
+    environ: Mapping[str, str], context: Mapping[str, Any] | None = None, outdir: Path | None = None
+) -> cdk.App:
     """The app, not yet synthesised.
 
     Args:
         environ: where the region, the account and the CDK's own variables are looked up.
         context: wins over cdk.json's, which counts even where no cdk command has read it; what the cdk command was
             given with ``-c`` wins over both.
+        outdir: where the cloud assembly goes; where the cdk command or ``CDK_OUTDIR`` says if None.
 
     Raises:
         ConfigError: a setting is unknown or wrong.
     """
     app = cdk.App(
         context={**json.loads((ROOT / "cdk.json").read_text())["context"], **(context or {})},
+        outdir=str(outdir) if outdir else None,
         analytics_reporting=False,
     )
     config = load_config(app.node.get_all_context(), environ)

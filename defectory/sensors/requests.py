@@ -7,7 +7,7 @@ import secrets
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -192,10 +192,6 @@ def outcome(machines: Sequence[MachineState]) -> FinalStatus:
         return "FAILED"
     return "PUBLISHED" if published == len(machines) else "PARTIAL"
 
-
-def is_final(status: RequestStatus) -> bool:
-    """Whether a request of this status is closed."""
-    return status in get_args(FinalStatus)
 
 
 def new_request_id(now: datetime) -> str:

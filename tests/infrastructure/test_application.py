@@ -1,0 +1,145 @@
+"""The app as a whole: synthesised from nothing, in any region, with no finding left unexplained."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+import pytest
+from cdk_nag import AwsSolutionsChecks
+from templates import flat
+
+from stacks.application import create_app
+from stacks.packaging import Package, PackagingError
+
+CONFIGURATIONS = {
+    "as in cdk.json": {},
+    "with an e-mail address": {"alert_email": "ops@example.com"},
+    "catalogue": {"author": "catalogue"},
+    "another provider's model": {"model_id": "us.anthropic.claude-sonnet-4-6"},
+    "freeform": {"prompt_style": "freeform"},
+    "codecommit": {"pipeline_source": "codecommit"},
+    "destroyed with its stack": {"removal_policy": "destroy"},
+    "on this machine": {"lambda_platform": "host"},
+    "Europe": {"region": "eu-central-1"},
+    "China": {"region": "cn-north-1", "author": "catalogue"},
+    "GovCloud": {"region": "us-gov-west-1"},
+}
+
+
+def run_app(tmp_path, settings=None, **environment):
+    """Run the app as a user does who has neither Docker, nor Node, nor credentials."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "CDK_", "JSII_"))}
+    kept |= {"PATH": "", "CDK_OUTDIR": str(tmp_path), "CDK_CONTEXT_JSON": json.dumps(settings or {}), **environment}
+    return subprocess.run([sys.executable, "app.py"], env=kept, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("settings", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_every_configuration_synthesises_without_an_unexplained_finding(synthesise, settings):
+    app = synthesise(**settings).app
+
+    report = AwsSolutionsChecks(app).validate_scope(app)
+
+    findings = [
+        f"{violation.rule_name} {resource.construct_path}"
+        for violation in report.violations
+        for resource in violation.violating_resources
+    ]
+    assert report.success, "\n".join(findings)
+
+
+def test_a_finding_is_found():
+    app = cdk.App()
+    cdk.aws_s3.Bucket(cdk.Stack(app, "Open"), "Bucket")
+
+    assert not AwsSolutionsChecks(app).validate_scope(app).success
+
+
+def test_the_app_needs_no_docker_no_node_and_no_credentials(tmp_path):
+    done = run_app(tmp_path, AWS_REGION="eu-west-1")
+
+    assert done.returncode == 0, done.stderr
+    template = json.loads((tmp_path / "defectory-sensor-data.template.json").read_text())
+    assets = json.loads((tmp_path / "defectory-sensor-data.assets.json").read_text())
+    assert "eu.amazon.nova-pro-v1:0" in json.dumps(template)
+    assert "us-east-1" not in json.dumps(template)
+    assert not assets.get("dockerImages")
+    packages = [function["Code"]["S3Key"] for function in functions(template)]
+    assert len(packages) == 2
+    for key in packages:
+        assert (tmp_path / f"asset.{key.removesuffix('.zip')}" / "defectory" / "errors.py").is_file()
+
+
+def functions(template):
+    resources = template["Resources"].values()
+    return [each["Properties"] for each in resources if each["Type"] == "AWS::Lambda::Function"]
+
+
+def test_a_wrong_setting_ends_the_app_with_a_message_and_no_trace(tmp_path):
+    done = run_app(tmp_path, {"autor": "catalogue"})
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("InvalidConfig: autor")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_package_that_cannot_be_built_ends_the_app_and_never_turns_to_docker(monkeypatch, tmp_path):
+    def fail(self, output):
+        raise PackagingError("uv could not install: no such version")
+
+    monkeypatch.setattr(Package, "build", fail)
+
+    with pytest.raises(Exception, match="no such version") as caught:
+        create_app({}, outdir=tmp_path).synth()
+    assert "docker" not in str(caught.value).lower()
+
+
+def test_the_stack_is_named_after_the_installation(synthesise):
+    [stack] = synthesise(name="plant7").app.synth().stacks
+
+    assert stack.stack_name == "plant7-sensor-data"
+
+
+def test_the_region_is_the_environments(synthesise):
+    [stack] = synthesise(region="ap-southeast-2").app.synth().stacks
+
+    assert stack.environment.region == "ap-southeast-2"
+
+
+def test_there_are_no_custom_resources(template):
+    kinds = {resource["Type"] for resource in template.body["Resources"].values()}
+
+    assert not [kind for kind in kinds if kind.startswith("Custom::") or "CustomResource" in kind]
+
+
+def test_the_outputs_name_what_a_user_needs(template):
+    assert {name: flat(output["Value"]) for name, output in template.body["Outputs"].items()} == {
+        "FunctionName": f"<{template.only('AWS::Lambda::Function', 'RequestSensorData')}>",
+        "TableName": f"<{template.only('AWS::DynamoDB::GlobalTable')}>",
+        "DataBucketName": f"<{template.only('AWS::S3::Bucket', 'Data')}>",
+        "PipelineName": f"<{template.only('AWS::CodePipeline::Pipeline')}>",
+        "AlertsTopicArn": f"<{template.only('AWS::SNS::Topic')}>",
+    }
+
+
+def test_the_trigger_is_told_of_everything_its_environment_model_asks_for(template):
+    from lambdas.close_failed_request.handler import Environment as CloserEnvironment
+    from lambdas.request_sensor_data.handler import Environment as TriggerEnvironment
+
+    for name, model in (("RequestSensorData", TriggerEnvironment), ("CloseFailedRequest", CloserEnvironment)):
+        variables = template.function(name)["Environment"]["Variables"]
+        model.model_validate({key: flat(value) for key, value in variables.items()})
+        assert {key.lower() for key in variables} <= set(model.model_fields)
+
+
+def test_the_same_sources_make_the_same_template(synthesise, template, tmp_path):
+    app = create_app(
+        {"AWS_REGION": "us-east-1"}, {"aws:cdk:bundling-stacks": [], "alert_email": "ops@example.com"}, tmp_path
+    )
+    [stack] = app.synth().stacks
+
+    assert json.loads(Path(stack.template_full_path).read_text()) == template.body
