@@ -193,7 +193,7 @@ def _write_all(
     def write(machine: Generated) -> Generated:
         writing = write_checked_script(author, machine.task, machine.script, machine.reasons)
         if writing.script is None:
-            return replace(machine, reasons=bounded([*writing.reasons, *machine.reasons]))
+            return replace(machine, reasons=bounded(dict.fromkeys((*writing.reasons, *machine.reasons))))
         return replace(machine, script=writing.script, reasons=(), attempts=machine.attempts + 1)
 
     written: list[Generated] = []

@@ -80,9 +80,7 @@ def repair(
         table.set_machine_status(user_id, request_id, machine.slug, "REPAIRING", error="; ".join(reasons))
         writing = write_checked_script(author, order.task(machine), script, reasons)
         if writing.script is None:
-            writing = Writing(
-                None, bounded([*writing.reasons, *(f"before the repair: {reason}" for reason in reasons)])
-            )
+            writing = Writing(None, bounded(dict.fromkeys((*writing.reasons, *reasons))))
         return _hand_over(table, order, machine, writing, out)
 
     _work_through(table, order, machines, repair_one, out)

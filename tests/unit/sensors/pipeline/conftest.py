@@ -106,7 +106,7 @@ def accept(table):
 
 
 class FakeAuthor:
-    """Answers for each machine with the next of its replies; an exception is raised.  ``asked`` remembers the questions."""
+    """Answers for each machine with the next of its replies, raising exceptions; ``asked`` remembers the questions."""
 
     name = "bedrock"
 

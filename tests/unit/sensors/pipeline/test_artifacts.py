@@ -37,7 +37,9 @@ def dataset(tmp_path):
 
 
 def test_a_script_comes_back_as_it_was_but_is_never_trusted(tmp_path):
-    script = Script("print('µ')\r\n", author="bedrock", trusted=True, prompt="do", model_id="m", prompt_style="freeform")
+    script = Script(
+        "print('µ')\r\n", author="bedrock", trusted=True, prompt="do", model_id="m", prompt_style="freeform"
+    )
 
     write_script(tmp_path, "etcher", script)
 
