@@ -193,7 +193,6 @@ def outcome(machines: Sequence[MachineState]) -> FinalStatus:
     return "PUBLISHED" if published == len(machines) else "PARTIAL"
 
 
-
 def new_request_id(now: datetime) -> str:
     """A request id that sorts by time, to the millisecond, and is random beyond that."""
     return f"{request_id_prefix(now)}-{secrets.token_hex(4)}"
