@@ -81,7 +81,7 @@ def catalogue(
         }
         for entry in entries
     ]
-    _print_table(found.title, ["machine", "signals", "fails by"], rows, lines=True)
+    _print_table(found.title, ["machine", "signals", "fails by"], rows, unbroken="signals", lines=True)
 
 
 @app.command()
@@ -242,11 +242,11 @@ def _show_generation(generation: Generation, out: Path) -> None:
         {
             "machine": machine.name,
             "result": "ready" if machine.folder else "FAILED",
-            "where or why": machine.folder or "\n".join(machine.reasons),
+            "folder or reason": machine.slug if machine.folder else "\n".join(machine.reasons),
         }
         for machine in generation.machines
     ]
-    _print_table(f"Datasets in {out}", ["machine", "result", "where or why"], rows)
+    _print_table(f"Datasets in {out}", ["machine", "result", "folder or reason"], rows)
     for remark in filter(None, (generation.note, *generation.warnings)):
         typer.secho(f"Note: {remark}", err=True, fg=typer.colors.YELLOW)
     ready = len(generation.machines) - len(generation.failed)
@@ -266,14 +266,17 @@ def _print_json(content: object) -> None:
     typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
-def _print_table(title: str, columns: list[str], rows: Sequence[Mapping[str, object]], *, lines: bool = False) -> None:
+def _print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Mapping[str, object]], *, unbroken: str = "", lines: bool = False
+) -> None:
+    """Print a table; the column ``unbroken`` gets the width it needs."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=title, title_justify="left", show_lines=lines)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == unbroken)
     for row in rows:
         table.add_row(*(Text(str(row[column])) for column in columns))
     Console().print(table)

@@ -11,7 +11,9 @@ from defectory.aws.alerts import Alerts
 from defectory.aws.clients import aws_client
 from defectory.aws.datasets_bucket import DatasetsBucket
 from defectory.aws.requests_table import RequestsTable
-from defectory.sensors.authors import Script
+from defectory.sensors.authors import Script, ScriptTask
+from defectory.sensors.authors.catalogue import CatalogueAuthor
+from defectory.sensors.pipeline.simulation import Simulation, simulate
 from defectory.sensors.requests import RequestEvent, SensorRequest
 
 TABLE, BUCKET = "requests", "datasets"
@@ -132,3 +134,13 @@ class FakeAuthor:
 @pytest.fixture
 def fake_author():
     return FakeAuthor
+
+
+@pytest.fixture(scope="session")
+def year_of_data(tmp_path_factory):
+    """A dataset in order, made once: year 2024 of the catalogue's plasma etcher."""
+    task = ScriptTask(industry="semiconductor", machine="Plasma Etcher", year=2024, seed=3)
+    folder = tmp_path_factory.mktemp("data") / "plasma-etcher"
+    result = simulate(Simulation("plasma-etcher", task, CatalogueAuthor().write_script(task).source, folder))
+    assert result.ok, result.reasons
+    return folder
