@@ -1,4 +1,4 @@
-"""The five actions one after the other, handing on what the real buildspecs say; and what each needs in its environment."""
+"""The five actions in a row, handing on what the real buildspecs say; and what each needs in its environment."""
 
 import os
 import shutil
@@ -13,7 +13,6 @@ from defectory.errors import AuthorError
 from defectory.sensors import authors
 from defectory.sensors.authors import ScriptTask
 from defectory.sensors.authors.catalogue import CatalogueAuthor
-from defectory.sensors.dataset import read_manifest
 from defectory.sensors.pipeline.__main__ import ACTIONS, main
 from defectory.sensors.pipeline.artifacts import seed_of
 from defectory.sensors.pipeline.finishing import DELIVERED_FILES
