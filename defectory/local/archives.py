@@ -1,0 +1,37 @@
+"""Zip archives as AWS's services write and read them: without compression here, with permissions, of any size."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+PIECE = 1024 * 1024
+# Zip knows no earlier time; the same files make the same archive.
+EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def write(target: Path, files: Iterable[tuple[Path, str]]) -> None:
+    """Write an archive of files, each with its name in the archive; memory does not grow with their size.
+
+    Stored, not deflated: it never leaves the machine.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for path, name in files:
+            status = path.stat()
+            entry = zipfile.ZipInfo(name, EPOCH)
+            entry.external_attr = (status.st_mode & 0xFFFF) << 16
+            entry.file_size = status.st_size
+            with path.open("rb") as source, archive.open(entry, "w") as packed:
+                shutil.copyfileobj(source, packed, PIECE)
+
+
+def extract(archive: zipfile.ZipFile, folder: Path) -> None:
+    """Unpack everything under ``folder``, with permissions.  Names that lead outside are made to lead inside."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in archive.infolist():
+        unpacked = Path(archive.extract(entry, folder))
+        mode = (entry.external_attr >> 16) & 0o777
+        if mode and not entry.is_dir():
+            unpacked.chmod(mode | 0o600)

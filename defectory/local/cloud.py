@@ -1,0 +1,230 @@
+"""The local cloud as a thing to start, deploy into, use and stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import boto3
+import botocore.session
+from botocore.client import BaseClient
+from botocore.config import Config
+
+import defectory
+from defectory.errors import LocalCloudError
+from defectory.local import instance, keeper, outbox
+from defectory.local.deploy import deploy
+from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
+from defectory.local.server.settings import Settings
+
+START_SECONDS = 60.0
+# What a server with much state needs to save it.
+STOP_SECONDS = 30.0
+
+
+class LocalCloud:
+    """An AWS of this machine's own, in processes of its own, reachable from this machine alone.
+
+    >>> with LocalCloud() as cloud:  # doctest: +SKIP
+    ...     outputs = cloud.deploy(Path("cdk.out"))
+    ...     cloud.client("s3").list_buckets()
+
+    Every process that it starts ends with it, also when this process is killed.  Without ``state`` nothing is left
+    afterwards; with it, what is in the cloud is there again at the next start with the same folder.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        state: Path | None = None,
+        account: str = DEFAULT_ACCOUNT,
+        region: str = DEFAULT_REGION,
+        registry: Path | None = None,
+    ) -> None:
+        """Nothing runs before ``start``.
+
+        Args:
+            port: of the loopback interface; 0 takes a free one.
+            state: folder to keep everything in; None keeps nothing.
+            account: twelve digits.
+            registry: folder whose lock to hold while running; ``state`` if there is one.
+        """
+        self._port = port
+        self._state = state.absolute() if state else None
+        self._account = account
+        self._region = region
+        self._registry = registry or self._state
+        self._lock: int | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
+        self._running: Settings | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Start it and wait until it answers.
+
+        Raises:
+            LocalCloudError: it cannot start; the message says why: the port or the folder is in use, say.
+        """
+        if self._registry:
+            self._registry.mkdir(parents=True, exist_ok=True)
+            self._lock = instance.lock(self._registry)
+        try:
+            folder = self._state or Path(tempfile.mkdtemp(prefix="defectory-local-"))
+            settings = Settings(
+                folder=folder,
+                persistent=self._state is not None,
+                port=self._port,
+                account=self._account,
+                region=self._region,
+            )
+            self._running = settings.model_copy(update={"port": self._launch(settings)})
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End it and everything that it started; harmless if it is not running."""
+        process, self._keeper = self._keeper, None
+        self._running = None
+        if process:
+            process.terminate()
+            process.wait()
+            assert process.stdin
+            process.stdin.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._keeper is not None and self._keeper.poll() is None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has ended by itself, which it does only by a fault; False if it runs on."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    @property
+    def settings(self) -> Settings:
+        """What it runs with.
+
+        Raises:
+            LocalCloudError: it does not run.
+        """
+        if self._running is None:
+            raise LocalCloudError("The local cloud is not running: call start(), or use it in a with statement.")
+        return self._running
+
+    @property
+    def endpoint(self) -> str:
+        """URL of every service."""
+        return self.settings.endpoint
+
+    @property
+    def outbox_folder(self) -> Path:
+        """Folder of the e-mails that were sent, as .eml files."""
+        return self.settings.outbox
+
+    def mails(self) -> Iterator[outbox.Mail]:
+        """The e-mails that were sent, oldest first."""
+        return outbox.mails(self.outbox_folder)
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which any AWS client reaches this cloud."""
+        return self.settings.client_environment()
+
+    def process_environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """``base`` with these variables, without those that would lead a client elsewhere."""
+        kept = {name: value for name, value in base.items() if name not in SCRUBBED}
+        return {**kept, **self.environment()}
+
+    def client(self, service: str) -> BaseClient:
+        """A boto3 client of this cloud, whatever the environment of this process says."""
+        return connect(service, self.endpoint, self._account, self._region)
+
+    def deploy(self, assembly: Path) -> dict[str, dict[str, str]]:
+        """Deploy every stack of a cloud assembly (``cdk.out``); return the outputs by stack.
+
+        Raises:
+            LocalCloudError: a stack failed; the message holds its events.
+        """
+        return deploy(assembly, self.client, self._account, self._region)
+
+    @property
+    def _process(self) -> subprocess.Popen[bytes]:
+        if self._keeper is None:
+            raise LocalCloudError("The local cloud is not running.")
+        return self._keeper
+
+    def _launch(self, settings: Settings) -> int:
+        for folder in (settings.state, settings.objects, settings.outbox, settings.work / "tmp"):
+            folder.mkdir(parents=True, exist_ok=True)
+        keeping = [sys.executable, "-I", "-S", str(keeper.__file__), "--grace", str(STOP_SECONDS)]
+        # Of a kept state, only what is at work goes.
+        keeping += ["--remove", str(settings.work if settings.persistent else settings.folder)]
+        serving = [sys.executable, "-m", "defectory.local.server", settings.model_dump_json()]
+        with settings.log.open("ab") as log:
+            self._keeper = subprocess.Popen(
+                [*keeping, "--", *serving],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=inherited(os.environ) | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
+                pass_fds=[] if self._lock is None else [self._lock],
+                # Ctrl-C is for the process that started it.
+                start_new_session=True,
+            )
+        assert self._keeper.stdout
+        with self._keeper.stdout as said:
+            ready = select.select([said], [], [], START_SECONDS)[0]
+            line = said.readline() if ready else b""
+        if not line:
+            ended = "ended" if ready else f"did not answer within {START_SECONDS:.0f} s"
+            raise LocalCloudError(f"The local cloud {ended} at its start. Its log ends with:\n{_tail(settings.log)}")
+        message = json.loads(line)
+        if "error" in message:
+            raise LocalCloudError(message["error"])
+        return int(message["port"])
+
+
+def connect(service: str, endpoint: str, account: str, region: str) -> BaseClient:
+    """A boto3 client of a local cloud that heeds neither profiles nor configuration files."""
+    # Name in the configuration, environment variable, default, conversion: as botocore lists its own.
+    deaf = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
+    session = botocore.session.Session({name: (None, None, value, None) for name, value in deaf.items()})
+    return boto3.session.Session(botocore_session=session).client(
+        service,
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id=account,
+        aws_secret_access_key="local",
+        config=Config(retries={"mode": "standard", "max_attempts": 3}, read_timeout=300),
+    )
+
+
+def _tail(log: Path, lines: int = 20) -> str:
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(no log)"

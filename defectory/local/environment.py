@@ -1,0 +1,75 @@
+"""Environment variables: what clients of the local cloud need, and what its processes may inherit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+DEFAULT_ACCOUNT = "123456789012"
+DEFAULT_REGION = "us-east-1"
+
+# Would send a client elsewhere, or make it fail on a profile that the local cloud knows nothing of.
+SCRUBBED = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+)
+
+# What a process of the cloud inherits from the user's environment: how to find programs, certificates, proxies and
+# packages, and where other services were said to be.  Nothing else, so that what works here works in AWS too.
+_INHERITED = frozenset(
+    {
+        "PATH",
+        "LANG",
+        "TZ",
+        "LD_LIBRARY_PATH",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "SYSTEMROOT",
+    }
+)
+_INHERITED_PREFIXES = ("LC_", "PIP_", "UV_", "AWS_ENDPOINT_URL_", "COVERAGE_PROCESS_")
+
+
+def inherited(base: Mapping[str, str]) -> dict[str, str]:
+    """The variables of ``base`` that processes of the cloud may see."""
+    return {
+        name: value
+        for name, value in base.items()
+        if name.upper() in _INHERITED or name.upper().startswith(_INHERITED_PREFIXES)
+    }
+
+
+def client_environment(endpoint: str, account: str, region: str) -> dict[str, str]:
+    """What makes the ``aws`` command, boto3 and every other AWS client talk to the local cloud."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        # MiniStack takes a key of twelve digits for the account.
+        "AWS_ACCESS_KEY_ID": account,
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def with_interpreter_first(path: str) -> str:
+    """``path`` with the folder of the running Python first, so that ``python`` is the one with the requirements."""
+    return os.pathsep.join([str(Path(sys.executable).parent), *filter(None, path.split(os.pathsep))])

@@ -1,0 +1,105 @@
+"""Which local cloud is running: a lock that is held as long as it is, and a note about it beside the lock."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from defectory.errors import LocalCloudError
+
+LOCK = "instance.lock"
+NOTE = "instance.json"
+
+
+class Instance(BaseModel):
+    """A running local cloud."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pid: int
+    endpoint: str
+    account: str
+    region: str
+    folder: Path
+    outbox: Path
+    persistent: bool
+    started_at: str
+
+
+def registry(state: Path | None) -> Path:
+    """Where a running cloud is noted: the folder of its state, else a folder of the user's, who then has but one.
+
+    Raises:
+        LocalCloudError: the folder cannot be made, or belongs to somebody else.
+    """
+    if state is not None:
+        folder = state
+    elif runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        folder = Path(runtime) / "defectory"
+    else:
+        folder = Path(tempfile.gettempdir()) / f"defectory-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LocalCloudError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+    if state is None and folder.stat().st_uid != os.getuid():
+        raise LocalCloudError(f"The folder {folder} belongs to another user; set XDG_RUNTIME_DIR to one of your own.")
+    return folder
+
+
+def lock(folder: Path) -> int:
+    """Take the lock in ``folder`` and return its descriptor; whoever holds a copy of that holds the lock.
+
+    Raises:
+        LocalCloudError: a cloud is running there.
+    """
+    descriptor = _try_lock(folder)
+    if descriptor is None:
+        found = running(folder)
+        where = f" at {found.endpoint} (process {found.pid})" if found else ""
+        raise LocalCloudError(
+            f"A local cloud is already running{where}. Use it, end it with 'defectory local down', "
+            "or give this one a folder of its own with --state and another --port."
+        )
+    return descriptor
+
+
+def note(folder: Path, instance: Instance) -> None:
+    """Say what is running; only for the holder of the lock."""
+    unfinished = folder / f"{NOTE}.tmp"
+    unfinished.write_text(instance.model_dump_json(indent=2))
+    unfinished.replace(folder / NOTE)
+
+
+def running(folder: Path) -> Instance | None:
+    """What is running there; None if nothing is, or nothing yet."""
+    descriptor = _try_lock(folder)
+    if descriptor is not None:
+        os.close(descriptor)
+        return None
+    try:
+        return Instance.model_validate_json((folder / NOTE).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a cloud is running there, or about to start or end."""
+    descriptor = _try_lock(folder)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
+
+
+def _try_lock(folder: Path) -> int | None:
+    descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

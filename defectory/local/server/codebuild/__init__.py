@@ -1,0 +1,1 @@
+"""CodeBuild without Docker: projects' buildspecs run as processes of this machine."""

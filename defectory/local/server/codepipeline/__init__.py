@@ -1,0 +1,1 @@
+"""CodePipeline: pipelines whose actions hand on artifacts, with CloudFormation, API, and events."""

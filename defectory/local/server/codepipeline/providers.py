@@ -1,0 +1,81 @@
+"""What does the work of actions: sources in S3, builds in CodeBuild."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from defectory.local.server.codebuild.jobs import Order, Target
+from defectory.local.server.codebuild.service import Builds
+from defectory.local.server.codepipeline.execution import ActionFailed, ActionRun, Execution, Provider
+from defectory.local.server.objects import Objects
+from defectory.local.server.services import ServiceFault
+
+
+class S3Source:
+    """Copies an object into the artifact store."""
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    def run(self, execution: Execution, run: ActionRun) -> None:
+        bucket, key = run.configuration["S3Bucket"], run.configuration["S3ObjectKey"]
+        (target,) = run.outputs.values()
+        try:
+            copied = self._objects.copy((bucket, key), target)
+        except ServiceFault as fault:
+            raise ActionFailed(str(fault), "ConfigurationError") from None
+        run.external_id = str(copied.get("version_id") or copied["etag"])
+        run.summary = f"Amazon S3 version id: {run.external_id}"
+        run.variables = {
+            "BucketName": bucket,
+            "ObjectKey": key,
+            "ETag": str(copied["etag"]),
+            "VersionId": str(copied.get("version_id") or "null"),
+        }
+
+
+class CodeBuildProject:
+    """Makes a build of a project and waits for it."""
+
+    def __init__(self, objects: Objects, builds: Builds) -> None:
+        self._objects = objects
+        self._builds = builds
+
+    def run(self, execution: Execution, run: ActionRun) -> None:
+        primary = run.configuration.get("PrimarySource") or next(iter(run.inputs))
+        others = [name for name in run.inputs if name != primary]
+        order = Order(
+            project=run.configuration["ProjectName"],
+            sources=[
+                (name if name != primary else "", self._objects.path(*run.inputs[name])) for name in (primary, *others)
+            ],
+            targets=[Target(name, *location) for name, location in run.outputs.items()],
+            variables=_variables(execution, run.action.configuration),
+            source_version="arn:aws:s3:::" + "/".join(run.inputs[primary]),
+            initiator=f"codepipeline/{execution.pipeline.name}",
+        )
+        try:
+            build = self._builds.start_build(order)
+        except ServiceFault as fault:
+            raise ActionFailed(str(fault), "ConfigurationError") from None
+        run.external_id, run.external_url = build.id, build.url
+        build.done.wait()
+        run.variables = dict(build.exported)
+        run.summary = build.summary
+        if build.status != "SUCCEEDED":
+            raise ActionFailed(build.summary)
+
+
+def _variables(execution: Execution, configuration: Mapping[str, str]) -> list[dict[str, str]]:
+    """The action's environment variables; each value is resolved by itself, so that no quote in it leads astray."""
+    try:
+        given = json.loads(configuration.get("EnvironmentVariables") or "[]")
+        return [{**variable, "value": execution.resolve(str(variable["value"]))} for variable in given]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ActionFailed(f"EnvironmentVariables is not a list of variables: {error}", "ConfigurationError") from None
+
+
+def providers(objects: Objects, builds: Builds) -> dict[str, Provider]:
+    """Every provider that there is, by the name that actions call it."""
+    return {"S3": S3Source(objects), "CodeBuild": CodeBuildProject(objects, builds)}
