@@ -1,0 +1,1 @@
+"""All tests; a package so that `tests.support` can be imported from any of them."""
