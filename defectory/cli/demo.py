@@ -1,0 +1,153 @@
+"""``defectory demo``: the whole way on this machine, as a user of the deployed application would go it.
+
+Starts a local cloud, deploys the application's own templates into it, invokes the trigger function for a semiconductor
+fab, follows the request in the table while the pipeline's actions work on it, and downloads what was published.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from defectory.errors import DefectoryError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from defectory.local.cloud import LocalCloud
+
+INDUSTRY = "semiconductor"
+USER = "demo"
+POLL_SECONDS = 0.5
+ENDED = {"PUBLISHED", "PARTIAL", "FAILED"}
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for what it makes; replaced if it is an earlier demo's.")] = Path(
+        "demo-output"
+    ),
+    number: Annotated[int, typer.Option(help="How many machines, 1 to 50.")] = 10,
+) -> None:
+    """Deploy the application into a local cloud and let it make a year of labelled data for a semiconductor fab.
+
+    Needs no AWS account and no Docker, and leaves nothing running.
+
+    Example:
+
+        defectory demo --number 3 --out demo-output
+    """
+    from rich.console import Console
+
+    from defectory.local.cloud import LocalCloud
+    from defectory.local.synth import synthesise
+
+    console = Console()
+    started = time.monotonic()
+    target = _claim(out)
+    with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch:
+        with _step(console, "Synthesising the application's templates"):
+            assembly = synthesise(Path(scratch) / "cdk.out")
+        with LocalCloud() as cloud:
+            with _step(console, f"Deploying them into a local cloud at {cloud.endpoint}"):
+                outputs = {key: value for stack in cloud.deploy(assembly).values() for key, value in stack.items()}
+            with _step(console, f"Asking the trigger function for {number} machines of a {INDUSTRY} fab"):
+                answer = _invoke(cloud, outputs["FunctionName"], number)
+            request = _follow(console, cloud, outputs["TableName"], answer["request_id"])
+            with _step(console, f"Downloading what was published to {target}"):
+                _download(cloud, outputs["DataBucketName"], f"{USER}/{answer['request_id']}/", target)
+            mails = [mail.subject for mail in cloud.mails()]
+    _summarise(console, request, target, mails, time.monotonic() - started)
+    if request["status"] != "PUBLISHED":
+        raise typer.Exit(1)
+
+
+def _claim(out: Path) -> Path:
+    """The folder of this demo inside ``out``, empty."""
+    target = out / "sensor-data"
+    if target.exists():
+        shutil.rmtree(target)
+    target.mkdir(parents=True)
+    return target
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[None]:
+    started = time.monotonic()
+    with console.status(f"{what} ..."):
+        yield
+    console.print(f"[green]✓[/green] {what} [dim]({time.monotonic() - started:.1f} s)[/dim]", highlight=False)
+
+
+def _invoke(cloud: LocalCloud, function: str, number: int) -> dict[str, Any]:
+    event = {"industry": INDUSTRY, "number": number, "user_id": USER}
+    reply = cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
+    answer: dict[str, Any] = json.load(reply["Payload"])
+    if "FunctionError" in reply or "request_id" not in answer:
+        raise DefectoryError(f"The trigger function did not accept the request: {json.dumps(answer)[:1000]}")
+    return answer
+
+
+def _follow(console: Console, cloud: LocalCloud, table: str, request_id: str) -> dict[str, Any]:
+    """Show the machines' states as they change, until the request is closed."""
+    from boto3.dynamodb.types import TypeDeserializer
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    plain = TypeDeserializer().deserialize
+    client = cloud.client("dynamodb")
+    key = {"user_id": {"S": USER}, "request_id": {"S": request_id}}
+    columns = (TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
+    stages = {"PENDING": 0, "WRITING": 1, "RUNNING": 2, "REPAIRING": 3, "PUBLISHED": 5, "FAILED": 5}
+    with Progress(*columns, console=console) as bars:
+        tasks: dict[str, Any] = {}
+        while True:
+            item = client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
+            request: dict[str, Any] = {name: plain(value) for name, value in item.items()}
+            for machine in request["machines"]:
+                if machine["slug"] not in tasks:
+                    tasks[machine["slug"]] = bars.add_task(machine["name"], total=5, state="")
+                state = machine["status"]
+                bars.update(tasks[machine["slug"]], completed=stages[state], state=state.lower())
+            if request["status"] in ENDED and "active" not in request:
+                return request
+            time.sleep(POLL_SECONDS)
+
+
+def _download(cloud: LocalCloud, bucket: str, prefix: str, target: Path) -> None:
+    client = cloud.client("s3")
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", []):
+            path = target / entry["Key"].removeprefix(prefix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(bucket, entry["Key"], str(path))
+
+
+def _summarise(console: Console, request: dict[str, Any], target: Path, mails: list[str], seconds: float) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from defectory.sensors.dataset import LABELS_CSV, MANIFEST, REPORT, read_manifest
+
+    table = Table(title=f"Request {request['request_id']}: {request['status']}", title_justify="left")
+    for column in ("machine", "status", "signals", "rows", "labels", "checks passed", "report"):
+        table.add_column(column, justify="right" if column in {"signals", "rows", "labels"} else "left", overflow="fold")
+    for machine in request["machines"]:
+        folder = target / machine["slug"]
+        cells = ["", "", "", "", Text(str(machine.get("error") or ""))]
+        if (folder / MANIFEST).is_file():
+            manifest = read_manifest(folder)
+            labels = len((folder / LABELS_CSV).read_text().splitlines()) - 1
+            passed = f"{sum(check.ok for check in manifest.contract)} of {len(manifest.contract)}"
+            cells = [str(len(manifest.signals)), f"{manifest.rows:,}", str(labels), passed, str(folder / REPORT)]
+        table.add_row(Text(machine["name"]), machine["status"].lower(), *cells)
+    console.print(table)
+    for subject in mails:
+        console.print(f"Alert mailed: {subject}", markup=False)
+    console.print(f"Start here: [bold]{target / 'index.html'}[/bold] (took {seconds:.0f} s)", highlight=False)
