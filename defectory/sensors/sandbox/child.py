@@ -6,6 +6,7 @@ the last layer is on.  Given a folder as argument instead, it only tries whether
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
 import json
 import os
@@ -188,6 +189,7 @@ def _become(source: str) -> None:
     """Run ``source`` as the program of this process; a traceback shows the script's own lines only."""
     module = ModuleType("__main__")
     module.__file__ = SCRIPT_NAME
+    module.__dict__["__builtins__"] = builtins
     sys.modules["__main__"] = module
     sys.argv = [SCRIPT_NAME]
     try:

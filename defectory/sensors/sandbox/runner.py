@@ -20,11 +20,11 @@ from defectory.sensors.sandbox.process import Outcome, run_sandboxed
 _LAST_LINES = 20
 _LAST_CHARACTERS = 2000
 _SHOWN_VIOLATIONS = 20
-_CONTROL_CHARACTERS = re.compile(r"[^\n\t\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 # What libraries say when they meet a limit, and which limit it is.
 _SYMPTOMS = (
-    (re.compile(r"MemoryError|memory allocation of \d+ bytes failed|Cannot allocate memory|bad_alloc"), "memory_mb"),
+    (re.compile(r"MemoryError|memory allocation of \d+ bytes failed|[Mm]emory allocation still failed|Cannot allocate memory|bad_alloc"), "memory_mb"),
     (re.compile(r"File too large"), "file_mb"),
     (re.compile(r"can't start new thread|Resource temporarily unavailable"), "threads"),
 )
@@ -120,16 +120,18 @@ def _scratch(uid: int | None) -> str:
 
 def _failure(outcome: Outcome, limits: Limits) -> str:
     """Why the run itself is not acceptable; empty when it is."""
-    if outcome.breach:
-        return f"stopped: the script {outcome.breach}"
-    if outcome.status == 0:
-        return ""
     last = "\n".join(_printable(outcome.output).rstrip().splitlines()[-_LAST_LINES:])[-_LAST_CHARACTERS:]
-    if outcome.status in (-signal.SIGXCPU, -signal.SIGKILL) and outcome.cpu_seconds >= limits.cpu_seconds:
-        what = f"used more than {limits.cpu_seconds} seconds of processor time"
+    if outcome.breach:
+        what = f"stopped: the script {outcome.breach}"
+    elif outcome.status == 0:
+        return ""
+    elif outcome.status == -signal.SIGXCPU or (
+        outcome.status == -signal.SIGKILL and outcome.cpu_seconds >= limits.cpu_seconds
+    ):
+        what = f"stopped: the script used more than {limits.cpu_seconds} seconds of processor time"
     else:
-        what = _exit(outcome.status) + _suspected_limit(last, limits)
-    return f"failed: the script {what}" + (f"\n{last}" if last else "")
+        what = f"failed: the script {_exit(outcome.status)}{_suspected_limit(last, limits)}"
+    return f"{what}\n{last}".rstrip()
 
 
 def _exit(status: int) -> str:
@@ -139,7 +141,7 @@ def _exit(status: int) -> str:
         return "was killed, probably because the machine ran out of memory"
     if status == -signal.SIGSYS:
         return "was killed for a system call of another architecture"
-    return f"was ended by {signal.Signals(-status).name}"
+    return f"was ended by signal {-status} ({signal.strsignal(-status)})"
 
 
 def _suspected_limit(last: str, limits: Limits) -> str:
