@@ -133,8 +133,8 @@ class SensorData(Stack):
             alerts=self.alerts,
             environment={**self._author_environment(), **self._function_environment()}
             | {"RETENTION_DAYS": str(self.config.retention_days)},
-            # A model may be asked twice, each time with retries.
-            timeout=Duration.minutes(5),
+            # A model may be asked twice, and be throttled for minutes each time.
+            timeout=Duration.minutes(10),
         )
         self._allow_table(trigger.role, "GetItem", "PutItem", "UpdateItem")
         self.alerts.grant_publish(trigger.role)

@@ -54,6 +54,7 @@ def test_the_handlers_run_on_their_package_and_lambdas_runtime_alone(tmp_path):
             "import sys, os; import handler; from defectory.sensors.authors import create_author;"
             "create_author('catalogue').list_machines('semiconductor', 3);"
             "create_author('bedrock', model_id='us.amazon.nova-pro-v1:0', region='us-east-1');"
+            "from defectory.sensors.authors.prompts import list_prompt; list_prompt('steel', 3);"
             "print([name for name in ('numpy', 'pandas', 'polars') if name in sys.modules])"
         )
 
