@@ -63,6 +63,8 @@ class PythonFunction(Construct):
         self.function = lambda_.Function(
             self,
             "Function",
+            # A name that people can type; stacks that stand side by side differ in the configured name.
+            function_name=f"{config.name}-{folder.replace('_', '-')}",
             description=description,
             runtime=lambda_.Runtime(f"python{config.lambda_python}", lambda_.RuntimeFamily.PYTHON),
             architecture=_architecture(config),
