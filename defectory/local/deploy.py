@@ -173,7 +173,7 @@ class _Deployment:
             return {"TemplateBody": text}
         key = f"templates/{stack.name}.json"
         self._s3.upload_file(str(stack.template), self._bucket, key)
-        return {"TemplateURL": f"https://{self._bucket}.s3.{self._region}.amazonaws.com/{key}"}
+        return {"TemplateURL": f"{self._s3.meta.endpoint_url}/{self._bucket}/{key}"}
 
     def _settled(self, name: str) -> str | None:
         while (status := self._status(name)) and status.endswith("IN_PROGRESS") and status not in STILLBORN:

@@ -75,11 +75,6 @@ class Build:
             f"Code: {context.get('statusCode', '')}, Message: {context.get('message', '')}"
         )
 
-    @property
-    def url(self) -> str:
-        """Where the logs are, in the form of the AWS console's links."""
-        return f"https://{self.scope.region}.console.aws.amazon.com/codebuild/home?region={self.scope.region}#/builds/{self.id}/view/new"
-
 
 class Builds(Extension):
     """Starts, follows and stops builds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+import string
 import threading
 import time
 import uuid
@@ -47,7 +48,6 @@ class ActionRun:
     outputs: Mapping[str, Location] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     external_id: str = ""
-    external_url: str = ""
     summary: str = ""
     error_code: str = ""
 
@@ -223,5 +223,5 @@ class Runner:
 
 def _location(pipeline: Pipeline, artifact: str) -> Location:
     """Where CodePipeline puts an artifact."""
-    key = f"{pipeline.name[:20]}/{artifact[:10]}/{secrets.token_urlsafe(8).replace('-', 'a').replace('_', 'b')[:7]}"
-    return pipeline.artifact_store.location, key
+    unique = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(7))
+    return pipeline.artifact_store.location, f"{pipeline.name[:20]}/{artifact[:10]}/{unique}"

@@ -59,7 +59,7 @@ class CodeBuildProject:
             build = self._builds.start_build(order)
         except ServiceFault as fault:
             raise ActionFailed(str(fault), "ConfigurationError") from None
-        run.external_id, run.external_url = build.id, build.url
+        run.external_id = build.id
         build.done.wait()
         run.variables = dict(build.exported)
         run.summary = build.summary

@@ -414,7 +414,6 @@ def _latest(run: ActionRun) -> dict[str, Any]:
         "summary": run.summary,
         "lastStatusChange": run.updated,
         "externalExecutionId": run.external_id,
-        "externalExecutionUrl": run.external_url,
         **({"errorDetails": {"code": run.error_code, "message": run.summary}} if run.error_code else {}),
     }
 
@@ -423,7 +422,6 @@ def _detail(execution: Execution, run: ActionRun) -> dict[str, Any]:
     result: dict[str, Any] = {
         "externalExecutionId": run.external_id,
         "externalExecutionSummary": run.summary,
-        "externalExecutionUrl": run.external_url,
     }
     if run.error_code:
         result["errorDetails"] = {"code": run.error_code, "message": run.summary}
