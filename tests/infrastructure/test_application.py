@@ -136,10 +136,11 @@ def test_the_trigger_is_told_of_everything_its_environment_model_asks_for(templa
         assert {key.lower() for key in variables} <= set(model.model_fields)
 
 
-def test_the_same_sources_make_the_same_template(synthesise, template, tmp_path):
-    app = create_app(
-        {"AWS_REGION": "us-east-1"}, {"aws:cdk:bundling-stacks": [], "alert_email": "ops@example.com"}, tmp_path
+def test_the_same_sources_make_the_same_template(tmp_path):
+    # Packages included: a digest that changes by itself would deploy every function again each time.
+    first, second = (
+        create_app({"AWS_REGION": "us-east-1"}, {"lambda_platform": "host"}, tmp_path / name).synth().stacks[0]
+        for name in ("first", "second")
     )
-    [stack] = app.synth().stacks
 
-    assert json.loads(Path(stack.template_full_path).read_text()) == template.body
+    assert Path(first.template_full_path).read_text() == Path(second.template_full_path).read_text()
