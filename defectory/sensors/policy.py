@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from defectory.errors import shorten
+
 MAX_CHARACTERS = 100_000
 LIBRARY = "defectory.sensors.signals"
 
@@ -173,11 +175,11 @@ class _Script:
             return
         for alias in node.names:
             if alias.name == "*":
-                yield f"`from {module} import *`: import the names you need"
+                yield f"`from {shorten(module)} import *`: import the names you need"
             elif module == LIBRARY.rpartition(".")[0]:
                 yield from _import_objections(f"{module}.{alias.name}")
             elif alias.name in _LEADS_OUT or _is_private(alias.name):
-                yield f"import of `{alias.name}` from `{module}` is not allowed"
+                yield f"import of `{shorten(alias.name)}` from `{shorten(module)}` is not allowed"
         if module != LIBRARY.rpartition(".")[0]:
             yield from _import_objections(module)
 
@@ -216,9 +218,9 @@ class _Script:
 
     def _name_of_attribute_objections(self, root: str, name: str) -> Iterator[str]:
         if root in self._modules and (name in _LEADS_OUT or (name.startswith("_") and name != "__version__")):
-            yield f"`{name}` of `{root}` is not allowed; use the public parts of libraries"
+            yield f"`{shorten(name)}` of `{shorten(root)}` is not allowed; use the public parts of libraries"
         elif _is_special(name) and name[2:-2] not in _HARMLESS_SPECIALS:
-            yield f"attribute `{name}` leads into the interpreter; do without"
+            yield f"attribute `{shorten(name)}` leads into the interpreter; do without"
 
 
 def _import_objections(module: str) -> Iterator[str]:
@@ -227,9 +229,9 @@ def _import_objections(module: str) -> Iterator[str]:
     top, *rest = module.split(".")
     if top not in ALLOWED_MODULES:
         instead = _INSTEAD.get(top, f"allowed are {', '.join(sorted(ALLOWED_MODULES))} and {LIBRARY}")
-        yield f"import of `{module}` is not allowed; {instead}"
+        yield f"import of `{shorten(module)}` is not allowed; {instead}"
     elif any(part in _LEADS_OUT or part.startswith("_") for part in rest):
-        yield f"import of `{module}` is not allowed; use the public parts of `{top}`"
+        yield f"import of `{shorten(module)}` is not allowed; use the public parts of `{top}`"
 
 
 def _text_objections(text: str) -> Iterator[str]:
@@ -241,9 +243,9 @@ def _text_objections(text: str) -> Iterator[str]:
 
 def _path_objections(path: str) -> Iterator[str]:
     if _URL.match(path):
-        yield f"`{path[:60]}`: there is no network; simulate the values"
+        yield f"`{shorten(path)}`: there is no network; simulate the values"
     elif path.startswith(("/", "~")) or ".." in path.replace("\\", "/").split("/"):
-        yield f"`{path[:60]}` is outside the working directory; write to plain file names"
+        yield f"`{shorten(path)}` is outside the working directory; write to plain file names"
 
 
 def _is_special(name: str) -> bool:
