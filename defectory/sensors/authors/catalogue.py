@@ -8,14 +8,14 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from defectory.errors import AuthorError, InputError
-from defectory.sensors.authors import MachineListing, Script, ScriptTask
+from defectory.sensors.authors import AuthorName, MachineListing, Script, ScriptTask
 from defectory.sensors.catalogue import MachineEntry, find_industry, machines
 
 
 class CatalogueAuthor:
     """Lists machines of the catalogue and renders each entry as a documented, object-oriented script."""
 
-    name = "catalogue"
+    name: AuthorName = "catalogue"
 
     def list_machines(self, industry: str, number: int) -> MachineListing:
         """The first ``number`` machines of ``industry``; the note tells when the catalogue has fewer."""
