@@ -123,13 +123,18 @@ def generate_datasets(
     now = datetime.now(UTC)
     year = now.year - 1 if year is None else year
     event = parse_event({"industry": industry, "number": number, "user_id": user_id, "year": year, "seed": seed})
-    _claim(out)
+    _refuse_foreign(out)
     listing = author.list_machines(event.industry, event.number)
     machines = {
         slug: Generated(name, slug, ScriptTask(event.industry, name, year, seed_of(seed, slug)))
         for name, slug in zip(listing.names, unique_slugs(listing.names), strict=True)
     }
-    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=out) as work:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        workplace = tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=out)
+    except OSError as error:
+        raise InputError("out", f"a folder that can be written to ({error.strerror})", str(out)) from None
+    with workplace as work:
 
         def produce(machine: Generated) -> _Production:
             assert machine.script is not None
@@ -165,13 +170,12 @@ def generate_datasets(
     return Generation(tuple(machines.values()), listing.note)
 
 
-def _claim(out: Path) -> None:
-    """Make ``out`` ours, or refuse to touch what somebody else put there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        foreign = sorted(path.name for path in out.iterdir() if not _is_ours(path))
-    except OSError as error:
-        raise InputError("out", f"a folder to write to ({error.strerror})", str(out)) from None
+def _refuse_foreign(out: Path) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise InputError("out", "a folder", str(out))
+    foreign = sorted(path.name for path in out.iterdir() if not _is_ours(path))
     if foreign:
         fix = f"It holds {', '.join(foreign[:3])}{' …' if len(foreign) > 3 else ''}, which this command did not write."
         raise InputError("out", "a new or empty folder, or one of an earlier call", str(out), fix)

@@ -91,7 +91,9 @@ def create_author(
         from defectory.sensors.authors.bedrock import BedrockAuthor
 
         if not model_id:
-            raise InputError("model_id", "an inference profile id for author bedrock", fix="Set MODEL_ID or --model-id.")
+            raise InputError(
+                "model_id", "an inference profile id for author bedrock", fix="Set MODEL_ID or --model-id."
+            )
         if prompt_style not in get_args(PromptStyle):
             raise InputError("prompt_style", f"one of {', '.join(get_args(PromptStyle))}", prompt_style)
         return BedrockAuthor.connect(model_id=model_id, prompt_style=prompt_style, region=region)  # type: ignore[arg-type]

@@ -58,13 +58,8 @@ def run(scripts: Path, *, datasets: Path, failures: Path, work: Path, limits: Li
                 seconds=result.seconds,
             )
         )
-        for line in (
-            f"{result.seconds:.1f} s",
-            *result.warnings,
-            *result.reasons,
-            *(["in order"] if result.ok else []),
-        ):
-            print(f"{job.slug}: {line}", flush=True)
+        verdict = "; ".join(result.reasons) or "in order"
+        print(f"{job.slug}: {verdict} ({result.seconds:.1f} s)", *result.warnings, sep="\n", flush=True)
     failed = tuple(record for record in records if record.reasons)
     shutil.rmtree(work)
     write_artifact(datasets, RUN_FILE, RunLog(machines=tuple(records)))

@@ -7,6 +7,7 @@ the last layer is on.  Given a folder as argument instead, it only tries whether
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib.util
 import json
 import os
@@ -104,8 +105,9 @@ def _protect(orders: dict[str, Any], package: Path) -> list[str]:
     done = ["rlimits"]
     _limit(orders["rlimits"])
     if sys.platform == "linux":
-        # When memory runs out, the kernel is to end the script rather than its parent.
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        # When memory runs out, the kernel is to end the script rather than its parent; a courtesy, not a layer.
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     if "namespaces" in layers:
         from defectory.sensors.sandbox import namespaces
@@ -156,7 +158,11 @@ def _limit(rlimits: dict[str, int]) -> None:
 
 
 def _anchors(package: Path) -> dict[str, int]:
-    """Descriptors of all folders that modules come from, opened while this process may still walk to them."""
+    """Descriptors of all folders that modules come from, opened while this process may still walk to them.
+
+    They give no rights to anything in those folders; but without Landlock a script may climb from them as far as the
+    folders above are readable for everybody.
+    """
     folders = {path for path in (*sys.path, str(package)) if Path(path).is_dir()}
     return {folder: os.open(folder, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY) for folder in folders}
 

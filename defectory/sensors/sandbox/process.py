@@ -110,7 +110,10 @@ def _environment(work: Path) -> dict[str, str]:
         "PYTHONUTF8": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "ARROW_IO_THREADS": "2",
         "POLARS_MAX_THREADS": "2",
+        "POLARS_ASYNC_THREAD_COUNT": "2",
         # glibc otherwise reserves 64 MB of address space for each thread.
         "MALLOC_ARENA_MAX": "2",
     }

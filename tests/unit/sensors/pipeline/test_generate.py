@@ -166,8 +166,15 @@ def test_a_foreign_folder_is_not_touched(quick, listing_author, tmp_path, foreig
 def test_a_file_is_no_folder(listing_author, tmp_path):
     (tmp_path / "out").write_text("")
 
-    with pytest.raises(InputError, match="out: must be a folder"):
+    with pytest.raises(InputError, match="out: must be a folder, got"):
         generate_datasets("steel", 1, "ann", tmp_path / "out", author=listing_author({}))
+
+
+def test_a_place_that_takes_no_folder_is_told(listing_author, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(InputError, match=r"out: must be a folder that can be written to \(Not a directory\)"):
+        generate_datasets("steel", 1, "ann", tmp_path / "file" / "out", author=listing_author({"Mill": []}))
 
 
 @pytest.mark.parametrize(
