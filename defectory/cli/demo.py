@@ -103,7 +103,12 @@ def _follow(console: Console, cloud: LocalCloud, table: str, request_id: str) ->
     plain = TypeDeserializer().deserialize
     client = cloud.client("dynamodb")
     key = {"user_id": {"S": USER}, "request_id": {"S": request_id}}
-    columns = (TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:28}"),
+        BarColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
     stages = {"PENDING": 0, "WRITING": 1, "RUNNING": 2, "REPAIRING": 3, "PUBLISHED": 5, "FAILED": 5}
     with Progress(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}
@@ -137,7 +142,9 @@ def _summarise(console: Console, request: dict[str, Any], target: Path, mails: l
 
     table = Table(title=f"Request {request['request_id']}: {request['status']}", title_justify="left")
     for column in ("machine", "status", "signals", "rows", "labels", "checks passed", "report"):
-        table.add_column(column, justify="right" if column in {"signals", "rows", "labels"} else "left", overflow="fold")
+        table.add_column(
+            column, justify="right" if column in {"signals", "rows", "labels"} else "left", overflow="fold"
+        )
     for machine in request["machines"]:
         folder = target / machine["slug"]
         cells = ["", "", "", "", Text(str(machine.get("error") or ""))]
