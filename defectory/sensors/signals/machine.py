@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from defectory.sensors.signals import operation
 from defectory.sensors.signals.anomalies import WINDOWS, Label, Variation, deviation, effect_is_real
@@ -221,13 +221,13 @@ class Machine:
         if not exact:
             variation = Variation.of(column, self._on, deviation, resolution)
             self._variations[name] = variation
+            # At rest a sensor of a physical zero (flow, speed, current) is all but silent, and shows no wear either.
+            rest = column < 0.004 * (high - low) if low >= 0 else np.zeros(self.n, bool)
             for _, effects, ramp, degrading in self._effects:
-                self._degrade(name, column, effects.get(name, 0.0), ramp, degrading, variation)
+                self._degrade(name, column, effects.get(name, 0.0), ramp, degrading, self._on & ~rest, variation)
             rng = generator(self.seed, "noise", name)
             noise_column = measurement_noise(rng, self.n, NOISE_MEMORY[kind], deviation)
-            if low >= 0:
-                # At rest a sensor of a physical zero (flow, speed, current) is all but silent.
-                np.multiply(noise_column, 0.08, out=noise_column, where=column < 0.004 * (high - low))
+            np.multiply(noise_column, 0.08, out=noise_column, where=rest)
             column += noise_column
         self._columns[name] = self._sense(column, low, high, resolution)
         self._specs[name] = {
@@ -317,6 +317,7 @@ class Machine:
         magnitude: float,
         ramp: Array,
         degrading: list[tuple[int, int]],
+        working: NDArray[np.bool_],
         variation: Variation,
     ) -> None:
         if not magnitude:
@@ -325,7 +326,7 @@ class Machine:
         visible = max(2.0 * variation.noise, 0.35 * variation.daily)
         for begin, end in degrading:
             effect = scale * ramp[begin:end]
-            column[begin:end] += effect * self._on[begin:end]
+            column[begin:end] += effect * working[begin:end]
             shows = np.flatnonzero(np.abs(effect) >= visible)
             if shows.size:
                 first = begin + int(shows[0])

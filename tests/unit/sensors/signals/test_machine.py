@@ -96,6 +96,19 @@ def test_precursors_grow_until_the_breakdown():
         assert standstill.max() < 0.2
 
 
+def test_a_failing_machine_shows_nothing_in_what_it_does_not_use():
+    m = Machine("Etcher", seed=5)
+    m.failure("match network", {"Reflected_Power": 4}, hours=60, count=2)
+    recipe = m.recipe(Step("load", 6), Step("etch", 11))
+    etching = recipe.level(etch=1)
+    power = m.signal("Reflected_Power", 5 * etching, unit="W", kind="power", low=0, high=150, noise=0.3)
+    assert {label.kind for label in m._labels} == {"precursor"}
+    for label in m._labels:
+        window = slice(label.end - 600, label.end)
+        assert power[window][etching[window] == 0].max() < 0.5
+        assert np.median(power[window][etching[window] == 1]) > 8
+
+
 def test_files_hold_the_same_values_in_range_and_resolution(tmp_path):
     pump(anomalies=10).write(tmp_path)
     manifest = read_manifest(tmp_path)
@@ -163,6 +176,17 @@ def test_batches_run_their_steps_in_order_and_only_while_operated(minutes, gap, 
         run = step[(batch == number) & (step > 0)]
         assert (np.diff(run) >= 0).all()
         assert set(run) == set(range(1, len(steps) + 1))
+
+
+def test_a_machine_stays_set_up_for_its_product_between_batches():
+    m = Machine("Implanter", seed=2)
+    m.stops(per_week=12, minutes=30)
+    recipe = m.recipe(Step("tune", 5), Step("implant", 25), gap=3, products=4)
+    energy = recipe.per_product(0.2)
+    first = int(np.argmax(recipe.step > 0))
+    changes = first + 1 + np.flatnonzero(np.diff(energy[first:]))
+    assert changes.size > 20
+    assert (recipe.step[changes] == 1).all()
 
 
 def test_lag_is_the_first_order_response():
