@@ -24,12 +24,7 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u20
 
 # What libraries say when they meet a limit, and which limit it is.
 _SYMPTOMS = (
-    (
-        re.compile(
-            r"MemoryError|memory allocation of \d+ bytes failed|[Mm]emory allocation still failed|Cannot allocate memory|bad_alloc"
-        ),
-        "memory_mb",
-    ),
+    (re.compile(r"MemoryError|[Mm]emory allocation (of \d+ bytes|still) failed|Cannot allocate memory"), "memory_mb"),
     (re.compile(r"File too large"), "file_mb"),
     (re.compile(r"can't start new thread|Resource temporarily unavailable"), "threads"),
 )
