@@ -56,17 +56,16 @@ _NUMBERS: dict[str, tuple[int, int | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """An architecture the filter knows: ``uname -m``, audit number, seccomp's own number, column of the table."""
+    """An architecture the filter knows: its audit number, the number of seccomp(2), its column of the table."""
 
-    name: str
     audit: int
     seccomp: int
     column: int
 
 
 MACHINES = {
-    "x86_64": Machine("x86_64", 0xC000003E, 317, 0),
-    "aarch64": Machine("aarch64", 0xC00000B7, 277, 1),
+    "x86_64": Machine(0xC000003E, 317, 0),
+    "aarch64": Machine(0xC00000B7, 277, 1),
 }
 
 _CLONE3 = 435  # the same on both
