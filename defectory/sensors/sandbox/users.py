@@ -55,13 +55,11 @@ def leased_uid() -> Iterator[int]:
 def processes_of(uid: int) -> list[int]:
     """Ids of the processes of user ``uid`` that run or could run again."""
     found = []
-    for entry in os.scandir("/proc"):
+    for entry in os.listdir("/proc"):  # noqa: PTH208 - a hot loop
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if entry.name.isdigit():
-                status = _status(int(entry.name))
-                # The owner of the folder would not do: root owns that of a process which may not be dumped.
-                if int(status["Uid"].split()[0]) == uid and status["State"][0] not in "ZX":
-                    found.append(int(entry.name))
+            # The owner of the folder would not do: root owns that of a process which may not be dumped.
+            if entry.isdigit() and int(_status(entry, "Uid")) == uid and _status(entry, "State") not in ("Z", "X"):
+                found.append(int(entry))
     return found
 
 
@@ -80,12 +78,13 @@ def thread_count(pid: int) -> int:
     Raises:
         FileNotFoundError, ProcessLookupError: there is no such process.
     """
-    return int(_status(pid)["Threads"])
+    return int(_status(pid, "Threads"))
 
 
-def _status(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+def _status(pid: int | str, field: str) -> str:
+    """First word of a field of ``/proc/<pid>/status``, where a process cannot fake one: its name has no line breaks."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - a hot loop
+        return file.read().partition(f"\n{field}:\t")[2].split(None, 1)[0]
 
 
 def _is_free(uid: int) -> bool:

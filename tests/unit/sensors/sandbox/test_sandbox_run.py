@@ -360,7 +360,7 @@ def test_a_script_ends_with_its_parent(tmp_path: Path) -> None:
     gone = threading.Event()
     for _ in range(200):
         try:
-            state = users._status(child)["State"][0]
+            state = users._status(child, "State")
         except (FileNotFoundError, ProcessLookupError):
             return
         if state in "ZX":
