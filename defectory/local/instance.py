@@ -65,6 +65,7 @@ def lock(folder: Path) -> int:
             f"A local cloud is already running{where}. Use it, end it with 'defectory local down', "
             "or give this one a folder of its own with --state and another --port."
         )
+    (folder / NOTE).unlink(missing_ok=True)
     return descriptor
 
 

@@ -32,7 +32,7 @@ LOCAL_CONTEXT: Mapping[str, str] = {
 
 
 def find_app(start: Path | None = None) -> Path:
-    """The repository's root: the folder of ``app.py`` and ``cdk.json``, from ``start`` upwards, else beside the package.
+    """The repository's root, where ``app.py`` and ``cdk.json`` are: from ``start`` upwards, else beside the package.
 
     Raises:
         LocalCloudError: there is none; an installed package alone holds no stacks.
@@ -75,7 +75,7 @@ def synthesise(
         "PATH": _path_with_node(os.environ.get("PATH", os.defpath)),
         "PYTHONPATH": str(root),
         "CDK_OUTDIR": str(output),
-        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, **(context or {})}),
+        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **(context or {})}),
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,
         "AWS_REGION": region,

@@ -1,7 +1,6 @@
 """A local cloud for the tests of it, and the same cloud with the sample app deployed."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

@@ -14,7 +14,7 @@ from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION
 SAMPLE = Path(__file__).parent / "sample"
 STACK = "sample"
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 T = TypeVar("T")
 

@@ -43,7 +43,7 @@ class Order:
     buildspec: str | None = None
     source_version: str | None = None
     initiator: str = "local"
-    timeout_minutes: int | None = None
+    timeout_minutes: float | None = None
 
 
 def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Mapping[str, str]) -> Job:

@@ -244,7 +244,7 @@ class Builds(Extension):
             build.status = "FAILED"
             return
         (folder / "job.json").write_text(job.dump())
-        minutes = build.order.timeout_minutes or int(build.project.get("timeoutInMinutes") or 60)
+        minutes: float = build.order.timeout_minutes or int(build.project.get("timeoutInMinutes") or 60)
         build.process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", str(keeper.__file__), "--grace", "0.5", "--"),
@@ -294,7 +294,7 @@ class Builds(Extension):
             self._phase(build, "UPLOAD_ARTIFACTS", "FAILED", "CLIENT_ERROR", str(fault))
             build.status = "FAILED"
 
-    def _end_early(self, build: Build, timed_out: bool, minutes: int) -> None:
+    def _end_early(self, build: Build, timed_out: bool, minutes: float) -> None:
         if timed_out:
             build.status, context = "TIMED_OUT", ("BUILD_TIMED_OUT", f"Build has timed out after {minutes} minutes.")
         elif build.stopping.is_set():

@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import os
+import pathlib
 import sys
 import time
 
@@ -36,7 +37,7 @@ def describe(event, context):
         "remaining_ms": context.get_remaining_time_in_millis(),
         "request_id": context.aws_request_id,
         "environment": dict(os.environ),
-        "cwd": os.getcwd(),
+        "cwd": str(pathlib.Path.cwd()),
         "calls": len(CALLS),
         "pid": os.getpid(),
         "python": sys.version_info[:2],
