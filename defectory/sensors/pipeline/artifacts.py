@@ -36,7 +36,7 @@ FAILURES_FILE = "failures.json"
 DATASET_FILES = (DATA_CSV, DATA_PARQUET, LABELS_CSV, EVENTS_CSV, MANIFEST)
 MAX_JSON_BYTES = 8 * 2**20
 MAX_DATA_BYTES = 2**30
-MAX_REASONS, MAX_REASON_LENGTH = 20, 500
+MAX_REASONS, MAX_REASON_LENGTH = 20, 1000
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$")]
 Reason = Annotated[str, Field(max_length=MAX_REASON_LENGTH)]

@@ -111,7 +111,7 @@ def normalise_output(folder: Path) -> None:
 def check_against_task(folder: Path, task: ScriptTask) -> tuple[ContractReport, tuple[str, ...]]:
     """The contract's report on a dataset, and all that is wrong with it as an answer to ``task``."""
     contract = check_dataset(folder)
-    reasons = [f"{check.name}: {check.detail}" for check in contract.failures]
+    reasons = contract.failures
     if not reasons:
         year = read_manifest(folder).year
         if year != task.year:
