@@ -9,16 +9,19 @@ from typing import Annotated
 import typer
 
 from defectory import __version__
-from defectory.cli import sensors
+from defectory.cli import demo, local, sensors
 from defectory.errors import DefectoryError
 
 app = typer.Typer(
     name="defectory",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     help="A factory of defects: realistic, labelled failure data for people who build inspection and monitoring.",
     epilog="Exit codes: 0 all well, 1 the work failed, 2 the input was bad.",
 )
+app.command()(demo.demo)
+app.add_typer(local.app, name="local")
 app.add_typer(sensors.app, name="sensors")
 
 
@@ -40,11 +43,7 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; ends the process with exit code 0, 1 or 2."""
     try:
-        app(args=arguments)
+        app(args=arguments, prog_name="defectory")
     except DefectoryError as error:
-        sys.exit(_report(error))
-
-
-def _report(error: DefectoryError) -> int:
-    typer.secho(f"{error.code}: {error}", err=True, fg=typer.colors.RED)
-    return error.exit_code
+        typer.secho(f"{error.code}: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(error.exit_code)
