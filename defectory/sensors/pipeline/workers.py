@@ -10,12 +10,13 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from defectory.errors import shorten
 
@@ -23,6 +24,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 MEMORY_BYTES = 6 * 2**30
+STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,38 +80,54 @@ def run_isolated(
                 if receiver in ready:
                     outcome = _receive(receiver, task.process)
                 elif time.monotonic() >= task.deadline:
-                    task.process.kill()
+                    _stop(task.process)
                     outcome = Lost(f"took longer than {seconds:.0f} s and was stopped")
                 else:
                     continue
                 del running[receiver]
                 receiver.close()
-                task.process.join()
+                task.process.join(STOP_SECONDS)
+                _stop(task.process)
                 yield task.job, outcome
     finally:
         for task in running.values():
-            task.process.kill()
-            task.process.join()
+            _stop(task.process)
 
 
-def _receive(receiver: Connection, process: multiprocessing.process.BaseProcess) -> Any:  # noqa: ANN401 - what the job returned
+def _receive(receiver: Connection, process: multiprocessing.process.BaseProcess) -> Any:  # noqa: ANN401
     try:
         return receiver.recv()
     except (EOFError, OSError):
-        process.join()
+        process.join(STOP_SECONDS)
         code = process.exitcode or 0
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return Lost(f"its process ended {how} before it had a result")
 
 
+def _stop(process: multiprocessing.process.BaseProcess) -> None:
+    """End a worker, giving it time to remove its temporary files."""
+    process.terminate()
+    process.join(STOP_SECONDS)
+    process.kill()
+    process.join()
+
+
+def _unwind(*_: object) -> NoReturn:
+    raise SystemExit(1)
+
+
 def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it stops its workers
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    soft = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+    signal.signal(signal.SIGTERM, _unwind)
+    if sys.platform == "linux":  # macOS has the limit in name only and refuses it
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        soft = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     outcome: Result | Lost
     try:
         outcome = function(job)
+    except SystemExit:
+        raise
     except BaseException as error:  # a panic in polars is no Exception
         traceback.print_exc()
         outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}")

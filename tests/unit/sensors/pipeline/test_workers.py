@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import threading
 
 import pytest
@@ -27,6 +28,9 @@ def misbehave(how: str) -> str:
             threading.Event().wait()
         case "takes all memory":
             bytearray(2**50)
+        case _ if how.startswith("holds "):
+            with tempfile.TemporaryDirectory(dir=how.removeprefix("holds ")):
+                threading.Event().wait()
     return "well"
 
 
@@ -76,6 +80,13 @@ def test_a_job_that_never_ends_is_stopped_and_the_others_go_on():
 
     assert results.pop("never ends") == Lost("took longer than 1 s and was stopped")
     assert results == {"first": "well", "second": "well"}
+
+
+def test_a_job_that_is_stopped_cleans_up(tmp_path):
+    ((_, outcome),) = run_isolated(misbehave, [f"holds {tmp_path}"], seconds=1.0)
+
+    assert isinstance(outcome, Lost)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_abandoning_the_results_stops_the_processes():
