@@ -1,0 +1,120 @@
+"""Anomalies as a whole: none without a label, and not so crude that one line of code finds them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.sensors.contract.clock import Clock
+from defectory.sensors.contract.columns import EXACT_KINDS
+from defectory.sensors.contract.files import Column
+from defectory.sensors.contract.labels import Event, Label, covered
+from defectory.sensors.dataset import SignalSpec
+
+Mask = NDArray[np.bool_]
+
+# A step of operation recurs: shift starts, recipe steps and campaign changes come dozens of times a year.  A step is
+# a stray one when it is more than JUMP_ALONE times the 24th largest of its signal and nothing else moves at that
+# minute, or more than JUMP_TOGETHER times even though something does.  Catalogue: at most 1.5 alone, 2.4 together.
+RECURRING = 24
+JUMP_ALONE, JUMP_TOGETHER = 2.0, 5.0
+TRIVIAL = 0.6
+_SAMPLE = 7  # every seventh row tells quantiles well enough
+
+
+def stray_steps(
+    specs: Sequence[SignalSpec],
+    columns: Sequence[Column],
+    labels: Sequence[Label],
+    events: Sequence[Event],
+    clock: Clock,
+    pool: Executor,
+) -> list[str]:
+    """Steps and spikes of single signals that neither recur nor are labelled nor are near an event."""
+    quiet = ~_near_events(events, clock.rows)
+    moving = list(pool.map(_moving, columns))
+
+    def examine(number: int) -> str:
+        spec, values = specs[number], columns[number]
+        if spec.kind in EXACT_KINDS:
+            return ""
+        own = [label for label in labels if label.signal == number]
+        eligible = quiet & ~covered(own, clock.rows, before=3, after=3)
+        others = [rows for place, rows in enumerate(moving) if place != number]
+        row = _stray(values, eligible, others, spec.resolution or 0.0)
+        if row is None:
+            return ""
+        return (
+            f"column {spec.name}, {clock.place(row)}: a step from {values[row - 1]:g} to {values[row]:g} that nothing "
+            "explains; label it in labels.csv, log its cause in events.csv, or remove it"
+        )
+
+    return [problem for problem in pool.map(examine, range(len(specs))) if problem]
+
+
+def _near_events(events: Sequence[Event], rows: int) -> Mask:
+    """Minutes around the start and the end of an event, when a machine is stopped, started and warmed up."""
+    edges = [Event(row, row, event.kind) for event in events for row in (event.start, event.end)]
+    return covered(edges, rows, before=15, after=30)
+
+
+def _moving(values: Column) -> Mask:
+    """Minutes in which a signal takes a step well beyond its noise, give or take two."""
+    step = np.abs(np.diff(values, prepend=values[0]))
+    sample = step[::_SAMPLE]
+    sample = sample[sample > 0]
+    limit = 5.0 * 1.4826 * float(np.median(sample)) if sample.size else np.inf
+    rows = np.flatnonzero(step > limit)
+    found = np.zeros(step.size, bool)
+    for offset in range(-2, 3):
+        found[np.clip(rows + offset, 0, step.size - 1)] = True
+    return found
+
+
+def _stray(values: Column, eligible: Mask, others: Sequence[Mask], resolution: float) -> int | None:
+    """The row of the largest stray step or spike, if there is one; ``others`` tells when the other signals move."""
+    change = np.diff(values, prepend=values[0])
+    step = np.abs(change)
+    back = np.zeros_like(step)
+    np.minimum(step[:-1], step[1:], out=back[:-1], where=change[:-1] * change[1:] < 0)
+    for sizes, together in ((step, JUMP_TOGETHER), (back, np.inf)):
+        sizes *= eligible
+        ordinary = float(np.quantile(sizes[::_SAMPLE], 0.99))
+        large = np.flatnonzero(sizes > ordinary)
+        if large.size <= RECURRING:
+            large = np.flatnonzero(sizes)
+        found = sizes[large]
+        recurring = float(np.partition(found, -RECURRING)[-RECURRING]) if large.size >= RECURRING else 0.0
+        least = max(JUMP_ALONE * recurring, 3.0 * ordinary, 4.0 * resolution)
+        for row in large[(found > least) & (large > 0)].tolist():
+            if sizes[row] > together * max(recurring, resolution) or not any(other[row] for other in others):
+                return int(row)
+    return None
+
+
+def average_precision(scores: NDArray[np.float32], wanted: Mask) -> float:
+    """Area under the precision-recall curve of ``scores`` for the rows ``wanted``; ties count against the score."""
+    hits = np.sort(scores[wanted])[::-1]
+    if not hits.size:
+        return 0.0
+    alarms = scores.size - np.searchsorted(np.sort(scores), hits, "left")
+    return float((np.arange(1, hits.size + 1) / alarms).mean())
+
+
+def trivial_detectors(columns: Sequence[Column], labels: Sequence[Label]) -> dict[str, float]:
+    """Average precision of the two detectors everybody tries first: largest |z|, and largest |step|, of all signals."""
+    rows = columns[0].size
+    wanted = covered(labels, rows)
+    far, fast = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
+    for values in columns:
+        deviation = float(values.std()) or 1.0
+        scaled = ((values - values.mean()) / deviation).astype(np.float32)
+        np.maximum(fast[1:], np.abs(np.diff(scaled)), out=fast[1:])
+        np.maximum(far, np.abs(scaled), out=far)
+    return {
+        "a threshold on |z|": average_precision(far, wanted),
+        "a threshold on |step|": average_precision(fast, wanted),
+    }
