@@ -1,0 +1,9 @@
+"""Report pages: one self-contained page for a dataset, and the index page of a request.
+
+Both work offline: plotly.js is embedded, nothing is fetched.  Everything that came from a user or a model is escaped.
+"""
+
+from defectory.sensors.report.dataset_page import write_report
+from defectory.sensors.report.index_page import write_index
+
+__all__ = ["write_index", "write_report"]
