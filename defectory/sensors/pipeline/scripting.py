@@ -11,7 +11,7 @@ from defectory.sensors.authors import Author, Script, ScriptTask
 from defectory.sensors.pipeline.artifacts import bounded
 from defectory.sensors.policy import check_script
 
-ASKED_AT_MOST = 2
+SCRIPTS_AT_MOST = 2
 AUTHORS_AT_ONCE = 4
 
 
@@ -28,21 +28,20 @@ def write_checked_script(
 ) -> Writing:
     """Have a script written for ``task``, or ``script`` corrected that failed for ``reasons``.
 
-    Where the answer breaks the policy or cannot be used, the author is asked once more, with what was wrong.
-    Nothing is raised: whatever goes wrong with one machine is that machine's result.
+    A script that breaks the policy goes back to the author once, with what is wrong.  An author that cannot answer is
+    not pressed here: it has tried again by itself.  Nothing is raised: whatever goes wrong with one machine is that
+    machine's result.
     """
-    outcome = faults = reasons
-    for _ in range(ASKED_AT_MOST):
+    for _ in range(SCRIPTS_AT_MOST):
         try:
-            script = author.repair_script(task, script, faults) if script else author.write_script(task)
+            script = author.repair_script(task, script, reasons) if script else author.write_script(task)
             violations = check_script(script.source)
         except DefectoryError as error:
-            outcome = [str(error), *faults]
-            continue
+            return Writing(None, bounded([str(error), *reasons]))
         except Exception as error:
             traceback.print_exc()
             return Writing(None, bounded([f"Unexpected {type(error).__name__} while writing the script: {error}"]))
         if not violations:
             return Writing(script)
-        outcome = faults = [str(violation) for violation in violations]
-    return Writing(None, bounded(outcome))
+        reasons = [str(violation) for violation in violations]
+    return Writing(None, bounded(reasons))

@@ -75,7 +75,7 @@ def test_from_a_request_to_datasets_in_the_bucket(pipeline, accept, fake_author,
         {
             "Plasma Etcher": [script["Plasma Etcher"]],
             "Chemical Mechanical Polisher": [SILENT, script["Chemical Mechanical Polisher"]],
-            "Time Machine": [AuthorError("the model refused")] * 4,
+            "Time Machine": [AuthorError("the model refused")] * 2,
         }
     )
     monkeypatch.setattr(authors, "create_author", lambda name, **options: author)
@@ -110,7 +110,7 @@ def test_after_write_failed_on_every_machine_publish_closes_the_request(
     pipeline, accept, fake_author, table, objects, sent, monkeypatch
 ):
     request = accept("Plasma Etcher", "Wafer Prober")
-    author = fake_author({machine.name: [AuthorError("no access to the model")] * 4 for machine in request.machines})
+    author = fake_author({machine.name: [AuthorError("no access to the model")] * 2 for machine in request.machines})
     monkeypatch.setattr(authors, "create_author", lambda name, **options: author)
 
     for action in ACTIONS:

@@ -96,7 +96,7 @@ def test_a_partial_result_is_told_as_partial(quick, listing_author, tmp_path):
     author = listing_author(
         {
             "Etcher": [script("bad"), script("bad")],
-            "Prober": [AuthorError("throttled")] * 4,
+            "Prober": [AuthorError("throttled")] * 2,
             "Furnace": [script("good")],
         },
         note="3 machines, 5 asked",

@@ -91,14 +91,6 @@ def test_a_script_that_breaks_the_policy_or_does_not_compile_is_corrected_once(a
     assert violations[0].startswith("line 1: ")
 
 
-def test_an_unusable_reply_is_asked_for_again(accept, fake_author, run_write):
-    request = accept("Plasma Etcher")
-
-    scripts = run_write(request, fake_author({"Plasma Etcher": [ReplyError("no code block"), GOOD]}))
-
-    assert read_script(scripts, "plasma-etcher").source == GOOD
-
-
 def test_a_correction_that_is_refused_is_told_with_the_fault(accept, fake_author, run_write):
     author = fake_author({"Plasma Etcher": [FORBIDDEN, AuthorError("throttled")]})
 
@@ -113,8 +105,8 @@ def test_a_correction_that_is_refused_is_told_with_the_fault(accept, fake_author
     [
         ([FORBIDDEN, FORBIDDEN], "socket"),
         ([BROKEN, BROKEN], "line 1: "),
-        ([AuthorError("the model refused"), AuthorError("the model refused")], "the model refused"),
-        ([ReplyError("no script"), ReplyError("no script")], "no script"),
+        ([AuthorError("the model refused")], "the model refused"),
+        ([ReplyError("no script")], "no script"),
         ([KeyError("output")], "Unexpected KeyError while writing the script: 'output'"),
     ],
 )
@@ -185,7 +177,7 @@ def test_repair_shows_the_author_the_script_and_its_failures(accept, fake_author
 
 def test_repair_tries_again_what_write_did_not_get_written(accept, fake_author, run_write, run_repair, table):
     request = accept("Plasma Etcher")
-    run_write(request, fake_author({"Plasma Etcher": [AuthorError("throttled")] * 2}))
+    run_write(request, fake_author({"Plasma Etcher": [AuthorError("throttled")]}))
     author = fake_author({"Plasma Etcher": [GOOD]})
 
     repaired = run_repair(request, author)
@@ -202,7 +194,7 @@ def test_a_failed_repair_keeps_both_reasons(accept, fake_author, run_write, run_
 
     repaired = run_repair(
         request,
-        fake_author({"Plasma Etcher": [AuthorError("throttled")] * 2}),
+        fake_author({"Plasma Etcher": [AuthorError("throttled")]}),
         RunRecord(slug="plasma-etcher", reasons=("half a year",)),
     )
 
