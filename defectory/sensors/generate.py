@@ -166,7 +166,7 @@ def generate_datasets(
                     repairable=result.repairable,
                     warnings=result.warnings,
                 )
-    write_index(out)
+    write_index(out, {machine.name: "; ".join(machine.reasons) for machine in machines.values() if not machine.folder})
     return Generation(tuple(machines.values()), listing.note)
 
 

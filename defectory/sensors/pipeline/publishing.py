@@ -94,7 +94,9 @@ def publish(
         table.set_machine_status(user_id, request_id, slug, "FAILED", error="; ".join(problems))
         print(f"{slug}: failed: {'; '.join(problems)}", flush=True)
     if len(reasons) < len(request.machines):
-        bucket.upload_index(user_id, request_id, write_index(work))
+        names = {machine.slug: machine.name for machine in request.machines}
+        failures = {names[slug]: "; ".join(problems) for slug, problems in reasons.items()}
+        bucket.upload_index(user_id, request_id, write_index(work, failures))
     closed = close_unfinished(request, summarise(request, reasons), table=table, alerts=alerts)
     print(f"Request {request_id} is {closed.status}. {closed.reason}", flush=True)
     return closed

@@ -184,9 +184,10 @@ def _zoom(year: int, columns: dict[str, Array], label: Span, names: list[str], m
     partner = _partner(label.name, names, matrix)
     start = _text(year, begin)
     shown = slice(begin, end)
-    text = f"{label.kind.replace('_', ' ')} in {label.name}, {label.start}, {length} min, severity {label.severity}"
+    span = f"{length} min" if length < 600 else f"{length / 60:.0f} h"
+    title = (f"{label.kind.replace('_', ' ')} in {label.name}", f"{label.start}, {span}, severity {label.severity}")
     return plots.zoom(
-        label.name, values[shown], partner, columns[partner][shown], start, label.start, _after(label), text
+        label.name, values[shown], partner, columns[partner][shown], start, label.start, _after(label), title
     )
 
 

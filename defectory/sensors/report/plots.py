@@ -72,12 +72,15 @@ def stacked(
     traces: list[Figure] = []
     layout: Figure = {
         "height": ROW_PX * count + 60,
-        "margin": {"l": 62, "r": 12, "t": 8, "b": 34},
+        "margin": {"l": 62, "r": 12, "t": 22, "b": 34},
         "hovermode": "closest",
         "xaxis": {"anchor": _axis("y", count - 1), "type": "date"},
         "annotations": [],
     }
-    shapes: list[Figure] = [_span("paper", 0, 1, begin, end, OTHER, 0.14) for begin, end, _ in pauses]
+    shapes: list[Figure] = [
+        {**_span("paper", 0, 1, begin, end, OTHER, 0.25), "line": {"width": 1, "color": OTHER}}
+        for begin, end, _ in pauses
+    ]
     for row, (name, values) in enumerate(columns.items()):
         top = 1.0 - row * (height + gap)
         layout[_axis("yaxis", row)] = {"domain": [max(0.0, top - height), top], "nticks": 4, "zeroline": False}
@@ -98,17 +101,30 @@ def stacked(
 
 
 def zoom(
-    name: str, values: Array, other: str, other_values: Array, start: str, begin: str, end: str, text: str
+    name: str, values: Array, other: str, other_values: Array, start: str, begin: str, end: str, title: tuple[str, str]
 ) -> Figure:
-    """Raw minutes of a signal around one label, with the signal it moves with most below."""
+    """Raw minutes of a signal around one label, with the signal it moves with most below; two lines of title."""
     layout = {
-        "height": 240,
-        "margin": {"l": 54, "r": 10, "t": 30, "b": 28},
-        "title": {"text": _safe(text), "font": {"size": 12}, "x": 0.02, "y": 0.97},
-        "xaxis": {"type": "date", "anchor": "y2"},
-        "yaxis": {"domain": [0.42, 1.0], "nticks": 5, "title": {"text": _safe(name), "font": {"size": 10}}},
-        "yaxis2": {"domain": [0.0, 0.34], "nticks": 3, "title": {"text": _safe(other), "font": {"size": 10}}},
-        "shapes": [_span("paper", 0.42, 1, begin, end, MARK, 0.2)],
+        "height": 260,
+        "margin": {"l": 44, "r": 12, "t": 44, "b": 34},
+        "title": {"text": f"<b>{_safe(title[0])}</b><br>{_safe(title[1])}", "font": {"size": 12}, "x": 0.02, "y": 0.95},
+        "xaxis": {"type": "date", "anchor": "y2", "nticks": 5, "tickangle": 0},
+        "yaxis": {"domain": [0.46, 1.0], "nticks": 5},
+        "yaxis2": {"domain": [0.0, 0.32], "nticks": 3},
+        "annotations": [
+            {
+                "text": _safe(other),
+                "x": 0,
+                "xref": "paper",
+                "xanchor": "left",
+                "y": 0.33,
+                "yref": "paper",
+                "yanchor": "bottom",
+                "showarrow": False,
+                "font": {"size": 10, "color": OTHER},
+            }
+        ],
+        "shapes": [_span("paper", 0.46, 1, begin, end, MARK, 0.2)],
     }
     below = {**_line(other, other_values, start, 1), "line": {"color": OTHER, "width": 1}}
     return {"data": [_line(name, values, start, 0), below], "layout": layout}

@@ -43,7 +43,7 @@ def quick(monkeypatch):
             yield job, Simulated(())
 
     monkeypatch.setattr(generate, "run_isolated", produce)
-    monkeypatch.setattr(generate, "write_index", lambda folder: (folder / "index.html").write_text("an index"))
+    monkeypatch.setattr(generate, "write_index", lambda folder, failures: (folder / "index.html").write_text("an index"))
 
 
 def script(word):

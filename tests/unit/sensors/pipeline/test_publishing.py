@@ -43,7 +43,7 @@ def quick(monkeypatch):
                 (delivery.folder / name).write_text(f"{name} of attempt {delivery.origin.attempts}")
             yield delivery, ()
 
-    def index(folder):
+    def index(folder, failures):
         (folder / "index.html").write_text("an index")
         return folder / "index.html"
 
