@@ -88,7 +88,7 @@ def up(
     registry = instance.registry(state)
     console = Console(stderr=True)
     cloud = LocalCloud(port=port, state=state, region=region, registry=registry)
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _step(console, "Starting the local cloud"):
             cloud.start()
@@ -103,9 +103,11 @@ def up(
     except KeyboardInterrupt:
         console.print("Stopping ...")
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in before:
             signal.signal(number, signal.SIG_IGN)
         cloud.stop()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @app.command()

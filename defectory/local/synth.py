@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from defectory.config import GROUP
 from defectory.errors import LocalCloudError
 from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
 
 APP = "app.py"
 CONTEXT = "cdk.json"
 OPERATOR = "operator@example.com"
+# Major versions of Node that jsii need not warn about: what it says would hide what the app says.
+SILENCED_NODES = ",".join(map(str, range(16, 40)))
 
 # What a deployment needs to run on this machine: functions for its interpreter and processor, no model to pay for,
 # somebody to send alerts to.
@@ -69,19 +72,21 @@ def synthesise(
         LocalCloudError: there is no app or no Node, or the app failed; the message holds what it said.
     """
     root = app or find_app()
+    # Either spelling of a setting wins over the local one.
+    given = {name.removeprefix(f"{GROUP}:"): value for name, value in (context or {}).items()}
     environment = {
         **{name: value for name, value in inherited(os.environ).items() if not name.startswith("AWS_")},
         "HOME": os.environ.get("HOME", str(root)),
         "PATH": _path_with_node(os.environ.get("PATH", os.defpath)),
         "PYTHONPATH": str(root),
         "CDK_OUTDIR": str(output),
-        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **(context or {})}),
+        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **given}),
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,
         "AWS_REGION": region,
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1",
-        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
-        "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": "1",
+        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": SILENCED_NODES,
+        "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": SILENCED_NODES,
+        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": SILENCED_NODES,
     }
     for name in SCRUBBED:
         environment.pop(name, None)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from defectory.local.cloud import LocalCloud
+from defectory.local.synth import synthesise
 from tests.local_cloud.sample_app import STACK, write_assembly
 
 
@@ -18,3 +19,10 @@ def cloud() -> Iterator[LocalCloud]:
 def sample(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The outputs of the sample app."""
     return cloud.deploy(write_assembly(tmp_path_factory.mktemp("assembly")))[STACK]
+
+
+@pytest.fixture(scope="session")
+def deployed_app(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The outputs of the application itself, synthesised from this repository and deployed."""
+    assembly = synthesise(tmp_path_factory.mktemp("application") / "cdk.out")
+    return {name: value for outputs in cloud.deploy(assembly).values() for name, value in outputs.items()}

@@ -19,15 +19,13 @@ PATIENCE = 60.0
 T = TypeVar("T")
 
 
-def write_assembly(
-    folder: Path, *, runtime: str = RUNTIME, change: Callable[[dict[str, Any]], None] | None = None
-) -> Path:
+def write_assembly(folder: Path, *, stack: str = STACK, change: Callable[[dict[str, Any]], None] | None = None) -> Path:
     """Write the assembly; ``change`` may alter the template."""
     template = json.loads((SAMPLE / "template.json").read_text())
     if change:
         change(template)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{STACK}.template.json").write_text(json.dumps(template))
+    (folder / f"{stack}.template.json").write_text(json.dumps(template))
     bucket = f"cdk-hnb659fds-assets-{DEFAULT_ACCOUNT}-{DEFAULT_REGION}"
     files, keys = {}, {}
     for asset in ("function", "source"):
@@ -39,15 +37,15 @@ def write_assembly(
             "source": {"path": f"asset.{digest}", "packaging": "zip"},
             "destinations": {"here": {"bucketName": bucket, "objectKey": keys[asset]}},
         }
-    (folder / f"{STACK}.assets.json").write_text(json.dumps({"version": "36.0.0", "files": files}))
+    (folder / f"{stack}.assets.json").write_text(json.dumps({"version": "36.0.0", "files": files}))
     artifacts = {
-        f"{STACK}.assets": {"type": "cdk:asset-manifest", "properties": {"file": f"{STACK}.assets.json"}},
-        STACK: {
+        f"{stack}.assets": {"type": "cdk:asset-manifest", "properties": {"file": f"{stack}.assets.json"}},
+        stack: {
             "type": "aws:cloudformation:stack",
-            "dependencies": [f"{STACK}.assets"],
+            "dependencies": [f"{stack}.assets"],
             "properties": {
-                "templateFile": f"{STACK}.template.json",
-                "parameters": {"Runtime": runtime, "FunctionKey": keys["function"], "SourceKey": keys["source"]},
+                "templateFile": f"{stack}.template.json",
+                "parameters": {"Runtime": RUNTIME, "FunctionKey": keys["function"], "SourceKey": keys["source"]},
             },
         },
     }

@@ -6,167 +6,183 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from tests.local_cloud.sample_app import PATIENCE
+from defectory.cli import main
+from defectory.local.cloud import connect
+from tests.local_cloud.sample_app import PATIENCE, eventually
 
 pytestmark = pytest.mark.xdist_group("local-cloud-life")
-COMMAND = [sys.executable, "-c", "import sys; from defectory.cli import main; main(sys.argv[1:])", "local"]
+PROGRAM = [sys.executable, "-c", "import sys; from defectory.cli import main; main(sys.argv[1:])", "local"]
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """That of a user with a runtime folder of their own."""
-    (tmp_path / "runtime").mkdir(mode=0o700)
-    (tmp_path / "tmp").mkdir()
-    return {
-        **os.environ,
-        "XDG_RUNTIME_DIR": str(tmp_path / "runtime"),
-        "TMPDIR": str(tmp_path / "tmp"),
-        "COLUMNS": "200",
-    }
+@dataclass
+class Shell:
+    """Where a user types commands: with a runtime folder and a folder for temporary files of its own."""
+
+    folder: Path
+    capture: pytest.CaptureFixture[str] | None = None
+    environment: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.temporary = self.folder / "tmp"
+        (self.folder / "runtime").mkdir(mode=0o700)
+        self.temporary.mkdir()
+        self.environment = {"XDG_RUNTIME_DIR": str(self.folder / "runtime"), "TMPDIR": str(self.temporary)}
+
+    def up(self, *arguments: str) -> tuple[subprocess.Popen[str], list[str]]:
+        """A process of 'up' that serves, and what it printed."""
+        process = subprocess.Popen(
+            [*PROGRAM, "up", "--port", "0", "--no-deploy", *arguments],
+            env={**os.environ, **self.environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stderr
+        assert process.stdout
+        for line in process.stderr:
+            if "Serving at" in line:
+                # As many as there are: one line of unset, eight of export.
+                return process, [process.stdout.readline() for _ in range(9)]
+        raise AssertionError(f"'up' ended with {process.wait()}")
+
+    def type(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error of another command."""
+        assert self.capture
+        self.capture.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**self.environment, "COLUMNS": "200"}.items():
+                patch.setenv(name, value)
+            patch.setattr("tempfile.tempdir", None)
+            try:
+                main(["local", *arguments])
+                code = 0
+            except SystemExit as end:
+                code = int(end.code or 0)
+        return code, *self.capture.readouterr()
+
+    def status(self, *arguments: str) -> dict[str, Any]:
+        return json.loads(self.type("status", "--json", *arguments)[1])
 
 
-def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, text=True, timeout=PATIENCE)
+@pytest.fixture(scope="module")
+def _shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("busy"))
 
 
-def started(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    """A process of 'up' that serves."""
-    process = subprocess.Popen(
-        [*COMMAND, "up", "--port", "0", "--no-deploy", *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr
-    for line in process.stderr:
-        if "Serving at" in line:
-            return process
-    raise AssertionError(f"'up' ended with {process.wait()}")
-
-
-@pytest.fixture
-def serving(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    process = started(environment)
-    yield process
-    if process.poll() is None:
-        process.terminate()
+@pytest.fixture(scope="module")
+def serving(_shell: Shell) -> Iterator[list[str]]:
+    """What 'up' printed that serves as long as this module's tests run."""
+    process, printed = _shell.up()
+    yield printed
+    process.terminate()
     process.communicate(timeout=PATIENCE)
 
 
-def status(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
-    return json.loads(run(environment, "status", "--json", *arguments).stdout)
+@pytest.fixture
+def busy(_shell: Shell, serving: list[str], capsys: pytest.CaptureFixture[str]) -> Shell:
+    """A shell whose user has a cloud running."""
+    _shell.capture = capsys
+    return _shell
 
 
-def test_up_status_and_down(environment: dict[str, str], serving: subprocess.Popen[str], tmp_path: Path) -> None:
-    seen = status(environment)
-    assert seen["running"]
-    client = boto3.client(
-        "sns",
-        endpoint_url=seen["instance"]["endpoint"],
-        region_name=seen["instance"]["region"],
-        aws_access_key_id=seen["instance"]["account"],
-        aws_secret_access_key="any",
-    )
-    topic = client.create_topic(Name="alerts")["TopicArn"]
-    client.subscribe(TopicArn=topic, Protocol="email", Endpoint="ops@example.com")
-    client.publish(TopicArn=topic, Subject="[bold]It is down", Message="text")
-    (mail,) = status(environment)["mails"]
+@pytest.fixture
+def idle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """A shell whose user has none."""
+    return Shell(tmp_path, capsys)
+
+
+def test_status_tells_what_is_there(busy: Shell) -> None:
+    running = busy.status()["instance"]
+    sns = connect("sns", running["endpoint"], running["account"], running["region"])
+    topic = sns.create_topic(Name="alerts")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ops@example.com")
+    sns.publish(TopicArn=topic, Subject="[bold]It is down", Message="text")
+    stacks = connect("cloudformation", running["endpoint"], running["account"], running["region"])
+    template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}, "Outputs": {"Out": {"Value": "[red]put"}}}
+    stacks.create_stack(StackName="small", TemplateBody=json.dumps(template))
+    seen = eventually(lambda: (s := busy.status())["stacks"][0]["status"] == "CREATE_COMPLETE" and s, "stack")
+    assert seen["stacks"] == [{"name": "small", "status": "CREATE_COMPLETE", "outputs": {"Out": "[red]put"}}]
+    (mail,) = seen["mails"]
     assert (mail["to"], mail["subject"]) == ("ops@example.com", "[bold]It is down")
     assert Path(mail["file"]).is_file()
-    shown = run(environment, "status").stdout
-    assert seen["instance"]["endpoint"] in shown
-    assert "[bold]It is down" in shown
-    stopped = run(environment, "down")
-    assert stopped.returncode == 0
-    assert seen["instance"]["endpoint"] in stopped.stdout
-    assert serving.wait(PATIENCE) == 0
-    assert status(environment) == {"running": False}
-    assert list((tmp_path / "tmp").iterdir()) == []
+    _, shown, _ = busy.type("status")
+    for expected in (running["endpoint"], "Stack small: CREATE_COMPLETE", "Out = [red]put", "[bold]It is down"):
+        assert expected in shown
 
 
-def test_printed_variables_lead_there_from_any_shell(
-    environment: dict[str, str], serving: subprocess.Popen[str]
-) -> None:
-    endpoint = status(environment)["instance"]["endpoint"]
-    serving.terminate()
-    printed = serving.communicate(timeout=PATIENCE)[0]
-    script = f'{printed}\necho "$AWS_ENDPOINT_URL $AWS_ACCESS_KEY_ID ${{AWS_PROFILE-unset}}"'
+def test_printed_variables_lead_there_from_any_shell(busy: Shell, serving: list[str]) -> None:
+    script = "".join(serving) + 'echo "$AWS_ENDPOINT_URL $AWS_ACCESS_KEY_ID ${AWS_PROFILE-unset}"'
     shell = subprocess.run(["sh", "-c", script], env={"AWS_PROFILE": "other"}, capture_output=True, text=True)
-    assert shell.stdout.split() == [endpoint, "123456789012", "unset"]
+    assert shell.stdout.split() == [busy.status()["instance"]["endpoint"], "123456789012", "unset"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_it_cleanly(environment: dict[str, str], number: int, tmp_path: Path) -> None:
-    process = started(environment)
-    os.killpg(process.pid, number)
+def test_second_instance_is_refused_and_told_of_the_first(busy: Shell) -> None:
+    code, _, said = busy.type("up", "--port", "0", "--no-deploy")
+    assert code == 1
+    assert f"already running at {busy.status()['instance']['endpoint']}" in said
+    assert "defectory local down" in said
+
+
+def test_instance_with_a_folder_of_its_own_stands_beside_and_is_stopped_alone(busy: Shell, tmp_path: Path) -> None:
+    other, _ = busy.up("--state", str(tmp_path / "state"))
+    endpoint = busy.status("--state", str(tmp_path / "state"))["instance"]["endpoint"]
+    assert endpoint != busy.status()["instance"]["endpoint"]
+    code, said, _ = busy.type("down", "--state", str(tmp_path / "state"))
+    assert (code, said) == (0, f"Stopped the local cloud at {endpoint}.\n")
+    _, errors = other.communicate(timeout=PATIENCE)
+    assert (other.returncode, "Traceback" in errors) == (0, False)
+    assert busy.status()["running"]
+
+
+def test_interrupt_ends_it_cleanly(idle: Shell) -> None:
+    process, _ = idle.up()
+    # As Ctrl-C does: for the whole group of the terminal's foreground.
+    os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert "Traceback" not in said
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(idle.temporary.iterdir()) == []
+    assert idle.status() == {"running": False}
 
 
-def test_second_instance_is_refused_and_told_of_the_first(
-    environment: dict[str, str], serving: subprocess.Popen[str]
-) -> None:
-    second = run(environment, "up", "--port", "0", "--no-deploy")
-    assert second.returncode == 1
-    assert f"already running at {status(environment)['instance']['endpoint']}" in second.stderr
-    assert "defectory local down" in second.stderr
-    assert serving.poll() is None
+def test_killed_up_leaves_nothing_behind(idle: Shell) -> None:
+    process, _ = idle.up()
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    # What it started ends by itself, a moment later; 'down' waits for that.
+    assert idle.type("down")[0] == 0
+    assert idle.status() == {"running": False}
+    assert list(idle.temporary.iterdir()) == []
 
 
-def test_instances_with_folders_of_their_own_stand_side_by_side(
-    environment: dict[str, str], serving: subprocess.Popen[str], tmp_path: Path
-) -> None:
-    state = str(tmp_path / "state")
-    other = started(environment, "--state", state)
-    assert status(environment, "--state", state)["instance"]["persistent"]
-    assert run(environment, "down", "--state", state).returncode == 0
-    other.communicate(timeout=PATIENCE)
-    assert status(environment)["running"]
-
-
-def test_port_in_use_is_told(environment: dict[str, str]) -> None:
+def test_port_in_use_is_told(idle: Shell) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        refused = run(environment, "up", "--no-deploy", "--port", str(taken.getsockname()[1]))
-    assert refused.returncode == 1
-    assert "Address already in use. Choose another with --port" in refused.stderr
+        code, _, said = idle.type("up", "--no-deploy", "--port", str(taken.getsockname()[1]))
+    assert code == 1
+    assert "Address already in use. Choose another with --port" in said
 
 
-def test_nothing_running_is_told(environment: dict[str, str]) -> None:
-    assert run(environment, "status").returncode == 1
-    stopped = run(environment, "down")
-    assert (stopped.returncode, stopped.stdout) == (0, "No local cloud is running.\n")
+def test_nothing_running_is_told(idle: Shell) -> None:
+    assert idle.type("status")[0] == 1
+    assert idle.type("down")[:2] == (0, "No local cloud is running.\n")
 
 
-def test_wrong_setting_is_bad_input(environment: dict[str, str]) -> None:
-    refused = run(environment, "up", "--port", "0", "-c", "author")
-    assert refused.returncode == 2
-    assert "KEY=VALUE" in refused.stderr
-
-
-def test_killed_up_is_noticed(environment: dict[str, str]) -> None:
-    process = started(environment)
-    process.kill()
-    process.communicate(timeout=PATIENCE)
-    deadline = time.monotonic() + PATIENCE
-    while run(environment, "down").returncode:
-        assert time.monotonic() < deadline
-    assert status(environment) == {"running": False}
+def test_wrong_setting_is_bad_input(idle: Shell) -> None:
+    code, _, said = idle.type("up", "--port", "0", "-c", "author")
+    assert code == 2
+    assert "KEY=VALUE" in said
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status"])
-def test_help_has_an_example(environment: dict[str, str], command: str) -> None:
-    assert f"defectory local {command}" in run(environment, command, "--help").stdout
+def test_help_has_an_example(idle: Shell, command: str) -> None:
+    assert f"defectory local {command}" in idle.type(command, "--help")[1]

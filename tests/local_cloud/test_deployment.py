@@ -45,21 +45,24 @@ def test_template_that_is_too_long_for_a_request_is_deployed(cloud: LocalCloud, 
     assert cloud.deploy(assembly)[STACK]["Size"] == "150"
 
 
-def test_pipeline_is_updated_in_place_and_deleted_with_its_stack(tmp_path: Path) -> None:
+def test_pipeline_is_updated_in_place_and_deleted_with_its_stack(cloud: LocalCloud, tmp_path: Path) -> None:
     def reorder(template: dict[str, Any]) -> None:
         template["Resources"]["Pipeline"]["Properties"]["Variables"].append({"Name": "shift", "DefaultValue": "day"})
 
-    with LocalCloud() as cloud:
-        name = cloud.deploy(write_assembly(tmp_path / "first"))[STACK]["Pipeline"]
-        assert cloud.deploy(write_assembly(tmp_path / "second", change=reorder))[STACK]["Pipeline"] == name
-        client = cloud.client("codepipeline")
-        pipeline = client.get_pipeline(name=name)["pipeline"]
-        assert pipeline["version"] == 2
-        assert [variable["name"] for variable in pipeline["variables"]] == ["who", "mode", "shift"]
-        stacks = cloud.client("cloudformation")
-        stacks.delete_stack(StackName=STACK)
-        stacks.get_waiter("stack_delete_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1})
-        assert client.list_pipelines()["pipelines"] == []
+    def names() -> list[str]:
+        return [found["name"] for found in client.list_pipelines()["pipelines"]]
+
+    client, stacks = cloud.client("codepipeline"), cloud.client("cloudformation")
+    name = cloud.deploy(write_assembly(tmp_path / "first", stack="passing"))["passing"]["Pipeline"]
+    second = write_assembly(tmp_path / "second", stack="passing", change=reorder)
+    assert cloud.deploy(second)["passing"]["Pipeline"] == name
+    pipeline = client.get_pipeline(name=name)["pipeline"]
+    assert pipeline["version"] == 2
+    assert [variable["name"] for variable in pipeline["variables"]] == ["who", "mode", "shift"]
+    assert name in names()
+    stacks.delete_stack(StackName="passing")
+    stacks.get_waiter("stack_delete_complete").wait(StackName="passing", WaiterConfig={"Delay": 1})
+    assert name not in names()
 
 
 def test_failure_is_told_with_the_events_of_the_stack(cloud: LocalCloud, tmp_path: Path) -> None:
@@ -75,14 +78,13 @@ def test_failure_is_told_with_the_events_of_the_stack(cloud: LocalCloud, tmp_pat
     assert "action Make: the local cloud has no Deploy action of the provider ECS" in message
 
 
-def test_stack_that_never_took_shape_can_be_deployed_again(tmp_path: Path) -> None:
+def test_stack_that_never_took_shape_can_be_deployed_again(cloud: LocalCloud, tmp_path: Path) -> None:
     def break_pipeline(template: dict[str, Any]) -> None:
         template["Resources"]["Pipeline"]["Properties"]["ExecutionMode"] = "SUPERSEDED"
 
-    with LocalCloud() as cloud:
-        with pytest.raises(LocalCloudError, match="executionMode"):
-            cloud.deploy(write_assembly(tmp_path / "broken", change=break_pipeline))
-        assert "Pipeline" in cloud.deploy(write_assembly(tmp_path / "mended"))[STACK]
+    with pytest.raises(LocalCloudError, match="executionMode"):
+        cloud.deploy(write_assembly(tmp_path / "broken", stack="unlucky", change=break_pipeline))
+    assert "Pipeline" in cloud.deploy(write_assembly(tmp_path / "mended", stack="unlucky"))["unlucky"]
 
 
 def test_unknown_resource_is_refused(cloud: LocalCloud, tmp_path: Path) -> None:
