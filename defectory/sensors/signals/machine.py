@@ -376,5 +376,6 @@ class Machine:
     def _log_standstills(self, kind: str, name: str, at_least: int) -> None:
         edges = np.flatnonzero(np.diff(self._on.astype(np.int8), prepend=1, append=1))
         for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            if end - begin >= at_least or begin == 0 or end == self.n:  # the year cuts its first and last standstill short
+            # The year cuts its first and its last standstill short.
+            if end - begin >= at_least or begin == 0 or end == self.n:
                 self._events.append((begin, end - 1, kind, name))
