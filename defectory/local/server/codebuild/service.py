@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ministack.services import codebuild
-from ministack.services.cloudformation import provisioners
 
 import defectory
 from defectory.errors import InputError
@@ -29,6 +28,7 @@ from defectory.local import keeper
 from defectory.local.server.codebuild import jobs
 from defectory.local.server.codebuild.jobs import Order, Target
 from defectory.local.server.codebuild.logs import LogStream, log_place
+from defectory.local.server.codebuild.projects import keep_properties
 from defectory.local.server.hooks import replace, require
 from defectory.local.server.objects import Objects
 from defectory.local.server.services import Extension, Scope, ServiceFault, in_thread
@@ -38,9 +38,6 @@ log = logging.getLogger(__name__)
 
 # A build uses the processors that there are; more at once only make each other slow.
 BUILDS = max(2, os.cpu_count() or 1)
-# Properties of a project that MiniStack drops.
-KEPT = ("LogsConfig", "SecondarySources", "SecondaryArtifacts", "QueuedTimeoutInMinutes")
-RESOURCE_TYPE = "AWS::CodeBuild::Project"
 
 Status = Literal["IN_PROGRESS", "SUCCEEDED", "FAILED", "FAULT", "STOPPED", "TIMED_OUT"]
 
@@ -95,7 +92,7 @@ class Builds(Extension):
         self._new_record = require(codebuild, "_make_build_record", "project", "build_id", "source_version")
         self._answer = require(codebuild, "json_response")
         self._refuse = require(codebuild, "error_response_json")
-        _keep_properties()
+        keep_properties()
 
         @replace(codebuild, "_start_build", "data")
         def start_build(_: Any, data: dict[str, Any]) -> Any:  # noqa: ANN401
@@ -200,7 +197,8 @@ class Builds(Extension):
         return self._objects.path(bucket, key)
 
     def _run(self, build: Build) -> None:
-        folder = self._folder / build.id.rpartition(":")[2]
+        # Short: a socket's path, and what multiprocessing puts below TMPDIR is one, may have about 100 bytes.
+        folder = self._folder / build.id.rpartition(":")[2][:8]
         try:
             self._phase(build, "QUEUED")
             if not self._wait_for_room(build):
@@ -236,63 +234,62 @@ class Builds(Extension):
         logs = LogStream(build.record["logs"])
         try:
             job = jobs.job(build.order, build.project, folder, self._environment(build))
+            (folder / "job.json").write_text(job.dump())
+            if self._run_agent(build, folder / "job.json", logs):
+                self._adopt(build, folder)
         except (InputError, ServiceFault, zipfile.BadZipFile) as error:
+            phase = "UPLOAD_ARTIFACTS" if build.process else "DOWNLOAD_SOURCE"
             code = "YAML_FILE_ERROR" if isinstance(error, InputError) else "CLIENT_ERROR"
             logs.put(f"[Container] Phase context status code: {code} Message: {error}")
-            logs.close()
-            self._phase(build, "DOWNLOAD_SOURCE", "FAILED", code, str(error))
+            self._phase(build, phase, "FAILED", code, str(error))
             build.status = "FAILED"
-            return
-        (folder / "job.json").write_text(job.dump())
+        finally:
+            logs.close()
+
+    def _run_agent(self, build: Build, job: Path, logs: LogStream) -> bool:
+        """Whether the agent came to the end of its job, be it good or bad."""
         minutes: float = build.order.timeout_minutes or int(build.project.get("timeoutInMinutes") or 60)
-        build.process = subprocess.Popen(
-            [
-                *(sys.executable, "-I", "-S", str(keeper.__file__), "--grace", "0.5", "--"),
-                *(sys.executable, "-m", "defectory.local.server.codebuild.agent", str(folder / "job.json")),
-            ],
+        keeping = [sys.executable, "-I", "-S", str(keeper.__file__), "--grace", "0.5", "--"]
+        building = [sys.executable, "-m", "defectory.local.server.codebuild.agent", str(job)]
+        process = build.process = subprocess.Popen(
+            [*keeping, *building],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=self._settings.process_environment() | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
         )
         if build.stopping.is_set():
-            build.process.terminate()
+            process.terminate()
         timed_out = threading.Event()
 
         def end() -> None:
             timed_out.set()
-            if build.process:
-                build.process.terminate()
+            process.terminate()
 
         timer = threading.Timer(minutes * 60, end)
         timer.daemon = True
         timer.start()
-        follower = in_thread(logs.follow, build.process.stderr, name=f"log of {build.id}")
         succeeded: bool | None = None
-        with build.process:
-            assert build.process.stdout
-            for line in build.process.stdout:
+        with process:
+            assert process.stdout
+            assert process.stderr
+            follower = in_thread(logs.follow, process.stderr, name=f"log of {build.id}")
+            for line in process.stdout:
                 event = json.loads(line)
                 if "result" in event:
                     succeeded, build.exported = event["result"], event["exported"]
                 else:
                     context = event.get("context") or {}
-                    self._phase(
-                        build, event["phase"], event["status"], context.get("statusCode"), context.get("message")
-                    )
-            build.process.wait()
+                    code, message = context.get("statusCode"), context.get("message")
+                    self._phase(build, event["phase"], event["status"], code, message)
+            process.wait()
+            follower.join()
         timer.cancel()
-        follower.join()
-        logs.close()
         if succeeded is None:
             self._end_early(build, timed_out.is_set(), minutes)
-            return
+            return False
         build.status = "SUCCEEDED" if succeeded else "FAILED"
-        try:
-            self._adopt(build, folder)
-        except ServiceFault as fault:
-            self._phase(build, "UPLOAD_ARTIFACTS", "FAILED", "CLIENT_ERROR", str(fault))
-            build.status = "FAILED"
+        return True
 
     def _end_early(self, build: Build, timed_out: bool, minutes: float) -> None:
         if timed_out:
@@ -385,36 +382,3 @@ def _target(artifact: Mapping[str, Any], project: str) -> Target | None:
         key="/".join(filter(None, path)),
         packed=artifact.get("packaging") == "ZIP",
     )
-
-
-def _keep_properties() -> None:
-    """Keep what a template says of a project and MiniStack drops: where logs go, what else comes in and goes out."""
-    handlers = require(provisioners, "_RESOURCE_HANDLERS")
-    to_api = require(provisioners, "_codebuild_cfn_to_api", "value")
-    projects = require(codebuild, "_projects")
-    original = handlers[RESOURCE_TYPE]
-
-    def keep(project_id: str, properties: Mapping[str, Any]) -> None:
-        for name in KEPT:
-            if name in properties:
-                projects[project_id][name[0].lower() + name[1:]] = to_api(properties[name])
-
-    def create(logical_id: str, properties: dict[str, Any], stack: str) -> Any:  # noqa: ANN401
-        project_id, attributes = original["create"](logical_id, properties, stack)
-        keep(project_id, properties)
-        return project_id, attributes
-
-    def update(project_id: str, old: dict[str, Any], new: dict[str, Any], stack: str) -> Any:  # noqa: ANN401
-        updated_id, attributes = original["update"](project_id, old, new, stack)
-        keep(updated_id, new)
-        return updated_id, attributes
-
-    handlers[RESOURCE_TYPE] = {**original, "create": create, "update": update}
-    creating = {name[0].lower() + name[1:] for name in KEPT}
-
-    @replace(codebuild, "_create_project", "data")
-    def create_project(made: Any, data: dict[str, Any]) -> Any:  # noqa: ANN401
-        reply = made(data)
-        if reply[0] == 200:
-            projects[data["name"]] |= {name: data[name] for name in creating if name in data}
-        return reply
