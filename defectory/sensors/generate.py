@@ -166,8 +166,9 @@ def generate_datasets(
                     repairable=result.repairable,
                     warnings=result.warnings,
                 )
-    write_index(out, {machine.name: "; ".join(machine.reasons) for machine in machines.values() if not machine.folder})
-    return Generation(tuple(machines.values()), listing.note)
+    generation = Generation(tuple(machines.values()), listing.note)
+    write_index(out, {machine.name: "; ".join(machine.reasons) for machine in generation.failed})
+    return generation
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,7 @@ def publish(
                 problems = bounded([str(error)])
         if problems:
             reasons[slug] = problems
+            shutil.rmtree(delivery.folder, ignore_errors=True)  # the index shows what is left
         else:
             table.set_machine_status(user_id, request_id, slug, "PUBLISHED")
             print(f"{slug}: published", flush=True)

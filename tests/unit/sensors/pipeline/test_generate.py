@@ -43,7 +43,9 @@ def quick(monkeypatch):
             yield job, Simulated(())
 
     monkeypatch.setattr(generate, "run_isolated", produce)
-    monkeypatch.setattr(generate, "write_index", lambda folder, failures: (folder / "index.html").write_text("an index"))
+    monkeypatch.setattr(
+        generate, "write_index", lambda folder, failures: (folder / "index.html").write_text(f"failed: {failures}")
+    )
 
 
 def script(word):
@@ -110,6 +112,7 @@ def test_a_partial_result_is_told_as_partial(quick, listing_author, tmp_path):
     }
     assert generation.note == "3 machines, 5 asked"
     assert contents(tmp_path) == {"index.html", "furnace"}
+    assert (tmp_path / "index.html").read_text() == "failed: {'Etcher': 'half a year', 'Prober': 'throttled'}"
 
 
 def test_names_that_mean_harm_stay_in_the_folder(quick, listing_author, tmp_path):

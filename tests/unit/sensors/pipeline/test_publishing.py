@@ -44,7 +44,8 @@ def quick(monkeypatch):
             yield delivery, ()
 
     def index(folder, failures):
-        (folder / "index.html").write_text("an index")
+        shown = [path.parent.name for path in sorted(folder.glob("*/dataset.json"))]
+        (folder / "index.html").write_text(f"{shown} but not {failures}")
         return folder / "index.html"
 
     monkeypatch.setattr(publishing, "run_isolated", prepare_at_once)
@@ -120,7 +121,10 @@ def test_one_machine_failed_leaves_the_request_partial_with_machine_and_reason(
         ("PUBLISHED", ""),
         ("FAILED", "half a year"),
     ]
-    assert set(objects()) == keys(request, ETCHER)
+    uploaded = objects()
+    assert set(uploaded) == keys(request, ETCHER)
+    index = f"['{ETCHER}'] but not {{'Wafer Prober': 'half a year'}}"
+    assert uploaded[f"ann/{request.request_id}/index.html"].decode() == index
     ((subject, message),) = sent()
     assert "PARTIAL" in subject
     assert "Wafer Prober" in message
@@ -238,6 +242,7 @@ def test_an_upload_refused_half_way_fails_that_machine_only(
     assert "SlowDown" in closed.machines[0].error
     assert f"ann/{request.request_id}/{ETCHER}/dataset.json" not in objects()
     assert keys(request, PROBER) <= set(objects())
+    assert objects()[f"ann/{request.request_id}/index.html"].startswith(f"['{PROBER}']".encode())
 
 
 @pytest.mark.parametrize("at", [f"{ETCHER}/data.csv", f"{ETCHER}/dataset.json", f"{PROBER}/events.csv", "index.html"])
