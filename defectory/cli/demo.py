@@ -139,22 +139,25 @@ def _summarise(console: Console, request: dict[str, Any], target: Path, mails: l
     from rich.text import Text
 
     from defectory.sensors.dataset import LABELS_CSV, MANIFEST, REPORT, read_manifest
+    from defectory.sensors.report import INDEX
 
     table = Table(title=f"Request {request['request_id']}: {request['status']}", title_justify="left")
-    for column in ("machine", "status", "signals", "rows", "labels", "checks passed", "report"):
-        table.add_column(
-            column, justify="right" if column in {"signals", "rows", "labels"} else "left", overflow="fold"
-        )
+    for column in ("machine", "status", "signals", "rows", "labels", "checks passed"):
+        table.add_column(column, justify="right" if column in {"signals", "rows", "labels"} else "left")
     for machine in request["machines"]:
         folder = target / machine["slug"]
-        cells = ["", "", "", "", Text(str(machine.get("error") or ""))]
+        cells = [""] * 4
         if (folder / MANIFEST).is_file():
             manifest = read_manifest(folder)
             labels = len((folder / LABELS_CSV).read_text().splitlines()) - 1
             passed = f"{sum(check.ok for check in manifest.contract)} of {len(manifest.contract)}"
-            cells = [str(len(manifest.signals)), f"{manifest.rows:,}", str(labels), passed, str(folder / REPORT)]
+            cells = [str(len(manifest.signals)), f"{manifest.rows:,}", str(labels), passed]
         table.add_row(Text(machine["name"]), machine["status"].lower(), *cells)
     console.print(table)
+    if request.get("reason"):
+        console.print(Text(f"Reason: {request['reason']}", style="red"))
     for subject in mails:
-        console.print(f"Alert mailed: {subject}", markup=False)
-    console.print(f"Start here: [bold]{target / 'index.html'}[/bold] (took {seconds:.0f} s)", highlight=False)
+        console.print(Text(f"Alert mailed: {subject}"))
+    if (target / INDEX).is_file():
+        console.print(Text(f"Start with {target / INDEX}; each machine's folder there holds its {REPORT}."))
+    console.print(Text(f"Took {seconds:.0f} s."))

@@ -6,7 +6,9 @@ import pytest
 
 from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
+from tests.local_cloud.application import Application, model
 from tests.local_cloud.sample_app import STACK, write_assembly
+from tests.support.bedrock_server import MODEL, BedrockServer
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +28,25 @@ def deployed_app(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) ->
     """The outputs of the application itself, synthesised from this repository and deployed."""
     assembly = synthesise(tmp_path_factory.mktemp("application") / "cdk.out")
     return {name: value for outputs in cloud.deploy(assembly).values() for name, value in outputs.items()}
+
+
+@pytest.fixture(scope="session")
+def bedrock() -> Iterator[BedrockServer]:
+    """What the application with a model talks to."""
+    with BedrockServer(responder=model) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def applications(bedrock: BedrockServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Application]]:
+    """The application twice in one cloud: as the local cloud deploys it, with the catalogue; and with a model."""
+    settings = {"catalogue": {}, "bedrock": {"author": "bedrock", "model_id": MODEL, "name": "with-model"}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", bedrock.endpoint)
+        with LocalCloud() as cloud:
+            deployed = {}
+            for author, context in settings.items():
+                assembly = synthesise(tmp_path_factory.mktemp(author) / "cdk.out", context=context)
+                (outputs,) = cloud.deploy(assembly).values()
+                deployed[author] = Application(cloud, outputs)
+            yield deployed

@@ -4,6 +4,6 @@ Both work offline: plotly.js is embedded, nothing is fetched.  Everything that c
 """
 
 from defectory.sensors.report.dataset_page import write_report
-from defectory.sensors.report.index_page import write_index
+from defectory.sensors.report.index_page import INDEX, write_index
 
-__all__ = ["write_index", "write_report"]
+__all__ = ["INDEX", "write_index", "write_report"]
