@@ -275,7 +275,7 @@ def _check_anomalies(
     pool: Executor,
 ) -> Iterator[CheckResult]:
     reached = pool.submit(trivial_detectors, table.columns, labels)
-    found = list(effects(table.columns, labels, events, pool))
+    found = effects(table.columns, labels, events, pool)
     faint = sorted(weak(found), key=lambda effect: effect.strength)
     problems = [] if tolerable(faint, len(found)) else [_explain(effect, manifest, clock) for effect in faint]
     unclear = f", {len(faint)} of them faintly" if faint else ""

@@ -89,6 +89,8 @@ def constant_run_problem(spec: SignalSpec, values: Column, labels: Sequence[Labe
     """The longest run of one and the same value that no label, no rest and no coarse resolution explains."""
     if spec.kind in EXACT_KINDS:
         return ""
+    if not _may_freeze(spec, values):
+        return ""
     ends = np.append(np.flatnonzero(values[1:] != values[:-1]), values.size - 1)
     lengths = np.diff(ends, prepend=-1)
     starts = ends - lengths + 1
@@ -108,6 +110,15 @@ def constant_run_problem(spec: SignalSpec, values: Column, labels: Sequence[Labe
         f"column {spec.name} stays at {values[starts[run]]:g} for {length:,} minutes from "
         f"{clock.place(int(starts[run]))}; add noise, or label it as stuck (rest is 0 or the declared low)"
     )
+
+
+def _may_freeze(spec: SignalSpec, values: Column) -> bool:
+    """Quickly rule out runs longer than ``LONG_RUN``: such a run fills one of the blocks of half that length."""
+    half = LONG_RUN // 2
+    blocks = values[: values.size // half * half].reshape(-1, half)
+    first = blocks[:, 0]
+    chosen = np.flatnonzero((first == blocks[:, -1]) & (first != 0) & (first != spec.low))
+    return bool((blocks[chosen] == first[chosen, None]).all(axis=1).any())
 
 
 def memory(values: Column) -> float:
