@@ -99,7 +99,7 @@ def up(
         console.print(f"Serving at {cloud.endpoint} until Ctrl-C or 'defectory local down'.", highlight=False)
         while not cloud.wait(3600):
             pass
-        raise LocalCloudError("The local cloud has ended unexpectedly.")
+        raise LocalCloudError(f"The local cloud has ended unexpectedly. Its log ends with:\n{cloud.log_tail()}")
     except KeyboardInterrupt:
         console.print("Stopping ...")
     finally:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import boto3
 import botocore.session
@@ -65,6 +65,7 @@ class LocalCloud:
         self._registry = registry or self._state
         self._lock: int | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._log: BinaryIO | None = None
         self._running: Settings | None = None
 
     def __enter__(self) -> Self:
@@ -108,6 +109,9 @@ class LocalCloud:
             process.wait()
             assert process.stdin
             process.stdin.close()
+        if self._log:
+            self._log.close()
+            self._log = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -124,6 +128,13 @@ class LocalCloud:
         except subprocess.TimeoutExpired:
             return False
         return True
+
+    def log_tail(self, lines: int = 20) -> str:
+        """The last lines of the server's log."""
+        if self._log is None:
+            return ""
+        self._log.seek(0)
+        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-lines:])
 
     @property
     def settings(self) -> Settings:
@@ -184,24 +195,25 @@ class LocalCloud:
         # Of a kept state, only what is at work goes.
         keeping += ["--remove", str(settings.work if settings.persistent else settings.folder)]
         serving = [sys.executable, "-m", "defectory.local.server", settings.model_dump_json()]
-        with settings.log.open("ab") as log:
-            self._keeper = subprocess.Popen(
-                [*keeping, "--", *serving],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=inherited(os.environ) | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
-                pass_fds=[] if self._lock is None else [self._lock],
-                # Ctrl-C is for the process that started it.
-                start_new_session=True,
-            )
+        # Kept open: it can be read also when the folder is gone.
+        self._log = settings.log.open("a+b")
+        self._keeper = subprocess.Popen(
+            [*keeping, "--", *serving],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=inherited(os.environ) | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
+            pass_fds=[] if self._lock is None else [self._lock],
+            # Ctrl-C is for the process that started it.
+            start_new_session=True,
+        )
         assert self._keeper.stdout
         with self._keeper.stdout as said:
             ready = select.select([said], [], [], START_SECONDS)[0]
             line = said.readline() if ready else b""
         if not line:
             ended = "ended" if ready else f"did not answer within {START_SECONDS:.0f} s"
-            raise LocalCloudError(f"The local cloud {ended} at its start. Its log ends with:\n{_tail(settings.log)}")
+            raise LocalCloudError(f"The local cloud {ended} at its start. Its log ends with:\n{self.log_tail()}")
         message = json.loads(line)
         if "error" in message:
             raise LocalCloudError(message["error"])
@@ -221,10 +233,3 @@ def connect(service: str, endpoint: str, account: str, region: str) -> BaseClien
         aws_secret_access_key="local",
         config=Config(retries={"mode": "standard", "max_attempts": 3}, read_timeout=300),
     )
-
-
-def _tail(log: Path, lines: int = 20) -> str:
-    try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return "(no log)"

@@ -157,6 +157,17 @@ def test_commands_see_a_clean_environment_and_the_python_of_the_cloud(
     assert f"python is {sys.prefix}" in lines
 
 
+def test_build_cannot_claim_to_be_in_a_container(
+    cloud: LocalCloud, builds: BaseClient, project: Callable[..., str]
+) -> None:
+    """Else code written by a model would run here with the protection of a container that is not there."""
+    spec = {
+        "env": {"variables": {"DEFECTORY_SANDBOX_OUTER_WALL": "container"}},
+        "phases": {"build": {"commands": ['echo "wall: [$DEFECTORY_SANDBOX_OUTER_WALL]"']}},
+    }
+    assert "wall: []" in log_of(cloud, run(builds, project(spec)))
+
+
 def test_installed_requirements_are_installed_without_an_index(
     cloud: LocalCloud, builds: BaseClient, project: Callable[..., str]
 ) -> None:

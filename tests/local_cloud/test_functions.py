@@ -1,7 +1,9 @@
 """Lambda functions in the local cloud: under Lambda's contract, in processes of their own."""
 
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -127,6 +129,15 @@ def test_changed_configuration_counts_at_once(functions: BaseClient, sample: dic
     after, _ = invoke(functions, sample["Worker"], do="describe")
     assert "SHIFT" not in before["environment"]
     assert after["environment"]["SHIFT"] == "night"
+
+
+def test_many_invocations_at_once_share_few_processes(functions: BaseClient, sample: dict[str, str]) -> None:
+    room = max(4, 2 * (os.cpu_count() or 1))
+    with ThreadPoolExecutor(2 * room) as threads:
+        waits = [0.1] * (3 * room)
+        replies = list(threads.map(lambda s: invoke(functions, sample["Worker"], do="linger", seconds=s), waits))
+    assert all(error is None for _, error in replies)
+    assert 1 < len({reply["pid"] for reply, _ in replies}) <= room
 
 
 def test_message_from_a_queue_is_worked_on(cloud: LocalCloud, sample: dict[str, str]) -> None:

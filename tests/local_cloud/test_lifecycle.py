@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+import defectory
 from defectory.errors import LocalCloudError
 from defectory.local import instance
 from defectory.local.cloud import LocalCloud
 from defectory.local.server import hooks
 from tests.local_cloud.processes import belonging
-from tests.local_cloud.sample_app import STACK, eventually, write_assembly
+from tests.local_cloud.sample_app import PATIENCE, STACK, eventually, write_assembly
 
 pytestmark = pytest.mark.xdist_group("local-cloud-life")
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux only")
@@ -68,6 +69,7 @@ def test_port_in_use_is_told_and_nothing_is_left(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
+@needs_proc
 def test_nothing_is_left_after_stopping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with LocalCloud() as cloud:
@@ -97,7 +99,7 @@ def test_killed_server_leaves_neither_process_nor_folder() -> None:
     commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in belonging(folder)}
     (server,) = (pid for pid, command in commands.items() if b"keeper.py" not in command)
     os.kill(server, signal.SIGKILL)
-    assert cloud.wait(30)
+    assert cloud.wait(PATIENCE)
     assert not cloud.alive
     assert belonging(folder) == []
     assert not folder.exists()
@@ -217,6 +219,25 @@ def test_state_has_one_cloud_at_a_time(tmp_path: Path) -> None:
     with LocalCloud(state=tmp_path), pytest.raises(LocalCloudError, match="already running"):
         LocalCloud(state=tmp_path).start()
     assert not instance.is_locked(tmp_path)
+
+
+def test_damaged_state_is_told_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    damaged = tmp_path / "state" / "sqs.json"
+    damaged.write_text('{"queues": ')
+    with pytest.raises(LocalCloudError, match=r"sqs\.json is damaged"):
+        LocalCloud(state=tmp_path).start()
+    assert damaged.read_text() == '{"queues": '
+    assert not instance.is_locked(tmp_path)
+
+
+def test_server_that_cannot_start_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What its log said is told, although the log's folder is gone by then."""
+    (tmp_path / "hypercorn.py").write_text("raise RuntimeError('broken installation')")
+    monkeypatch.setattr(defectory, "__file__", str(tmp_path / "defectory" / "__init__.py"))
+    (tmp_path / "defectory").symlink_to(Path(hooks.__file__).parents[2])
+    with pytest.raises(LocalCloudError, match=r"ended at its start(.|\n)*RuntimeError: broken installation"):
+        LocalCloud().start()
 
 
 def test_without_start_it_says_so() -> None:

@@ -186,6 +186,20 @@ def test_executions_run_in_parallel_and_stop_one_by_one(
     builds.stop_build(id=build_id)
 
 
+def test_execution_that_is_stopped_lets_its_action_end(
+    cloud: LocalCloud, pipelines: BaseClient, sample: dict[str, str]
+) -> None:
+    name = sample["Pipeline"]
+    execution_id = start(pipelines, name, who="ada", mode="slow")
+    build_id = running_build(pipelines, sample, execution_id)
+    pipelines.stop_pipeline_execution(pipelineName=name, pipelineExecutionId=execution_id)
+    assert execution(pipelines, name, execution_id)["status"] == "Stopping"
+    with pytest.raises(ClientError, match="DuplicatedStopRequestException"):
+        pipelines.stop_pipeline_execution(pipelineName=name, pipelineExecutionId=execution_id)
+    cloud.client("codebuild").stop_build(id=build_id)
+    assert ended(pipelines, name, execution_id)["status"] == "Stopped"
+
+
 def test_same_token_starts_one_execution(pipelines: BaseClient, sample: dict[str, str]) -> None:
     request = {
         "name": sample["Pipeline"],

@@ -19,7 +19,7 @@ from typing import Any
 
 from defectory.errors import LocalCloudError
 from defectory.local.server.settings import Settings
-from defectory.local.server.state import follow_endpoint
+from defectory.local.server.state import prepare
 
 LOOPBACK = "127.0.0.1"
 # Long enough for answers under way; what has not ended by then is a client that listens for more.
@@ -111,7 +111,7 @@ def main() -> int:
     try:
         listener = bind(settings.port)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        follow_endpoint(settings)
+        prepare(settings)
         serve(settings, listener)
     except LocalCloudError as error:
         announce(error=str(error))

@@ -15,6 +15,7 @@ from defectory.local.environment import with_interpreter_first
 from defectory.local.server.codebuild.agent import Commands, Job, Output
 from defectory.local.server.codebuild.buildspec import DEFAULT_FILE, PHASES, Artifacts, Buildspec, Files, Phase
 from defectory.local.server.services import call
+from defectory.sensors.sandbox.layers import OUTER_WALL_VARIABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Map
                 f"CODEBUILD_SRC_DIR_{identifier}" if identifier else "CODEBUILD_SRC_DIR": str(place)
                 for identifier, place in zip(identifiers, places, strict=True)
             },
+            # A buildspec may count on the container that it runs in; here is none: the sandbox has to hold by itself.
+            OUTER_WALL_VARIABLE: "",
         },
         phases=[_commands(name, spec.phases.get(name) or Phase()) for name in PHASES],
         outputs=[_output(target, spec.artifacts, folder, alone=len(order.targets) == 1) for target in order.targets],
