@@ -10,7 +10,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 
 from defectory.local.cloud import LocalCloud
-from tests.support.bedrock_server import Reply
+from tests.support.bedrock_server import Reply, Request
 
 PUMP = '''```python
 """Feed pump."""
@@ -72,20 +72,19 @@ if __name__ == "__main__":
 ```"""
 
 
-def model(prompt: str) -> Reply:
+def model(request: Request) -> Reply:
     """What the stand-in for Bedrock says: a list of machines, good and bad scripts, corrections."""
-    if "Sneaky Mixer" in prompt:
-        return Reply(CREDENTIAL_HUNTER)
-    if "Slow Learner" in prompt and "half a year" not in prompt.casefold() and "rows" not in prompt.casefold():
-        return Reply(HALF_A_YEAR)
-    if "Feed Pump" in prompt or "Slow Learner" in prompt:
-        seed = int(match.group(1)) if (match := re.search(r"seed\D{0,12}(\d+)", prompt)) else 1
-        return Reply(PUMP.replace("{year}", "2025").replace("{seed}", str(seed)))
+    prompt = request.prompt
     if "submarine" in prompt:
         return Reply("I cannot help with that.")
-    if "sleepy" in prompt:
-        return Reply("```\n1. Feed Pump\n```", seconds=0.0)
-    return Reply("Sure! Here is the list:\n\n```\n1. Feed Pump\n2. Slow Learner\n3. Sneaky Mixer\n```")
+    seed = re.search(r"seed=(\d+)", prompt)
+    if seed is None:
+        return Reply("Sure! Here is the list:\n\n```\n1. Feed Pump\n2. Slow Learner\n3. Sneaky Mixer\n```")
+    if "Sneaky Mixer" in prompt:
+        return Reply(CREDENTIAL_HUNTER)
+    if "Slow Learner" in prompt and "<failures>" not in prompt:
+        return Reply(HALF_A_YEAR)
+    return Reply(PUMP.replace("{year}", "2025").replace("{seed}", seed.group(1)))
 
 
 @dataclass(frozen=True)
