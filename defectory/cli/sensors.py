@@ -139,10 +139,17 @@ def check(
 
         defectory sensors check data/rolling-mill --json
     """
+    from rich.console import Console
+    from rich.progress import track
+
     from defectory.sensors.pipeline.workers import Lost, run_isolated
 
+    datasets = _datasets_in(folder)
+    outcomes = run_isolated(check_folder, datasets, seconds=CHECK_SECONDS)
     verdicts = []
-    for path, outcome in run_isolated(check_folder, _datasets_in(folder), seconds=CHECK_SECONDS):
+    for path, outcome in track(
+        outcomes, "checking", len(datasets), console=Console(stderr=True), disable=len(datasets) == 1
+    ):
         verdicts.append(Verdict(path, (), outcome.reason) if isinstance(outcome, Lost) else outcome)
     verdicts.sort(key=lambda verdict: verdict.folder)
     if as_json:
@@ -187,9 +194,12 @@ def _datasets_in(folder: Path) -> list[Path]:
     def is_dataset(path: Path) -> bool:
         return any((path / name).is_file() for name in (MANIFEST, DATA_CSV))
 
-    if is_dataset(folder):
-        return [folder]
-    found = sorted(path for path in folder.iterdir() if is_dataset(path)) if folder.is_dir() else []
+    try:
+        if is_dataset(folder):
+            return [folder]
+        found = sorted(path for path in folder.iterdir() if is_dataset(path)) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError("DIR", f"a folder that can be read ({error.strerror})", str(folder)) from None
     if not found:
         fix = f"A dataset holds {DATA_CSV} and {MANIFEST}; `defectory sensors generate` makes some."
         raise InputError("DIR", "a dataset, or a folder of datasets", str(folder), fix)

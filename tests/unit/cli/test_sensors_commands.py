@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -216,6 +217,18 @@ def test_failed_checks_are_explained_to_people_too(run, halved):
     assert code == 1
     assert f"{halved}: FAILED" in out
     assert len(out.splitlines()) > 1
+
+
+def test_a_folder_that_cannot_be_read_is_bad_input(run, tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+
+    code, _, err = run("sensors", "check", tmp_path)
+
+    assert code == 2
+    assert "Permission denied" in err
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("x")])
