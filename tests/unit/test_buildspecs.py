@@ -42,7 +42,9 @@ def test_commands_are_fixed_text(action):
     # Who asks and for what reaches the action through its environment, never through a shell line.
     phases = read(action)["phases"]
 
-    assert phases["install"]["commands"] == ["python -m pip install --quiet --disable-pip-version-check -r buildspec/requirements.txt"]
+    assert phases["install"]["commands"] == [
+        "python -m pip install --quiet --disable-pip-version-check -r buildspec/requirements.txt"
+    ]
     assert phases["build"]["commands"] == [f"python -m defectory.sensors.pipeline {action}"]
     assert set(phases) == {"install", "build"}
 

@@ -17,7 +17,7 @@ PromptStyle = Literal["library", "freeform"]
 
 @dataclass(frozen=True, slots=True)
 class MachineListing:
-    """Machine names in the author's order, without duplicates; ``note`` tells the user when there are fewer than asked."""
+    """Machine names in the author's order, without duplicates; ``note`` tells when there are fewer than asked."""
 
     names: tuple[str, ...]
     note: str = ""

@@ -40,7 +40,8 @@ class CatalogueAuthor:
     def repair_script(self, task: ScriptTask, script: Script, failures: Sequence[str]) -> Script:
         """The catalogue has one script a machine and seed: a failing one is a defect of the entry, not of a reply."""
         raise AuthorError(
-            f"the catalogue's script for {task.machine!r} has no second version, and failed: {'; '.join(failures)[:500]}. "
+            f"the catalogue's script for {task.machine!r} has no second version, and failed: "
+            f"{'; '.join(failures)[:500]}. "
             "Try another seed, and report the machine with its year and seed."
         )
 
