@@ -2,14 +2,10 @@
 
 The script makes a year of minutes of ten signals with numpy and writes CSV and Parquet with polars.  Prints medians and
 their ratio; processor time counts the parent's share (watching, accepting the files) too.
-
-    python -m benchmarks.sandbox_overhead [--runs 9]
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import resource
 import statistics
 import subprocess
@@ -70,26 +66,18 @@ def processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=9)
-    repeats = parser.parse_args().runs
+def report(runs: int = 9) -> str:
+    """Medians of ``runs`` runs."""
     ways = {"python script.py": plain, "run_script": sandboxed}
     for way in ways.values():
         measure(way)  # fills the page cache
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for _ in range(repeats):
+    for _ in range(runs):
         for name, way in ways.items():
             taken[name].append(measure(way))
 
-    print(f"layers: {', '.join(detect_layers())}; {os.cpu_count()} cores; medians of {repeats} runs\n")
-    medians = {name: [statistics.median(column) for column in zip(*runs, strict=True)] for name, runs in taken.items()}
+    medians = {name: [statistics.median(column) for column in zip(*each, strict=True)] for name, each in taken.items()}
     base, boxed = medians.values()
     medians["ratio"] = [mine / its for mine, its in zip(boxed, base, strict=True)]
-    print(
-        table(("", "wall s", "CPU s"), [(name, f"{wall:.3f}", f"{used:.3f}") for name, (wall, used) in medians.items()])
-    )
-
-
-if __name__ == "__main__":
-    main()
+    rows = [(name, f"{wall:.3f}", f"{used:.3f}") for name, (wall, used) in medians.items()]
+    return table((f"layers: {', '.join(detect_layers())}", "wall s", "CPU s"), rows)

@@ -1,12 +1,11 @@
 """Sensor data: one machine's year, in a fresh process, against GutenTAG and three styles of model-written script.
 
-Usage: ``python -m benchmarks.sensor_data [--runs 5]``.  GutenTAG is installed once into its own environment
+GutenTAG is installed once into its own environment
 (``build/gutentag``), because it wants another NumPy.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import venv
@@ -28,10 +27,8 @@ def gutentag() -> list[str]:
     return [str(program), "--config-yaml", str(PEERS / "gutentag.yaml"), "--output-dir", ".", "--seed", "7"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+def report(runs: int = 5) -> str:
+    """Medians of ``runs`` runs; the slow peers run once."""
     quick = {
         OURS: [sys.executable, str(PEERS / "defectory_machine.py")],
         "vectorised pandas": [sys.executable, str(PEERS / "vectorised_pandas.py")],
@@ -46,8 +43,4 @@ def main() -> None:
          f"{cost.peak_mb:.0f}"]
         for name, cost in costs.items()
     ]  # fmt: skip
-    print(table(["525,600 rows x 10 signals", "CPU s", "CPU / ours", "wall s", "peak MB"], rows))
-
-
-if __name__ == "__main__":
-    main()
+    return table(["525,600 rows x 10 signals", "CPU s", "CPU / ours", "wall s", "peak MB"], rows)

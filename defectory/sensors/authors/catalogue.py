@@ -59,8 +59,8 @@ def render(entry: MachineEntry, industry: str, year: int, seed: int) -> str:
     name = class_name(entry.name)
     return f'''"""One year of sensor data for one machine, a row a minute.
 
-Machine: {entry.name}
-Industry: {industry}
+Machine: {_prose(entry.name)}
+Industry: {_prose(industry)}
 """
 
 import numpy as np
@@ -69,7 +69,7 @@ from defectory.sensors.signals import Machine, Step
 
 
 class {name}:
-    """{entry.description}"""
+    """{_prose(entry.description)}"""
 
     def __init__(self, year: int, seed: int) -> None:
         self.machine = Machine({entry.name!r}, year=year, seed=seed, description={entry.description!r})
@@ -90,6 +90,11 @@ def main() -> None:
 if __name__ == "__main__":
     main()
 '''
+
+
+def _prose(text: str) -> str:
+    """``text`` as it may stand in a docstring."""
+    return text.replace("\\", "\\\\").replace('"', "'")
 
 
 def _call(function: str, *positional: object, **named: object) -> str:

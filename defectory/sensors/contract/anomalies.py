@@ -19,8 +19,10 @@ Mask = NDArray[np.bool_]
 # A step of operation recurs: shift starts, recipe steps and campaign changes come dozens of times a year.  A step is
 # a stray one when it is more than JUMP_ALONE times the 24th largest of its signal and nothing else moves at that
 # minute, or more than JUMP_TOGETHER times even though something does.  Catalogue: at most 1.5 alone, 2.4 together.
+# When WHOLE_MACHINE of the other signals move, the machine was started or stopped, however seldom it is.
 RECURRING = 24
-JUMP_ALONE, JUMP_TOGETHER = 2.0, 5.0
+JUMP_ALONE, JUMP_TOGETHER, WHOLE_MACHINE = 2.0, 5.0, 1 / 3
+LONGEST_STANDSTILL = 3 * 1440  # minutes; a longer event explains what happens at its edges only
 TRIVIAL = 0.6
 _SAMPLE = 7  # every seventh row tells quantiles well enough
 
@@ -35,6 +37,7 @@ def stray_steps(
 ) -> list[str]:
     """Steps and spikes of single signals that neither recur nor are labelled nor are near an event."""
     quiet = ~_near_events(events, clock.rows)
+    explained = _standing_still(events, clock.rows)
     moving = list(pool.map(_moving, columns))
 
     def examine(number: int) -> str:
@@ -44,7 +47,7 @@ def stray_steps(
         own = [label for label in labels if label.signal == number]
         eligible = quiet & ~covered(own, clock.rows, before=3, after=3)
         others = [rows for place, rows in enumerate(moving) if place != number]
-        row = _stray(values, eligible, others, spec.resolution or 0.0)
+        row = _stray(values, eligible, explained, others, spec.resolution or 0.0)
         if row is None:
             return ""
         return (
@@ -61,6 +64,11 @@ def _near_events(events: Sequence[Event], rows: int) -> Mask:
     return covered(edges, rows, before=15, after=30)
 
 
+def _standing_still(events: Sequence[Event], rows: int) -> Mask:
+    """Minutes within events, when fans and pumps are switched off in their own time."""
+    return covered([event for event in events if event.end - event.start <= LONGEST_STANDSTILL], rows)
+
+
 def _moving(values: Column) -> Mask:
     """Minutes in which a signal takes a step well beyond its noise, give or take two."""
     step = np.abs(np.diff(values, prepend=values[0]))
@@ -74,8 +82,8 @@ def _moving(values: Column) -> Mask:
     return found
 
 
-def _stray(values: Column, eligible: Mask, others: Sequence[Mask], resolution: float) -> int | None:
-    """The row of the largest stray step or spike, if there is one; ``others`` tells when the other signals move."""
+def _stray(values: Column, eligible: Mask, explained: Mask, others: Sequence[Mask], resolution: float) -> int | None:
+    """A row with a stray step or spike, if there is one; ``others`` tells when the other signals move."""
     change = np.diff(values, prepend=values[0])
     step = np.abs(change)
     back = np.zeros_like(step)
@@ -90,7 +98,14 @@ def _stray(values: Column, eligible: Mask, others: Sequence[Mask], resolution: f
         recurring = float(np.partition(found, -RECURRING)[-RECURRING]) if large.size >= RECURRING else 0.0
         least = max(JUMP_ALONE * recurring, 3.0 * ordinary, 4.0 * resolution)
         for row in large[(found > least) & (large > 0)].tolist():
-            if sizes[row] > together * max(recurring, resolution) or not any(other[row] for other in others):
+            if explained[row]:
+                continue
+            if sizes is back and back[row] <= max(step[row - 1 : row + 3 : 3], default=0.0):
+                continue  # what rises and falls for longer is a hump, not a spike
+            moving = sum(bool(other[row]) for other in others)
+            if not moving or (
+                sizes[row] > together * max(recurring, resolution) and moving < WHOLE_MACHINE * len(others)
+            ):
                 return int(row)
     return None
 

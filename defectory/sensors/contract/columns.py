@@ -96,7 +96,8 @@ def constant_run_problem(spec: SignalSpec, values: Column, labels: Sequence[Labe
     starts = ends - lengths + 1
     held = [label for label in labels if label.kind in {"stuck", "dropout"}]
     labelled = np.append(0, np.cumsum(covered(held, values.size, before=1, after=1)))
-    unexplained = (lengths > LONG_RUN) & (values[starts] != 0) & (values[starts] != spec.low)
+    held_at, step = values[starts], 1.01 * (spec.resolution or 0.0)  # the tail of a decay rests one step above
+    unexplained = (lengths > LONG_RUN) & (np.abs(held_at) > step) & (np.abs(held_at - spec.low) > step)
     unexplained &= labelled[ends + 1] == labelled[starts]
     free = np.flatnonzero(unexplained)
     if not free.size:

@@ -1,0 +1,42 @@
+"""Run the benchmarks and keep their tables in ``benchmarks/README.md``.
+
+python -m benchmarks [name ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import os
+import platform
+import re
+
+from benchmarks.measure import ROOT
+
+NAMES = ("sensor_data", "contract", "sandbox_overhead", "application")
+PAGE = ROOT / "benchmarks" / "README.md"
+
+
+def machine() -> str:
+    return f"{datetime.date.today()}, {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="name", help=", ".join(NAMES))
+    for name in parser.parse_args().names or NAMES:
+        module = importlib.import_module(f"benchmarks.{name}")
+        text = module.report()
+        print(f"{name}\n\n{text}\n", flush=True)
+        begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        page = PAGE.read_text(encoding="utf-8")
+        section = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        if not section.search(page):
+            raise SystemExit(f"{PAGE} lacks the section {begin.strip()} ... {end.strip()}; add it")
+        kept = f"{begin}{text}\n\n{machine()}{end}"
+        PAGE.write_text(section.sub(lambda _: kept, page), encoding="utf-8")  # noqa: B023
+
+
+if __name__ == "__main__":
+    main()
