@@ -100,7 +100,7 @@ def _stray(values: Column, eligible: Mask, explained: Mask, others: Sequence[Mas
         for row in large[(found > least) & (large > 0)].tolist():
             if explained[row]:
                 continue
-            if sizes is back and back[row] <= max(step[row - 1 : row + 3 : 3], default=0.0):
+            if sizes is back and back[row] <= 2 * max(step[row - 1 : row + 3 : 3], default=0.0):
                 continue  # what rises and falls for longer is a hump, not a spike
             moving = sum(bool(other[row]) for other in others)
             if not moving or (

@@ -23,6 +23,7 @@ LEAST_SPAN = 0.001
 MOST_CLIPPED = 0.005
 
 LONGEST_CONSTANT_RUN = 6 * 60
+REST = 0.004  # share of the declared range within which a signal is at rest, at 0 or at its low
 LONG_RUN = 30
 RUN_RATIO, RUN_RANK = 3.0, 20
 
@@ -96,8 +97,9 @@ def constant_run_problem(spec: SignalSpec, values: Column, labels: Sequence[Labe
     starts = ends - lengths + 1
     held = [label for label in labels if label.kind in {"stuck", "dropout"}]
     labelled = np.append(0, np.cumsum(covered(held, values.size, before=1, after=1)))
-    held_at, step = values[starts], 1.01 * (spec.resolution or 0.0)  # the tail of a decay rests one step above
-    unexplained = (lengths > LONG_RUN) & (np.abs(held_at) > step) & (np.abs(held_at - spec.low) > step)
+    held_at = values[starts]
+    near = max(1.01 * (spec.resolution or 0.0), REST * (spec.high - spec.low))  # the tail of a decay rests a step above
+    unexplained = (lengths > LONG_RUN) & (np.abs(held_at) > near) & (np.abs(held_at - spec.low) > near)
     unexplained &= labelled[ends + 1] == labelled[starts]
     free = np.flatnonzero(unexplained)
     if not free.size:

@@ -25,3 +25,6 @@ NOISE_MEMORY: dict[str, float] = {
 
 # Kinds that are counted or commanded rather than measured: they carry neither noise nor anomalies.
 EXACT_KINDS = frozenset({"count", "state"})
+
+# Share of its range within which a signal with a physical zero is at rest: all but silent, without wear or faults.
+REST = 0.004

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from defectory.sensors.signals import operation
 from defectory.sensors.signals.anomalies import WINDOWS, Label, Variation, deviation, effect_is_real
 from defectory.sensors.signals.dynamics import Array, autoregressive, ewm, generator, lag, measurement_noise, piecewise
-from defectory.sensors.signals.kinds import EXACT_KINDS, NOISE_MEMORY
+from defectory.sensors.signals.kinds import EXACT_KINDS, NOISE_MEMORY, REST
 from defectory.sensors.signals.operation import MINUTES_PER_DAY
 from defectory.sensors.signals.recipe import Recipe, Step, schedule_batches
 from defectory.sensors.signals.writer import write_declaration, write_events, write_labels, write_tables
@@ -222,7 +222,7 @@ class Machine:
             variation = Variation.of(column, self._on, deviation, resolution)
             self._variations[name] = variation
             # At rest a sensor of a physical zero (flow, speed, current) is all but silent, and shows no wear either.
-            rest = column < 0.004 * (high - low) if low >= 0 else np.zeros(self.n, bool)
+            rest = column < REST * (high - low) if low >= 0 else np.zeros(self.n, bool)
             for _, effects, ramp, degrading in self._effects:
                 self._degrade(name, column, effects.get(name, 0.0), ramp, degrading, self._on & ~rest, variation)
             rng = generator(self.seed, "noise", name)
@@ -292,15 +292,18 @@ class Machine:
         low, high, resolution = (float(spec[key]) for key in ("low", "high", "resolution"))  # type: ignore[arg-type]
         window = slice(begin, begin + length)
         clean = self._columns[name][window].copy()
-        if low >= 0 and kind != "spike" and float(np.mean(clean > low + 0.004 * (high - low))) < 0.4:
+        at_rest = (low >= 0) & (clean <= low + REST * (high - low))
+        if kind != "spike" and float(at_rest.mean()) > 0.6:
             return False  # a sensor at rest shows no fault
         direction = 1 if rng.random() < 0.6 else -1
         before = float(self._columns[name][begin - 1])
         faulty = deviation(kind, clean, before, low, variation, direction, float(rng.random()), rng)
         if kind in {"level_shift", "drift", "spike"} and (faulty.max() > high or faulty.min() < low):
             faulty = 2 * clean - faulty  # there is no room on this side of the range: fail to the other
+        if kind in {"level_shift", "drift", "noise_burst", "oscillation"}:
+            faulty[at_rest] = clean[at_rest]
         faulty = self._sense(faulty, low, high, resolution)
-        inside = (clean > low + 0.004 * (high - low)) & (clean < high - 0.004 * (high - low))
+        inside = (clean > low + REST * (high - low)) & (clean < high - REST * (high - low))
         if kind != "dropout" and np.mean(inside & ((faulty <= low) | (faulty >= high))) > 0.05:
             return False  # it would be saturation, not this fault
         if not effect_is_real(kind, clean, faulty, variation, resolution):
