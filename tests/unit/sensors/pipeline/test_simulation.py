@@ -81,9 +81,11 @@ def test_where_no_sandbox_is_to_be_had_no_repair_is_asked_for(run, monkeypatch):
 
 
 def test_only_what_the_catalogue_would_write_itself_is_the_catalogue_s():
-    own = CatalogueAuthor().write_script(TASK).source
+    author = CatalogueAuthor()
+    own = author.write_script(TASK).source
 
     assert written_by_catalogue(own, TASK)
+    assert written_by_catalogue(author.repair_script(TASK, author.write_script(TASK), ["drifts"]).source, TASK)
     assert not written_by_catalogue(own.replace("def main", "import os\ndef main"), TASK)
     assert not written_by_catalogue(own, ScriptTask("semiconductor", "Plasma Etcher", 2024, seed=4))
     assert not written_by_catalogue(own, ScriptTask("semiconductor", "Time Machine", 2024, seed=3))
