@@ -111,12 +111,13 @@ def _stray(values: Column, eligible: Mask, explained: Mask, others: Sequence[Mas
 
 
 def average_precision(scores: NDArray[np.float32], wanted: Mask) -> float:
-    """Area under the precision-recall curve of ``scores`` for the rows ``wanted``; ties count against the score."""
-    hits = np.sort(scores[wanted])[::-1]
+    """Mean over the rows ``wanted`` of the precision that a threshold at their score has; equal scores alarm together."""
+    hits = np.sort(scores[wanted])
     if not hits.size:
         return 0.0
+    found = hits.size - np.searchsorted(hits, hits, "left")
     alarms = scores.size - np.searchsorted(np.sort(scores), hits, "left")
-    return float((np.arange(1, hits.size + 1) / alarms).mean())
+    return float((found / alarms).mean())
 
 
 def trivial_detectors(columns: Sequence[Column], labels: Sequence[Label]) -> dict[str, float]:
