@@ -111,7 +111,7 @@ def _stray(values: Column, eligible: Mask, explained: Mask, others: Sequence[Mas
 
 
 def average_precision(scores: NDArray[np.float32], wanted: Mask) -> float:
-    """Mean over the rows ``wanted`` of the precision that a threshold at their score has; equal scores alarm together."""
+    """Mean precision of thresholds at the scores of the rows ``wanted``; equal scores alarm together."""
     hits = np.sort(scores[wanted])
     if not hits.size:
         return 0.0
