@@ -129,5 +129,14 @@ class Application:
             self.cloud.client("s3").download_file(self.outputs["DataBucketName"], prefix + name, str(folder / name))
         return folder
 
+    def executions(self) -> set[str]:
+        """Ids of all executions of the pipeline."""
+        pages = self.cloud.client("codepipeline").get_paginator("list_pipeline_executions")
+        return {
+            execution["pipelineExecutionId"]
+            for page in pages.paginate(pipelineName=self.outputs["PipelineName"])
+            for execution in page["pipelineExecutionSummaries"]
+        }
+
     def mails(self, about: str) -> list[Any]:
         return [mail for mail in self.cloud.mails() if about in mail.subject + mail.body]
