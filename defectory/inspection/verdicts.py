@@ -1,0 +1,146 @@
+"""Verdicts: what the inspection of one image says, and its form on the wire."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from defectory.errors import InputError, shorten
+
+Verdict = Literal["PASS", "REVIEW", "FAIL"]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Scores from ``review`` on are REVIEW, from ``fail`` on FAIL; ``review <= fail``."""
+
+    review: float
+    fail: float
+
+    def verdict(self, score: float) -> Verdict:
+        """The verdict of ``score``."""
+        return "FAIL" if score >= self.fail else "REVIEW" if score >= self.review else "PASS"
+
+
+class DefectArea(BaseModel):
+    """One class of defect found: its share of the image (0..1), the number of separate regions, its colour in masks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=255)
+    area: float = Field(ge=0, le=1)
+    regions: int = Field(ge=0)
+    color: str = Field(pattern=r"^#[0-9A-Fa-f]{6}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a model says of one image.
+
+    ``score`` is >= 0, higher is more anomalous, comparable between images of one model.  ``confidence`` is the
+    certainty of the predicted class, 0.5..1: normal below ``thresholds.fail``, anomalous from there on.  ``heatmap`` is
+    float32 of shape ``(h, w)``, 0..1, where 0.5 is the level of ``thresholds.fail``, with the image's aspect and at
+    most its size; ``mask`` is uint8 of the same shape, 255 = defect.  ``classes`` is uint8 of that shape as well:
+    0 = none, n = ``defects[n - 1]``.  ``width`` and ``height`` are the image's, in pixels, as shown upright.
+    ``reasons`` tell which rule decided where not the score alone did.
+    """
+
+    verdict: Verdict
+    score: float
+    confidence: float
+    thresholds: Thresholds
+    model_version: str
+    heatmap: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    defects: tuple[DefectArea, ...]
+    width: int
+    height: int
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether the predicted class is anomaly: from ``thresholds.fail`` on, or where a rule says FAIL."""
+        return self.verdict == "FAIL"
+
+
+class InspectionReply(BaseModel):
+    """An inspection as JSON: what an endpoint answers and ``defectory inspect predict --json`` prints.
+
+    ``heatmap`` and ``mask`` are base64 of 8-bit grey PNGs; the mask holds 0 and 255.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verdict: Verdict
+    score: float = Field(ge=0)
+    confidence: float = Field(ge=0.5, le=1)
+    review_threshold: float
+    fail_threshold: float
+    model_version: str
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    defects: tuple[DefectArea, ...] = ()
+    reasons: tuple[str, ...] = ()
+    heatmap: str = ""
+    mask: str = ""
+
+    @classmethod
+    def of(cls, inspection: Inspection, *, images: bool = True) -> InspectionReply:
+        """``inspection`` in its form for the wire; without ``images`` the heatmap and the mask stay out."""
+        return cls(
+            verdict=inspection.verdict,
+            score=inspection.score,
+            confidence=inspection.confidence,
+            review_threshold=inspection.thresholds.review,
+            fail_threshold=inspection.thresholds.fail,
+            model_version=inspection.model_version,
+            width=inspection.width,
+            height=inspection.height,
+            defects=inspection.defects,
+            reasons=inspection.reasons,
+            heatmap=_png(np.rint(inspection.heatmap * 255).astype(np.uint8)) if images else "",
+            mask=_png(inspection.mask) if images else "",
+        )
+
+
+def parse_reply(content: bytes | str) -> InspectionReply:
+    """Read an endpoint's answer.
+
+    Raises:
+        InputError: it is not one; the message names the first field that is wrong.
+    """
+    try:
+        reply = InspectionReply.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "answer"
+        raise InputError(f"the model's answer, {field}", f"an inspection ({shorten(first['msg'])})") from None
+    return reply
+
+
+def decode_grey(text: str) -> NDArray[np.uint8]:
+    """The 8-bit grey image in a base64 PNG of a reply, shape ``(h, w)``.
+
+    Raises:
+        InputError: it is no such image.
+    """
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+            return np.asarray(image.convert("L"))
+    except (binascii.Error, ValueError, OSError):
+        raise InputError("heatmap or mask", "a grey PNG in base64", text) from None
+
+
+def _png(grey: NDArray[np.uint8]) -> str:
+    content = io.BytesIO()
+    Image.fromarray(grey).save(content, "PNG")
+    return base64.b64encode(content.getvalue()).decode()
