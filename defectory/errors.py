@@ -39,6 +39,12 @@ class ConfigError(InputError):
     code = "InvalidConfig"
 
 
+class ImageError(InputError):
+    """An image (or what was given for one) cannot be read, or is none to inspect."""
+
+    code = "BadImage"
+
+
 class ReplyError(DefectoryError):
     """A model's reply holds no usable list or script."""
 
