@@ -1,0 +1,153 @@
+"""Run a backbone: images in, feature maps out, with the same numbers in every process."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from defectory.errors import DefectoryError, InputError, shorten
+from defectory.inspection.backbone.weights import find_weights, load_weights
+
+_IMAGENET_MEAN, _IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
+
+
+class BackboneError(InputError):
+    """An ONNX file cannot serve as a backbone."""
+
+    code = "BadBackbone"
+
+
+class Backbone:
+    """A network of named feature outputs, on one thread.
+
+    Any ONNX model will do that has one float32 NCHW image input and at least one float32 NCHW output.  Optional
+    metadata of the model: ``name``; ``mean`` and ``std``, three numbers each, of RGB in 0..1 (ImageNet's by default);
+    ``features``, the names of the outputs to use, finest first (all by default); ``multiple``, what height and width
+    must be divisible by (32 by default).  A model of fixed input size is only fed that size.
+
+    Args:
+        content: the serialised ONNX model; it must be self-contained.
+
+    Raises:
+        BackboneError: it is not such a model.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        # Two threads were measured to be slower than one, and the order of sums stays the same everywhere.
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+            raise BackboneError("backbone", f"an ONNX model that loads ({shorten(str(error))})") from None
+        self.content = content
+        self.digest = hashlib.sha256(content).hexdigest()
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
+            raise BackboneError("backbone", "a model of one float32 NCHW input", [each.name for each in inputs])
+        self._input = inputs[0].name
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self.name = metadata.get("name", "onnx")
+        self._mean = _three_numbers(metadata.get("mean", _IMAGENET_MEAN), "mean")
+        self._std = _three_numbers(metadata.get("std", _IMAGENET_STD), "std")
+        outputs = {each.name: each for each in self._session.get_outputs()}
+        named = metadata.get("features", ",".join(outputs)).split(",")
+        for feature in named:
+            if feature not in outputs or outputs[feature].type != "tensor(float)" or len(outputs[feature].shape) != 4:
+                raise BackboneError("backbone", "a model whose feature outputs are float32 NCHW", feature)
+        self.feature_names = tuple(named)
+        height, width = inputs[0].shape[2:]
+        self.fixed_size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        multiple = metadata.get("multiple", "32")
+        if not multiple.isdecimal() or int(multiple) < 1:
+            raise BackboneError("backbone", "a model whose metadata 'multiple' is a whole number >= 1", multiple)
+        self.multiple = int(multiple)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Backbone:
+        """Read a backbone from an ONNX file.
+
+        Raises:
+            BackboneError: the file cannot be read, or is no backbone.
+        """
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise BackboneError("backbone", f"an ONNX file that can be read ({error.strerror})", str(path)) from None
+
+    def features(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        """Feature maps of images of one size.
+
+        Args:
+            images: uint8 RGB of shape ``(height, width, 3)``, all of one shape.
+
+        Returns:
+            for each of ``feature_names``, float32 of shape ``(len(images), channels, h, w)``.
+
+        Raises:
+            BackboneError: the network cannot digest that size.
+        """
+        scale, shift = 1 / (255 * self._std), self._mean / self._std
+        batch = (np.stack(images).astype(np.float32) * scale - shift).transpose(0, 3, 1, 2)
+        # One image at a time: a batch changes the order of sums, and gains nothing on one thread.
+        results = [self._run(np.ascontiguousarray(image[None])) for image in batch]
+        return [np.concatenate(maps) for maps in zip(*results, strict=True)]
+
+    def _run(self, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        try:
+            maps: list[NDArray[np.float32]] = self._session.run(list(self.feature_names), {self._input: image})
+        except Exception as error:
+            size = "x".join(map(str, image.shape[2:]))
+            raise BackboneError("backbone", f"a model that takes {size} images ({shorten(str(error))})") from None
+        return maps
+
+
+def embedded_backbone(cache: Path | None = None) -> Backbone:
+    """The embedded MobileNetV2, built from its weights once and then kept in ``cache``.
+
+    Args:
+        cache: the folder to keep it in; by default ``defectory`` in the user's cache folder.
+
+    Raises:
+        WeightsError: the weights are missing or altered.
+    """
+    from defectory.inspection.backbone import mobilenet
+
+    weights = find_weights()
+    recipe = hashlib.sha256(weights.name.encode() + Path(mobilenet.__file__).read_bytes()).hexdigest()[:16]
+    kept = (cache or _cache_folder()) / f"mobilenet_v2-{recipe}.onnx"
+    with contextlib.suppress(OSError):
+        content, _, digest = kept.read_bytes().rpartition(b"#")
+        if hashlib.sha256(content).hexdigest().encode() == digest:
+            return Backbone(content)
+    content = mobilenet.build_backbone(load_weights(weights))
+    # A cache that cannot be written costs time, not the result.
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
+            file.write(content + b"#" + hashlib.sha256(content).hexdigest().encode())
+        Path(file.name).replace(kept)
+    return Backbone(content)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "defectory"
+
+
+def _three_numbers(text: str, field: str) -> NDArray[np.float32]:
+    try:
+        values = np.array([float(number) for number in text.split(",")], np.float32)
+    except ValueError:
+        values = np.empty(0, np.float32)
+    if values.shape != (3,) or not np.isfinite(values).all() or (field == "std" and (values <= 0).any()):
+        raise BackboneError("backbone", f"a model whose metadata '{field}' is three numbers", text)
+    return values
