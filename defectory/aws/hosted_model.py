@@ -1,0 +1,76 @@
+"""A model behind an endpoint of SageMaker: ask it, and ask about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from defectory.aws.clients import aws_client, error_code
+from defectory.errors import ServiceError
+
+# The service's own code -> what callers tell apart.
+_KINDS = {
+    "AccessDeniedException": "AccessDeniedException",
+    "ThrottlingException": "ThrottlingException",
+    "ServiceUnavailable": "ThrottlingException",
+    "ModelNotReadyException": "ConflictException",
+}
+
+
+class HostingError(ServiceError):
+    """The endpoint refused or failed; ``kind`` is the name of Lookout for Vision's exception for it."""
+
+    code = "HostingFailed"
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: str | None = None) -> bytes:
+    """The endpoint's answer to one image.
+
+    Raises:
+        HostingError: there is none; the message has the container's own words where it was the one that refused.
+    """
+    with _hosting_errors(f"ask the endpoint {name}"):
+        answer = aws_client("sagemaker-runtime", region).invoke_endpoint(
+            EndpointName=name, Body=body, ContentType=content_type, Accept=accept
+        )
+        content: bytes = answer["Body"].read()
+        return content
+
+
+def endpoint_status(name: str, *, region: str | None = None) -> str:
+    """``InService``, ``Creating``, ``Updating``, ``Failed``...
+
+    Raises:
+        HostingError: there is no such endpoint, or it may not be looked at.
+    """
+    with _hosting_errors(f"look at the endpoint {name}"):
+        return str(aws_client("sagemaker", region).describe_endpoint(EndpointName=name)["EndpointStatus"])
+
+
+@contextmanager
+def _hosting_errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise HostingError(f"Cannot {doing}: {error}", _kind(error)) from error
+    except BotoCoreError as error:
+        raise HostingError(f"Cannot {doing}: {error}", "InternalServerException") from error
+
+
+def _kind(error: ClientError) -> str:
+    code = error_code(error)
+    if code == "ModelError":
+        # The container's refusal of the image, as against its failure.
+        status = int(error.response.get("OriginalStatusCode", 500))
+        return "ValidationException" if 400 <= status < 500 else "InternalServerException"
+    if code in ("ValidationError", "ValidationException"):
+        # "Endpoint x of account y not found", 'Could not find endpoint "x"'.
+        missing = any(words in str(error).lower() for words in ("not found", "not find"))
+        return "ResourceNotFoundException" if missing else "ValidationException"
+    return _KINDS.get(code, "InternalServerException")

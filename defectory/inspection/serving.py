@@ -1,0 +1,266 @@
+"""Serving a model by HTTP: the contract of SageMaker's containers, and Lookout for Vision's route beside it.
+
+    GET  /ping                                                      200 once the model is loaded, 503 before
+    POST /invocations                                               image -> InspectionReply as JSON
+    POST /2020-11-20/projects/<project>/models/<version>/detect     image -> DetectAnomalies' answer
+
+``/invocations`` answers in Lookout for Vision's shape as well: with ``?format=lookout``, the custom attribute
+``format=lookout`` or the Accept header of ``LOOKOUT_MEDIA_TYPE``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.errors import DefectoryError, ImageError, InputError
+from defectory.inspection.images import load_image
+from defectory.inspection.lookout import (
+    API_VERSION,
+    CONTENT_TYPES,
+    LOOKOUT_MEDIA_TYPE,
+    STATUS_OF_ERROR,
+    LookoutError,
+    ValidationException,
+    check_names,
+    detect_anomalies_answer,
+)
+from defectory.inspection.verdicts import Inspection, InspectionReply
+
+logger = logging.getLogger(__name__)
+
+# What SageMaker's real-time endpoints take; serverless ones take 4 MB.
+LARGEST_BODY = 25 * 1024 * 1024
+IDLE_SECONDS = 60.0
+CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+
+
+class Inspector(Protocol):
+    """What is served: a trained model."""
+
+    def inspect(self, image: NDArray[np.uint8]) -> Inspection:
+        """The inspection of one RGB image of shape ``(height, width, 3)``; called from several threads at once."""
+        ...
+
+
+class RequestError(DefectoryError):
+    """A request that is refused before the model sees it."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+def answer_invocation(model: Inspector, body: bytes, *, lookout: bool = False) -> bytes:
+    """What ``/invocations`` answers to an image: JSON, in Lookout for Vision's shape where ``lookout`` says so.
+
+    Raises:
+        ImageError: ``body`` is no image that can be inspected.
+    """
+    inspection = model.inspect(load_image(body, name="request body"))
+    if lookout:
+        return json.dumps(detect_anomalies_answer(inspection)).encode()
+    return InspectionReply.of(inspection).model_dump_json().encode()
+
+
+class InspectionServer(ThreadingHTTPServer):
+    """An HTTP server of one model; without one it answers 503 until ``load`` has brought it.
+
+    Raises:
+        InputError: the address cannot be listened on.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 8080, model: Inspector | None = None) -> None:
+        self.model = model
+        self.failure: Exception | None = None
+        # More at once would only slow each other down: one inspection keeps one core busy.
+        self.working = threading.BoundedSemaphore(os.cpu_count() or 1)
+        try:
+            super().__init__((host, port), _Handler)
+        except (OSError, OverflowError) as error:
+            fix = "Choose another with --port, or 0 for a free one."
+            raise InputError("host, port", f"an address that is free ({error})", f"{host}:{port}", fix) from error
+
+    @property
+    def url(self) -> str:
+        """Where it is reached."""
+        host, port = self.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def load(self, load_model: Callable[[], Inspector]) -> threading.Thread:
+        """Load the model on a thread; should that fail, the server stops and ``failure`` says why."""
+
+        def load() -> None:
+            try:
+                self.model = load_model()
+            except Exception as error:
+                self.failure = error
+                self.shutdown()
+
+        thread = threading.Thread(target=load, name="load-model", daemon=True)
+        thread.start()
+        return thread
+
+
+def serve(
+    model: Inspector, host: str = "127.0.0.1", port: int = 8080, *, ready: Callable[[str], None] = lambda url: None
+) -> None:
+    """Serve ``model`` until interrupted; ``ready`` hears the address, which tells the port where 0 asked for any.
+
+    Raises:
+        InputError: the address cannot be listened on.
+    """
+    with InspectionServer(host, port, model) as server:
+        ready(server.url)
+        server.serve_forever()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: InspectionServer
+    protocol_version = "HTTP/1.1"
+    server_version = "defectory"
+    sys_version = ""
+    timeout = IDLE_SECONDS
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        if path == "/ping" and self.server.model is None:
+            self._refuse(_loading())
+        elif path == "/ping":
+            self._send(HTTPStatus.OK, b"{}")
+        else:
+            self._refuse(_unknown(path))
+
+    def do_POST(self) -> None:
+        path = urlsplit(self.path).path
+        try:
+            body = self._read_body()
+            if path == "/invocations":
+                self._answer_invocation(body)
+            elif path.startswith(f"/{API_VERSION}/projects/"):
+                self._answer_detection(path, body)
+            else:
+                raise _unknown(path)
+        except RequestError as error:
+            self._refuse(error)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401
+        logger.info("%s %s", self.address_string(), format % args)
+
+    def _answer_invocation(self, body: bytes) -> None:
+        self._check_content_type()
+        lookout = self._wants_lookout()
+        try:
+            self._send(HTTPStatus.OK, self._inspect(body, lookout=lookout))
+        except ImageError as error:
+            raise RequestError(HTTPStatus.BAD_REQUEST, error.code, str(error)) from error
+
+    def _answer_detection(self, path: str, body: bytes) -> None:
+        """Lookout for Vision's own route, refusals included."""
+        try:
+            match [unquote(part) for part in path.split("/")]:
+                case [_, _, "projects", project, "models", version, "detect"]:
+                    check_names(project, version)
+                case _:
+                    raise _unknown(path)
+            self._check_content_type()
+            self._send(HTTPStatus.OK, self._inspect(body, lookout=True))
+        except LookoutError as error:
+            self._refuse_detection(error.code, error.message)
+        except ImageError as error:
+            self._refuse_detection(ValidationException.code, str(error))
+        except RequestError as error:
+            self._refuse_detection(_LOOKOUT_CODES.get(error.status, "InternalServerException"), str(error))
+
+    def _inspect(self, body: bytes, *, lookout: bool) -> bytes:
+        model = self.server.model
+        if model is None:
+            raise _loading()
+        try:
+            with self.server.working:
+                return answer_invocation(model, body, lookout=lookout)
+        except ImageError:
+            raise
+        except Exception as error:
+            logger.exception("The model failed")
+            message = f"The model failed: {type(error).__name__}. The server's log says more."
+            raise RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, "ModelFailed", message) from error
+
+    def _read_body(self) -> bytes:
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit():
+            # Where the body ends is unknown, so the next request cannot be found either.
+            self.close_connection = True
+            message = "The request needs a Content-Length header with the number of bytes of the image."
+            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "LengthRequired", message)
+        if int(length) > LARGEST_BODY:
+            self.close_connection = True
+            message = f"The image has {length} bytes, at most {LARGEST_BODY} are taken. Send a smaller one."
+            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "TooLarge", message)
+        return self.rfile.read(int(length))
+
+    def _check_content_type(self) -> None:
+        kind = self.headers.get_content_type()
+        if kind not in CONTENT_TYPES:
+            message = f"Content-Type must be {' or '.join(CONTENT_TYPES)}, got {kind!r}."
+            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+
+    def _wants_lookout(self) -> bool:
+        wanted = parse_qs(urlsplit(self.path).query).get("format", [])
+        wanted += parse_qs(self.headers.get(CUSTOM_ATTRIBUTES, "").replace(",", "&")).get("format", [])
+        for form in wanted:
+            if form not in ("lookout", "inspection"):
+                message = f"format must be lookout or inspection, got {form!r}."
+                raise RequestError(HTTPStatus.BAD_REQUEST, "UnknownFormat", message)
+        return "lookout" in wanted or LOOKOUT_MEDIA_TYPE in self.headers.get("Accept", "")
+
+    def _refuse(self, error: RequestError) -> None:
+        self._send(error.status, _json({"error": {"code": error.code, "message": str(error)}}))
+
+    def _refuse_detection(self, code: str, message: str) -> None:
+        self._send(HTTPStatus(STATUS_OF_ERROR[code]), _json({"Message": message}), {"x-amzn-ErrorType": code})
+
+    def _send(self, status: HTTPStatus, content: bytes, headers: Mapping[str, str] | None = None) -> None:
+        try:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+        except (BrokenPipeError, ConnectionResetError):
+            # The caller went away; nobody is left to tell.
+            self.close_connection = True
+
+
+_LOOKOUT_CODES = {
+    HTTPStatus.NOT_FOUND: "ResourceNotFoundException",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "ValidationException",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ConflictException",
+}
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _loading() -> RequestError:
+    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "Loading", "The model is being loaded. Try again in a moment.")
+
+
+def _unknown(path: str) -> RequestError:
+    routes = f"GET /ping, POST /invocations and POST /{API_VERSION}/projects/<project>/models/<version>/detect"
+    return RequestError(HTTPStatus.NOT_FOUND, "NotFound", f"There is no {path}; there are {routes}.")
