@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,8 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _CONVERT = "Convert it to PNG or JPEG."
 _AGAIN = "Export or upload the image again."
 
+_Reader = Callable[[Image.Image, str], NDArray[np.uint8]]
+
 
 def load_image(source: Path | bytes, *, name: str = "") -> NDArray[np.uint8]:
     """Read a photo as it is meant to be seen.
@@ -41,21 +44,16 @@ def load_image(source: Path | bytes, *, name: str = "") -> NDArray[np.uint8]:
     Raises:
         ImageError: the file is missing, empty, truncated, no image, animated, too large or too small.
     """
-    field = shorten(name or (str(source) if isinstance(source, Path) else "image"))
-    try:
-        if isinstance(source, bytes):
-            return _load(io.BytesIO(source), field)
-        if not source.is_file():
-            raise ImageError(field, "an existing image file", fix="Check the path.")
-        with source.open("rb") as stream:
-            return _load(stream, field)
-    except ImageError:
-        raise
-    except Image.DecompressionBombError:
-        raise ImageError(field, _size_rule(), fix=_size_fix()) from None
-    # Decoders meet hostile bytes with every kind of exception (struct.error, IndexError, SyntaxError...).
-    except Exception as error:
-        raise ImageError(field, "an image that can be read to its end", str(error), _AGAIN) from error
+    return _decode(source, name, _rgb)
+
+
+def load_rgba(source: Path | bytes, *, name: str = "") -> NDArray[np.uint8]:
+    """Read an image with its transparency, as masks need it: uint8 RGBA ``(height, width, 4)``; else as `load_image`.
+
+    Raises:
+        ImageError: as `load_image`.
+    """
+    return _decode(source, name, _rgba)
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
@@ -125,7 +123,25 @@ _TURBO = np.array(
 )
 
 
-def _load(stream: BinaryIO, field: str) -> NDArray[np.uint8]:
+def _decode(source: Path | bytes, name: str, read: _Reader) -> NDArray[np.uint8]:
+    field = shorten(name or (str(source) if isinstance(source, Path) else "image"))
+    try:
+        if isinstance(source, bytes):
+            return _load(io.BytesIO(source), field, read)
+        if not source.is_file():
+            raise ImageError(field, "an existing image file", fix="Check the path.")
+        with source.open("rb") as stream:
+            return _load(stream, field, read)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise ImageError(field, _size_rule(), fix=_size_fix()) from None
+    # Decoders meet hostile bytes with every kind of exception (struct.error, IndexError, SyntaxError...).
+    except Exception as error:
+        raise ImageError(field, "an image that can be read to its end", str(error), _AGAIN) from error
+
+
+def _load(stream: BinaryIO, field: str, read: _Reader) -> NDArray[np.uint8]:
     head = stream.read(1024)
     stream.seek(0)
     if not head:
@@ -143,25 +159,28 @@ def _load(stream: BinaryIO, field: str) -> NDArray[np.uint8]:
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise ImageError(field, "one still image", "an animation or several pages", "Save the one to inspect.")
         image.load()
-        return _rgb(ImageOps.exif_transpose(image), field)
+        return read(ImageOps.exif_transpose(image), field)
 
 
 def _rgb(image: Image.Image, field: str) -> NDArray[np.uint8]:
-    if image.mode.startswith("I"):
-        return _rgb_of_16_bits(np.asarray(image), field)
-    if image.mode == "F":
-        raise ImageError(field, "an image of 8 or 16 bits a channel", "32-bit decimals", "Save it as a 16-bit PNG.")
+    image = _of_8_bits(image, field)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return np.array(image.convert("RGB"))
 
 
-def _rgb_of_16_bits(values: NDArray[np.generic], field: str) -> NDArray[np.uint8]:
-    if values.min() < 0 or values.max() > 65535:
+def _rgba(image: Image.Image, field: str) -> NDArray[np.uint8]:
+    return np.array(_of_8_bits(image, field).convert("RGBA"))
+
+
+def _of_8_bits(image: Image.Image, field: str) -> Image.Image:
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
         raise ImageError(field, "an image of 8 or 16 bits a channel", "32 bits", "Save it as a 16-bit PNG.")
-    grey = np.rint(values.astype(np.float32) / 257).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+    return Image.fromarray(np.rint(values.astype(np.float32) / 257).astype(np.uint8))
 
 
 def _what_instead(head: bytes) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from defectory.errors import ImageError
-from defectory.inspection.images import colour_heatmap, encode_jpeg, encode_png, heatmap_overlay, load_image
+from defectory.inspection.images import colour_heatmap, encode_jpeg, encode_png, heatmap_overlay, load_image, load_rgba
 
 ORIENTATION = 0x0112
 WRITERS = {"PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "TIFF": ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16")}
@@ -209,3 +209,12 @@ def test_the_overlay_marks_the_hot_place_and_leaves_the_cold_ones():
     assert np.array_equal(overlay[16:, 16:], image[16:, 16:])
     assert np.allclose(overlay[0, 0], 64 + colour_heatmap(np.ones((1, 1)))[0, 0] / 2, atol=1)
     assert np.array_equal(heatmap_overlay(image, heat, opacity=0), image)
+
+
+def test_a_mask_keeps_its_transparency():
+    mask = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    mask.putpixel((2, 1), (35, 164, 54, 200))
+    loaded = load_rgba(encoded(mask.quantize(4), "PNG"))
+    assert tuple(loaded[1, 2]) == (35, 164, 54, 200)
+    assert not loaded[..., 3][loaded[..., 1] == 0].any()
+    assert (load_rgba(encoded(gradient(), "PNG"))[..., 3] == 255).all()
