@@ -43,6 +43,39 @@ def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: st
         return content
 
 
+class HostedModel:
+    """The endpoint ``name``, as those who put models into service see it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def current(self) -> tuple[str, str] | None:
+        """Name of the configuration and address of the archive of the model in service; None without an endpoint.
+
+        Raises:
+            HostingError: the endpoint cannot be looked at.
+        """
+        client = aws_client("sagemaker")
+        try:
+            with _hosting_errors(f"look at the endpoint {self._name}"):
+                config = client.describe_endpoint(EndpointName=self._name)["EndpointConfigName"]
+                variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+                model = client.describe_model(ModelName=variants[0]["ModelName"])
+        except HostingError as error:
+            if error.kind == "ResourceNotFoundException":
+                return None
+            raise
+        return str(config), str(model["PrimaryContainer"]["ModelDataUrl"])
+
+    def ask(self, image: bytes, content_type: str) -> bytes:
+        """The answer to an image.
+
+        Raises:
+            HostingError: there is none.
+        """
+        return invoke(self._name, image, content_type=content_type, accept="application/json")
+
+
 def endpoint_status(name: str, *, region: str | None = None) -> str:
     """``InService``, ``Creating``, ``Updating``, ``Failed``...
 

@@ -1,0 +1,178 @@
+"""One run of the training machine: what it is asked for, what it starts from, and whether what it made works.
+
+The jobs themselves run in SageMaker; these are the decisions in between.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from defectory.errors import DefectoryError, InputError
+from defectory.inspection.gate import GateRules, Judgement, judge, parse_comparison
+
+_PREFIX = r"^([A-Za-z0-9!_.*'() =+-]+/)+$"
+_CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+
+
+class DeploymentError(DefectoryError):
+    """The endpoint does not answer as the new model has to."""
+
+    code = "DeploymentFailed"
+
+
+class TrainingRequest(BaseModel):
+    """The input of the machine: prefixes in the training bucket, and options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str = Field(pattern=_PREFIX, description="a prefix in the training bucket, such as datasets/boards/")
+    test: str = Field(default="test/", pattern=_PREFIX, description="the prefix of the frozen test set, such as test/")
+    options: dict[str, Any] = Field(default={}, description="training options, an object")
+    gate: dict[str, Any] = Field(default={}, description="rules of the gate, an object")
+
+
+class TrainingRun(BaseModel):
+    """What the jobs of one run are given.  ``current`` is the archive of the model in service, "" for none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    dataset: str
+    test: str
+    options: str
+    gate: dict[str, Any]
+    endpoint_exists: bool
+    current: str = ""
+    current_config: str = ""
+
+
+class Outcome(BaseModel):
+    """The gate's word on a run, with what the registry keeps."""
+
+    model_config = ConfigDict(frozen=True)
+
+    accepted: bool
+    reasons: tuple[str, ...]
+    model_version: str
+    metadata: dict[str, str]
+
+
+class Storage(Protocol):
+    """The training bucket."""
+
+    name: str
+
+    def images(self, prefix: str) -> list[str]:
+        """Keys of the files under ``prefix``, sorted."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """An object's content."""
+        ...
+
+    def read_from_archive(self, uri: str, name: str) -> bytes:
+        """The file ``name`` in the archive at ``uri``."""
+        ...
+
+
+class Hosting(Protocol):
+    """The endpoint."""
+
+    def current(self) -> tuple[str, str] | None:
+        """Configuration and archive of the model in service; None while there is no endpoint."""
+        ...
+
+    def ask(self, image: bytes, content_type: str) -> bytes:
+        """The answer to an image."""
+        ...
+
+
+def prepare(
+    request: dict[str, Any], started: datetime, *, prefix: str, storage: Storage, hosting: Hosting
+) -> TrainingRun:
+    """Check a request and look up what it meets.
+
+    ``prefix`` starts the names of everything that the run creates; ``started`` makes them its own.
+
+    Raises:
+        InputError: the request is wrong, or a prefix has no images.
+        ServiceError: the bucket or the endpoint cannot be looked at.
+    """
+    try:
+        wanted = TrainingRequest.model_validate(request)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]) if first["loc"] else "request"
+        field = TrainingRequest.model_fields.get(name)
+        rule = str(field.description) if field else f"left out; known are {', '.join(TrainingRequest.model_fields)}"
+        raise InputError(name, rule, None if first["type"] == "missing" else first["input"]) from None
+    GateRules.parse(wanted.gate)
+    if wanted.dataset.startswith(wanted.test) or wanted.test.startswith(wanted.dataset):
+        raise InputError("test", f"apart from the dataset {wanted.dataset}", wanted.test)
+    for field_name, place in (("dataset", wanted.dataset), ("test", wanted.test)):
+        if not storage.images(place):
+            fix = f"Upload normal/ and anomaly/ to s3://{storage.name}/{place}."
+            raise InputError(field_name, "a prefix with files", place, fix)
+    current = hosting.current()
+    return TrainingRun(
+        name=f"{prefix}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}",
+        dataset=f"s3://{storage.name}/{wanted.dataset}",
+        test=f"s3://{storage.name}/{wanted.test}",
+        options=json.dumps(wanted.options),
+        gate=wanted.gate,
+        endpoint_exists=current is not None,
+        current_config=current[0] if current else "",
+        current=current[1] if current else "",
+    )
+
+
+def decide(evaluation: str, gate: dict[str, Any], *, name: str, storage: Storage) -> Outcome:
+    """Judge a run by the file ``name`` in the archive that its evaluation left at ``evaluation``.
+
+    Raises:
+        InputError: there is no evaluation in it.
+    """
+    comparison = parse_comparison(storage.read_from_archive(evaluation, name))
+    judgement: Judgement = judge(comparison, GateRules.parse(gate))
+    candidate = comparison.candidate
+    return Outcome(
+        accepted=judgement.accepted,
+        reasons=judgement.reasons,
+        model_version=candidate.model_version,
+        metadata={
+            "model_version": candidate.model_version,
+            "test_set": comparison.test_digest,
+            "auroc": "" if candidate.auroc is None else f"{candidate.auroc:.6f}",
+            "escapes": f"{candidate.escapes} of {candidate.anomalous}",
+            "overkill": f"{candidate.overkill} of {candidate.normal}",
+            "review": f"{candidate.review} of {candidate.images}",
+        },
+    )
+
+
+def verify(test: str, model_version: str, *, storage: Storage, hosting: Hosting) -> None:
+    """Make sure that the endpoint answers to an image of the test set, and with the new model.
+
+    Raises:
+        DeploymentError: it does not.
+        ServiceError: it does not answer at all.
+    """
+    prefix = test.removeprefix(f"s3://{storage.name}/")
+    for key in storage.images(prefix):
+        suffix = re.search(r"\.[a-z]+$", key.lower())
+        if suffix and suffix[0] in _CONTENT_TYPES:
+            break
+    else:
+        raise InputError("test", "a prefix with .png or .jpg images", test)
+    content = hosting.ask(storage.read(key), _CONTENT_TYPES[suffix[0]])
+    try:
+        answered = json.loads(content)["model_version"]
+    except (ValueError, TypeError, KeyError):
+        raise DeploymentError("The endpoint's answer is no inspection.") from None
+    if answered != model_version:
+        raise DeploymentError(f"The endpoint answers with model {answered} instead of {model_version}.")
