@@ -17,12 +17,12 @@ MAX_ATTEMPTS = 6
 
 
 @cache
-def aws_client(service: str, region: str | None = None) -> BaseClient:
+def aws_client(service: str, region: str | None = None, *, attempts: int = MAX_ATTEMPTS) -> BaseClient:
     """A boto3 client of ``service``, made once a process.
 
-    Throttled and failed calls are tried up to six times with exponential backoff and jitter.
+    Throttled and failed calls are tried up to ``attempts`` times with exponential backoff and jitter.
     """
-    config = Config(retries={"mode": "standard", "max_attempts": MAX_ATTEMPTS}, connect_timeout=5, read_timeout=60)
+    config = Config(retries={"mode": "standard", "max_attempts": attempts}, connect_timeout=5, read_timeout=60)
     return boto3.client(service, region_name=region, config=config)
 
 

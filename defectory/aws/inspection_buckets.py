@@ -1,0 +1,64 @@
+"""The buckets of the inspection line in S3: what was uploaded, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from botocore.client import BaseClient
+
+from defectory.aws.clients import aws_client, service_errors
+from defectory.errors import ImageError
+from defectory.inspection.line.uploads import Upload
+
+MAX_BYTES = 100_000_000
+"""Larger files are refused before they are read."""
+
+
+def read_upload(upload: Upload, client: BaseClient | None = None) -> bytes:
+    """The content of exactly that version of the object.
+
+    Raises:
+        ImageError: it is too large.
+        ServiceError: S3 refuses it, or it is gone.
+    """
+    s3 = client or aws_client("s3")
+    version = {"VersionId": upload.version_id} if upload.version_id else {}
+    with service_errors(f"read s3://{upload.bucket}/{upload.key}"):
+        reply = s3.get_object(Bucket=upload.bucket, Key=upload.key, **version)
+        if reply["ContentLength"] > MAX_BYTES:
+            reply["Body"].close()
+            raise ImageError(upload.key, f"at most {MAX_BYTES:,} bytes", reply["ContentLength"])
+        content: bytes = reply["Body"].read()
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file to write: its name, content and content type."""
+
+    name: str
+    content: bytes
+    content_type: str
+
+
+class ResultsBucket:
+    """Files of results, under ``<day of the upload>/<inspection id>/``.  Every method may raise ``ServiceError``."""
+
+    def __init__(self, name: str, client: BaseClient | None = None) -> None:
+        self._name = name
+        self._client = client or aws_client("s3")
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def write(self, upload: Upload, files: list[StoredFile]) -> Mapping[str, str]:
+        """Write the files of an inspection, in their order; return their keys by name.  Again changes nothing."""
+        keys = {file.name: f"{upload.day}/{upload.inspection_id}/{file.name}" for file in files}
+        for file in files:
+            with service_errors(f"write s3://{self._name}/{keys[file.name]}"):
+                self._client.put_object(
+                    Bucket=self._name, Key=keys[file.name], Body=file.content, ContentType=file.content_type
+                )
+        return keys

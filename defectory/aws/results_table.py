@@ -1,0 +1,214 @@
+"""The table of results in DynamoDB: one row an upload, found by id, by day, by outcome and day, and by what is owed.
+
+```
+inspection_id            what
+3f9a1c2b...              an inspection (with `owed` = "defect" or "review" only while somebody has to be told)
+alerts#defect#2026-...   how many alerts went out in that hour
+```
+
+Indexes: ``day-index`` (``day``, ``uploaded_at``), ``outcome-index`` (``outcome_day`` such as ``FAIL#2026-11-21``,
+``uploaded_at``), and the sparse ``owed-index`` (``owed``, ``recorded_at``) and ``confirmed-index`` (``confirmed``,
+``confirmed_at``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.errors import ServiceError
+from defectory.inspection.line.records import Channel, Outcome, Record, timestamp
+
+DAY_INDEX, OUTCOME_INDEX, OWED_INDEX, CONFIRMED_INDEX = "day-index", "outcome-index", "owed-index", "confirmed-index"
+INDEXES = {
+    DAY_INDEX: ("day", "uploaded_at"),
+    OUTCOME_INDEX: ("outcome_day", "uploaded_at"),
+    OWED_INDEX: ("owed", "recorded_at"),
+    CONFIRMED_INDEX: ("confirmed", "confirmed_at"),
+}
+CLAIM = timedelta(minutes=15)
+"""After this long, who has claimed to tell people is taken to have died over it."""
+
+
+class RecordNotFoundError(ServiceError):
+    """The table has no such inspection."""
+
+    code = "InspectionNotFound"
+
+
+class ResultsTable:
+    """Inspections by id.  Every method may raise ``ServiceError``."""
+
+    def __init__(self, name: str, client: BaseClient | None = None) -> None:
+        self._name = name
+        self._client = client or aws_client("dynamodb")
+
+    def put(self, record: Record, now: datetime) -> bool:
+        """Write the row of an inspection.
+
+        Returns:
+            False if the row is there already, from this attempt or a later one; it stays as it is.
+        """
+        item = {
+            **record.model_dump(mode="json", exclude_none=True),
+            "day": record.day,
+            "outcome": record.outcome,
+            "outcome_day": f"{record.outcome}#{record.day}",
+            "recorded_at": timestamp(now),
+        }
+        return self._conditionally(
+            f"write inspection {record.inspection_id}",
+            self._client.put_item,
+            Item=_to_dynamodb(item),
+            ConditionExpression="attribute_not_exists(inspection_id) OR attempt < :attempt",
+            ExpressionAttributeValues=_to_dynamodb({":attempt": record.attempt}),
+        )
+
+    def get(self, inspection_id: str) -> Record:
+        """The inspection as it is now.
+
+        Raises:
+            RecordNotFoundError: there is none.
+        """
+        with service_errors(f"read inspection {inspection_id!r} from table {self._name}"):
+            reply = self._client.get_item(TableName=self._name, Key=_key(inspection_id), ConsistentRead=True)
+        if "Item" not in reply:
+            raise RecordNotFoundError(f"Table {self._name} has no inspection {inspection_id!r}.")
+        return _to_record(reply["Item"])
+
+    def of_day(self, day: str, outcome: Outcome | None = None) -> Iterator[Record]:
+        """The inspections of what was uploaded on ``day`` (``2026-11-21``, in UTC), oldest first."""
+        if outcome:
+            return self._query(OUTCOME_INDEX, "outcome_day = :value", {":value": f"{outcome}#{day}"})
+        return self._query(DAY_INDEX, "#day = :value", {":value": day}, {"#day": "day"})
+
+    def owed(self, channel: Channel, before: datetime) -> Iterator[Record]:
+        """The inspections recorded before ``before`` that the people of ``channel`` were not told of, oldest first."""
+        values = {":value": channel, ":before": timestamp(before)}
+        return self._query(OWED_INDEX, "owed = :value AND recorded_at < :before", values)
+
+    def confirmed(self, since: str = "") -> Iterator[Record]:
+        """The inspections that people confirmed or corrected, from the moment ``since`` on (``2026-11-21`` say)."""
+        for label in ("normal", "anomaly"):
+            values = {":value": label, ":since": since or "0"}
+            yield from self._query(CONFIRMED_INDEX, "confirmed = :value AND confirmed_at >= :since", values)
+
+    def claim(self, inspection_id: str, now: datetime) -> bool:
+        """Take it on oneself to tell people; False if nothing is owed or another is at it."""
+        return self._update(
+            inspection_id,
+            "SET claimed_at = :now",
+            "attribute_exists(owed) AND (attribute_not_exists(claimed_at) OR claimed_at < :stale)",
+            {":now": timestamp(now), ":stale": timestamp(now - CLAIM)},
+        )
+
+    def release(self, inspection_id: str) -> None:
+        """Give a claim back: people were not told, and are to be told later."""
+        self._update(inspection_id, "REMOVE claimed_at", "attribute_exists(owed)", {})
+
+    def settle(self, inspection_id: str, now: datetime) -> None:
+        """People were told."""
+        change = "SET told_at = :now REMOVE owed, claimed_at"
+        self._update(inspection_id, change, "attribute_exists(owed)", {":now": timestamp(now)})
+
+    def take_slot(self, channel: Channel, now: datetime, limit: int) -> bool:
+        """Count one more alert of this hour; False if there were ``limit`` of them already."""
+        return self._update(
+            f"alerts#{channel}#{timestamp(now)[:13]}",
+            "SET expires_at = :expiry ADD sent :one",
+            "attribute_not_exists(sent) OR sent < :limit",
+            {":one": 1, ":limit": limit, ":expiry": int((now + timedelta(days=2)).timestamp())},
+        )
+
+    def confirm(
+        self, inspection_id: str, *, label: str, classes: tuple[str, ...], by: str, note: str, now: datetime
+    ) -> Record:
+        """Write down a person's word on the part; a later word replaces it.
+
+        Raises:
+            RecordNotFoundError: there is no such inspection.
+        """
+        self._update(
+            inspection_id,
+            "SET confirmed = :label, confirmed_classes = :classes, confirmed_by = :by, confirmed_note = :note, "
+            "confirmed_at = :now",
+            # The counters of alerts have ids as well, and no key.
+            "attribute_exists(inspection_id) AND attribute_exists(uploaded_at)",
+            {":label": label, ":classes": list(classes), ":by": by, ":note": note, ":now": timestamp(now)},
+        )
+        return self.get(inspection_id)
+
+    def _query(
+        self, index: str, condition: str, values: Mapping[str, Any], names: Mapping[str, str] | None = None
+    ) -> Iterator[Record]:
+        start: dict[str, Any] = {"ExpressionAttributeNames": dict(names)} if names else {}
+        while True:
+            with service_errors(f"query {index} of table {self._name}"):
+                page = self._client.query(
+                    TableName=self._name,
+                    IndexName=index,
+                    KeyConditionExpression=condition,
+                    ExpressionAttributeValues=_to_dynamodb(values),
+                    **start,
+                )
+            yield from map(_to_record, page["Items"])
+            if "LastEvaluatedKey" not in page:
+                return
+            start["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def _update(self, inspection_id: str, change: str, condition: str, values: Mapping[str, Any]) -> bool:
+        """Apply ``change``; False if ``condition`` does not hold."""
+        return self._conditionally(
+            f"update inspection {inspection_id}",
+            self._client.update_item,
+            Key=_key(inspection_id),
+            UpdateExpression=change,
+            ConditionExpression=condition,
+            **({"ExpressionAttributeValues": _to_dynamodb(values)} if values else {}),
+        )
+
+    def _conditionally(self, doing: str, operation: Any, **request: Any) -> bool:  # noqa: ANN401
+        try:
+            with service_errors(doing):
+                operation(TableName=self._name, **request)
+        except ServiceError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and error_code(cause) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+
+def _key(inspection_id: str) -> dict[str, Any]:
+    return _to_dynamodb({"inspection_id": inspection_id})
+
+
+def _to_dynamodb(value: Mapping[str, Any]) -> dict[str, Any]:
+    serialize = TypeSerializer().serialize
+    return {key: serialize(_decimal(inner)) for key, inner in value.items()}
+
+
+def _decimal(value: Any) -> Any:  # noqa: ANN401
+    """DynamoDB's serializer takes no floats; the shortest text of one gives the same float back."""
+    match value:
+        case float():
+            return Decimal(repr(value))
+        case dict():
+            return {key: _decimal(inner) for key, inner in value.items()}
+        case list():
+            return [_decimal(inner) for inner in value]
+        case _:
+            return value
+
+
+def _to_record(item: Mapping[str, Any]) -> Record:
+    deserialize = TypeDeserializer().deserialize
+    values = {key: deserialize(value) for key, value in item.items()}
+    return Record.model_validate({key: value for key, value in values.items() if key in Record.model_fields})

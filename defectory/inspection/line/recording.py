@@ -1,0 +1,46 @@
+"""Recording: every upload that was taken up becomes a row, also when its inspection failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from defectory.aws.results_table import ResultsTable
+from defectory.inspection.line.records import Record, read_cause
+from defectory.inspection.line.uploads import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Writes rows; once written, a row's alert is owed until people were told."""
+
+    table: ResultsTable
+    retention: timedelta
+
+    def record(self, state: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+        """Write the row for what the state machine knows: ``{upload, record}``, or ``{upload, problem}``.
+
+        Returns:
+            ``{inspection_id, outcome, tell}``; ``tell`` is true where people are to be told at once.
+
+        Raises:
+            ServiceError: the table refuses the row.
+        """
+        record = self._made(state, now)
+        record = record.model_copy(update={"owed": record.channel})
+        self.table.put(record, now)
+        return {"inspection_id": record.inspection_id, "outcome": record.outcome, "tell": record.is_urgent}
+
+    def _made(self, state: Mapping[str, Any], now: datetime) -> Record:
+        match state:
+            case {"record": made}:
+                return Record.model_validate(made)
+            case {"upload": upload, "problem": {"error": error, "cause": cause}}:
+                reason = read_cause(error, cause)
+                return Record.of(
+                    Upload.model_validate(upload), now=now, retention=self.retention, status="ERROR", reason=reason
+                )
+            case _:
+                raise ValueError(f"neither a record nor a problem: {sorted(state)}")

@@ -1,0 +1,33 @@
+"""Starting: each upload that a message tells of is taken up once, however often it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from defectory.errors import InputError
+from defectory.inspection.line.uploads import Upload, read_message
+
+
+class Machine(Protocol):
+    """What works on an upload; False if it has taken up the name before."""
+
+    def start(self, name: str, start_with: Mapping[str, Any]) -> bool: ...
+
+
+def start_inspections(body: str, machine: Machine) -> list[tuple[Upload, bool]]:
+    """Start an inspection for every upload of a message; with each, whether it was new.
+
+    Raises:
+        InputError: a record cannot be read; the others were started.
+        ServiceError: an inspection could not be started; done again, nothing is started twice.
+    """
+    started, errors = [], []
+    for found in read_message(body):
+        if isinstance(found, InputError):
+            errors.append(found)
+        else:
+            started.append((found, machine.start(found.execution_name, {"upload": found.model_dump()})))
+    if errors:
+        raise errors[0]
+    return started

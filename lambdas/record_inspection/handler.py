@@ -1,0 +1,39 @@
+"""Lambda: write the row of an inspection, or of its failure; called by the inspection's state machine."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import AliasGenerator, BaseModel, ConfigDict
+
+from defectory.aws.results_table import ResultsTable
+from defectory.inspection.line.recording import Recorder
+
+logger = Logger(service="record-inspection")
+
+
+class Environment(BaseModel):
+    """The function's environment variables."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
+
+    results_table: str
+    retention_days: int
+
+
+@cache
+def recorder() -> Recorder:
+    env = Environment.model_validate(os.environ)
+    return Recorder(ResultsTable(env.results_table), retention=timedelta(days=env.retention_days))
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    recorded = recorder().record(event, datetime.now(UTC))
+    logger.info("Recorded", extra=recorded)
+    return recorded

@@ -1,0 +1,48 @@
+"""Lambda: tell people in one mail of all inspections that had none of their own; called once an hour."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import AliasGenerator, BaseModel, ConfigDict
+
+from defectory.aws.alerts import Alerts
+from defectory.aws.results_table import ResultsTable
+from defectory.inspection.line.alerts import Pages, Teller
+
+logger = Logger(service="send-digest")
+
+
+class Environment(BaseModel):
+    """The function's environment variables."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
+
+    results_table: str
+    results_bucket: str
+    defect_topic_arn: str
+    review_topic_arn: str
+    aws_region: str
+
+
+@cache
+def teller() -> Teller:
+    env = Environment.model_validate(os.environ)
+    return Teller(
+        table=ResultsTable(env.results_table),
+        topics={"defect": Alerts(env.defect_topic_arn), "review": Alerts(env.review_topic_arn)},
+        pages=Pages(env.aws_region, env.results_bucket),
+        limit=0,
+    )
+
+
+@logger.inject_lambda_context
+def handler(event: object, context: LambdaContext) -> dict[str, int]:
+    told = teller().send_digest(datetime.now(UTC))
+    logger.info("Digest", extra={"told": told})
+    return {str(channel): count for channel, count in told.items()}
