@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from defectory.errors import DefectoryError, InputError, shorten
+from defectory.errors import InputError, shorten
 from defectory.inspection.backbone.weights import find_weights, load_weights
 
 _IMAGENET_MEAN, _IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
@@ -120,16 +120,16 @@ def embedded_backbone(cache: Path | None = None) -> Backbone:
     Raises:
         WeightsError: the weights are missing or altered.
     """
-    from defectory.inspection.backbone import mobilenet
-
     weights = find_weights()
-    recipe = hashlib.sha256(weights.name.encode() + Path(mobilenet.__file__).read_bytes()).hexdigest()[:16]
-    kept = (cache or _cache_folder()) / f"mobilenet_v2-{recipe}.onnx"
+    recipe = hashlib.sha256(weights.name.encode() + Path(__file__).with_name("mobilenet.py").read_bytes()).hexdigest()
+    kept = (cache or _cache_folder()) / f"mobilenet_v2-{recipe[:16]}.onnx"
     with contextlib.suppress(OSError):
         content, _, digest = kept.read_bytes().rpartition(b"#")
         if hashlib.sha256(content).hexdigest().encode() == digest:
             return Backbone(content)
-    content = mobilenet.build_backbone(load_weights(weights))
+    from defectory.inspection.backbone.mobilenet import build_backbone  # only here is the onnx package needed
+
+    content = build_backbone(load_weights(weights))
     # A cache that cannot be written costs time, not the result.
     with contextlib.suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,149 @@
+"""Thresholds and confidence: from held-out good images, or from what mistakes cost."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from defectory.errors import InputError
+from defectory.inspection.verdicts import Thresholds
+
+Scores = NDArray[np.float64]
+
+MIN_LABELLED = 5
+"""Fewer held-out defects say too little to calibrate on."""
+
+_SMALLEST = 1e-6
+
+
+class Rates(BaseModel):
+    """Shares of good images that may be held back: ``review`` as REVIEW or worse, ``fail`` as FAIL."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    review: float = Field(default=0.05, gt=0, lt=1)
+    fail: float = Field(default=0.01, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.fail > self.review:
+            raise ValueError("the share that may FAIL must not exceed the share that may be held back for REVIEW")
+        return self
+
+
+class Costs(BaseModel):
+    """What one mistake costs, in any unit: a missed defect, a good part rejected, a part looked at by a person.
+
+    ``defect_rate`` is the share of defective parts on the line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    escape: float = Field(gt=0)
+    false_reject: float = Field(gt=0)
+    review: float = Field(default=0.0, ge=0)
+    defect_rate: float = Field(default=0.01, gt=0, lt=1)
+
+
+def thresholds_from_good(scores: Scores, rates: Rates | None = None) -> Thresholds:
+    """The scores that the given shares of good images reach.
+
+    With enough images to see a share (five of them beyond it) the empirical quantile; with fewer, the prediction limit
+    of a log-normal distribution, which widens as images get fewer.
+
+    Args:
+        scores: of good images that the model was not fitted to, at least 2.
+    """
+    rates = rates or Rates()
+    fail = _upper_limit(scores, rates.fail)
+    return Thresholds(min(_upper_limit(scores, rates.review), fail), fail)
+
+
+def thresholds_from_costs(good: Scores, defects: Scores, costs: Costs) -> Thresholds:
+    """The thresholds of least expected cost.
+
+    A part is passed while the risk of an escape costs less than a review, and failed once the risk of a false reject
+    does; the probability of a defect comes from a logistic fit to held-out scores, moved to the line's defect rate.
+    Where a review is never the cheapest (or is free of charge: not asked for), both thresholds coincide.
+
+    Args:
+        good: scores of held-out good images.
+        defects: scores of held-out defective images, at least ``MIN_LABELLED``.
+
+    Raises:
+        InputError: there are too few defects.
+    """
+    if len(defects) < MIN_LABELLED:
+        fix = "Label more defects, or let the thresholds come from the good images alone."
+        raise InputError("costs", f"used with at least {MIN_LABELLED} labelled defects", len(defects), fix)
+    slope, middle = _fit_logistic(good, defects)
+    prior = math.log(costs.defect_rate / (1 - costs.defect_rate))
+
+    def score_of(probability: float) -> float:
+        return max(0.0, middle + (math.log(probability / (1 - probability)) - prior) / slope)
+
+    even = score_of(costs.false_reject / (costs.escape + costs.false_reject))
+    worth = costs.escape * costs.false_reject / (costs.escape + costs.false_reject)
+    if not 0 < costs.review < worth:
+        return Thresholds(even, even)
+    return Thresholds(score_of(costs.review / costs.escape), score_of(1 - costs.review / costs.false_reject))
+
+
+def confidence_scale(good: Scores, defects: Scores, fail: float) -> tuple[float, str]:
+    """How fast certainty grows with the distance from the threshold, in units of score, and what that rests on.
+
+    With at least ``MIN_LABELLED`` held-out defects the scale is fitted to them and to the good images, both classes
+    weighing the same, so that of images with confidence c about a share c is predicted right.  With good images alone
+    it is the spread of their scores: then confidence orders images, but is no probability.
+    """
+    if len(defects) >= MIN_LABELLED:
+        distances = np.concatenate([fail - good, defects - fail])
+        weights = np.concatenate([np.full(len(good), 0.5 / len(good)), np.full(len(defects), 0.5 / len(defects))])
+        spread = max(float(np.abs(distances).mean()), _SMALLEST)
+        candidates = spread * np.geomspace(0.02, 20, 121)
+        losses = [float(weights @ np.logaddexp(0, -distances / scale)) for scale in candidates]
+        return float(
+            candidates[int(np.argmin(losses))]
+        ), f"{len(good)} held-out good and {len(defects)} defective images"
+    return max(float(np.std(good)), fail * 1e-3, _SMALLEST), f"the spread of {len(good)} held-out good images"
+
+
+def confidence_of(score: float, fail: float, scale: float) -> float:
+    """Certainty of the predicted class: 0.5 at the threshold, towards 1 on either side of it."""
+    return 1 / (1 + math.exp(-min(abs(score - fail) / scale, 700.0)))
+
+
+def _upper_limit(scores: Scores, rate: float) -> float:
+    if len(scores) * rate >= 5:
+        return float(np.quantile(scores, 1 - rate))
+    logs = np.log(np.maximum(scores, _SMALLEST))
+    freedom = len(logs) - 1
+    normal = NormalDist().inv_cdf(1 - rate)
+    student = normal + (normal**3 + normal) / (4 * freedom)  # first term of Cornish and Fisher's expansion
+    return float(np.exp(logs.mean() + student * logs.std(ddof=1) * math.sqrt(1 + 1 / len(logs))))
+
+
+def _fit_logistic(good: Scores, defects: Scores) -> tuple[float, float]:
+    """Slope (> 0) and middle of the balanced logistic curve of a defect's probability by score, slightly shrunk."""
+    scores = np.concatenate([good, defects])
+    centre, spread = float(scores.mean()), max(float(scores.std()), _SMALLEST)
+    design = np.stack([(scores - centre) / spread, np.ones(len(scores))], axis=1)
+    wanted = np.repeat([0.0, 1.0], [len(good), len(defects)])
+    weights = np.repeat([0.5 / len(good), 0.5 / len(defects)], [len(good), len(defects)])
+    shrinkage = np.diag([1e-3, 1e-6])
+    solution = np.zeros(2)
+    for _ in range(50):
+        probability = 1 / (1 + np.exp(-np.clip(design @ solution, -500, 500)))
+        gradient = design.T @ (weights * (probability - wanted)) + shrinkage @ solution
+        curvature = (design * (weights * probability * (1 - probability))[:, None]).T @ design + shrinkage
+        step = np.linalg.solve(curvature, gradient)
+        solution -= step * min(1.0, 2.0 / max(float(np.abs(step).max()), _SMALLEST))
+        if float(np.abs(step).max()) < 1e-9:
+            break
+    slope = max(float(solution[0]), 1e-3)
+    return slope / spread, centre - float(solution[1]) / slope * spread
