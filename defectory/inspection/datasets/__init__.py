@@ -1,0 +1,30 @@
+"""Datasets: labelled images from folders, manifests and tables; checked, split, versioned and exported."""
+
+from __future__ import annotations
+
+from defectory.inspection.datasets.exports import Form, export
+from defectory.inspection.datasets.masks import read_classes, read_mask
+from defectory.inspection.datasets.records import Dataset, ImageRecord, Label
+from defectory.inspection.datasets.sources import group, join, load_dataset
+from defectory.inspection.datasets.splits import Split, load_split, split
+from defectory.inspection.datasets.versions import DATASET_FILE, Changes, compare_versions, save_dataset
+
+__all__ = [
+    "DATASET_FILE",
+    "Changes",
+    "Dataset",
+    "Form",
+    "ImageRecord",
+    "Label",
+    "Split",
+    "compare_versions",
+    "export",
+    "group",
+    "join",
+    "load_dataset",
+    "load_split",
+    "read_classes",
+    "read_mask",
+    "save_dataset",
+    "split",
+]

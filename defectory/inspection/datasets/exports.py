@@ -1,0 +1,175 @@
+"""Exports: a dataset as a folder of its own that other tools read."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from defectory.errors import DefectoryError, InputError
+from defectory.inspection.datasets.folders import ANOMALY_NAMES, MASK_FOLDERS, NORMAL_NAMES, UNLABELLED_NAMES
+from defectory.inspection.datasets.manifests import manifest_line
+from defectory.inspection.datasets.masks import UNNAMED, parse_colour, read_classes
+from defectory.inspection.datasets.records import BACKGROUND, Dataset, ImageRecord
+from defectory.inspection.datasets.tables import write_table
+from defectory.inspection.datasets.versions import DATASET_FILE, save_dataset
+from defectory.inspection.images import encode_png
+
+Form = Literal["manifest", "folders", "csv"]
+
+MANIFEST_FILE, TABLE_FILE = "dataset.manifest", "dataset.csv"
+
+# Bright ones, because readers without the colour map take bright for defect.
+_PALETTE = (
+    "#e6194b",
+    "#3cb44b",
+    "#ffe119",
+    "#4363d8",
+    "#f58231",
+    "#911eb4",
+    "#46f0f0",
+    "#f032e6",
+    "#bcf60c",
+    "#fabebe",
+)
+_UNNAMED_CLASS = "defect"
+
+
+def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "") -> Path:
+    """Copy a dataset into a folder in a form that other tools read, with ``dataset.json`` beside it.
+
+    - ``manifest``: ``dataset.manifest`` of Lookout for Vision and Ground Truth, with ``images/`` and ``masks/``.
+    - ``folders``: ``normal/``, one folder a class or ``anomaly/``, ``unlabelled/``, and ``masks/``.
+    - ``csv``: ``dataset.csv``, with ``images/`` and ``masks/``.
+
+    Masks are written as PNG: each class in its colour, on black.
+
+    Args:
+        dataset: what to export.
+        form: one of these.
+        out: a new or empty folder.
+        prefix: what references in a manifest or table begin with, as ``s3://bucket/parts``; they are relative without.
+
+    Returns:
+        The file or the folder that describes the images.
+
+    Raises:
+        InputError: the folder has something in it or cannot be written.
+        ImageError: an image or mask cannot be read.
+    """
+    try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError("out", "a new or empty folder", str(out))
+        copies = _Copies(dataset, out)
+        copied = dataset.select([copies.copy(record, form) for record in dataset.records])
+        save_dataset(replace(copied, root=out, digests={}), out / DATASET_FILE)
+        return _describe(copied, form, out, prefix.rstrip("/") + "/" if prefix else "")
+    except DefectoryError:
+        raise
+    except OSError as error:
+        raise InputError("out", f"a folder that can be written ({error.strerror})", error.filename) from error
+
+
+def _describe(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
+    def reference(path: Path) -> str:
+        return prefix + path.relative_to(out).as_posix()
+
+    if form == "folders":
+        return out
+    if form == "manifest":
+        lines = [
+            manifest_line(record, reference(record.path), reference(record.mask) if record.mask else None)
+            for record in dataset.records
+        ]
+        (out / MANIFEST_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        return out / MANIFEST_FILE
+    rows = [
+        {
+            "image": reference(record.path),
+            "label": record.label or "",
+            "classes": ";".join(record.classes),
+            "mask": reference(record.mask) if record.mask else "",
+            "group": record.group,
+            "synthetic": "yes" if record.synthetic else "",
+        }
+        for record in dataset.records
+    ]
+    write_table(rows, out / TABLE_FILE)
+    return out / TABLE_FILE
+
+
+@dataclass(slots=True)
+class _Copies:
+    """Copies images and masks below ``out``, no two to one name."""
+
+    dataset: Dataset
+    out: Path
+    taken: set[Path] = field(default_factory=set)
+    colours: dict[str, str] = field(default_factory=dict)
+
+    def copy(self, record: ImageRecord, form: Form) -> ImageRecord:
+        folder = _folder(record) if form == "folders" else "images"
+        target = self._free(self.out / folder, record)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Read first: the error then names the image.
+        self.dataset.digest(record.path)
+        shutil.copyfile(record.path, target)
+        if record.mask is None:
+            return replace(record, path=target, source_ref="")
+        place = self.out / "masks" / (folder if form == "folders" else "") / f"{target.stem}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        content, colours = self._mask(record)
+        place.write_bytes(content)
+        return replace(record, path=target, mask=place, colour_map=colours, source_ref="")
+
+    def _free(self, folder: Path, record: ImageRecord) -> Path:
+        """A path whose stem no other image in the folder has, because masks are found by it."""
+        path, turn = folder / record.path.name, 0
+        while path.with_suffix("") in self.taken:
+            turn += 1
+            path = folder / f"{record.path.stem}-{turn}{record.path.suffix}"
+        self.taken.add(path.with_suffix(""))
+        return path
+
+    def _mask(self, record: ImageRecord) -> tuple[bytes, dict[str, str]]:
+        named = [name for name in record.colour_map if name.casefold() != BACKGROUND]
+        names = list(dict.fromkeys([*record.classes, *named]))[: UNNAMED - 1]
+        classes = read_classes(record, names)
+        if classes is None:
+            raise InputError(str(record.path), "an image with a mask")
+        if (classes == UNNAMED).any():
+            names.append(_UNNAMED_CLASS)
+            classes[classes == UNNAMED] = len(names)
+        colours = {name: self._colour(name, record.colour_map) for name in names}
+        table = np.array([(0, 0, 0), *map(parse_colour, colours.values())], np.uint8)
+        return encode_png(table[classes]), {"BACKGROUND": "#000000", **colours}
+
+    def _colour(self, name: str, colour_map: Mapping[str, str]) -> str:
+        """One colour a class in the whole export: its own where that is bright and free, or one of the palette."""
+        if name not in self.colours:
+            own = colour_map.get(name, "").lower()
+            free = [colour for colour in _PALETTE if colour not in self.colours.values()]
+            bright = bool(own) and max(parse_colour(own)) > 127 and own not in self.colours.values()
+            self.colours[name] = own if bright else free[0] if free else _spare(len(self.colours))
+        return self.colours[name]
+
+
+def _spare(number: int) -> str:
+    """A bright colour for the ``number``-th class, where the palette is used up."""
+    return f"#ff{number * 37 % 256:02x}{number * 91 % 256:02x}"
+
+
+def _folder(record: ImageRecord) -> str:
+    if record.label is None:
+        return "unlabelled"
+    if record.label == "normal":
+        return "normal"
+    name = record.classes[0] if len(record.classes) == 1 else ""
+    reserved = NORMAL_NAMES | ANOMALY_NAMES | UNLABELLED_NAMES | MASK_FOLDERS
+    usable = re.fullmatch(r"\w[\w .\-]{0,99}", name) and re.sub(r"[\s\-.]+", "_", name.lower()) not in reserved
+    return name if usable and name.lower() not in MASK_FOLDERS else "anomaly"
