@@ -24,12 +24,72 @@ from defectory.errors import DefectoryError
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "build" / "lambda-requirements"
 REQUIREMENTS = "requirements.txt"
+LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
 
 
 class PackagingError(DefectoryError):
     """A function's requirements could not be installed."""
 
     code = "PackagingFailed"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """The packages of a requirements file for one platform; ``target`` are uv's arguments that name it."""
+
+    file: Path
+    target: tuple[str, ...]
+
+    @classmethod
+    def for_host(cls, file: Path) -> Requirements:
+        """For this interpreter on this machine."""
+        return cls(file, ("--python", sys.executable))
+
+    @classmethod
+    def for_platform(cls, file: Path, python: str, platform: str) -> Requirements:
+        """For a version of Python on a platform as uv names it; nothing is compiled."""
+        only_wheels = ("--only-binary", ":all:")
+        return cls(file, ("--python-version", python, "--python-platform", platform, *only_wheels))
+
+    def digest(self) -> str:
+        """SHA-256 of the file's content and the platform."""
+        # The host's own interpreter may be updated in place.
+        host = self.target[:1] == ("--python",)
+        where = (platform.platform(), platform.python_version()) if host else list(self.target)
+        return hashlib.sha256(repr((where, self.file.read_text())).encode()).hexdigest()
+
+    def installed(self) -> Path:
+        """The folder they are installed in, which they are if it is the first time.
+
+        Raises:
+            PackagingError: uv could not install them.
+        """
+        installed = CACHE / self.digest()
+        if installed.exists():
+            return installed
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE, prefix="installing-") as folder:
+            target = Path(folder) / "packages"
+            command = [
+                *(uv.find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--link-mode", "copy"),
+                *("--target", str(target), "--requirement", str(self.file)),
+                *self.target,
+            ]
+            try:
+                subprocess.run(command, check=True, capture_output=True, text=True)
+            except subprocess.CalledProcessError as error:
+                raise PackagingError(
+                    f"uv could not install {self.file}: {error.stderr.strip()}\n"
+                    "Check the network and the package index (UV_DEFAULT_INDEX), or the pins in that file."
+                ) from error
+            (target / ".lock").unlink(missing_ok=True)
+            try:
+                target.replace(installed)
+            except OSError:
+                # Another process was faster; what it installed is the same.
+                if not installed.exists():
+                    raise
+        return installed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +113,7 @@ class Package:
 
     def digest(self) -> str:
         """SHA-256 of everything that the package is made of; equal digests make equal packages."""
-        digest = hashlib.sha256(self._requirements_digest().encode())
+        digest = hashlib.sha256(self._requirements().digest().encode())
         for source, target in self._sources():
             digest.update(f"\0{target}\0".encode() + hashlib.sha256(source.read_bytes()).digest())
         return digest.hexdigest()
@@ -64,7 +124,7 @@ class Package:
         Raises:
             PackagingError: uv could not install the requirements.
         """
-        shutil.copytree(self._installed_requirements(), output, dirs_exist_ok=True)
+        shutil.copytree(self._requirements().installed(), output, dirs_exist_ok=True)
         for source, target in self._sources():
             (output / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, output / target)
@@ -77,47 +137,8 @@ class Package:
                 if file.is_file() and "__pycache__" not in file.parts and file.name != REQUIREMENTS:
                     yield file, file.relative_to(base)
 
-    def _platform_arguments(self) -> list[str]:
+    def _requirements(self) -> Requirements:
+        file = self.function / REQUIREMENTS
         if self.for_host:
-            return ["--python", sys.executable]
-        return [
-            "--python-version",
-            self.python,
-            "--python-platform",
-            "aarch64-manylinux_2_28",
-            "--only-binary",
-            ":all:",
-        ]
-
-    def _requirements_digest(self) -> str:
-        # The host's own interpreter may be updated in place.
-        where = (platform.platform(), platform.python_version()) if self.for_host else self._platform_arguments()
-        return hashlib.sha256(repr((where, (self.function / REQUIREMENTS).read_text())).encode()).hexdigest()
-
-    def _installed_requirements(self) -> Path:
-        installed = CACHE / self._requirements_digest()
-        if installed.exists():
-            return installed
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE, prefix="installing-") as folder:
-            target = Path(folder) / "packages"
-            command = [
-                *(uv.find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--link-mode", "copy"),
-                *("--target", str(target), "--requirement", str(self.function / REQUIREMENTS)),
-                *self._platform_arguments(),
-            ]
-            try:
-                subprocess.run(command, check=True, capture_output=True, text=True)
-            except subprocess.CalledProcessError as error:
-                raise PackagingError(
-                    f"uv could not install {self.function / REQUIREMENTS}: {error.stderr.strip()}\n"
-                    "Check the network and the package index (UV_DEFAULT_INDEX), or the pins in that file."
-                ) from error
-            (target / ".lock").unlink(missing_ok=True)
-            try:
-                target.replace(installed)
-            except OSError:
-                # Another process was faster; what it installed is the same.
-                if not installed.exists():
-                    raise
-        return installed
+            return Requirements.for_host(file)
+        return Requirements.for_platform(file, self.python, LAMBDA_PLATFORM)
