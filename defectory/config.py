@@ -82,6 +82,26 @@ class Config(BaseModel):
     alert_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="an e-mail address, or left out for no e-mail"
     )
+    defect_email: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+        description="an e-mail address to tell of inspected parts, or left out for no e-mail",
+    )
+    alert_limit_per_hour: int = Field(
+        default=20,
+        ge=0,
+        le=1000,
+        description="a whole number from 0 to 1000: so many e-mails an hour about single parts, the rest in a digest",
+    )
+    inspection_endpoint: Literal["serverless", "realtime"] = Field(
+        default="serverless",
+        description="serverless (idle, it costs nothing) or realtime (an instance that is always there)",
+    )
+    inspection_instance: str = Field(
+        default="ml.c6i.large",
+        pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$",
+        description="an instance type of SageMaker hosting, such as ml.c6i.large",
+    )
     retention_days: int = Field(
         default=365,
         ge=1,
@@ -116,8 +136,9 @@ class Config(BaseModel):
         values = {"lambda_python": host if values.get("lambda_platform") == "host" else "3.13", **values}
         if not values.get("model_id"):
             values["model_id"] = default_profile(str(values["region"])) or ""
-        if values.get("alert_email") == "":
-            del values["alert_email"]
+        for address in ("alert_email", "defect_email"):
+            if values.get(address) == "":
+                del values[address]
         return values
 
     @field_validator("log_retention_days")

@@ -10,6 +10,7 @@ from typing import Any
 import aws_cdk as cdk
 
 from defectory.config import load_config
+from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
 
 ROOT = Path(__file__).parent.parent
@@ -37,5 +38,6 @@ def create_app(
     config = load_config(app.node.get_all_context(), environ)
     env = cdk.Environment(account=environ.get("CDK_DEFAULT_ACCOUNT"), region=config.region)
     SensorData(app, f"{config.name}-sensor-data", config=config, env=env)
+    Inspection(app, f"{config.name}-inspection", config=config, env=env)
     cdk.Tags.of(app).add("project", "defectory")
     return app

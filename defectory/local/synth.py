@@ -19,6 +19,7 @@ from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBE
 APP = "app.py"
 CONTEXT = "cdk.json"
 OPERATOR = "operator@example.com"
+INSPECTOR = "inspector@example.com"
 # Major versions of Node that jsii need not warn about: what it says would hide what the app says.
 SILENCED_NODES = ",".join(map(str, range(16, 40)))
 
@@ -30,6 +31,7 @@ LOCAL_CONTEXT: Mapping[str, str] = {
     "pipeline_source": "asset",
     "author": "catalogue",
     "alert_email": OPERATOR,
+    "defect_email": INSPECTOR,
     "removal_policy": "destroy",
 }
 

@@ -13,17 +13,27 @@ from constructs import Construct
 
 
 class AlertTopic(Construct):
-    """The account's alarms and the roles granted may publish; ``email`` is subscribed, once its owner has confirmed."""
+    """The account's alarms and the roles granted may publish; ``email`` is subscribed, once its owner has confirmed.
+
+    With the ``key`` of another topic it costs none of its own.
+    """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, email: str | None, removal_policy: RemovalPolicy
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        email: str | None,
+        removal_policy: RemovalPolicy,
+        key: kms.IKey | None = None,
+        display_name: str = "Defectory",
     ) -> None:
         super().__init__(scope, construct_id)
-        self.key = kms.Key(
+        self.key = key or kms.Key(
             self, "Key", description="Defectory alerts", enable_key_rotation=True, removal_policy=removal_policy
         )
-        self.topic = sns.Topic(self, "Topic", display_name="Defectory", master_key=self.key, enforce_ssl=True)
-        self._allow_alarms()
+        self.topic = sns.Topic(self, "Topic", display_name=display_name, master_key=self.key, enforce_ssl=True)
+        self._allow_alarms(own_key=key is None)
         if email:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 
@@ -42,7 +52,7 @@ class AlertTopic(Construct):
             )
         )
 
-    def _allow_alarms(self) -> None:
+    def _allow_alarms(self, *, own_key: bool) -> None:
         # With AWS's managed key for SNS, which alarms cannot use, theirs would be lost without a sound.
         alarms = iam.ServicePrincipal("cloudwatch.amazonaws.com")
         self.topic.add_to_resource_policy(
@@ -53,6 +63,8 @@ class AlertTopic(Construct):
                 conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
             )
         )
+        if not own_key:
+            return
         self.key.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[alarms],

@@ -39,7 +39,8 @@ class _Bundling:
 class PythonFunction(Construct):
     """``lambdas/<folder>`` with the ``modules`` of defectory that it needs.
 
-    An asynchronous event that fails is tried again twice within an hour, then kept as a dead letter.
+    An asynchronous event that fails is tried again twice within an hour, then kept as a dead letter.  With
+    ``caller_retries``, whoever calls it (a queue, a state machine) tries again, keeps what fails and tells people.
     """
 
     def __init__(
@@ -55,9 +56,9 @@ class PythonFunction(Construct):
         environment: Mapping[str, str],
         timeout: Duration,
         memory_size: int = 512,
+        caller_retries: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.dead_letters = DeadLetters(self, "DeadLetters", of=f"the function {folder}", alerts=alerts)
         log_group = KeptLogs(self, "Logs", config)
         self.role = self._build_role(log_group)
         self.function = lambda_.Function(
@@ -75,15 +76,19 @@ class PythonFunction(Construct):
             timeout=timeout,
             memory_size=memory_size,
             log_group=log_group,
-            retry_attempts=2,
-            max_event_age=Duration.hours(1),
-            on_failure=destinations.SqsDestination(self.dead_letters.queue),
         )
         acknowledge(
             self.function,
             {"L1": f"Python {config.lambda_python} is the configured runtime (lambda_python), one that AWS supports."},
         )
-        self._build_alarm(folder, alerts)
+        if not caller_retries:
+            self.dead_letters = DeadLetters(self, "DeadLetters", of=f"the function {folder}", alerts=alerts)
+            self.function.configure_async_invoke(
+                retry_attempts=2,
+                max_event_age=Duration.hours(1),
+                on_failure=destinations.SqsDestination(self.dead_letters.queue),
+            )
+            self._build_alarm(folder, alerts)
 
     def _build_role(self, log_group: KeptLogs) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))

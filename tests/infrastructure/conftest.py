@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import aws_cdk as cdk
 import pytest
 from templates import Template
 
@@ -24,19 +25,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def synthesise(tmp_path_factory: pytest.TempPathFactory) -> Synthesise:
-    """Synthesise the app with the given settings; the same settings give the same template again."""
+    """A stack of the app with the given settings; the same settings give the same template again."""
 
     @cache
-    def synthesise(region: str = "us-east-1", **settings: str) -> Template:
-        context = {"aws:cdk:bundling-stacks": [], **settings}
+    def assemble(region: str, settings: frozenset[tuple[str, str]]) -> tuple[cdk.App, dict[str, Path]]:
+        context = {"aws:cdk:bundling-stacks": [], **dict(settings)}
         app = create_app({"AWS_REGION": region}, context, outdir=tmp_path_factory.mktemp("cdk"))
-        [stack] = app.synth().stacks
-        return Template(json.loads(Path(stack.template_full_path).read_text()), app)
+        name = app.node.try_get_context("name") or "defectory"
+        stacks = {stack.stack_name.removeprefix(f"{name}-"): stack for stack in app.synth().stacks}
+        return app, {stack: Path(synthesised.template_full_path) for stack, synthesised in stacks.items()}
+
+    @cache
+    def synthesise(stack: str = "sensor-data", region: str = "us-east-1", **settings: str) -> Template:
+        app, templates = assemble(region, frozenset(settings.items()))
+        return Template(json.loads(templates[stack].read_text()), app)
 
     return synthesise
 
 
 @pytest.fixture(scope="session")
 def template(synthesise: Synthesise) -> Template:
-    """The template that cdk.json gives, with somebody to tell."""
-    return synthesise(alert_email="ops@example.com")
+    """The template of sensor data that cdk.json gives, with somebody to tell."""
+    return synthesise(alert_email="ops@example.com", defect_email="line@example.com")
+
+
+@pytest.fixture(scope="session")
+def inspection(synthesise: Synthesise) -> Template:
+    """The template of the inspection line that cdk.json gives, with somebody to tell."""
+    return synthesise("inspection", alert_email="ops@example.com", defect_email="line@example.com")

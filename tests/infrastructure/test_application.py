@@ -98,20 +98,20 @@ def test_a_package_that_cannot_be_built_ends_the_app_and_never_turns_to_docker(m
     assert "docker" not in str(caught.value).lower()
 
 
-def test_the_stack_is_named_after_the_installation(synthesise):
-    [stack] = synthesise(name="plant7").app.synth().stacks
+def test_the_stacks_are_named_after_the_installation(synthesise):
+    stacks = synthesise(name="plant7").app.synth().stacks
 
-    assert stack.stack_name == "plant7-sensor-data"
+    assert {stack.stack_name for stack in stacks} == {"plant7-sensor-data", "plant7-inspection"}
 
 
 def test_the_region_is_the_environments(synthesise):
-    [stack] = synthesise(region="ap-southeast-2").app.synth().stacks
+    stacks = synthesise(region="ap-southeast-2").app.synth().stacks
 
-    assert stack.environment.region == "ap-southeast-2"
+    assert {stack.environment.region for stack in stacks} == {"ap-southeast-2"}
 
 
-def test_there_are_no_custom_resources(template):
-    kinds = {resource["Type"] for resource in template.body["Resources"].values()}
+def test_there_are_no_custom_resources(template, inspection):
+    kinds = {resource["Type"] for each in (template, inspection) for resource in each.body["Resources"].values()}
 
     assert not [kind for kind in kinds if kind.startswith("Custom::") or "CustomResource" in kind]
 
@@ -139,8 +139,13 @@ def test_the_trigger_is_told_of_everything_its_environment_model_asks_for(templa
 def test_the_same_sources_make_the_same_template(tmp_path):
     # Packages included: a digest that changes by itself would deploy every function again each time.
     first, second = (
-        create_app({"AWS_REGION": "us-east-1"}, {"lambda_platform": "host"}, tmp_path / name).synth().stacks[0]
+        [
+            Path(stack.template_full_path).read_text()
+            for stack in create_app({"AWS_REGION": "us-east-1"}, {"lambda_platform": "host"}, tmp_path / name)
+            .synth()
+            .stacks
+        ]
         for name in ("first", "second")
     )
 
-    assert Path(first.template_full_path).read_text() == Path(second.template_full_path).read_text()
+    assert first == second

@@ -47,6 +47,8 @@ def applications(bedrock: BedrockServer, tmp_path_factory: pytest.TempPathFactor
             deployed = {}
             for author, context in settings.items():
                 assembly = synthesise(tmp_path_factory.mktemp(author) / "cdk.out", context=context)
-                (outputs,) = cloud.deploy(assembly).values()
-                deployed[author] = Application(cloud, outputs)
+                stacks = cloud.deploy(assembly).values()
+                deployed[author] = Application(
+                    cloud, {name: value for outputs in stacks for name, value in outputs.items()}
+                )
             yield deployed

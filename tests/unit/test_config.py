@@ -87,6 +87,9 @@ def test_the_cdks_own_keys_are_left_alone():
         ("prompt_style", "haiku"),
         ("alert_email", "ann"),
         ("alert_email", "ann@x.org, bob@x.org"),
+        ("defect_email", "ann"),
+        ("alert_limit_per_hour", -1),
+        ("alert_limit_per_hour", "few"),
         ("retention_days", 0),
         ("retention_days", "soon"),
         ("log_retention_days", 8),
@@ -156,8 +159,9 @@ def test_functions_that_run_on_this_machine_are_for_its_python():
     assert load_config({}, {}).lambda_python == "3.13"
 
 
-def test_an_empty_e_mail_address_means_none():
-    assert load_config({"alert_email": ""}, {}).alert_email is None
+@pytest.mark.parametrize("key", ["alert_email", "defect_email"])
+def test_an_empty_e_mail_address_means_none(key):
+    assert getattr(load_config({key: ""}, {}), key) is None
 
 
 @given(st.text())

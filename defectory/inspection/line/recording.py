@@ -37,8 +37,8 @@ class Recorder:
         match state:
             case {"record": made}:
                 return Record.model_validate(made)
-            case {"upload": upload, "problem": {"error": error, "cause": cause}}:
-                reason = read_cause(error, cause)
+            case {"upload": upload, "problem": {"error": error, **rest}}:
+                reason = read_cause(error, rest.get("cause", ""))
                 return Record.of(
                     Upload.model_validate(upload), now=now, retention=self.retention, status="ERROR", reason=reason
                 )

@@ -1,0 +1,263 @@
+"""Inspection: the bucket of uploads, the queue and the state machine that work on them, and what they end as."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from defectory.aws.results_table import INDEXES, OWED_INDEX
+from defectory.config import Config
+from stacks.constructs.acknowledgements import acknowledge_wildcards
+from stacks.constructs.alert_topic import AlertTopic
+from stacks.constructs.inspection_machine import InspectionMachine
+from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.secure_bucket import SecureBucket
+from stacks.constructs.upload_queue import UploadQueue
+
+_BASE = (
+    *("defectory/__init__.py", "defectory/errors.py", "defectory/aws/__init__.py", "defectory/aws/clients.py"),
+    *("defectory/inspection/__init__.py", "defectory/inspection/line/__init__.py"),
+    "defectory/inspection/line/uploads.py",
+)
+_ROWS = (*_BASE, "defectory/aws/results_table.py", "defectory/inspection/line/records.py")
+_ALERTS = (*_ROWS, "defectory/aws/alerts.py", "defectory/inspection/line/alerts.py")
+# What each function needs of the library: numpy and Pillow stay with the one that looks at images.
+LINE_MODULES = {
+    "start_inspection": (*_BASE, "defectory/aws/state_machine.py", "defectory/inspection/line/starting.py"),
+    "inspect_image": (
+        *_BASE,
+        *("defectory/aws/endpoint.py", "defectory/aws/inspection_buckets.py"),
+        *(f"defectory/inspection/{name}.py" for name in ("images", "verdicts", "line/inspecting", "line/records")),
+    ),
+    "record_inspection": (*_ROWS, "defectory/inspection/line/recording.py"),
+    "send_alert": _ALERTS,
+    "send_digest": _ALERTS,
+    "confirm_inspection": (*_ROWS, "defectory/inspection/line/confirming.py"),
+}
+
+
+class Inspection(Stack):
+    """From an image in the bucket of uploads to a row of results, a heatmap and an alert."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
+        super().__init__(scope, construct_id, description="Defectory: visual inspection of uploaded images", **stack)
+        self.config = config
+        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
+        # Training and deployment make the endpoint; that the line calls it by name lets either come first.
+        self.endpoint_name = f"{config.name}-inspection"
+        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
+        self.defects, self.reviews = (self._build_topic(name) for name in ("Defects", "Reviews"))
+        self.access_logs = self._build_access_logs()
+        self.uploads, self.results = (self._build_bucket(name) for name in ("Uploads", "Results"))
+        self.table = self._build_table()
+        self.queue = UploadQueue(self, "UploadQueue", bucket=self.uploads, alerts=self.alerts)
+        self.line = self._build_line()
+        self._build_start()
+        self._build_digest()
+        self.confirm = self._build_confirm()
+        self._build_outputs()
+
+    def _build_topic(self, name: str) -> AlertTopic:
+        return AlertTopic(
+            self,
+            name,
+            email=self.config.defect_email,
+            removal_policy=self.removal_policy,
+            key=self.alerts.key,
+            display_name=f"Defectory {name.lower()}",
+        )
+
+    def _build_access_logs(self) -> SecureBucket:
+        return SecureBucket(
+            self,
+            "AccessLogs",
+            logs=None,
+            removal_policy=self.removal_policy,
+            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(self.config.log_retention_days))],
+        )
+
+    def _build_bucket(self, name: str) -> SecureBucket:
+        # Rows name versions: an image that was overwritten stays as long as its row.
+        kept = Duration.days(self.config.retention_days)
+        return SecureBucket(
+            self,
+            name,
+            logs=self.access_logs,
+            removal_policy=self.removal_policy,
+            versioned=True,
+            lifecycle_rules=[s3.LifecycleRule(expiration=kept, noncurrent_version_expiration=kept)],
+        )
+
+    def _build_table(self) -> dynamodb.TableV2:
+        return dynamodb.TableV2(
+            self,
+            "Inspections",
+            partition_key=_text("inspection_id"),
+            billing=dynamodb.Billing.on_demand(),
+            encryption=dynamodb.TableEncryptionV2.aws_managed_key(),
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            time_to_live_attribute="expires_at",
+            global_secondary_indexes=[
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=name, partition_key=_text(partition), sort_key=_text(sort)
+                )
+                for name, (partition, sort) in INDEXES.items()
+            ],
+            removal_policy=self.removal_policy,
+        )
+
+    def _build_line(self) -> InspectionMachine:
+        inspect = self._build_function(
+            "inspect_image",
+            "Inspects one upload by the model's endpoint",
+            {
+                "ENDPOINT_NAME": self.endpoint_name,
+                "RESULTS_BUCKET": self.results.bucket_name,
+                "RETENTION_DAYS": str(self.config.retention_days),
+            },
+            # The largest image in memory, several times over.
+            memory_size=2048,
+            timeout=Duration.minutes(3),
+            caller_retries=True,
+        )
+        endpoint = f"arn:{Aws.PARTITION}:sagemaker:{self.region}:{Aws.ACCOUNT_ID}:endpoint/{self.endpoint_name}"
+        uploads, results = self.uploads.arn_for_objects("*"), self.results.arn_for_objects("*")
+        _allow(inspect.role, ["sagemaker:InvokeEndpoint"], [endpoint])
+        _allow(inspect.role, ["s3:GetObject", "s3:GetObjectVersion"], [uploads])
+        _allow(inspect.role, ["s3:PutObject"], [results])
+        acknowledge_wildcards(inspect.role, [uploads, results], "Any upload is inspected, by this one function.")
+
+        record = self._build_function(
+            "record_inspection",
+            "Writes the row of an inspection, or of its failure",
+            {"RESULTS_TABLE": self.table.table_name, "RETENTION_DAYS": str(self.config.retention_days)},
+            caller_retries=True,
+        )
+        self._allow_table(record.role, "PutItem")
+        tell = self._build_function(
+            "send_alert",
+            "Tells people of one inspection",
+            {**self._teller_environment(), "ALERT_LIMIT_PER_HOUR": str(self.config.alert_limit_per_hour)},
+            caller_retries=True,
+        )
+        self._allow_table(tell.role, "GetItem", "UpdateItem")
+        for topic in (self.defects, self.reviews):
+            topic.grant_publish(tell.role)
+        return InspectionMachine(
+            self,
+            "Line",
+            config=self.config,
+            alerts=self.alerts,
+            inspect=inspect,
+            record=record,
+            tell=tell,
+            put_aside=self.queue.dead_letters.queue,
+        )
+
+    def _build_start(self) -> None:
+        start = self._build_function(
+            "start_inspection",
+            "Starts an inspection for every upload, once",
+            {"STATE_MACHINE_ARN": self.line.machine.state_machine_arn},
+            timeout=Duration.minutes(1),
+            caller_retries=True,
+        )
+        _allow(start.role, ["states:StartExecution"], [self.line.machine.state_machine_arn])
+        self.queue.feed(start.function)
+
+    def _build_digest(self) -> None:
+        digest = self._build_function(
+            "send_digest",
+            "Tells people of all inspections that had no mail of their own",
+            self._teller_environment(),
+            timeout=Duration.minutes(10),
+        )
+        self._allow_table(digest.role, "UpdateItem")
+        _allow(digest.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{OWED_INDEX}"])
+        for topic in (self.defects, self.reviews):
+            topic.grant_publish(digest.role)
+        hourly = events.Rule(
+            self,
+            "Hourly",
+            description="Defectory: tell of inspections that had no mail of their own",
+            schedule=events.Schedule.rate(Duration.hours(1)),
+        )
+        hourly.add_target(
+            targets.LambdaFunction(
+                digest.function,
+                dead_letter_queue=digest.dead_letters.queue,
+                retry_attempts=3,
+                max_event_age=Duration.minutes(30),
+            )
+        )
+
+    def _build_confirm(self) -> PythonFunction:
+        confirm = self._build_function(
+            "confirm_inspection",
+            "Writes down a person's word on an inspected part",
+            {"RESULTS_TABLE": self.table.table_name},
+        )
+        self._allow_table(confirm.role, "GetItem", "UpdateItem")
+        return confirm
+
+    def _build_function(
+        self,
+        folder: str,
+        description: str,
+        environment: dict[str, str],
+        **options: Any,  # noqa: ANN401
+    ) -> PythonFunction:
+        return PythonFunction(
+            self,
+            "".join(word.capitalize() for word in folder.split("_")),
+            folder=folder,
+            modules=LINE_MODULES[folder],
+            description=description,
+            config=self.config,
+            alerts=self.alerts,
+            environment=environment,
+            **{"timeout": Duration.seconds(50), **options},
+        )
+
+    def _teller_environment(self) -> dict[str, str]:
+        return {
+            "RESULTS_TABLE": self.table.table_name,
+            "RESULTS_BUCKET": self.results.bucket_name,
+            "DEFECT_TOPIC_ARN": self.defects.topic.topic_arn,
+            "REVIEW_TOPIC_ARN": self.reviews.topic.topic_arn,
+        }
+
+    def _build_outputs(self) -> None:
+        for name, value in {
+            "UploadBucketName": self.uploads.bucket_name,
+            "ResultsBucketName": self.results.bucket_name,
+            "ResultsTableName": self.table.table_name,
+            "StateMachineArn": self.line.machine.state_machine_arn,
+            "EndpointName": self.endpoint_name,
+            "DefectTopicArn": self.defects.topic.topic_arn,
+            "ReviewTopicArn": self.reviews.topic.topic_arn,
+            "QueueUrl": self.queue.queue.queue_url,
+            "DeadLetterQueueUrl": self.queue.dead_letters.queue.queue_url,
+            "ConfirmFunctionName": self.confirm.function.function_name,
+        }.items():
+            CfnOutput(self, name, value=value)
+
+    def _allow_table(self, role: iam.Role, *verbs: str) -> None:
+        _allow(role, [f"dynamodb:{verb}" for verb in verbs], [self.table.table_arn])
+
+
+def _text(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
+
+
+def _allow(role: iam.Role, verbs: list[str], resources: list[str]) -> None:
+    role.add_to_policy(iam.PolicyStatement(actions=verbs, resources=resources))
