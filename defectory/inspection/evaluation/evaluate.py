@@ -1,0 +1,158 @@
+"""Evaluate: let a model inspect the labelled images of a dataset, and write down how it did.
+
+```
+<out>/
+├── evaluation.json            every figure with its interval, and the result of every image
+├── EvaluationResult.json      the same figures ┐ as Amazon Lookout for Vision
+├── EvaluationManifest.json    the same results ┘ wrote them
+├── pictures/                  0001.jpg, 0001-heat.png, 0001-found.png, 0001-truth.png ...
+└── report.html                the page, by `write_report`
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.errors import InputError
+from defectory.inspection.datasets.masks import read_classes
+from defectory.inspection.datasets.records import Dataset, ImageRecord
+from defectory.inspection.evaluation.lookout_results import write_lookout_results
+from defectory.inspection.evaluation.pictures import write_pictures
+from defectory.inspection.evaluation.pixels import PixelTally
+from defectory.inspection.evaluation.results import (
+    Evaluation,
+    ImageResult,
+    Label,
+    LeftOut,
+    measure,
+    recall_by_defect,
+    write_evaluation,
+)
+from defectory.inspection.images import load_image
+from defectory.inspection.verdicts import Inspection
+
+
+class Inspector(Protocol):
+    """What inspects: a model, or an endpoint's client."""
+
+    def inspect(self, image: NDArray[np.uint8], /) -> Inspection:
+        """What it says of ``image``, uint8 RGB ``(h, w, 3)``."""
+
+
+def evaluate(
+    model: Inspector,
+    dataset: Dataset,
+    out: Path,
+    *,
+    training_images: int | None = None,
+    project: str = "inspection",
+    model_arn: str = "",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Evaluate ``model`` on ``dataset`` and write all but the page into the folder ``out``.
+
+    Unlabelled and synthetic images, and those that cannot be read, are left out and named in the evaluation.
+
+    Args:
+        model: what inspects.
+        dataset: images the model has not seen.
+        out: folder for the files; an earlier evaluation there is replaced.
+        training_images: how many images the model was trained on, for the files.
+        project: name of the project in Lookout's files.
+        model_arn: ARN of the model in Lookout's files.
+        on_progress: called after each image.
+
+    Raises:
+        InputError: no labelled image can be read, or a file is missing.
+    """
+    version = dataset.version
+    left_out: list[LeftOut] = []
+    chosen: list[tuple[ImageRecord, Label]] = []
+    for record in dataset.records:
+        if record.synthetic:
+            left_out.append(LeftOut(name=dataset.name(record.path), reason="synthetic: never in a test"))
+        elif record.label is None:
+            left_out.append(LeftOut(name=dataset.name(record.path), reason="has no label"))
+        else:
+            chosen.append((record, record.label))
+    classes = sorted({*dataset.classes, *dataset.colour_map})
+    pixels = PixelTally(classes)
+    tested: list[tuple[ImageRecord, ImageResult]] = []
+    last: Inspection | None = None
+    for done, (record, label) in enumerate(chosen, 1):
+        name = dataset.name(record.path)
+        try:
+            image = load_image(record.path, name=name)
+            truth = read_classes(record, classes) if label == "anomaly" else None
+            last = inspection = model.inspect(image)
+        except InputError as error:
+            left_out.append(LeftOut(name=name, reason=str(error)))
+            continue
+        finally:
+            on_progress(done, len(chosen))
+        if truth is not None and not _same_shape(truth, image):
+            sizes = " for an image of ".join(f"{each.shape[1]} x {each.shape[0]}" for each in (truth, image))
+            left_out.append(LeftOut(name=name, reason=f"only its mask, which has another shape: {sizes}"))
+            truth = None
+        # A defect without a mask may be anywhere: its pixels say nothing.
+        overlap = pixels.add(inspection, truth) if label == "normal" or truth is not None else None
+        number = len(tested) + 1
+        write_pictures(out, number, image, inspection, truth)
+        tested.append((record, _result(name, label, record, inspection, overlap, number)))
+    if last is None:
+        raise InputError(
+            "DATASET",
+            "a dataset with labelled images that can be read",
+            f"{len(left_out)} images, all left out: {left_out[0].name} {left_out[0].reason}" if left_out else "none",
+            "`defectory datasets check` names what is wrong with each.",
+        )
+    images = tuple(result for _, result in tested)
+    evaluation = Evaluation(
+        created=datetime.now(UTC),
+        model_version=last.model_version,
+        dataset_version=version,
+        training_images=training_images,
+        review_threshold=last.thresholds.review,
+        fail_threshold=last.thresholds.fail,
+        metrics=measure(images),
+        defects=recall_by_defect(images),
+        pixels=pixels.result(),
+        images=images,
+        left_out=tuple(left_out),
+    )
+    write_lookout_results(evaluation, tested, dataset, out, project=project, model_arn=model_arn)
+    write_evaluation(evaluation, out)
+    return evaluation
+
+
+def _result(
+    name: str, label: Label, record: ImageRecord, inspection: Inspection, overlap: float | None, number: int
+) -> ImageResult:
+    return ImageResult(
+        name=name,
+        label=label,
+        classes=record.classes if label == "anomaly" else (),
+        part=record.group,
+        verdict=inspection.verdict,
+        score=inspection.score,
+        confidence=inspection.confidence,
+        defects=inspection.defects,
+        reasons=inspection.reasons,
+        by_rule=inspection.verdict != inspection.thresholds.verdict(inspection.score),
+        iou=overlap,
+        picture=number,
+    )
+
+
+def _same_shape(mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> bool:
+    """Whether the mask fits the image after scaling, but for a pixel of rounding on the smaller one."""
+    (mask_height, mask_width), (height, width) = mask.shape[:2], image.shape[:2]
+    tolerance = max(mask_height, mask_width, height, width)
+    return abs(mask_height * width - height * mask_width) <= tolerance

@@ -1,0 +1,129 @@
+"""Evaluation files as Amazon Lookout for Vision wrote them, for tools that read those."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from defectory.inspection.datasets.records import Dataset, ImageRecord
+from defectory.inspection.evaluation.metrics import Estimate
+from defectory.inspection.evaluation.results import Evaluation, ImageResult
+
+EVALUATION_RESULT = "EvaluationResult.json"
+EVALUATION_MANIFEST = "EvaluationManifest.json"
+
+RESULT_VERSION = "1.0"
+JOB = "defectory/evaluation"
+
+
+def write_lookout_results(
+    evaluation: Evaluation,
+    tested: Iterable[tuple[ImageRecord, ImageResult]],
+    dataset: Dataset,
+    folder: Path,
+    *,
+    project: str,
+    model_arn: str,
+) -> tuple[Path, Path]:
+    """Write ``EvaluationResult.json`` and ``EvaluationManifest.json`` (JSON lines) into ``folder``.
+
+    ``Confidence`` is the certainty of the predicted class, as it was there; positive is anomaly.
+    """
+    result, manifest = folder / EVALUATION_RESULT, folder / EVALUATION_MANIFEST
+    result.write_text(json.dumps(_result(evaluation, model_arn), indent=1) + "\n", encoding="utf-8", newline="\n")
+    with manifest.open("w", encoding="utf-8", newline="\n") as file:
+        for record, image in tested:
+            line = _ground_truth(record, dataset, evaluation.created)
+            line |= _detected(image, evaluation, project, model_arn)
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    return result, manifest
+
+
+def _result(evaluation: Evaluation, model_arn: str) -> dict[str, Any]:
+    metrics, pixels = evaluation.metrics, evaluation.pixels
+    figures: dict[str, Any] = {
+        "ROCAUC": _value(metrics.auroc),
+        "AveragePrecision": _value(metrics.average_precision),
+        "Precision": _value(metrics.precision),
+        "Recall": _value(metrics.recall),
+        "F1Score": _value(metrics.f1),
+    }
+    if pixels:
+        figures["PixelAnomalyClassMetrics"] = [
+            {
+                "Precision": each.precision,
+                "Recall": each.recall,
+                "F1Score": each.f1,
+                "AIOU": each.iou,
+                "ClassName": each.name,
+            }
+            for each in pixels.classes
+        ]
+    return {
+        "Version": RESULT_VERSION,
+        "EvaluationDetails": {
+            "ModelArn": model_arn,
+            "EvaluationEndTimestamp": _timestamp(evaluation.created),
+            "NumberOfTrainingImages": evaluation.training_images,
+            "NumberOfTestingImages": len(evaluation.images),
+        },
+        "AggregatedEvaluationResults": {"Metrics": figures},
+    }
+
+
+def _ground_truth(record: ImageRecord, dataset: Dataset, created: datetime) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "source-ref": record.source_ref or dataset.name(record.path),
+        "anomaly-label": int(record.label == "anomaly"),
+        "anomaly-label-metadata": {
+            "confidence": 1,
+            "job-name": JOB,
+            "class-name": record.label,
+            "human-annotated": "yes",
+            "creation-date": _timestamp(created),
+            "type": "groundtruth/image-classification",
+        },
+    }
+    if record.mask is not None:
+        colours = record.colour_map or dict.fromkeys(record.classes[:1] or ("anomaly",), "#ffffff")
+        line["anomaly-mask-ref"] = dataset.name(record.mask)
+        line["anomaly-mask-ref-metadata"] = {
+            "internal-color-map": {
+                str(number): {"class-name": name, "hex-color": colour, "confidence": 0.0}
+                for number, (name, colour) in enumerate(colours.items())
+            },
+            "type": "groundtruth/semantic-segmentation",
+            "human-annotated": "yes",
+            "creation-date": _timestamp(created),
+            "job-name": JOB,
+        }
+    return line
+
+
+def _detected(image: ImageResult, evaluation: Evaluation, project: str, model_arn: str) -> dict[str, Any]:
+    anomalous = image.verdict == "FAIL"
+    return {
+        "anomaly-label-detected": int(anomalous),
+        "anomaly-label-detected-metadata": {
+            "class-name": "anomaly" if anomalous else "normal",
+            "confidence": image.confidence,
+            "type": "groundtruth/image-classification",
+            "human-annotated": "no",
+            "creation-date": _timestamp(evaluation.created),
+            "job-name": JOB,
+            "model-arn": model_arn,
+            "project-name": project,
+            "model-version": evaluation.model_version,
+        },
+    }
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return estimate.value if estimate else None
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
