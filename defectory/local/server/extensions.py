@@ -11,8 +11,11 @@ from defectory.local.server.codepipeline.service import Pipelines
 from defectory.local.server.events import Events
 from defectory.local.server.functions import Functions
 from defectory.local.server.hooks import check_release, require
+from defectory.local.server.integrations import Integrations
 from defectory.local.server.notifications import Notifications
 from defectory.local.server.objects import Objects
+from defectory.local.server.sagemaker.resources import add_resources
+from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.services import Extension
 from defectory.local.server.settings import Settings
 
@@ -23,10 +26,15 @@ class Extensions(Extension):
     def __init__(self, settings: Settings) -> None:
         objects = Objects(settings.work / "incoming")
         builds = Builds(settings, objects)
+        events = Events()
+        sagemaker = SageMaker(settings, objects, events)
+        add_resources(sagemaker)
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (
-            Pipelines(settings, objects, builds, Events()),
+            Pipelines(settings, objects, builds, events),
             builds,
+            sagemaker,
+            Integrations(settings, sagemaker),
             Functions(settings),
             Notifications(settings.outbox),
             objects,

@@ -58,6 +58,14 @@ class Objects(Extension):
             raise ServiceFault("NoSuchKey", f"The object {key} does not exist in the bucket {bucket}.")
         return Path(self._disk_path(bucket, key))
 
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        """The keys of the objects that begin with ``prefix``, sorted.
+
+        Raises:
+            ServiceFault: there is no such bucket.
+        """
+        return sorted(key for key in self._bucket(bucket)["objects"] if key.startswith(prefix))
+
     def adopt(self, path: Path, bucket: str, key: str, content_type: str = "application/zip") -> dict[str, Any]:
         """Make the file an object, by moving it; return MiniStack's record of the object.
 

@@ -27,9 +27,10 @@ from defectory.errors import InputError
 from defectory.local import keeper
 from defectory.local.server.codebuild import jobs
 from defectory.local.server.codebuild.jobs import Order, Target
-from defectory.local.server.codebuild.logs import LogStream, log_place
+from defectory.local.server.codebuild.logs import log_place
 from defectory.local.server.codebuild.projects import keep_properties
 from defectory.local.server.hooks import replace, require
+from defectory.local.server.logs import LogStream
 from defectory.local.server.objects import Objects
 from defectory.local.server.services import Extension, Scope, ServiceFault, in_thread
 from defectory.local.server.settings import Settings
@@ -231,7 +232,8 @@ class Builds(Extension):
 
     def _execute(self, build: Build, folder: Path) -> None:
         folder.mkdir()
-        logs = LogStream(build.record["logs"])
+        place = build.record["logs"]
+        logs = LogStream(place["groupName"], place["streamName"])
         try:
             job = jobs.job(build.order, build.project, folder, self._environment(build))
             (folder / "job.json").write_text(job.dump())

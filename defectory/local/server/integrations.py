@@ -1,0 +1,153 @@
+"""What Step Functions calls that MiniStack does not: SageMaker, as an optimized integration, and SDK integrations.
+
+Names of errors are those that AWS reports, which a state's Retry and Catch go by.  An optimized integration names them
+as the AWS SDK for Java 1 does (``SageMaker.AmazonSageMakerException`` for what has no exception of its own), an SDK
+integration as version 2 does (``SageMaker.SageMakerException``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore import xform_name
+from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError
+from ministack.services import stepfunctions
+
+from defectory.local.cloud import connect
+from defectory.local.server.hooks import replace, require
+from defectory.local.server.sagemaker.service import SageMaker
+from defectory.local.server.sagemaker.training import in_milliseconds
+from defectory.local.server.services import Extension, Scope
+from defectory.local.server.settings import Settings
+
+OPTIMIZED = "arn:aws:states:::sagemaker:"
+RESOURCE = re.compile(r"arn:aws:states:::(?:aws-sdk:)?(?P<service>\w+):(?P<action>\w+)(?P<pattern>\.[\w:]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """How errors of a service are named."""
+
+    service: str
+    prefix: str
+    default: str
+    cause: str
+
+
+OF_SAGEMAKER = Flavour(
+    "sagemaker",
+    "SageMaker",
+    "AmazonSageMakerException",
+    "{message} (Service: AmazonSageMaker; Status Code: {status}; Error Code: {code}; Request ID: {request})",
+)
+_SDK_CAUSE = "{message} (Service: {prefix}, Status Code: {status}, Request ID: {request})"
+OF_SDK = {
+    "sagemaker": Flavour("sagemaker", "SageMaker", "SageMakerException", _SDK_CAUSE),
+    "sagemakerruntime": Flavour("sagemaker-runtime", "SageMakerRuntime", "SageMakerRuntimeException", _SDK_CAUSE),
+    "s3": Flavour("s3", "S3", "S3Exception", _SDK_CAUSE),
+}
+
+
+class Integrations(Extension):
+    """Tasks of state machines that call SageMaker or S3."""
+
+    def __init__(self, settings: Settings, sagemaker: SageMaker) -> None:
+        self._settings = settings
+        self._sagemaker = sagemaker
+        self._clients: dict[tuple[str, Scope], BaseClient] = {}
+        self._lock = threading.Lock()
+        self._failed = require(stepfunctions, "_ExecutionError")
+        self._to_api = require(stepfunctions, "_sdk_json_param_value", "value", "shape")
+        self._from_api = require(stepfunctions, "_sdk_json_value", "value", "shape")
+        require(stepfunctions, "_SERVICE_DISPATCH")[OPTIMIZED] = self._optimized
+
+        @replace(stepfunctions, "_invoke_aws_sdk_integration", "resource", "input_data")
+        def invoke(original: Any, resource: str, data: dict[str, Any]) -> Any:  # noqa: ANN401
+            parts = RESOURCE.match(resource)
+            flavour = OF_SDK.get(parts["service"].lower()) if parts else None
+            if parts is None or flavour is None:
+                return original(resource, data)
+            return self._call(flavour, parts["action"], data)
+
+    def _optimized(self, resource: str, data: dict[str, Any]) -> Any:  # noqa: ANN401
+        parts = RESOURCE.match(resource)
+        assert parts
+        if parts["pattern"] and (parts["action"], parts["pattern"]) != ("createTrainingJob", ".sync"):
+            raise self._failed("States.Runtime", f"The local cloud does not know {resource}.")
+        made = self._call(OF_SAGEMAKER, parts["action"], data)
+        if not parts["pattern"]:
+            return made
+        record = self._sagemaker.jobs.wait(data["TrainingJobName"])
+        described = in_milliseconds(
+            self._sagemaker.request("DescribeTrainingJob", TrainingJobName=data["TrainingJobName"])
+        )
+        if record["TrainingJobStatus"] != "Completed":
+            raise self._failed("States.TaskFailed", json.dumps(described))
+        return described
+
+    def _call(self, flavour: Flavour, action: str, data: Mapping[str, Any] | None) -> Any:  # noqa: ANN401
+        client = self._client(flavour.service)
+        method = xform_name(action[0].upper() + action[1:])
+        if not hasattr(client, method):
+            raise self._failed("States.Runtime", f"{flavour.prefix} has no operation {action}.")
+        operation = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method])
+        parameters = self._to_api(dict(data or {}), operation.input_shape) if operation.input_shape else {}
+        try:
+            reply = getattr(client, method)(**_with_bodies(parameters, operation.input_shape))
+        except ClientError as error:
+            told = error.response["Error"]
+            metadata = error.response["ResponseMetadata"]
+            name = _exception(told["Code"], {shape.name for shape in operation.error_shapes}, flavour.default)
+            cause = flavour.cause.format(
+                message=told.get("Message", ""),
+                prefix=flavour.prefix,
+                code=told["Code"],
+                status=metadata.get("HTTPStatusCode"),
+                request=metadata.get("RequestId", ""),
+            )
+            raise self._failed(f"{flavour.prefix}.{name}", cause) from None
+        except BotoCoreError as error:
+            raise self._failed(f"{flavour.prefix}.SdkClientException", str(error)) from None
+        reply.pop("ResponseMetadata", None)
+        plain = json.loads(json.dumps(reply, default=_plain))
+        return self._from_api(plain, operation.output_shape) if operation.output_shape else {}
+
+    def _client(self, service: str) -> BaseClient:
+        scope = Scope.current()
+        with self._lock:
+            if (service, scope) not in self._clients:
+                self._clients[service, scope] = connect(service, self._settings.endpoint, scope.account, scope.region)
+            return self._clients[service, scope]
+
+
+def _exception(code: str, modelled: set[str], default: str) -> str:
+    """The SDK's exception for an error code: its own if the API declares it, the service's general one if not."""
+    if code not in modelled:
+        return default
+    return f"{code.removesuffix('Fault').removesuffix('Exception')}Exception"
+
+
+def _with_bodies(parameters: dict[str, Any], shape: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Bytes that were given as JSON go out as its text."""
+    return {
+        name: json.dumps(value, separators=(",", ":"))
+        if shape.members[name].type_name == "blob" and not isinstance(value, str)
+        else value
+        for name, value in parameters.items()
+        if name in shape.members
+    }
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if hasattr(value, "read"):
+        value = value.read()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

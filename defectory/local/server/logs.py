@@ -1,0 +1,54 @@
+"""What processes of the cloud write, as streams in CloudWatch Logs."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import time
+from typing import IO
+
+from defectory.local.server.services import ServiceFault, call, in_thread
+
+EVENT_LIMIT = 200_000
+BATCH = 5000
+SECONDS = 0.25
+
+
+class LogStream:
+    """A stream in CloudWatch Logs that lines are put into, a few times a second."""
+
+    def __init__(self, group: str, stream: str) -> None:
+        """Make the group, if there is none, and the stream; only from a thread, as ``call`` is."""
+        self._names = {"logGroupName": group, "logStreamName": stream}
+        with contextlib.suppress(ServiceFault):
+            call("logs", "Logs_20140328.CreateLogGroup", logGroupName=group)
+        call("logs", "Logs_20140328.CreateLogStream", **self._names)
+        self._lines: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
+        self._writer = in_thread(self._write, name=f"log {stream}")
+
+    def follow(self, stream: IO[bytes]) -> None:
+        """Put every line of a binary stream, until its end."""
+        while line := stream.readline(EVENT_LIMIT):
+            self.put(line.decode("utf-8", "replace").rstrip("\r\n"))
+
+    def put(self, line: str) -> None:
+        # CloudWatch Logs takes no empty message.
+        self._lines.put((int(time.time() * 1000), line or " "))
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._lines.put(None)
+        self._writer.join()
+
+    def _write(self) -> None:
+        more = True
+        while more:
+            batch = [self._lines.get()]
+            time.sleep(SECONDS if batch[0] else 0)
+            with contextlib.suppress(queue.Empty):
+                while batch[-1] and len(batch) < BATCH:
+                    batch.append(self._lines.get_nowait())
+            more = batch[-1] is not None
+            events = [{"timestamp": at, "message": text} for at, text in filter(None, batch)]
+            if events:
+                call("logs", "Logs_20140328.PutLogEvents", logEvents=events, **self._names)

@@ -1,0 +1,1 @@
+"""SageMaker without Docker: entry points of its framework containers run as processes of this machine."""

@@ -1,0 +1,205 @@
+"""What runs inside an endpoint: a model behind ``/ping`` and ``/invocations``, as in AWS's framework containers.
+
+A script of the standard library alone: ``python container.py PROGRAM MODEL_DIR DESCRIPTOR``.  It writes the port that
+it listens on to the file descriptor, then loads the model; ``/ping`` answers 503 until that is done.
+
+The program is a module with ``model_fn`` and either ``transform_fn`` or ``input_fn``, ``predict_fn`` and ``output_fn``,
+called as SageMaker's inference toolkit calls them (https://github.com/aws/sagemaker-inference-toolkit): each may take a
+``context`` as well.  One request is worked on at a time, because those containers ask no program to be thread-safe.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+# The toolkit hands these over as text, everything else as bytes.
+TEXTS = ("application/json", "text/csv")
+DEFAULT_ACCEPT = "application/json"
+
+Answer = tuple[int, str, bytes, dict[str, str]]
+
+
+@dataclass(slots=True)
+class Context:
+    """What a handler learns of its request and may say of its response: the part of MMS's context in use."""
+
+    system_properties: dict[str, Any]
+    request: dict[str, str] = field(default_factory=dict)
+    status: int = 200
+    content_type: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def get_request_header(self, _index: int, key: str) -> str | None:
+        return next((value for name, value in self.request.items() if name.lower() == key.lower()), None)
+
+    def get_all_request_header(self, _index: int) -> dict[str, str]:
+        return dict(self.request)
+
+    def set_response_status(self, code: int = 200, phrase: str = "", _index: int = 0) -> None:
+        self.status = code
+
+    def set_response_content_type(self, _index: int, value: str) -> None:
+        self.content_type = value
+
+    def set_response_header(self, _index: int, key: str, value: str) -> None:
+        self.headers[key] = value
+
+
+class UnsupportedFormat(Exception):
+    """A default handler cannot read or write such content."""
+
+    status_code = 415
+
+
+class Model:
+    """A program with the model that it has loaded."""
+
+    def __init__(self, program: Path, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        sys.path.insert(0, str(program.parent))
+        spec = importlib.util.spec_from_file_location(program.stem, program)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{program} is not a Python module")
+        self._module = importlib.util.module_from_spec(spec)
+        sys.modules[program.stem] = self._module
+        spec.loader.exec_module(self._module)
+        load = getattr(self._module, "model_fn", None)
+        if load is None:
+            raise ImportError(f"{program.name} has no function model_fn, which loads the model")
+        self._model = _call(load, (str(folder),), self._context({}))
+
+    def answer(self, body: bytes, headers: dict[str, str]) -> Answer:
+        """The response to a request: status, content type, body and headers."""
+        context = self._context(headers)
+        content_type = context.get_request_header(0, "Content-Type") or "application/json"
+        accept = context.get_request_header(0, "Accept") or "*/*"
+        accept = DEFAULT_ACCEPT if accept == "*/*" else accept
+        base = content_type.partition(";")[0].strip().lower()
+        try:
+            content: str | bytes = body.decode() if base in TEXTS else body
+            with self._lock:
+                result = self._transform(content, content_type, accept, context)
+        except Exception as error:
+            trace = traceback.format_exc()
+            print(trace, file=sys.stderr, flush=True)
+            status = getattr(error, "status_code", 500)
+            message = getattr(error, "message", None) or str(error)
+            return int(status), "text/plain", f"{message}\n{trace}".encode(), {}
+        return _response(result, accept, context)
+
+    def _transform(self, content: str | bytes, content_type: str, accept: str, context: Context) -> object:
+        whole = getattr(self._module, "transform_fn", None)
+        if whole:
+            return _call(whole, (self._model, content, content_type, accept), context)
+        given = _call(getattr(self._module, "input_fn", _read), (content, content_type), context)
+        predict = getattr(self._module, "predict_fn", None)
+        if predict is None:
+            raise ImportError("The program has neither transform_fn nor predict_fn.")
+        prediction = _call(predict, (given, self._model), context)
+        return _call(getattr(self._module, "output_fn", _write), (prediction, accept), context)
+
+    def _context(self, headers: dict[str, str]) -> Context:
+        return Context({"model_dir": str(self._folder), "gpu_id": None}, headers)
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...], context: Context) -> Any:  # noqa: ANN401
+    """Call a handler, with the context if it takes one argument more."""
+    takes = inspect.signature(function).parameters
+    return function(*arguments, context) if len(takes) == len(arguments) + 1 else function(*arguments)
+
+
+def _read(content: str | bytes, content_type: str) -> object:
+    if content_type.partition(";")[0].strip() != "application/json":
+        raise UnsupportedFormat(f"Content type {content_type} is not supported by this framework.")
+    return json.loads(content)
+
+
+def _write(prediction: object, accept: str) -> str:
+    if accept != "application/json":
+        raise UnsupportedFormat(f"Accept type {accept} is not supported by this framework.")
+    return json.dumps(prediction)
+
+
+def _response(result: Any, accept: str, context: Context) -> Answer:  # noqa: ANN401
+    status, content_type = context.status, context.content_type or accept
+    if isinstance(result, tuple):
+        result, content_type = result[0], context.content_type or result[1]
+    elif hasattr(result, "get_data"):
+        # A response of Flask, which scikit-learn's container takes too.
+        status, content_type, result = result.status_code, result.mimetype, result.get_data()
+    if not isinstance(result, (str, bytes, bytearray)):
+        result = json.dumps(result)
+    body = result.encode() if isinstance(result, str) else bytes(result)
+    return status, content_type, body, context.headers
+
+
+class Server(ThreadingHTTPServer):
+    """Answers for one model, once it is loaded."""
+
+    daemon_threads = True
+    request_queue_size = 128
+    model: Model | None = None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The two routes that SageMaker asks of a container."""
+
+    protocol_version = "HTTP/1.1"
+    # Small answers go out at once, not after the client has acknowledged the headers.
+    disable_nagle_algorithm = True
+    server: Server
+
+    def do_GET(self) -> None:
+        if self.path != "/ping":
+            self._reply(404, "text/plain", b"Not found\n")
+        elif self.server.model is None:
+            self._reply(503, "text/plain", b"Loading\n")
+        else:
+            self._reply(200, "text/plain", b"\n")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.partition("?")[0] != "/invocations":
+            self._reply(404, "text/plain", b"Not found\n")
+        elif self.server.model is None:
+            self._reply(503, "text/plain", b"Loading\n")
+        else:
+            self._reply(*self.server.model.answer(body, dict(self.headers.items())))
+
+    def _reply(self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": content_type, **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing of each request; the program says what it likes."""
+
+
+def main() -> None:
+    program, folder, descriptor = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with os.fdopen(descriptor, "w") as told:
+        told.write(f"{server.server_address[1]}\n")
+    server.model = Model(program, folder)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""The folder that a container knows as ``/opt/ml``, and how S3's objects come into it and out of it.
+
+::
+
+    model/                  the model, unpacked; what training leaves here becomes model.tar.gz
+    code/                   the entry point, unpacked
+    input/config/           hyperparameters.json, inputdataconfig.json, resourceconfig.json
+    input/data/<channel>/   what training learns from
+    output/                 failure, if training wrote why it failed; data/ becomes output.tar.gz
+    tmp/                    temporary files, and the home
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from defectory.local.environment import with_interpreter_first
+from defectory.local.server.objects import Objects
+from defectory.local.server.services import ServiceFault
+
+MOUNT = "/opt/ml"
+PROGRAM = "SAGEMAKER_PROGRAM"
+SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
+
+
+class ContentError(Exception):
+    """Something that a container needs is not there, or is not what it should be; the message names it."""
+
+
+class Volume:
+    """The ``/opt/ml`` of one container, a folder of its own that goes with it."""
+
+    def __init__(self, root: Path, objects: Objects) -> None:
+        self.root = root
+        self._objects = objects
+        for name in ("model", "code", "input/config", "input/data", "output/data", "tmp"):
+            (root / name).mkdir(parents=True)
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model"
+
+    @property
+    def code(self) -> Path:
+        return self.root / "code"
+
+    @property
+    def output(self) -> Path:
+        return self.root / "output"
+
+    @property
+    def temporary(self) -> Path:
+        return self.root / "tmp"
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def environment(self, base: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+        """The variables of a process in this container.
+
+        It finds the interpreter's installed packages and its own code, not the checkout that the local cloud runs from:
+        code that was not packed fails here as it would in AWS.
+
+        Args:
+            base: how to reach the cloud, and what every process has.
+            own: those of the request, where paths below ``/opt/ml`` are meant as paths in here.
+        """
+        packages = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+        return {
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+            **base,
+            "PATH": with_interpreter_first(base.get("PATH", os.defpath)),
+            "HOME": str(self.temporary),
+            "TMPDIR": str(self.temporary),
+            "SM_MODEL_DIR": str(self.model),
+            **{name: self.inside(value) for name, value in own.items()},
+            "PYTHONPATH": os.pathsep.join([str(self.code), *packages]),
+        }
+
+    def inside(self, value: str) -> str:
+        """``value``, as a path in here if it is one below ``/opt/ml``."""
+        below = value == MOUNT or value.startswith(f"{MOUNT}/")
+        return str(self.root) + value.removeprefix(MOUNT) if below else value
+
+    def unpack(self, uri: str, target: Path) -> None:
+        """Unpack an archive (.tar.gz) of S3, or of a folder in here, or copy that folder.
+
+        Raises:
+            ContentError: it is missing, or no such archive, or it would reach out of ``target``.
+        """
+        source = self._objects_path(uri) if uri.startswith("s3://") else Path(self.inside(uri))
+        if source.is_dir():
+            if source != target:
+                shutil.copytree(source, target, dirs_exist_ok=True)
+            return
+        try:
+            with tarfile.open(source, "r:gz") as archive:
+                archive.extractall(target, filter="data")
+        except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile) as error:
+            raise ContentError(f"{uri} is not an archive as of 'tar -czf' that can be unpacked: {error}") from None
+
+    def download(self, uri: str, target: Path) -> int:
+        """Copy an object, or all below a prefix, with the names that SageMaker gives them; return how many.
+
+        Raises:
+            ContentError: there is nothing.
+        """
+        bucket, prefix = split(uri)
+        target.mkdir(parents=True, exist_ok=True)
+        copied = 0
+        for key in self._keys(uri, bucket, prefix):
+            place = (target / _relative(key, prefix)).resolve()
+            if key.endswith("/") or not place.is_relative_to(target.resolve()):
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            # Copied, not linked: the object stays as it is, whatever is done to the file.
+            shutil.copyfile(self._objects.path(bucket, key), place)
+            copied += 1
+        if not copied:
+            raise ContentError(
+                f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that objects '
+                "exist under that S3 prefix"
+            )
+        return copied
+
+    def read(self, uri: str) -> bytes:
+        """The content of an object; raises ``ContentError`` if it is missing."""
+        return self._objects_path(uri).read_bytes()
+
+    def upload(self, folder: Path, uri: str) -> None:
+        """Pack what is in a folder to an archive of S3.
+
+        Raises:
+            ContentError: there is no such bucket.
+        """
+        packed = self._objects.incoming()
+        # As good as not compressed: it never leaves the machine.
+        with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
+            for entry in sorted(folder.iterdir()):
+                archive.add(entry, arcname=entry.name)
+        try:
+            self._objects.adopt(packed, *split(uri), content_type="application/x-gzip")
+        except ServiceFault as fault:
+            packed.unlink()
+            raise ContentError(f"{uri} cannot be written: {fault}") from None
+
+    def program(self, name: str) -> Path:
+        """The entry point in the code.
+
+        Raises:
+            ContentError: it is not there.
+        """
+        found = self.code / name
+        if not found.is_file():
+            there = ", ".join(sorted(path.name for path in self.code.iterdir())) or "nothing"
+            raise ContentError(f"the entry point {name} is not in the code, where there is: {there}")
+        return found
+
+    def _objects_path(self, uri: str) -> Path:
+        try:
+            return self._objects.path(*split(uri))
+        except ServiceFault as fault:
+            raise ContentError(f"{uri}: {fault}") from None
+
+    def _keys(self, uri: str, bucket: str, prefix: str) -> Iterable[str]:
+        try:
+            return self._objects.keys(bucket, prefix)
+        except ServiceFault as fault:
+            raise ContentError(f"{uri}: {fault}") from None
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``.
+
+    Raises:
+        ContentError: it is no such address.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise ContentError(f"{uri} is not an address in S3, such as s3://bucket/key")
+    return bucket, key
+
+
+def python(program: Path, *arguments: str) -> list[str]:
+    """The command that runs a program in a container; without ``site`` it finds no more than it is told."""
+    return [sys.executable, "-S", str(program), *arguments]
+
+
+def _relative(key: str, prefix: str) -> PurePosixPath:
+    folder = prefix if prefix.endswith("/") or key.startswith(f"{prefix}/") else prefix.rpartition("/")[0]
+    return PurePosixPath(key[len(folder) :].lstrip("/"))
