@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from defectory.inspection.datasets.exports import Form, export
 from defectory.inspection.datasets.masks import read_classes, read_mask
+from defectory.inspection.datasets.quality import Finding, check
 from defectory.inspection.datasets.records import Dataset, ImageRecord, Label
 from defectory.inspection.datasets.sources import group, join, load_dataset
 from defectory.inspection.datasets.splits import Split, load_split, split
@@ -13,10 +14,12 @@ __all__ = [
     "DATASET_FILE",
     "Changes",
     "Dataset",
+    "Finding",
     "Form",
     "ImageRecord",
     "Label",
     "Split",
+    "check",
     "compare_versions",
     "export",
     "group",

@@ -1,0 +1,98 @@
+"""Suspects: images whose label a model that has not seen them would not believe."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.inspection.backbone.extractor import Backbone, embedded_backbone
+from defectory.inspection.datasets.records import Dataset, ImageRecord
+from defectory.inspection.detectors.patchcore import PatchCore
+from defectory.inspection.images import load_image
+from defectory.inspection.model import Scorer
+from defectory.inspection.preparation import Preparation, patches_of
+
+FOLDS = 4
+MIN_NORMAL = 8
+"""With fewer good images nothing can be said of any."""
+
+_FITTED = 200
+_SIZED = 20
+_RESOLUTION = 224
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An image whose label looks wrong, and why."""
+
+    record: ImageRecord
+    reason: str
+
+
+def find_suspects(dataset: Dataset, records: Sequence[ImageRecord]) -> tuple[Suspect, ...]:
+    """The images that look mislabelled, most striking first.
+
+    PatchCore is fitted to three quarters of the good parts' images and scores the others, by turns; images of one group
+    share their turn.  An image of a good part is suspect if it scores far above the other good ones and as high as
+    defective ones do; one of a defective part if it scores no higher than most good ones.
+
+    Args:
+        dataset: what the records are of.
+        records: those of its images that can be read; synthetic and unlabelled ones are passed by.
+    """
+    judged = [record for record in records if record.label is not None and not record.synthetic]
+    if sum(record.label == "normal" for record in judged) < MIN_NORMAL:
+        return ()
+    scores = _scores(dataset, judged)
+    is_normal = np.array([record.label == "normal" for record in judged])
+    normal, anomalous = scores[is_normal], scores[~is_normal]
+    center = float(np.median(normal))
+    spread = 1.4826 * float(np.median(np.abs(normal - center))) or 1e-9
+    like_defective = float(np.median(anomalous)) if len(anomalous) else -np.inf
+    suspects = []
+    for record, score in zip(judged, scores, strict=True):
+        distance = (score - center) / spread
+        if record.label == "normal" and distance > 4 and score >= like_defective:
+            than = "as different from good parts as defective ones are" if len(anomalous) else "unlike other good parts"
+            suspects.append((distance, Suspect(record, f"Labelled normal, but {than}. Look at it.")))
+        if record.label == "anomaly" and distance < 0:
+            suspects.append((-distance, Suspect(record, "Labelled anomaly, but looks like good parts. Look at it.")))
+    return tuple(suspect for _, suspect in sorted(suspects, key=lambda item: -item[0]))
+
+
+def _scores(dataset: Dataset, records: Sequence[ImageRecord]) -> NDArray[np.float64]:
+    """How anomalous each image is to a detector fitted without its fold."""
+    backbone = embedded_backbone()
+    folds = [_fold(dataset, record) for record in records]
+    # An even sample of the good images, the same in whatever order they come, is enough to fit to.
+    by_chance = sorted((record for record in records if record.label == "normal"), key=lambda r: dataset.digest(r.path))
+    fitted = {record.path for record in by_chance[:_FITTED]}
+    sizes = [load_image(record.path).shape[:2] for record in by_chance[:_SIZED]]
+    preparation = Preparation.fitting([(height, width) for height, width in sizes], backbone, resolution=_RESOLUTION)
+    patches = {path: _patches(path, preparation, backbone) for path in fitted}
+    valid = np.ones(next(iter(patches.values())).shape[:2], bool)
+    scorers = []
+    for turn in range(FOLDS):
+        others = [patches[r.path] for r, fold in zip(records, folds, strict=True) if r.path in fitted and fold != turn]
+        # All may be of one fold where all are of one group.
+        scorers.append(Scorer(PatchCore.fit(others or list(patches.values()), valid, seed=0), None, valid))
+    scores = np.empty(len(records))
+    for number, (record, fold) in enumerate(zip(records, folds, strict=True)):
+        known = patches.get(record.path)
+        described = _patches(record.path, preparation, backbone) if known is None else known
+        scores[number] = scorers[fold].score(scorers[fold].map(described))
+    return scores
+
+
+def _fold(dataset: Dataset, record: ImageRecord) -> int:
+    key = record.group or dataset.digest(record.path)
+    return hashlib.sha256(key.encode()).digest()[0] % FOLDS
+
+
+def _patches(path: Path, preparation: Preparation, backbone: Backbone) -> NDArray[np.float32]:
+    return patches_of(preparation.apply(load_image(path)), preparation, backbone)
