@@ -102,6 +102,11 @@ class Config(BaseModel):
         pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$",
         description="an instance type of SageMaker hosting, such as ml.c6i.large",
     )
+    inspection_registry: str | None = Field(
+        default=None,
+        pattern=r"^[0-9]{12}$",
+        description="the 12 digits of the account whose registry has AWS's PyTorch containers, or left out",
+    )
     retention_days: int = Field(
         default=365,
         ge=1,
