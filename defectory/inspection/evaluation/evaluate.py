@@ -58,7 +58,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate ``model`` on ``dataset`` and write all but the page into the folder ``out``.
 
-    Unlabelled and synthetic images, and those that cannot be read, are left out and named in the evaluation.
+    Unlabelled and synthetic images, and those that cannot be read, are left out and named in the evaluation.  Its
+    dataset's version is that of the images tested.
 
     Args:
         model: what inspects.
@@ -70,16 +71,16 @@ def evaluate(
         on_progress: called after each image.
 
     Raises:
-        InputError: no labelled image can be read, or a file is missing.
+        InputError: no labelled image can be read.
     """
-    version = dataset.version
     left_out: list[LeftOut] = []
     chosen: list[tuple[ImageRecord, Label]] = []
     for record in dataset.records:
         if record.synthetic:
-            left_out.append(LeftOut(name=dataset.name(record.path), reason="synthetic: never in a test"))
+            reason = "synthetic images are never tested on"
+            left_out.append(LeftOut(name=dataset.name(record.path), kind="synthetic", reason=reason))
         elif record.label is None:
-            left_out.append(LeftOut(name=dataset.name(record.path), reason="has no label"))
+            left_out.append(LeftOut(name=dataset.name(record.path), kind="unlabelled", reason="has no label"))
         else:
             chosen.append((record, record.label))
     classes = sorted({*dataset.classes, *dataset.colour_map})
@@ -93,13 +94,14 @@ def evaluate(
             truth = read_classes(record, classes) if label == "anomaly" else None
             last = inspection = model.inspect(image)
         except InputError as error:
-            left_out.append(LeftOut(name=name, reason=str(error)))
+            left_out.append(LeftOut(name=name, kind="unreadable", reason=str(error)))
             continue
         finally:
             on_progress(done, len(chosen))
         if truth is not None and not _same_shape(truth, image):
             sizes = " for an image of ".join(f"{each.shape[1]} x {each.shape[0]}" for each in (truth, image))
-            left_out.append(LeftOut(name=name, reason=f"only its mask, which has another shape: {sizes}"))
+            reason = f"only its mask, which has another shape: {sizes}"
+            left_out.append(LeftOut(name=name, kind="mask", reason=reason))
             truth = None
         # A defect without a mask may be anywhere: its pixels say nothing.
         overlap = pixels.add(inspection, truth) if label == "normal" or truth is not None else None
@@ -117,7 +119,7 @@ def evaluate(
     evaluation = Evaluation(
         created=datetime.now(UTC),
         model_version=last.model_version,
-        dataset_version=version,
+        dataset_version=dataset.select([record for record, _ in tested]).version,
         training_images=training_images,
         review_threshold=last.thresholds.review,
         fail_threshold=last.thresholds.fail,
@@ -153,6 +155,6 @@ def _result(
 
 def _same_shape(mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> bool:
     """Whether the mask fits the image after scaling, but for a pixel of rounding on the smaller one."""
-    (mask_height, mask_width), (height, width) = mask.shape[:2], image.shape[:2]
+    (mask_height, mask_width), (height, width) = mask.shape, image.shape[:2]
     tolerance = max(mask_height, mask_width, height, width)
-    return abs(mask_height * width - height * mask_width) <= tolerance
+    return bool(abs(mask_height * width - height * mask_width) <= tolerance)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from defectory.inspection.datasets.manifests import LABEL_ATTRIBUTE, manifest_line
 from defectory.inspection.datasets.records import Dataset, ImageRecord
 from defectory.inspection.evaluation.metrics import Estimate
 from defectory.inspection.evaluation.results import Evaluation, ImageResult
@@ -17,6 +19,7 @@ EVALUATION_MANIFEST = "EvaluationManifest.json"
 
 RESULT_VERSION = "1.0"
 JOB = "defectory/evaluation"
+DETECTED = f"{LABEL_ATTRIBUTE}-detected"
 
 
 def write_lookout_results(
@@ -75,39 +78,22 @@ def _result(evaluation: Evaluation, model_arn: str) -> dict[str, Any]:
 
 
 def _ground_truth(record: ImageRecord, dataset: Dataset, created: datetime) -> dict[str, Any]:
-    line: dict[str, Any] = {
-        "source-ref": record.source_ref or dataset.name(record.path),
-        "anomaly-label": int(record.label == "anomaly"),
-        "anomaly-label-metadata": {
-            "confidence": 1,
-            "job-name": JOB,
-            "class-name": record.label,
-            "human-annotated": "yes",
-            "creation-date": _timestamp(created),
-            "type": "groundtruth/image-classification",
-        },
-    }
-    if record.mask is not None:
-        colours = record.colour_map or dict.fromkeys(record.classes[:1] or ("anomaly",), "#ffffff")
-        line["anomaly-mask-ref"] = dataset.name(record.mask)
-        line["anomaly-mask-ref-metadata"] = {
-            "internal-color-map": {
-                str(number): {"class-name": name, "hex-color": colour, "confidence": 0.0}
-                for number, (name, colour) in enumerate(colours.items())
-            },
-            "type": "groundtruth/semantic-segmentation",
-            "human-annotated": "yes",
-            "creation-date": _timestamp(created),
-            "job-name": JOB,
-        }
+    if record.mask is not None and not record.colour_map:
+        # Such masks are bright on black, which a reader of manifests has to be told.
+        name = record.classes[0] if len(record.classes) == 1 else "anomaly"
+        record = replace(record, colour_map={"BACKGROUND": "#000000", name: "#ffffff"})
+    mask = dataset.name(record.mask) if record.mask else None
+    line: dict[str, Any] = json.loads(
+        manifest_line(record, record.source_ref or dataset.name(record.path), mask, created=created)
+    )
     return line
 
 
 def _detected(image: ImageResult, evaluation: Evaluation, project: str, model_arn: str) -> dict[str, Any]:
     anomalous = image.verdict == "FAIL"
     return {
-        "anomaly-label-detected": int(anomalous),
-        "anomaly-label-detected-metadata": {
+        DETECTED: int(anomalous),
+        DETECTED + "-metadata": {
             "class-name": "anomaly" if anomalous else "normal",
             "confidence": image.confidence,
             "type": "groundtruth/image-classification",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-Scores = NDArray[np.float64]
+Scores = Sequence[float] | NDArray[np.float64]
 
 Z = 1.959963984540054  # two-sided 95 %
 RESAMPLES = 500
@@ -63,13 +63,13 @@ def auroc(normal: Scores, anomalous: Scores) -> Estimate | None:
     statistic. Part 2", Statistics in Medicine 25 (2006), which solves for the area whose Hanley-McNeil spread
     reaches the measured one.
     """
-    if not normal.size or not anomalous.size:
+    good, bad = np.sort(np.asarray(normal, float)), np.asarray(anomalous, float)
+    if not good.size or not bad.size:
         return None
-    ordered = np.sort(normal)
-    below = np.searchsorted(ordered, anomalous, "left") + np.searchsorted(ordered, anomalous, "right")
-    pairs = normal.size * anomalous.size
+    below = np.searchsorted(good, bad, "left") + np.searchsorted(good, bad, "right")
+    pairs = good.size * bad.size
     value = float(below.sum()) / (2 * pairs)
-    others = (normal.size + anomalous.size) / 2 - 1
+    others = (good.size + bad.size) / 2 - 1
 
     def exceeds(area: float) -> bool:
         spread = area * (1 - area) / pairs * (1 + others * ((1 - area) / (2 - area) + area / (1 + area)))
@@ -84,7 +84,7 @@ def auroc(normal: Scores, anomalous: Scores) -> Estimate | None:
             inside, outside = (inside, middle) if exceeds(middle) else (middle, outside)
         return inside
 
-    return Estimate(value=value, low=limit(0.0), high=limit(1.0), n=normal.size + anomalous.size)
+    return Estimate(value=value, low=limit(0.0), high=limit(1.0), n=good.size + bad.size)
 
 
 def average_precision(normal: Scores, anomalous: Scores) -> Estimate | None:
@@ -93,14 +93,15 @@ def average_precision(normal: Scores, anomalous: Scores) -> Estimate | None:
     Interval: the binomial one of Boyd, Eng & Page, "Area under the precision-recall curve" (ECML 2013), whose trials
     are the anomalous images, in Wilson's form.
     """
-    if not anomalous.size:
+    good, bad = np.sort(np.asarray(normal, float)), np.sort(np.asarray(anomalous, float))
+    if not bad.size:
         return None
-    levels = np.unique(np.concatenate([normal, anomalous]))[::-1]
-    hits = anomalous.size - np.searchsorted(np.sort(anomalous), levels, "left")
-    calls = hits + normal.size - np.searchsorted(np.sort(normal), levels, "left")
+    levels = np.unique(np.concatenate([good, bad]))[::-1]
+    hits = bad.size - np.searchsorted(bad, levels, "left")
+    calls = hits + good.size - np.searchsorted(good, levels, "left")
     gains = np.diff(hits, prepend=0)
-    value = float((gains * hits / calls).sum()) / anomalous.size
-    return proportion(min(value, 1.0) * anomalous.size, anomalous.size)
+    value = float((gains * hits / calls).sum()) / bad.size
+    return proportion(min(value, 1.0) * bad.size, bad.size)
 
 
 class PixelRanks:

@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import InputError, shorten
@@ -46,9 +45,10 @@ class ImageResult(_Result):
 
 
 class LeftOut(_Result):
-    """An image that no figure counts, or whose mask none counts, and why."""
+    """An image that no figure counts, or (kind "mask") whose mask none counts, and why."""
 
     name: str
+    kind: Literal["synthetic", "unlabelled", "unreadable", "mask"]
     reason: str
 
 
@@ -138,13 +138,18 @@ class Evaluation(_Result):
     images: tuple[ImageResult, ...] = Field(min_length=1)
     left_out: tuple[LeftOut, ...] = ()
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether something that should have been measured could not be."""
+        return any(each.kind in ("unreadable", "mask") for each in self.left_out)
+
 
 def measure(images: Sequence[ImageResult]) -> Metrics:
     """The figures over ``images``."""
     good = [image for image in images if image.label == "normal"]
     bad = [image for image in images if image.label == "anomaly"]
     normal, anomaly = Outcomes.of(good), Outcomes.of(bad)
-    good_scores, bad_scores = (np.array([image.score for image in kind], float) for kind in (good, bad))
+    good_scores, bad_scores = ([image.score for image in kind] for kind in (good, bad))
     return Metrics(
         auroc=auroc(good_scores, bad_scores),
         average_precision=average_precision(good_scores, bad_scores),
