@@ -55,7 +55,7 @@ class InspectionMachine(Construct):
             logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False),
             tracing_enabled=True,
         )
-        self._build_alarm(alerts)
+        self._build_alarms(alerts)
 
     def _build_states(self, inspect: PythonFunction, record: PythonFunction, tell: PythonFunction) -> sfn.IChainable:
         inspect_image = self._build_call(
@@ -154,21 +154,19 @@ class InspectionMachine(Construct):
         acknowledge(role, {"IAM5[Resource::*]": "Delivery of logs and traces knows no resources."})
         return role
 
-    def _build_alarm(self, alerts: AlertTopic) -> None:
-        metrics = {
-            "failed": self.machine.metric_failed(),
-            "timed": self.machine.metric_timed_out(),
-            "aborted": self.machine.metric_aborted(),
-        }
-        alarm = cloudwatch.MathExpression(
-            expression=" + ".join(metrics), using_metrics=metrics, period=Duration.minutes(5), label="Unfinished"
-        ).create_alarm(
-            self,
-            "Unfinished",
-            alarm_description="Defectory: uploads were not recorded or nobody was told of them; the executions of the "
-            "inspection's state machine say why, and the dead letters hold what was not recorded.",
-            threshold=1,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-        alerts.on(alarm)
+    def _build_alarms(self, alerts: AlertTopic) -> None:
+        five = Duration.minutes(5)
+        for name, metric in (
+            ("Failed", self.machine.metric_failed(period=five)),
+            ("Aborted", self.machine.metric_aborted(period=five)),
+        ):
+            alarm = metric.create_alarm(
+                self,
+                name,
+                alarm_description=f"Defectory: inspections were {name.lower()}: not recorded, or nobody was told. The "
+                "executions of the state machine say why; the dead letters hold what was not recorded.",
+                threshold=1,
+                evaluation_periods=1,
+                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            )
+            alerts.on(alarm)
