@@ -84,7 +84,7 @@ class TrainingMachine(Construct):
         super().__init__(scope, construct_id)
         self._config, self._endpoint_name = config, endpoint_name
         self._removal_policy = RemovalPolicy(config.removal_policy.upper())
-        self._images = _container_images(config)
+        self._images = container_images(config)
         self.bucket = SecureBucket(
             self,
             "Bucket",
@@ -94,13 +94,7 @@ class TrainingMachine(Construct):
             lifecycle_rules=[s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))],
         )
         self.source = self._build_source()
-        self.registry = sagemaker.CfnModelPackageGroup(
-            self,
-            "Registry",
-            model_package_group_name=endpoint_name,
-            model_package_group_description="Defectory: inspection models that passed the gate",
-        )
-        self.registry.apply_removal_policy(self._removal_policy)
+        self.registry = self._build_registry()
         self.job_role = self._build_job_role()
         self.rollback_alarm = self._build_rollback_alarm(alerts)
         self.overseer = self._build_overseer(alerts)
@@ -122,6 +116,19 @@ class TrainingMachine(Construct):
                 output_type=cdk.BundlingOutput.SINGLE_FILE,
             ),
         )
+
+    def _build_registry(self) -> sagemaker.CfnModelPackageGroup | None:
+        # CloudFormation cannot make one in China; there the bucket alone keeps the models.
+        if self._config.region.startswith("cn-"):
+            return None
+        registry = sagemaker.CfnModelPackageGroup(
+            self,
+            "Registry",
+            model_package_group_name=self._endpoint_name,
+            model_package_group_description="Defectory: inspection models that passed the gate",
+        )
+        registry.apply_removal_policy(self._removal_policy)
+        return registry
 
     def _build_job_role(self) -> iam.Role:
         """What training jobs and the endpoint run as."""
@@ -230,7 +237,10 @@ class TrainingMachine(Construct):
             ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DescribeEndpoint"],
             [endpoint, created[1]],
         )
-        _allow(role, ["sagemaker:CreateModelPackage"], [self.registry.attr_model_package_group_arn, package])
+        if self.registry:
+            group = self.registry.attr_model_package_group_arn
+            _allow(role, ["sagemaker:CreateModelPackage"], [group, package])
+            acknowledge_wildcards(role, [package], "Packages are numbered as they are registered.")
         _allow(
             role,
             ["iam:PassRole"],
@@ -248,8 +258,8 @@ class TrainingMachine(Construct):
         _allow(role, ["lambda:InvokeFunction"], [self.overseer.function.function_arn])
         _allow(role, ["cloudwatch:DescribeAlarms"], [self.rollback_alarm.alarm_arn])
         alerts.grant_publish(role)
-        reason = "Jobs, models, configurations and packages are named after the runs that made them."
-        acknowledge_wildcards(role, [jobs, *created, package], reason)
+        reason = "Jobs, models and configurations are named after the runs that made them."
+        acknowledge_wildcards(role, [jobs, *created], reason)
 
     def _build_alarm(self, alerts: AlertTopic) -> None:
         alarm = self.machine.metric_failed(period=Duration.minutes(5)).create_alarm(
@@ -287,6 +297,13 @@ class TrainingMachine(Construct):
             del state["Catch"]
             return state
 
+        accepted, registration = "CreateModel", {}
+        if self.registry:
+            package = self._package(self.registry)
+            accepted = "Register"
+            registration = {
+                accepted: task("aws-sdk:sagemaker:createModelPackage", package, "CreateModel", Retry=_RETRY)
+            }
         states: dict[str, Any] = {
             "Prepare": oversee(
                 {
@@ -318,10 +335,10 @@ class TrainingMachine(Construct):
             ),
             "Accepted": {
                 "Type": "Choice",
-                "Choices": [{"Condition": "{% $outcome.accepted %}", "Next": "Register"}],
+                "Choices": [{"Condition": "{% $outcome.accepted %}", "Next": accepted}],
                 "Default": "AlertOfRejection",
             },
-            "Register": task("aws-sdk:sagemaker:createModelPackage", self._package(), "CreateModel", Retry=_RETRY),
+            **registration,
             "CreateModel": task("aws-sdk:sagemaker:createModel", self._model(), "CreateEndpointConfig", Retry=_RETRY),
             "CreateEndpointConfig": task(
                 "aws-sdk:sagemaker:createEndpointConfig", self._endpoint_config(), "EndpointExists", Retry=_RETRY
@@ -482,10 +499,10 @@ class TrainingMachine(Construct):
             },
         }
 
-    def _package(self) -> dict[str, Any]:
+    def _package(self, registry: sagemaker.CfnModelPackageGroup) -> dict[str, Any]:
         photos = ["image/png", "image/jpeg"]
         return {
-            "ModelPackageGroupName": self.registry.model_package_group_name,
+            "ModelPackageGroupName": registry.model_package_group_name,
             "ModelPackageDescription": "{% $join($outcome.reasons, ' ') %}",
             "ModelApprovalStatus": "Approved",
             "CustomerMetadataProperties": "{% $outcome.metadata %}",
@@ -590,7 +607,7 @@ def _jsonata(value: object) -> str:
             return f"'{value}'"
 
 
-def _container_images(config: Config) -> tuple[str, str]:
+def container_images(config: Config) -> tuple[str, str]:
     """The images that train and that serve.
 
     Raises:

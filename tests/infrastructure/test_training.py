@@ -1,0 +1,406 @@
+"""Training in SageMaker: the order of its steps, what its jobs and its endpoint are given, and who may do what."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import jsonata
+import pytest
+from cdk_nag import AwsSolutionsChecks
+from packaging.requirements import Requirement
+from templates import Leave, Template, flat, matches
+
+from defectory.config import load_config
+from defectory.errors import ConfigError
+from stacks.constructs.alert_topic import AlertTopic
+from stacks.constructs.secure_bucket import SecureBucket
+from stacks.constructs.training_machine import TrainingMachine, container_images
+from stacks.model_source import ModelSource
+
+ROOT = Path(__file__).parent.parent.parent
+ENDPOINT = "factory-inspection"
+RUN = {
+    "name": "factory-inspection-20261121T150405678",
+    "dataset": "s3://parts/datasets/boards/",
+    "test": "s3://parts/test/",
+    "options": "{}",
+    "gate": {},
+    "endpoint_exists": False,
+    "current": "",
+    "current_config": "",
+}
+
+
+@cache
+def synthesise(region: str = "us-east-1", **settings: str) -> Template:
+    config = load_config(settings, {"AWS_REGION": region})
+    context = {**json.loads((ROOT / "cdk.json").read_text())["context"], "aws:cdk:bundling-stacks": []}
+    app = cdk.App(context=context, analytics_reporting=False)
+    stack = cdk.Stack(app, "factory", env=cdk.Environment(region=region))
+    policy = cdk.RemovalPolicy.RETAIN
+    TrainingMachine(
+        stack,
+        "Training",
+        config=config,
+        alerts=AlertTopic(stack, "Alerts", email=None, removal_policy=policy),
+        access_logs=SecureBucket(stack, "Logs", logs=None, removal_policy=policy),
+        endpoint_name=ENDPOINT,
+    )
+    return Template(json.loads(Path(app.synth().stacks[0].template_full_path).read_text()), app)
+
+
+@pytest.fixture(scope="module")
+def template() -> Template:
+    return synthesise()
+
+
+def states_of(template: Template) -> dict[str, Any]:
+    [machine] = template.of_type("AWS::StepFunctions::StateMachine").values()
+    definition = json.loads(flat(machine["DefinitionString"]))
+    assert definition["QueryLanguage"] == "JSONata"
+    return definition["States"]
+
+
+@pytest.fixture(scope="module")
+def states(template: Template) -> dict[str, Any]:
+    return states_of(template)
+
+
+def evaluate(value: Any, **variables: Any) -> Any:
+    """What Step Functions makes of a field, given variables and, as ``states``, what it knows itself."""
+    match value:
+        case str() if value.startswith("{%"):
+            expression = jsonata.Jsonata(value.removeprefix("{%").removesuffix("%}").strip())
+            for name, content in variables.items():
+                expression.assign(name, content)
+            return expression.evaluate(None)
+        case dict():
+            return {key: evaluate(inner, **variables) for key, inner in value.items()}
+        case list():
+            return [evaluate(inner, **variables) for inner in value]
+        case _:
+            return value
+
+
+def choose(state: dict[str, Any], **variables: Any) -> str:
+    """Where a Choice goes."""
+    for choice in state["Choices"]:
+        if evaluate(choice["Condition"], **variables) is True:
+            return choice["Next"]
+    return state["Default"]
+
+
+def following(state: dict[str, Any]) -> Iterator[str]:
+    """Every state that may come after one."""
+    if "Next" in state:
+        yield state["Next"]
+    for rule in (*state.get("Choices", ()), *state.get("Catch", ())):
+        yield rule["Next"]
+    if "Default" in state:
+        yield state["Default"]
+
+
+def path(states: dict[str, Any], **variables: Any) -> list[str]:
+    """The states of an execution in which nothing fails."""
+    names = ["Prepare"]
+    while "Next" in (state := states[names[-1]]) or state["Type"] == "Choice":
+        names.append(choose(state, **variables) if state["Type"] == "Choice" else state["Next"])
+    return names
+
+
+def channels(state: dict[str, Any], **variables: Any) -> dict[str, str]:
+    """The inputs of a job, by name."""
+    inputs = evaluate(state["Arguments"]["InputDataConfig"], **variables)
+    return {entry["ChannelName"]: entry["DataSource"]["S3DataSource"]["S3Uri"] for entry in inputs}
+
+
+def test_the_first_model_is_trained_evaluated_judged_registered_and_deployed(states):
+    endpoint = {"EndpointStatus": "InService", "EndpointConfigName": RUN["name"]}
+    assert path(states, run=RUN, outcome={"accepted": True}, endpoint=endpoint) == [
+        *("Prepare", "Train", "Evaluate", "Judge", "Accepted", "Register", "CreateModel", "CreateEndpointConfig"),
+        *("EndpointExists", "CreateEndpoint", "DescribeEndpoint", "Deployed", "Verify", "AlertOfSuccess", "InService"),
+    ]
+
+
+def test_a_later_model_updates_the_endpoint(states):
+    run = {**RUN, "endpoint_exists": True}
+    endpoint = {"EndpointStatus": "InService", "EndpointConfigName": RUN["name"]}
+    taken = path(states, run=run, outcome={"accepted": True}, endpoint=endpoint)
+    assert "UpdateEndpoint" in taken
+    assert "CreateEndpoint" not in taken
+
+
+def test_a_rejected_model_touches_nothing_and_people_are_told(states):
+    taken = path(states, run=RUN, outcome={"accepted": False})
+    assert taken == ["Prepare", "Train", "Evaluate", "Judge", "Accepted", "AlertOfRejection", "Rejected"]
+
+
+@pytest.mark.parametrize(
+    ("status", "config", "then"),
+    [
+        ("Creating", RUN["name"], "WaitForEndpoint"),
+        ("Updating", "old", "WaitForEndpoint"),
+        ("RollingBack", "old", "WaitForEndpoint"),
+        ("InService", RUN["name"], "Verify"),
+        # Rolled back by the alarm: the endpoint is well, with the old model.
+        ("InService", "old", "AlertOfFailure"),
+        ("Failed", RUN["name"], "AlertOfFailure"),
+        ("UpdateRollbackFailed", "old", "AlertOfFailure"),
+    ],
+)
+def test_a_deployment_is_waited_for_until_it_is_decided(states, status, config, then):
+    endpoint = {"EndpointStatus": status, "EndpointConfigName": config}
+    assert choose(states["Deployed"], endpoint=endpoint, run=RUN) == then
+
+
+def test_a_failed_deployment_says_what_the_endpoint_said(states):
+    endpoint = {"EndpointStatus": "Failed", "EndpointConfigName": "new", "FailureReason": "no capacity"}
+    said = evaluate(states["Deployed"]["Choices"][1]["Output"], endpoint=endpoint, run=RUN)
+    assert said == {"Error": "DeploymentFailed", "Cause": "The endpoint is Failed with new. no capacity"}
+    del endpoint["FailureReason"]
+    assert "Failed with new." in evaluate(states["Deployed"]["Choices"][1]["Output"], endpoint=endpoint)["Cause"]
+
+
+def test_a_new_model_that_does_not_answer_gives_way_to_the_one_before(states):
+    [caught] = states["Verify"]["Catch"]
+    assert caught["Next"] == "HadModelBefore"
+    assert choose(states["HadModelBefore"], run={**RUN, "endpoint_exists": True}) == "RollBack"
+    assert choose(states["HadModelBefore"], run=RUN) == "AlertOfFailure"
+    run = {**RUN, "current_config": "factory-inspection-before"}
+    arguments = evaluate(states["RollBack"]["Arguments"], run=run)
+    assert arguments == {"EndpointName": ENDPOINT, "EndpointConfigName": "factory-inspection-before"}
+
+
+def test_whatever_fails_people_are_told_and_the_execution_fails(states):
+    for name, state in states.items():
+        if state["Type"] == "Task" and not name.startswith("AlertOf"):
+            assert {"AlertOfFailure", "HadModelBefore"} & {rule["Next"] for rule in state["Catch"]}, name
+    assert states["AlertOfFailure"]["Next"] == "Failed"
+    assert states["Failed"]["Type"] == "Fail"
+
+
+def test_every_state_is_reached_and_every_next_exists(states):
+    reached, waiting = set(), ["Prepare"]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += following(states[name])
+    assert reached == set(states)
+
+
+def test_where_there_is_no_registry_models_are_deployed_without():
+    template = synthesise(region="cn-north-1", author="catalogue")
+    assert not template.of_type("AWS::SageMaker::ModelPackageGroup")
+    assert choose(states_of(template)["Accepted"], outcome={"accepted": True}) == "CreateModel"
+
+
+def test_messages_name_the_run_and_the_reasons(states):
+    outcome = {"reasons": ["AUROC falls.", "More escapes."]}
+    message = evaluate(states["AlertOfRejection"]["Arguments"], run=RUN, outcome=outcome)["Message"]
+    assert RUN["name"] in message
+    assert "AUROC falls.\nMore escapes." in message
+    failed = {"context": {"Execution": {"Name": "run-1"}}, "input": {"Error": "BadModel", "Cause": "no image"}}
+    assert evaluate(states["AlertOfFailure"]["Arguments"], states=failed)["Message"] == "run-1: BadModel\nno image"
+
+
+class TestJobs:
+    """What the two jobs are given."""
+
+    def test_training_sees_the_dataset_and_never_the_test_set(self, states):
+        given = channels(states["Train"], run=RUN)
+        assert given.keys() == {"train", "source"}
+        assert given["train"] == RUN["dataset"]
+
+    def test_evaluation_compares_with_the_model_in_service_where_there_is_one(self, states):
+        first = channels(states["Evaluate"], run=RUN, model="s3://parts/models/new.tar.gz")
+        assert first.keys() == {"train", "test", "candidate", "source"}
+        assert (first["test"], first["candidate"]) == (RUN["test"], "s3://parts/models/new.tar.gz")
+
+        run = {**RUN, "current": "s3://parts/models/old.tar.gz"}
+        later = channels(states["Evaluate"], run=run, model="s3://parts/models/new.tar.gz")
+        assert later["current"] == "s3://parts/models/old.tar.gz"
+
+    @pytest.mark.parametrize(("name", "program"), [("Train", "train.py"), ("Evaluate", "evaluate.py")])
+    def test_jobs_run_our_programs_cut_off_from_the_network(self, states, name, program):
+        arguments = evaluate(states[name]["Arguments"], run=RUN, model="m")
+        source = channels(states[name], run=RUN, model="m")["source"]
+        assert arguments["EnableNetworkIsolation"] is True
+        assert arguments["HyperParameters"]["sagemaker_program"] == program
+        # The archive lies in the channel's folder under the last part of its key.
+        directory = arguments["HyperParameters"]["sagemaker_submit_directory"]
+        assert directory == f"/opt/ml/input/data/source/{source.rpartition('/')[2]}"
+        assert (ROOT / "models" / "inspection" / program).is_file()
+
+    def test_names_of_jobs_fit_sagemaker(self, states):
+        longest = {**RUN, "name": f"{'x' * 20}-inspection-20261121T150405678"}
+        for name in ("Train", "Evaluate"):
+            assert len(evaluate(states[name]["Arguments"]["TrainingJobName"], run=longest)) <= 63
+
+
+class TestEndpoint:
+    """What is hosted, and what it costs idle."""
+
+    def variant(self, states: dict[str, Any]) -> dict[str, Any]:
+        [variant] = evaluate(states["CreateEndpointConfig"]["Arguments"], run=RUN)["ProductionVariants"]
+        return variant
+
+    def test_serverless_by_default_so_that_nothing_is_billed_idle(self, template, states):
+        variant = self.variant(states)
+        assert variant["ServerlessConfig"] == {"MemorySizeInMB": 3072, "MaxConcurrency": 10}
+        assert not {"InstanceType", "InitialInstanceCount", "ProvisionedConcurrency"} & variant.keys()
+        assert not {"AWS::SageMaker::Endpoint", "AWS::SageMaker::NotebookInstance", "AWS::EC2::Instance"} & {
+            resource["Type"] for resource in template.body["Resources"].values()
+        }
+
+    def test_realtime_by_config(self):
+        states = states_of(synthesise(inspection_endpoint="realtime", inspection_instance="ml.m5.large"))
+        variant = self.variant(states)
+        assert (variant["InstanceType"], variant["InitialInstanceCount"]) == ("ml.m5.large", 1)
+        assert "ServerlessConfig" not in variant
+        assert states["CreateModel"]["Arguments"]["EnableNetworkIsolation"] is True
+
+    def test_a_serverless_model_does_not_ask_for_the_isolation_there_is_none_of(self, states):
+        assert states["CreateModel"]["Arguments"]["EnableNetworkIsolation"] is False
+
+    def test_what_is_registered_is_what_is_hosted(self, states):
+        outcome = {"reasons": [], "metadata": {}}
+        package = evaluate(states["Register"]["Arguments"], run=RUN, model="s3://m", outcome=outcome)
+        model = evaluate(states["CreateModel"]["Arguments"], run=RUN, model="s3://m")
+        assert package["InferenceSpecification"]["Containers"] == [model["PrimaryContainer"]]
+        assert model["PrimaryContainer"]["ModelDataUrl"] == "s3://m"
+        assert "/pytorch-inference:" in model["PrimaryContainer"]["Image"]
+
+    def test_updates_are_rolled_back_by_an_alarm_on_the_endpoints_errors(self, template, states):
+        deployment = states["UpdateEndpoint"]["Arguments"]["DeploymentConfig"]
+        [alarm] = deployment["AutoRollbackConfiguration"]["Alarms"]
+        logical = template.only("AWS::CloudWatch::Alarm", "EndpointErrors")
+        assert alarm["AlarmName"] == f"<{logical}>"
+        properties = template.of_type("AWS::CloudWatch::Alarm")[logical]
+        assert properties["MetricName"] == "Invocation5XXErrors"
+        [variant] = states["CreateEndpointConfig"]["Arguments"]["ProductionVariants"]
+        dimensions = {entry["Name"]: entry["Value"] for entry in properties["Dimensions"]}
+        assert dimensions == {"EndpointName": ENDPOINT, "VariantName": variant["VariantName"]}
+        assert properties["AlarmActions"]
+
+
+class TestPermissions:
+    """Each role reaches what its work needs."""
+
+    def role(self, template: Template, like: str) -> set[Leave]:
+        return template.leaves(template.only("AWS::IAM::Role", like))
+
+    def test_the_machine_passes_on_the_jobs_role_alone_and_to_sagemaker_alone(self, template):
+        passed = [leave for leave in self.role(template, "MachineRole") if leave.action == "iam:PassRole"]
+        assert [leave.resource for leave in passed] == [f"<{template.only('AWS::IAM::Role', 'JobRole')}.Arn>"]
+        assert "sagemaker.amazonaws.com" in passed[0].conditions
+
+    @pytest.mark.parametrize("like", ["MachineRole", "JobRole", "OverseerRole"])
+    def test_nobody_may_delete_or_reach_another_endpoint(self, template, like):
+        leaves = self.role(template, like)
+        assert not [leave for leave in leaves if re.match(r"(sagemaker|s3):(Delete|.*\*)", leave.action)]
+        endpoints = {leave.resource for leave in leaves if leave.action in ("sagemaker:InvokeEndpoint",)}
+        assert endpoints <= {f"arn:aws:sagemaker:<AWS::Region>:123456789012:endpoint/{ENDPOINT}"}
+
+    def test_every_step_the_machine_takes_is_allowed(self, template, states):
+        leaves = self.role(template, "MachineRole")
+        names = {
+            "CreateTrainingJob": f"training-job/{RUN['name']}-train",
+            "CreateModel": f"model/{RUN['name']}",
+            "CreateEndpointConfig": f"endpoint-config/{RUN['name']}",
+            "CreateEndpoint": f"endpoint/{ENDPOINT}",
+            "UpdateEndpoint": f"endpoint/{ENDPOINT}",
+            "DescribeEndpoint": f"endpoint/{ENDPOINT}",
+            "CreateModelPackage": f"model-package/{ENDPOINT}/1",
+        }
+        steps = {
+            state["Resource"].rpartition(":")[2].removesuffix(".sync")
+            for state in states.values()
+            if ":sagemaker:" in state.get("Resource", "")
+        }
+        assert {step[0].upper() + step[1:] for step in steps} == set(names)
+        for action, name in names.items():
+            arn = f"arn:aws:sagemaker:<AWS::Region>:123456789012:{name}"
+            assert any(leave.action == f"sagemaker:{action}" and matches(leave.resource, arn) for leave in leaves), name
+
+    def test_jobs_write_models_and_no_datasets(self, template):
+        bucket = template.only("AWS::S3::Bucket", "Training")
+        written = {leave.resource for leave in self.role(template, "JobRole") if leave.action == "s3:PutObject"}
+        assert written == {f"<{bucket}.Arn>/models/*"}
+
+    def test_cdk_nag_finds_nothing_unexplained(self, template):
+        report = AwsSolutionsChecks(template.app).validate_scope(template.app)
+        assert report.success, report
+
+
+class TestContainers:
+    """Where the images come from."""
+
+    @pytest.mark.parametrize(
+        ("region", "registry"),
+        [
+            ("us-east-1", "763104351884.dkr.ecr.us-east-1.amazonaws.com"),
+            ("cn-north-1", "727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn"),
+            ("af-south-1", "626614931356.dkr.ecr.af-south-1.amazonaws.com"),
+        ],
+    )
+    def test_come_from_the_regions_own_registry(self, region, registry):
+        training, serving = container_images(load_config({"author": "catalogue"}, {"AWS_REGION": region}))
+        assert training.startswith(f"{registry}/pytorch-training:")
+        assert serving.startswith(f"{registry}/pytorch-inference:")
+
+    def test_a_region_without_a_known_registry_is_refused_with_the_setting_that_names_one(self):
+        settings = {"author": "catalogue", "region": "il-central-1"}
+        with pytest.raises(ConfigError, match="inspection_registry"):
+            container_images(load_config(settings, {}))
+        _, serving = container_images(load_config({**settings, "inspection_registry": "123456789012"}, {}))
+        assert serving.startswith("123456789012.dkr.ecr.il-central-1.amazonaws.com/")
+
+
+class TestSource:
+    """The archive that containers start from."""
+
+    @pytest.fixture
+    def source(self) -> ModelSource:
+        return ModelSource.of("inspection", for_host=True)
+
+    def test_holds_the_programs_the_library_and_the_backbone(self, source, tmp_path):
+        with tarfile.open(source.build(tmp_path)) as archive:
+            names = archive.getnames()
+        assert {"train.py", "evaluate.py", "inference.py", "backbone.onnx"} <= set(names)
+        assert "defectory/inspection/model.py" in names
+        assert not [name for name in names if "__pycache__" in name or name.startswith(("tests", "defectory/local"))]
+        # With this, pip would go to the network when the container starts.
+        assert "requirements.txt" not in names
+
+    def test_the_same_source_makes_the_same_archive(self, source, tmp_path):
+        (tmp_path / "again").mkdir()
+        assert source.build(tmp_path).read_bytes() == source.build(tmp_path / "again").read_bytes()
+
+    def test_libraries_are_pinned_as_the_projects_own(self):
+        def pins(file: Path) -> dict[str, str]:
+            lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+            return {Requirement(line).name: str(Requirement(line).specifier) for line in lines}
+
+        project, pinned = pins(ROOT / "requirements.txt"), pins(ROOT / "models" / "inspection" / "requirements.txt")
+        assert all(specifier.startswith("==") for specifier in pinned.values())
+        assert {name: project[name] for name in pinned.keys() & project.keys()}.items() <= pinned.items()
+        assert {"onnxruntime", "numpy", "pillow", "pydantic"} <= pinned.keys()
+
+    def test_a_change_of_a_program_or_of_the_platform_makes_another_archive(self, source, tmp_path):
+        for file in source.folder.iterdir():
+            if file.is_file():
+                (tmp_path / file.name).write_bytes(file.read_bytes())
+        copy = ModelSource(tmp_path, for_host=True)
+        before = copy.digest()
+        assert before == source.digest()
+        assert ModelSource(tmp_path, for_host=False).digest() != before
+        (tmp_path / "inference.py").write_text("raise SystemExit\n")
+        assert copy.digest() != before
