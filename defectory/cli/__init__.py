@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from defectory import __version__
-from defectory.cli import demo, local, sensors
+from defectory.cli import datasets, demo, local, sensors
 from defectory.errors import DefectoryError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all well, 1 the work failed, 2 the input was bad.",
 )
 app.command()(demo.demo)
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(local.app, name="local")
 app.add_typer(sensors.app, name="sensors")
 

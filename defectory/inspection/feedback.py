@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from defectory.errors import InputError, shorten
 from defectory.inspection.datasets.records import Dataset, ImageRecord, Label
@@ -18,18 +20,26 @@ from defectory.inspection.verdicts import Verdict
 class Feedback(BaseModel):
     """One person's word on one verdict: a line of a feedback file, as JSON.
 
-    ``image`` is the image's path, or its ``s3://`` reference as in the dataset or the results table.
+    ``image`` is the image's path or file name, or its reference in the dataset; ``source_ref`` is where it came from.
+    ``verdict`` is what the model had said, None where it could not say anything.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field(min_length=1)
-    verdict: Verdict
+    verdict: Verdict | None = None
     confirmed: Label
     classes: tuple[str, ...] = ()
     who: str = Field(min_length=1)
     when: AwareDatetime
     note: str = ""
+    source_ref: str = ""
+
+    @model_validator(mode="after")
+    def _has_classes_of_anomalies_only(self) -> Self:
+        if self.classes and self.confirmed == "normal":
+            raise ValueError("a normal part has no classes of defects")
+        return self
 
     @property
     def corrects(self) -> bool:
@@ -40,6 +50,8 @@ class Feedback(BaseModel):
 def read_feedback(file: Path) -> tuple[Feedback, ...]:
     """Read a feedback file: one `Feedback` as JSON a line, UTF-8; empty lines are skipped.
 
+    An image that lies where its relative path says, from the file's folder on, gets its whole path.
+
     Raises:
         InputError: a line is none; the message names it.
     """
@@ -47,7 +59,23 @@ def read_feedback(file: Path) -> tuple[Feedback, ...]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise InputError(str(file), "a text file (UTF-8) that can be read", str(error)) from None
-    return tuple(_feedback(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip())
+    words = [_feedback(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+    beside = FileFinder(file.parent)
+    return tuple(word.model_copy(update={"image": str(beside.beside(word.image) or word.image)}) for word in words)
+
+
+def append_feedback(file: Path, feedback: Iterable[Feedback]) -> None:
+    """Add lines to a feedback file, which is made where there is none.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8") as stream:
+            stream.writelines(f"{word.model_dump_json(exclude_defaults=True)}\n" for word in feedback)
+    except OSError as error:
+        raise InputError(str(file), f"a file that can be written ({error.strerror})") from None
 
 
 def merge_feedback(
@@ -69,24 +97,25 @@ def merge_feedback(
         ImageError: an image cannot be read.
     """
     records = list(dataset.records)
-    place = {key: number for number, record in enumerate(records) for key in _keys(dataset, record)}
-    by_content = {dataset.digest(record.path): number for number, record in enumerate(records)}
+    known = {name: record.path for record in records for name in _names(dataset, record)}
+    copies: defaultdict[str, list[int]] = defaultdict(list)
+    for number, record in enumerate(records):
+        copies[dataset.digest(record.path)].append(number)
     kept_out = {frozen.digest(record.path) for record in frozen.records} if frozen else set()
     finder = FileFinder(images or dataset.root)
     for word in latest(feedback):
-        number = place.get(word.image)
-        path = records[number].path if number is not None else finder.find(word.image)
+        path = known.get(word.image) or finder.find(word.image) or known.get(word.source_ref)
         if path is None:
             fix = f"Copy it into {finder.root}, or name the folder that holds it."
             raise InputError(f"feedback of {word.who}, image", "an image of the dataset or the folder", word.image, fix)
+        # What is labelled is the picture, under whatever names it is there: an upload may repeat a known one.
         digest = dataset.digest(path)
         if digest in kept_out:
             continue
-        number = by_content.get(digest) if number is None else number
-        if number is None:
-            by_content[digest] = len(records)
-            records.append(ImageRecord(path, word.confirmed, _classes(word, ()), source_ref=word.image))
-        else:
+        if digest not in copies:
+            copies[digest].append(len(records))
+            records.append(ImageRecord(path, source_ref=word.source_ref or word.image))
+        for number in copies[digest]:
             records[number] = _confirmed(records[number], word)
     merged = replace(dataset, records=tuple(records))
     changes = compare_versions(dataset, merged)
@@ -108,9 +137,10 @@ def _feedback(line: str, place: str) -> Feedback:
         raise InputError(f"{place}, {field}", f"feedback ({shorten(first['msg'])})") from None
 
 
-def _keys(dataset: Dataset, record: ImageRecord) -> Iterator[str]:
+def _names(dataset: Dataset, record: ImageRecord) -> Iterator[str]:
     """How feedback may name an image of the dataset."""
     yield str(record.path)
+    yield str(record.path.absolute())
     yield dataset.name(record.path)
     if record.source_ref:
         yield record.source_ref
@@ -119,14 +149,8 @@ def _keys(dataset: Dataset, record: ImageRecord) -> Iterator[str]:
 def _confirmed(record: ImageRecord, word: Feedback) -> ImageRecord:
     if word.confirmed == "normal":
         return replace(record, label="normal", classes=(), mask=None, colour_map={})
-    classes = _classes(word, record.classes)
+    classes = tuple(dict.fromkeys(word.classes)) or record.classes
     if record.mask is not None and set(classes) != set(record.classes):
         # The old mask marks another defect than the one the person saw.
         return replace(record, label="anomaly", classes=classes, mask=None, colour_map={})
     return replace(record, label="anomaly", classes=classes)
-
-
-def _classes(word: Feedback, known: tuple[str, ...]) -> tuple[str, ...]:
-    if word.confirmed == "normal":
-        return ()
-    return tuple(dict.fromkeys(word.classes)) or known

@@ -40,6 +40,12 @@ class FileFinder:
                     return candidate
         return self._best(reference, parts)
 
+    def beside(self, reference: str) -> Path | None:
+        """The file at exactly this relative path below the root, or None."""
+        parts = _parts(reference)
+        candidate = self.root.joinpath(*parts)
+        return candidate if parts and not Path(reference).is_absolute() and _is_file(candidate) else None
+
     def locate(self, reference: str) -> Path:
         """The file that ``reference`` names; where there is none, the place below the root where it should be."""
         return self.find(reference) or self.root.joinpath(*(part for part in _split(reference) if part != ".."))

@@ -21,7 +21,12 @@ _SUFFIXES = (*_MANIFEST_SUFFIXES, ".csv", ".json")
 
 
 def load_dataset(
-    path: Path, *, images: Path | None = None, normal: str | None = None, group_pattern: str | None = None
+    path: Path,
+    *,
+    images: Path | None = None,
+    normal: str | None = None,
+    group_pattern: str | None = None,
+    group_gap: int | None = None,
 ) -> Dataset:
     r"""Load a dataset.
 
@@ -33,7 +38,9 @@ def load_dataset(
             by their key and by their file name.
         normal: the name of the folder of good parts, where it is called otherwise.
         group_pattern: a regular expression; images for whose path its first group (or all it matches) is the same show
-            one part and stay together in splits: ``num_(\d+)``.
+            one part and stay together in splits: ``part(\d+)``.
+        group_gap: what the pattern finds are running numbers; images whose numbers follow each other by at most this
+            show one part, as a camera's frames do.
 
     Returns:
         The dataset.  Images that are not there are in it all the same: `check` names them.
@@ -52,7 +59,7 @@ def load_dataset(
             dataset.records[0].source_ref or str(dataset.records[0].path),
             "Copy them beside it (aws s3 sync), or name their folder: --images DIR.",
         )
-    return dataset if group_pattern is None else group(dataset, group_pattern)
+    return dataset if group_pattern is None else group(dataset, group_pattern, gap=group_gap)
 
 
 def join(datasets: Sequence[Dataset]) -> Dataset:
@@ -69,11 +76,13 @@ def join(datasets: Sequence[Dataset]) -> Dataset:
     return Dataset(records, root, digests=digests)
 
 
-def group(dataset: Dataset, pattern: str) -> Dataset:
-    """``dataset`` with the groups that ``pattern`` finds in the images' paths below the root.
+def group(dataset: Dataset, pattern: str, *, gap: int | None = None) -> Dataset:
+    """``dataset`` with the groups that ``pattern`` (and ``gap``) find in the images' paths below the root.
+
+    See `load_dataset`; an image whose path the pattern does not fit keeps the group it has.
 
     Raises:
-        InputError: it is no regular expression, or fits no image.
+        InputError: it is no regular expression, or fits no image, or finds no numbers where there is a gap.
     """
     try:
         expression = re.compile(pattern)
@@ -81,16 +90,36 @@ def group(dataset: Dataset, pattern: str) -> Dataset:
         raise InputError("group pattern", f"a regular expression ({error})", pattern) from None
     if expression.groups > 1:
         raise InputError("group pattern", "a regular expression with one group", pattern, "Write (?:...) for others.")
-    found = [expression.search(dataset.name(record.path)) for record in dataset.records]
+    matches = [expression.search(dataset.name(record.path)) for record in dataset.records]
+    found = [match[expression.groups] or "" if match else None for match in matches]
     if not any(found):
-        raise InputError(
-            "group pattern", "found in the paths of images", pattern, f"One is {dataset.name(dataset.records[0].path)}."
-        )
+        example = f"One is {dataset.name(dataset.records[0].path)}."
+        raise InputError("group pattern", "found in the paths of images", pattern, example)
+    if gap is not None:
+        first = _first_of_run((text for text in found if text), gap)
+        found = [first[text] if text else text for text in found]
     records = [
-        replace(record, group=match[expression.groups] or "") if match else record
-        for record, match in zip(dataset.records, found, strict=True)
+        record if name is None else replace(record, group=name)
+        for record, name in zip(dataset.records, found, strict=True)
     ]
     return dataset.select(records)
+
+
+def _first_of_run(texts: Iterable[str], gap: int) -> dict[str, str]:
+    """For each number the first of those that follow each other up to it, no two farther apart than ``gap``."""
+    if gap < 0:
+        raise InputError("group gap", "0 or more", gap)
+    try:
+        numbers = {text: int(text) for text in texts}
+    except ValueError:
+        raise InputError("group pattern", r"one that finds whole numbers where there is a gap: (\d+)") from None
+    runs: dict[str, str] = {}
+    start, last = "", None
+    for text, number in sorted(numbers.items(), key=lambda item: item[1]):
+        if last is None or number - last > gap:
+            start = text
+        runs[text], last = start, number
+    return runs
 
 
 def _load(path: Path, images: Path | None, normal: str | None) -> Dataset:

@@ -80,7 +80,7 @@ def _scores(dataset: Dataset, records: Sequence[ImageRecord]) -> NDArray[np.floa
     for turn in range(FOLDS):
         others = [patches[r.path] for r, fold in zip(records, folds, strict=True) if r.path in fitted and fold != turn]
         # All may be of one fold where all are of one group.
-        scorers.append(Scorer(PatchCore.fit(others or list(patches.values()), valid, seed=0), None, valid))
+        scorers.append(Scorer(PatchCore.fit(others or list(patches.values()), valid, seed=0), valid))
     scores = np.empty(len(records))
     for number, (record, fold) in enumerate(zip(records, folds, strict=True)):
         known = patches.get(record.path)
