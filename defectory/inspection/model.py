@@ -22,6 +22,7 @@ from defectory.inspection.bundle import BundleError, pack, pack_arrays, unpack, 
 from defectory.inspection.detectors import Detector, DistanceMap
 from defectory.inspection.detectors.patch_head import PatchHead
 from defectory.inspection.detectors.registry import DETECTORS
+from defectory.inspection.detectors.signature import Signature
 from defectory.inspection.preparation import Preparation, patches_of
 from defectory.inspection.rules import RuleSet
 from defectory.inspection.thresholds import confidence_of
@@ -34,8 +35,9 @@ TOP_SHARE = 0.01
 HEATMAP_SIDE = 512
 """Heatmaps are at most this long."""
 
-_CARD, _BACKBONE, _DETECTOR, _HEAD, _VALID = "model.json", "backbone.onnx", "detector.npz", "head.npz", "valid.npz"
-_FILES = (_CARD, _BACKBONE, _DETECTOR, _HEAD, _VALID)
+_CARD, _BACKBONE, _DETECTOR, _VALID = "model.json", "backbone.onnx", "detector.npz", "valid.npz"
+_HEAD, _SIGNATURE = "head.npz", "signature.npz"
+_FILES = (_CARD, _BACKBONE, _DETECTOR, _VALID, _HEAD, _SIGNATURE)
 
 
 class DefectClass(BaseModel):
@@ -63,7 +65,8 @@ class ModelCard(BaseModel):
 
     ``version`` is the first 16 hex digits of the SHA-256 of the bundle's content, without the time it was created.
     ``leaderboard_basis`` says what the candidates were compared on; ``confidence_basis`` what confidence rests on.
-    ``normal_level`` is the median of the maps of good images, drawn as the heatmaps' zero.  ``suspects`` are training
+    ``normal_level`` is the median of the maps of good images, drawn as the heatmaps' zero, and ``map_level`` what the
+    patches of an image must reach for it to fail by them alone, drawn as 0.5.  ``suspects`` are training
     images that look unlike the other good ones: they were left out.
     """
 
@@ -79,6 +82,7 @@ class ModelCard(BaseModel):
     thresholds: Thresholds
     threshold_basis: str
     normal_level: float = Field(ge=0)
+    map_level: float = Field(ge=0)
     confidence_scale: float = Field(gt=0)
     confidence_basis: str
     classes: tuple[DefectClass, ...]
@@ -96,11 +100,15 @@ class ModelCard(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scorer:
-    """From a prepared image's patches to one map: the detector, corrected by the patch head where there is one."""
+    """From a prepared image's patches to one map: the detector, corrected by patch head and signature if there are.
+
+    ``valid``, of shape ``(h, w)``, is false where a patch is ignored.
+    """
 
     detector: Detector
-    head: PatchHead | None
     valid: NDArray[np.bool_]
+    head: PatchHead | None = None
+    signature: Signature | None = None
 
     def map(self, patches: NDArray[np.float32]) -> DistanceMap:
         """Anomaly of each patch, >= 0, smoothed; 0 where ignored."""
@@ -109,9 +117,14 @@ class Scorer:
             distances = self.head.correct(distances, patches)
         return smooth_map(distances, self.valid)
 
-    def score(self, anomaly: DistanceMap) -> float:
-        """The mean of the highest hundredth of a map."""
+    def peak(self, anomaly: DistanceMap) -> float:
+        """The mean of the highest hundredth of a map: what the patches say of the image."""
         return top_mean(anomaly, self.valid)
+
+    def score(self, anomaly: DistanceMap, patches: NDArray[np.float32]) -> float:
+        """The peak of the map, changed by how unusual the image is as a whole where there is a signature."""
+        factor = 1.0 if self.signature is None else self.signature.factor(patches, self.valid)
+        return self.peak(anomaly) * factor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,9 +156,9 @@ class Model:
         card, thresholds = self.card, self.card.thresholds
         patches = patches_of(card.preparation.apply(image), card.preparation, self.backbone)
         anomaly = self.scorer.map(patches)
-        score = self.scorer.score(anomaly)
+        score = self.scorer.score(anomaly, patches)
         height, width = image.shape[:2]
-        heatmap, mask, classes = self._draw(anomaly, patches, height, width)
+        heatmap, mask, classes = self._draw(self._agreeing(anomaly, score), patches, height, width)
         defects, classes = self._measure(classes)
         confidence = confidence_of(score, thresholds.fail, card.confidence_scale)
         verdict, reasons = card.rules.decide(thresholds.verdict(score), confidence, defects)
@@ -196,7 +209,17 @@ class Model:
         }
         if self.scorer.head is not None:
             files[_HEAD] = pack_arrays(self.scorer.head.arrays())
+        if self.scorer.signature is not None:
+            files[_SIGNATURE] = pack_arrays(self.scorer.signature.arrays())
         return files
+
+    def _agreeing(self, anomaly: DistanceMap, score: float) -> DistanceMap:
+        """The map, moved to the other side of its level where the whole image decided otherwise than its patches."""
+        level, peak = self.card.map_level, self.scorer.peak(anomaly)
+        fails = score >= self.card.thresholds.fail
+        if fails == (peak >= level) or not peak:
+            return anomaly
+        return anomaly * np.float32(level / peak * (1.0001 if fails else 0.9999))
 
     def _draw(
         self, anomaly: DistanceMap, patches: NDArray[np.float32], height: int, width: int
@@ -209,7 +232,7 @@ class Model:
         window = np.s_[top:bottom, left:right]
         valid = cv2.resize(self.scorer.valid.astype(np.uint8), inner, interpolation=cv2.INTER_NEAREST) > 0
         level = np.where(valid, cv2.resize(anomaly, inner, interpolation=cv2.INTER_LINEAR), 0)
-        fail = self.card.thresholds.fail
+        fail = self.card.map_level
         reach = max(fail - self.card.normal_level, fail * 0.05, 1e-9)
         excess = (level - fail) / reach
         heatmap, mask, classes = np.zeros(size, np.float32), np.zeros(size, np.uint8), np.zeros(size, np.uint8)
@@ -220,10 +243,10 @@ class Model:
         defective = valid & (level >= fail)
         mask[window] = np.where(defective, 255, 0)
         if self.scorer.head is None:
-            kinds = np.ones(defective.shape, np.uint8)
+            kinds = np.ones(anomaly.shape, np.uint8)
         else:
-            kinds = cv2.resize(self.scorer.head.kinds(patches), inner, interpolation=cv2.INTER_NEAREST)
-        classes[window] = np.where(defective, kinds, 0)
+            kinds = self.scorer.head.kinds(patches)
+        classes[window] = np.where(defective, cv2.resize(kinds, inner, interpolation=cv2.INTER_NEAREST), 0)
         return heatmap, mask, classes
 
     def _measure(self, classes: NDArray[np.uint8]) -> tuple[tuple[DefectArea, ...], NDArray[np.uint8]]:
@@ -270,7 +293,8 @@ def load_model(path: Path | bytes) -> Model:
         detector = DETECTORS[card.detector].from_arrays(unpack_arrays(files[_DETECTOR]))
         head = PatchHead.from_arrays(unpack_arrays(files[_HEAD])) if _HEAD in files else None
         valid = unpack_arrays(files[_VALID])["valid"].astype(np.bool_)
-        return Model(card, Backbone(files[_BACKBONE]), Scorer(detector, head, valid))
+        signature = Signature.from_arrays(unpack_arrays(files[_SIGNATURE])) if _SIGNATURE in files else None
+        return Model(card, Backbone(files[_BACKBONE]), Scorer(detector, valid, head, signature))
     except BackboneError as error:
         raise BundleError("model", f"a bundle of a working backbone ({error})") from None
     except (KeyError, ValueError) as error:
@@ -292,6 +316,8 @@ def retune(model: Model, thresholds: Thresholds, rules: RuleSet | None = None) -
     if not 0 <= thresholds.review <= thresholds.fail < float("inf"):
         raise InputError("thresholds", "0 <= review <= fail", dataclasses.astuple(thresholds))
     changes: dict[str, object] = {"thresholds": thresholds, "threshold_basis": "set by hand"}
+    if model.card.thresholds.fail > 0:
+        changes["map_level"] = model.card.map_level * thresholds.fail / model.card.thresholds.fail
     if rules is not None:
         changes["rules"] = rules
     return assemble(model.card.model_copy(update=changes), model.backbone, model.scorer)

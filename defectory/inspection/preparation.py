@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 import cv2
 import numpy as np
@@ -16,6 +16,8 @@ from defectory.errors import InputError
 from defectory.inspection.backbone import Backbone
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 RESOLUTION = 256
 MAX_ASPECT = 2.0
@@ -110,14 +112,18 @@ class Preparation(BaseModel):
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The region of interest of ``image``, in ``size``."""
-        left, top, right, bottom = self.region.pixels(image.shape[1], image.shape[0])
-        return resize(image[top:bottom, left:right], *self.size)
+        return resize(self.crop(image), *self.size)
+
+    def crop(self, layer: NDArray[Kind]) -> NDArray[Kind]:
+        """The region of interest of ``(height, width, ...)``, in its own size."""
+        left, top, right, bottom = self.region.pixels(layer.shape[1], layer.shape[0])
+        return layer[top:bottom, left:right]
 
     def tiles(self, prepared: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         """The windows of a prepared image, by rows; one is the image itself, several see a margin around theirs."""
         if self.rows == self.columns == 1:
             return [prepared]
-        wide = cv2.copyMakeBorder(prepared, *[_CONTEXT] * 4, cv2.BORDER_REFLECT_101)
+        wide = np.pad(prepared, ((_CONTEXT, _CONTEXT), (_CONTEXT, _CONTEXT), (0, 0)), mode="reflect")
         return [
             wide[y : y + self.height + 2 * _CONTEXT, x : x + self.width + 2 * _CONTEXT]
             for y in range(0, self.height * self.rows, self.height)
@@ -150,7 +156,8 @@ def resize(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint
     if image.shape[:2] == (height, width):
         return np.ascontiguousarray(image)
     shrinks = height < image.shape[0] or width < image.shape[1]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return np.asarray(resized, np.uint8)
 
 
 def _core(patches: NDArray[np.float32], preparation: Preparation) -> NDArray[np.float32]:
@@ -179,7 +186,7 @@ def _enlarge(feature: NDArray[np.float32], height: int, width: int) -> NDArray[n
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))
-    return vectors / (length[..., None] + 1e-6)
+    return np.asarray(vectors / (length[..., None] + 1e-6), np.float32)
 
 
 def _by_channels(feature: NDArray[np.float32], work: Callable[[MatLike], MatLike]) -> NDArray[np.float32]:

@@ -9,32 +9,41 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import ImageError, InputError
 from defectory.inspection.backbone import Backbone, embedded_backbone
+from defectory.inspection.candidates import Comparison, Sample, Trial, find_outliers
+from defectory.inspection.datasets.masks import UNNAMED, read_classes
+from defectory.inspection.datasets.records import Dataset, ImageRecord
+from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.images import load_image
-from defectory.inspection.model import DefectClass, LeaderboardEntry, Model, ModelCard, Scorer, assemble
+from defectory.inspection.model import DefectClass, LeaderboardEntry, Model, ModelCard, assemble
 from defectory.inspection.perturbation import perturb
-from defectory.inspection.preparation import RESOLUTION, Preparation, Region, patches_of, resize
+from defectory.inspection.preparation import RESOLUTION, Preparation, Region, patches_of
 from defectory.inspection.rules import RuleSet
 from defectory.inspection.thresholds import (
     MIN_LABELLED,
     Costs,
     Rates,
+    Scores,
     confidence_scale,
     thresholds_from_costs,
     thresholds_from_good,
 )
+from defectory.inspection.verdicts import Thresholds
 
 MIN_GOOD = 5
 MAX_FITTED = 400
 """More good images than this add little to the memory: an even choice of them is used."""
 
-FOLDS = 4
+MARKED_SHARE = 0.2
+"""A patch is defective where a mask covers this share of it."""
+
 PALETTE = ("#D0021B", "#F5A623", "#4A90E2", "#7ED321", "#9013FE", "#50E3C2", "#8B572A", "#417505", "#BD10E0", "#F8E71C")
 ANOMALY = "anomaly"
 
@@ -101,101 +110,132 @@ def train(
     Raises:
         InputError: an image cannot be read, or there are too few different ones; the message names them.
     """
-    return _Training(options or TrainingOptions(), on_progress or (lambda progress: None)).run(
-        list(good), list(defects), dict(masks or {}), dict(classes or {})
+    training = _Training(options or TrainingOptions(), on_progress or (lambda progress: None))
+    return training.run(
+        list(good), list(defects), dict(masks or {}), {key: tuple(names) for key, names in (classes or {}).items()}
+    )
+
+
+def train_dataset(
+    dataset: Dataset, *, options: TrainingOptions | None = None, on_progress: Callable[[Progress], None] | None = None
+) -> Model:
+    """Train a model from all labelled images of a dataset, with its masks, classes and colours.
+
+    Raises:
+        InputError: as `train` does.
+    """
+    options = options or TrainingOptions()
+    options = options.model_copy(update={"colors": {**dataset.colour_map, **options.colors}})
+    return train(
+        [record.path for record in dataset.normal],
+        defects=[record.path for record in dataset.anomalous],
+        masks=dict(dataset.masks),
+        classes={record.path: record.classes for record in dataset.anomalous if record.classes},
+        options=options,
+        on_progress=on_progress,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """One photo, ready for the backbone, and what it shows."""
+class _Photo:
+    """One photo, ready for the backbone."""
 
     path: Path
     prepared: NDArray[np.uint8]
-    patches: NDArray[np.float16]
+    patches: Patches
     digest: str
 
 
 class _Training:
+    """One training, from files to model."""
+
     def __init__(self, options: TrainingOptions, on_progress: Callable[[Progress], None]) -> None:
+        if options.detector not in ("auto", *DETECTORS):
+            raise InputError("detector", f"auto or one of {', '.join(DETECTORS)}", options.detector)
         self._options = options
         self._tell = on_progress
         self._backbone = Backbone.from_file(options.backbone) if options.backbone else embedded_backbone()
-        if options.detector not in ("auto", *DETECTORS):
-            raise InputError("detector", f"auto or one of {', '.join(DETECTORS)}", options.detector)
 
     def run(
         self,
         good: list[Path],
         defects: list[Path],
         masks: dict[Path, MaskSource],
-        classes: dict[Path, Sequence[str]],
+        classes: dict[Path, tuple[str, ...]],
     ) -> Model:
         options = self._options
         if not good:
             raise InputError("good", f"at least {MIN_GOOD} images of good parts", 0)
         images = self._read(good)
-        sizes = [image.shape[:2] for image in images.values()]
         self._preparation = Preparation.fitting(
-            [(height, width) for height, width, *_ in sizes],
+            [(image.shape[0], image.shape[1]) for image in images.values()],
             self._backbone,
             region=options.region,
             resolution=options.resolution,
             tiles=options.tiles,
         )
-        parts = self._distinct(self._describe(images, "good parts"))
-        if len(parts) < MIN_GOOD:
-            rule = f"at least {MIN_GOOD} different images of good parts"
-            raise InputError("good", rule, f"{len(parts)} different of {len(good)}", "Add photos of more good parts.")
+        photos = self._distinct(images)
+        grid = photos[0].patches.shape
+        self._valid = self._inspected(grid[0], grid[1])
+        self._kinds = self._define_classes(classes)
         labelled = self._describe(self._read(defects), "defects")
-        self._valid = self._inspected(parts[0].patches.shape[:2])
-        rng = np.random.default_rng(options.seed)
-        if len(parts) > MAX_FITTED:
-            parts = [parts[index] for index in np.sort(rng.permutation(len(parts))[:MAX_FITTED])]
-        folds = rng.permutation(len(parts)) % min(FOLDS, len(parts))
-        names = list(DETECTORS) if options.detector == "auto" else [options.detector]
-        damaged = [] if len(labelled) >= MIN_LABELLED else self._damage(parts, rng)
-        trials = {name: self._try(name, parts, folds, labelled, damaged) for name in names}
-        chosen = max(names, key=lambda name: trials[name].auroc)
-        trial = trials[chosen]
-        detector = DETECTORS[chosen].fit([part.patches for part in parts], self._valid, seed=options.seed)
-        scorer = Scorer(detector, None, self._valid)
-        if options.costs:
-            thresholds = thresholds_from_costs(trial.good, trial.defects, options.costs)
-            basis = f"costs, on {len(trial.good)} held-out good and {len(trial.defects)} defective images"
-        else:
-            thresholds = thresholds_from_good(trial.good, options.rates)
-            basis = (
-                f"{options.rates.review:.1%} and {options.rates.fail:.1%} of good images, {len(trial.good)} held out"
-            )
-        scale, confidence_basis = confidence_scale(trial.good, trial.defects, thresholds.fail)
+        samples = [self._label(photo, classes.get(photo.path, ()), masks.get(photo.path)) for photo in labelled]
+        # Real defects tell more than made-up ones, once there are enough of them.
+        damaged = () if len(labelled) >= MIN_LABELLED else self._damage(photos)
+        comparison = Comparison(
+            good=[Sample(photo.patches) for photo in photos],
+            defects=samples,
+            damaged=damaged,
+            valid=self._valid,
+            kinds=len(self._kinds),
+            seed=options.seed,
+            tell=lambda name, done, total: self._tell(Progress(name, done, total)),
+        )
+        trials = comparison.trials(tuple(DETECTORS) if options.detector == "auto" else (options.detector,))
+        best = comparison.best(trials)
+        # What no other good part resembles is more likely a defect among them than a good part: it is left out.
+        unlike = find_outliers(best.scores.good)
+        kept = [sample for index, sample in enumerate(comparison.good) if index not in unlike]
+        held_out, defective = np.delete(best.scores.good, unlike), best.scores.defects
+        thresholds, threshold_basis = self._thresholds(held_out, defective)
+        scale, confidence_basis = confidence_scale(held_out, defective, thresholds.fail)
         card = ModelCard(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            detector=chosen,
+            detector=best.recipe.detector,
             backbone=self._backbone.name,
             backbone_sha256=self._backbone.digest,
             preparation=self._preparation,
             thresholds=thresholds,
-            threshold_basis=basis,
-            normal_level=trial.level,
+            threshold_basis=threshold_basis,
+            normal_level=best.level,
+            map_level=self._map_level(best, unlike, thresholds),
             confidence_scale=scale,
             confidence_basis=confidence_basis,
-            classes=self._classes(classes.values()),
+            classes=self._kinds,
             rules=options.rules,
             leaderboard=tuple(
-                LeaderboardEntry(name=name, auroc=each.auroc, average_precision=each.precision, chosen=name == chosen)
-                for name, each in sorted(trials.items(), key=lambda item: -item[1].auroc)
+                LeaderboardEntry(
+                    name=trial.recipe.label,
+                    auroc=trial.auroc,
+                    average_precision=trial.average_precision,
+                    chosen=trial is best,
+                )
+                for trial in sorted(trials, key=lambda trial: -trial.auroc)
             ),
-            leaderboard_basis="synthetic perturbations of held-out good images"
-            if damaged
-            else "held-out labelled defects",
-            good_images=len(parts),
+            leaderboard_basis=(
+                "synthetic perturbations of held-out good images, for the choice only"
+                if damaged
+                else f"{len(photos)} good images and {len(labelled)} labelled defects, held out by turns"
+            ),
+            good_images=len(kept),
             defect_images=len(labelled),
-            masked_images=len(masks),
-            training_manifest_sha256=self._manifest(parts, labelled),
+            masked_images=sum(sample.marks is not None for sample in samples),
+            suspects=tuple(photos[index].path.name for index in unlike),
+            training_manifest_sha256=_manifest(photos, labelled, samples),
+            metrics=_held_out_metrics(held_out, defective, thresholds),
             seed=options.seed,
         )
-        return assemble(card, self._backbone, scorer)
+        return assemble(card, self._backbone, comparison.fit(best, kept))
 
     def _read(self, paths: Sequence[Path]) -> dict[Path, NDArray[np.uint8]]:
         images, problems = {}, []
@@ -209,90 +249,142 @@ class _Training:
             raise InputError("images", f"photos that can all be read{more}", fix=" ".join(problems[:5]))
         return images
 
-    def _describe(self, images: Mapping[Path, NDArray[np.uint8]], stage: str) -> list[_Part]:
-        parts = []
+    def _distinct(self, images: Mapping[Path, NDArray[np.uint8]]) -> list[_Photo]:
+        """Good photos, each once, and no more than are of use."""
+        digests = {_digest(image): path for path, image in reversed(images.items())}
+        if len(digests) < MIN_GOOD:
+            rule = f"at least {MIN_GOOD} different images of good parts"
+            got = f"{len(digests)} different of {len(images)}"
+            raise InputError("good", rule, got, "Add photos of more good parts.")
+        paths = list(digests.values())[::-1]
+        if len(paths) > MAX_FITTED:
+            chosen = np.random.default_rng(self._options.seed).permutation(len(paths))[:MAX_FITTED]
+            paths = [paths[index] for index in np.sort(chosen)]
+        return self._describe({path: images[path] for path in paths}, "good parts")
+
+    def _describe(self, images: Mapping[Path, NDArray[np.uint8]], stage: str) -> list[_Photo]:
+        photos = []
         for number, (path, image) in enumerate(images.items(), start=1):
             prepared = self._preparation.apply(image)
-            patches = patches_of(prepared, self._preparation, self._backbone).astype(np.float16)
-            parts.append(_Part(path, prepared, patches, hashlib.sha256(image.tobytes()).hexdigest()))
+            photos.append(_Photo(path, prepared, self._patches(prepared), _digest(image)))
             self._tell(Progress(stage, number, len(images)))
-        return parts
+        return photos
 
-    @staticmethod
-    def _distinct(parts: Sequence[_Part]) -> list[_Part]:
-        return list({part.digest: part for part in reversed(parts)}.values())[::-1]
+    def _patches(self, prepared: NDArray[np.uint8]) -> Patches:
+        return patches_of(prepared, self._preparation, self._backbone)
 
-    def _inspected(self, grid: tuple[int, ...]) -> NDArray[np.bool_]:
-        valid = np.ones((grid[0], grid[1]), bool)
+    def _damage(self, photos: Sequence[_Photo]) -> list[Patches]:
+        rng = np.random.default_rng(self._options.seed)
+        damaged = []
+        for number, photo in enumerate(photos, start=1):
+            damaged.append(self._patches(perturb(photo.prepared, self._valid, rng)))
+            self._tell(Progress("perturbations", number, len(photos)))
+        return damaged
+
+    def _thresholds(self, good: Scores, defects: Scores) -> tuple[Thresholds, str]:
+        rates, costs = self._options.rates, self._options.costs
+        if costs:
+            basis = f"costs, from {len(good)} held-out good and {len(defects)} defective images"
+            return thresholds_from_costs(good, defects, costs), basis
+        basis = f"{rates.review:.1%} of good parts held back and {rates.fail:.1%} failed, from {len(good)} held out"
+        return thresholds_from_good(good, rates), basis
+
+    def _map_level(self, best: Trial, unlike: Sequence[int], thresholds: Thresholds) -> float:
+        if not best.recipe.signature:
+            return thresholds.fail
+        return thresholds_from_good(np.delete(best.peaks, unlike), self._options.rates).fail
+
+    def _inspected(self, rows: int, columns: int) -> NDArray[np.bool_]:
+        valid = np.ones((rows, columns), np.bool_)
         if self._options.ignore is not None:
-            ignored = self._preparation.apply(load_image(self._options.ignore)).max(axis=2)
-            valid = resize(np.where(ignored > 0, 255, 0).astype(np.uint8), *valid.shape) < 128
+            ignored = self._preparation.crop(load_image(self._options.ignore)).max(axis=2) > 0
+            valid = _shares(ignored, rows, columns) < 0.5
         if valid.sum() < 4:
             raise InputError("ignore", "a mask that leaves something to inspect (black where parts are inspected)")
         return valid
 
-    def _damage(self, parts: Sequence[_Part], rng: np.random.Generator) -> list[NDArray[np.float16]]:
-        damaged = []
-        for number, part in enumerate(parts, start=1):
-            image = perturb(part.prepared, self._valid, rng)
-            damaged.append(patches_of(image, self._preparation, self._backbone).astype(np.float16))
-            self._tell(Progress("perturbations", number, len(parts)))
-        return damaged
+    def _define_classes(self, classes: Mapping[Path, tuple[str, ...]]) -> tuple[DefectClass, ...]:
+        names = sorted({name for each in classes.values() for name in each}) or [ANOMALY]
+        chosen = self._options.colors
+        free = [color for color in PALETTE if color not in chosen.values()] or list(PALETTE)
+        try:
+            return tuple(
+                DefectClass(name=name, color=chosen.get(name, free[number % len(free)]))
+                for number, name in enumerate(names)
+            )
+        except ValidationError as error:
+            raise InputError("classes", f"of a name and a colour #rrggbb ({error.errors()[0]['msg']})") from None
 
-    def _try(
-        self,
-        name: str,
-        parts: Sequence[_Part],
-        folds: NDArray[np.intp],
-        labelled: Sequence[_Part],
-        damaged: Sequence[NDArray[np.float16]],
-    ) -> _Trial:
-        good, levels = np.zeros(len(parts)), np.zeros(len(parts))
-        altered, defects = np.zeros(len(damaged)), np.zeros(len(labelled))
-        turns = int(folds.max()) + 1
-        for fold in range(turns):
-            fitted = [part.patches for part, other in zip(parts, folds, strict=True) if other != fold]
-            scorer = Scorer(DETECTORS[name].fit(fitted, self._valid, seed=self._options.seed), None, self._valid)
-            for index in np.flatnonzero(folds == fold):
-                anomaly = scorer.map(parts[index].patches.astype(np.float32))
-                good[index], levels[index] = scorer.score(anomaly), np.median(anomaly[self._valid])
-                if damaged:
-                    altered[index] = scorer.score(scorer.map(damaged[index].astype(np.float32)))
-            for index in range(fold, len(labelled), turns):
-                defects[index] = scorer.score(scorer.map(labelled[index].patches.astype(np.float32)))
-            self._tell(Progress(name, fold + 1, turns))
-        return _Trial.of(good, defects, altered if damaged else defects, float(np.median(levels)))
-
-    def _classes(self, named: Sequence[Sequence[str]] | object) -> tuple[DefectClass, ...]:
-        names = sorted({name for each in named for name in each}) or [ANOMALY]  # type: ignore[attr-defined]
-        return tuple(
-            DefectClass(name=name, color=self._options.colors.get(name, PALETTE[number % len(PALETTE)]))
-            for number, name in enumerate(names)
-        )
-
-    @staticmethod
-    def _manifest(parts: Sequence[_Part], labelled: Sequence[_Part]) -> str:
-        rows = [(label, part.digest) for label, group in (("good", parts), ("defect", labelled)) for part in group]
-        return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
+    def _label(self, photo: _Photo, names: tuple[str, ...], mask: MaskSource | None) -> Sample:
+        numbers = {kind.name: number for number, kind in enumerate(self._kinds, start=1)}
+        kind = numbers[names[0]] if names else 1
+        if mask is None:
+            return Sample(photo.patches, kind)
+        field = f"mask of {photo.path.name}"
+        layers = _layers(mask, photo.path, names, kind, numbers, self._options.colors, field)
+        rows, columns = self._valid.shape
+        marks, most = np.zeros((rows, columns), np.uint8), np.full((rows, columns), MARKED_SHARE, np.float32)
+        for number, layer in layers.items():
+            if layer.ndim != 2 or not layer.size:
+                raise InputError(field, "of shape (height, width)", layer.shape)
+            share = _shares(self._preparation.crop(layer), rows, columns)
+            # A defect smaller than that share of a patch still marks the patch that holds most of it.
+            covered = (share >= most) | ((share > 0) & (share == share.max()))
+            marks[covered] = number
+            most = np.maximum(most, share)
+        return Sample(photo.patches, kind, np.asarray(np.where(self._valid, marks, 0), np.uint8))
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """Held-out scores of one candidate, and how well they part good from defective."""
+def _layers(
+    mask: MaskSource,
+    path: Path,
+    names: tuple[str, ...],
+    kind: int,
+    numbers: Mapping[str, int],
+    colors: Mapping[str, str],
+    field: str,
+) -> dict[int, NDArray[np.bool_]]:
+    """Where each class is, by its number, in a mask of any form."""
+    if isinstance(mask, Path):
+        found = read_classes(ImageRecord(path, "anomaly", names, mask, colors), tuple(numbers))
+        assert found is not None  # the record has a mask
+        found[found == UNNAMED] = kind
+        return {number: found == number for number in numbers.values()}
+    if not isinstance(mask, Mapping):
+        return {kind: np.asarray(mask, np.float64) > 0}
+    unknown = set(mask) - set(numbers)
+    if unknown:
+        raise InputError(field, f"of the classes {', '.join(numbers)}", sorted(unknown))
+    return {numbers[name]: np.asarray(layer, np.float64) > 0 for name, layer in mask.items()}
 
-    good: NDArray[np.float64]
-    defects: NDArray[np.float64]
-    level: float
-    auroc: float
-    precision: float
 
-    @classmethod
-    def of(
-        cls, good: NDArray[np.float64], defects: NDArray[np.float64], compared: NDArray[np.float64], level: float
-    ) -> _Trial:
-        from sklearn.metrics import average_precision_score, roc_auc_score
+def _shares(layer: NDArray[np.bool_], rows: int, columns: int) -> NDArray[np.float32]:
+    """The share of each cell of a grid that ``layer`` covers."""
+    shrinks = rows <= layer.shape[0] and columns <= layer.shape[1]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+    return np.asarray(cv2.resize(layer.astype(np.float32), (columns, rows), interpolation=how), np.float32)
 
-        truth, scores = np.repeat([0, 1], [len(good), len(compared)]), np.concatenate([good, compared])
-        return cls(
-            good, defects, level, float(roc_auc_score(truth, scores)), float(average_precision_score(truth, scores))
-        )
+
+def _held_out_metrics(good: Scores, defects: Scores, thresholds: Thresholds) -> dict[str, float]:
+    """Shares by verdict of images whose scores no fit has seen; the thresholds have seen them."""
+    metrics = {
+        "good_held_back": float(np.mean(good >= thresholds.review)),
+        "good_failed": float(np.mean(good >= thresholds.fail)),
+    }
+    if len(defects):
+        metrics["defects_failed"] = float(np.mean(defects >= thresholds.fail))
+        metrics["defects_passed"] = float(np.mean(defects < thresholds.review))
+    return metrics
+
+
+def _digest(image: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
+
+
+def _manifest(good: Sequence[_Photo], labelled: Sequence[_Photo], samples: Sequence[Sample]) -> str:
+    """A hash of what was trained on: pixels, labels and masks, in any order and wherever the files lie."""
+    rows = [("good", photo.digest, "") for photo in good]
+    for photo, sample in zip(labelled, samples, strict=True):
+        marks = b"" if sample.marks is None else sample.marks.tobytes()
+        rows.append((f"defect {sample.kind}", photo.digest, hashlib.sha256(marks).hexdigest()))
+    return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()

@@ -5,14 +5,19 @@ A softmax regression on patches: class 0 is good, the others are the classes of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from defectory.inspection.detectors import DistanceMap, Patches
+
+_MOST_GOOD = 6000
+_STRENGTH = 10.0
+_NEVER = -1e4
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,48 @@ class PatchHead:
     weights: NDArray[np.float32]
     trust: float
     unit: float
+
+    @classmethod
+    def fit(
+        cls,
+        good: Sequence[Patches],
+        marked: Sequence[tuple[Patches, NDArray[np.uint8]]],
+        valid: NDArray[np.bool_],
+        classes: int,
+        *,
+        trust: float,
+        unit: float,
+        seed: int,
+    ) -> Self:
+        """Learn from good images and from defective ones with the class of each patch, 0 = none.
+
+        All classes weigh the same, however many patches they have.  Patches next to a defect are left out: masks are
+        drawn generously, and features reach across their edges.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        rng = np.random.default_rng(seed)
+        each = max(1, _MOST_GOOD // len(good))
+        samples = [image[valid] for image in good]
+        vectors = [patches[rng.permutation(len(patches))[:each]] for patches in samples]
+        truths = [np.zeros(len(patches), np.intp) for patches in vectors]
+        for patches, marks in marked:
+            near = cv2.dilate((marks > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+            chosen = (marks > 0) | (valid & ~near)
+            vectors.append(patches[chosen])
+            truths.append(marks[chosen].astype(np.intp))
+        truth = np.concatenate(truths)
+        model = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=200)
+        model.fit(np.concatenate(vectors).astype(np.float32), truth)
+        weights = np.zeros((good[0].shape[2] + 1, classes + 1), np.float32)
+        # A class without a single patch stays out of reach.
+        weights[-1] = _NEVER
+        coefficients, constants = model.coef_, model.intercept_
+        if len(model.classes_) == 2:
+            coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
+            constants = np.array([0.0, constants[0]])
+        weights[:-1, model.classes_], weights[-1, model.classes_] = coefficients.T, constants
+        return cls(weights.astype(np.float16).astype(np.float32), trust, unit)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
@@ -47,11 +94,11 @@ class PatchHead:
         logits = self._logits(patches)
         odds = np.logaddexp.reduce(logits[..., 1:], axis=2) - logits[..., 0]
         probability = 1 / (1 + np.exp(-np.clip(odds, -60, 60)))
-        return (distances + self.trust * self.unit * probability).astype(np.float32)
+        return np.asarray(distances + self.trust * self.unit * probability, np.float32)
 
     def kinds(self, patches: Patches) -> NDArray[np.uint8]:
         """The most likely class of defect of each patch, from 1 on, taken for granted that it is one."""
-        return (self._logits(patches)[..., 1:].argmax(axis=2) + 1).astype(np.uint8)
+        return np.asarray(self._logits(patches)[..., 1:].argmax(axis=2) + 1, np.uint8)
 
     def _logits(self, patches: Patches) -> NDArray[np.float32]:
         logits: NDArray[np.float32] = patches @ self.weights[:-1] + self.weights[-1]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from defectory.inspection.detectors import DistanceMap, Patches
 
-BANK_SIZE = 1000
+BANK_SIZE = 2000
 _CANDIDATES = 20_000
 _PROJECTED = 64
 
@@ -56,8 +56,8 @@ class PatchCore:
         Linear in the products, unlike the Euclidean distance, whose root magnifies rounding near zero.
         """
         height, width, depth = patches.shape
-        nearest = (patches.reshape(-1, depth) @ self.bank.T).max(axis=1)
-        return np.maximum(1 - nearest, 0).reshape(height, width)
+        nearest: NDArray[np.float32] = (patches.reshape(-1, depth) @ self.bank.T).max(axis=1)
+        return np.asarray(np.maximum(1 - nearest, 0).reshape(height, width), np.float32)
 
 
 def _coreset(points: NDArray[np.float32], count: int, rng: np.random.Generator) -> NDArray[np.intp]:
