@@ -7,6 +7,7 @@ import pytest
 from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 from tests.local_cloud.application import Application, model
+from tests.local_cloud.laboratory import Laboratory
 from tests.local_cloud.sample_app import STACK, write_assembly
 from tests.support.bedrock_server import MODEL, BedrockServer
 
@@ -21,6 +22,14 @@ def cloud() -> Iterator[LocalCloud]:
 def sample(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The outputs of the sample app."""
     return cloud.deploy(write_assembly(tmp_path_factory.mktemp("assembly")))[STACK]
+
+
+@pytest.fixture(scope="session")
+def laboratory(cloud: LocalCloud) -> Laboratory:
+    """SageMaker with entry points and data in a bucket."""
+    made = Laboratory(cloud)
+    made.furnish()
+    return made
 
 
 @pytest.fixture(scope="session")

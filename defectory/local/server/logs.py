@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 import time
 from typing import IO
 
@@ -23,6 +24,7 @@ class LogStream:
         with contextlib.suppress(ServiceFault):
             call("logs", "Logs_20140328.CreateLogGroup", logGroupName=group)
         call("logs", "Logs_20140328.CreateLogStream", **self._names)
+        self._closing = threading.Event()
         self._lines: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
         self._writer = in_thread(self._write, name=f"log {stream}")
 
@@ -37,6 +39,7 @@ class LogStream:
 
     def close(self) -> None:
         """Write what is left."""
+        self._closing.set()
         self._lines.put(None)
         self._writer.join()
 
@@ -44,7 +47,7 @@ class LogStream:
         more = True
         while more:
             batch = [self._lines.get()]
-            time.sleep(SECONDS if batch[0] else 0)
+            self._closing.wait(SECONDS if batch[0] else 0)
             with contextlib.suppress(queue.Empty):
                 while batch[-1] and len(batch) < BATCH:
                     batch.append(self._lines.get_nowait())

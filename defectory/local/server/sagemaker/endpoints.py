@@ -257,6 +257,8 @@ class Endpoints:
             with self._changed:
                 if not place.gone:
                     place.instance = instance
+                    # Who waits for room may have it, if nobody asks here.
+                    self._changed.notify_all()
                     return instance
             # Deleted while it was starting.
             self._discard(instance)
@@ -472,7 +474,8 @@ def _answer(name: str, variant: str, reply: Reply) -> Response:
     if not 200 <= reply.status < 400:
         return _model_error(name, reply.status, reply.body.decode("utf-8", "replace"))
     headers = {
-        "Content-Type": reply.headers.get("content-type", "application/json"),
+        # In lower case, or MiniStack takes JSON for the control plane's, and says so instead.
+        "content-type": reply.headers.get("content-type", "application/json"),
         "x-Amzn-Invoked-Production-Variant": variant,
     }
     if ATTRIBUTES.lower() in reply.headers:

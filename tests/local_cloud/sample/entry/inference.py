@@ -33,10 +33,20 @@ def predict_fn(data, model):
     body, content_type = data
     if body == b"crash":
         os._exit(3)
+    if body.startswith(b"crash unless "):
+        once = Path(body.decode().removeprefix("crash unless "))
+        if not once.exists():
+            once.touch()
+            os._exit(3)
     if body == b"raise":
         raise RuntimeError("no idea")
     if body == b"sleep":
         time.sleep(60)
+    if body.startswith(b"touch "):
+        began, _, sign = body.decode().removeprefix("touch ").partition(", wait for ")
+        Path(began).touch()
+        while not Path(sign).exists():
+            time.sleep(0.01)
     return {
         "greeting": model["greeting"],
         "bytes": len(body),
