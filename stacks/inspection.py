@@ -19,6 +19,7 @@ from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.inspection_machine import InspectionMachine
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.secure_bucket import SecureBucket
+from stacks.constructs.training_machine import TrainingMachine
 from stacks.constructs.upload_queue import UploadQueue
 
 _BASE = (
@@ -62,6 +63,14 @@ class Inspection(Stack):
         self._build_start()
         self._build_digest()
         self.confirm = self._build_confirm()
+        self.training = TrainingMachine(
+            self,
+            "Training",
+            config=config,
+            alerts=self.alerts,
+            access_logs=self.access_logs,
+            endpoint_name=self.endpoint_name,
+        )
         self._build_outputs()
 
     def _build_topic(self, name: str) -> AlertTopic:
@@ -248,6 +257,8 @@ class Inspection(Stack):
             "QueueUrl": self.queue.queue.queue_url,
             "DeadLetterQueueUrl": self.queue.dead_letters.queue.queue_url,
             "ConfirmFunctionName": self.confirm.function.function_name,
+            "TrainingBucketName": self.training.bucket.bucket_name,
+            "TrainingMachineArn": self.training.machine.state_machine_arn,
         }.items():
             CfnOutput(self, name, value=value)
 
