@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from defectory.inspection.hosting import BACKBONE
-from stacks.packaging import ROOT, Requirements
+from stacks.packaging import CACHE, ROOT, Requirements
 
 MODULES = ("defectory/__init__.py", "defectory/errors.py", "defectory/py.typed", "defectory/inspection")
 ENTRY_POINTS = ("train.py", "evaluate.py", "inference.py")
@@ -54,26 +54,32 @@ class ModelSource:
             PackagingError: uv could not install the requirements.
             WeightsError: the embedded backbone's weights are missing or altered.
         """
+        entries = [(name, path.read_bytes()) for path, name in self._files()]
+        if not self._own_backbone.is_file():
+            entries.append((BACKBONE, _embedded_backbone()))
         target = output / NAME
-        with tempfile.TemporaryFile() as plain:
-            with tarfile.open(fileobj=plain, mode="w") as archive:
-                for path, name in self._files():
-                    _add(archive, name, path.read_bytes())
-                if not self._own_backbone.is_file():
-                    _add(archive, BACKBONE, _embedded_backbone())
-                if not self.for_host:
-                    installed = self._requirements().installed()
-                    for path in sorted(installed.rglob("*")):
-                        if path.is_file() and "__pycache__" not in path.parts:
-                            _add(archive, f"packages/{path.relative_to(installed)}", path.read_bytes())
-            plain.seek(0)
-            with (
-                target.open("wb") as file,
-                gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=6, mtime=0) as packed,
-            ):
-                while block := plain.read(1 << 20):
-                    packed.write(block)
+        with target.open("wb") as archive:
+            # Parts compressed one by one are one archive when they follow each other (RFC 1952), so that the libraries,
+            # a hundred times the code, need to be packed only when they change.
+            archive.write(_pack(entries))
+            archive.write(_END if self.for_host else self._packed_libraries().read_bytes())
         return target
+
+    def _packed_libraries(self) -> Path:
+        """The libraries and the archive's end, packed; kept for the next time."""
+        packed = CACHE / f"{self._requirements().digest()}.tar.gz"
+        if not packed.exists():
+            installed = self._requirements().installed()
+            files = {path.relative_to(installed): path for path in sorted(installed.rglob("*")) if path.is_file()}
+            entries = [
+                (f"packages/{name.as_posix()}", path.read_bytes())
+                for name, path in files.items()
+                if not {"__pycache__", "tests"} & set(name.parts)
+            ]
+            with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as file:
+                file.write(_pack(entries) + _END)
+            Path(file.name).replace(packed)
+        return packed
 
     @property
     def _own_backbone(self) -> Path:
@@ -101,7 +107,17 @@ def _embedded_backbone() -> bytes:
     return embedded_backbone().content
 
 
-def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(content), 0o644
-    archive.addfile(member, io.BytesIO(content))
+def _pack(entries: list[tuple[str, bytes]]) -> bytes:
+    """Members of a ``tar.gz`` without its end."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        for name, content in entries:
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o644
+            archive.addfile(member, io.BytesIO(content))
+        length = archive.offset
+    return gzip.compress(plain.getvalue()[:length], compresslevel=6, mtime=0)
+
+
+# A tar archive ends in two blocks of zeros.
+_END = gzip.compress(bytes(1024), mtime=0)
