@@ -38,7 +38,7 @@ class Recorder:
             case {"record": made}:
                 return Record.model_validate(made)
             case {"upload": upload, "problem": {"error": error, **rest}}:
-                reason = read_cause(error, rest.get("cause", ""))
+                reason = read_cause(error, str(rest.get("cause", "")))
                 return Record.of(
                     Upload.model_validate(upload), now=now, retention=self.retention, status="ERROR", reason=reason
                 )

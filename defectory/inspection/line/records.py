@@ -74,7 +74,7 @@ class Record(BaseModel):
     confirmed: Literal["normal", "anomaly"] | None = None
     confirmed_classes: tuple[str, ...] = ()
     confirmed_by: str = ""
-    confirmed_at: str | None = None
+    confirmed_at: str = ""
     confirmed_note: str = ""
 
     @classmethod

@@ -1,0 +1,199 @@
+"""Inspecting one upload: a record for every file, an error the machine can act on for every failing service."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from PIL import Image
+
+from defectory.aws import inspection_buckets
+from defectory.aws.endpoint import PAYLOAD_LIMIT, EndpointAnswerError, EndpointBusyError, EndpointMissingError
+from defectory.errors import ServiceError
+from defectory.inspection.verdicts import parse_reply
+from lambdas.inspect_image import handler as module
+from tests.unit.lambdas.inspection.conftest import refusal, reply
+
+
+@pytest.fixture
+def inspect(calling, inspector):
+    return lambda upload: calling(module, "inspector", inspector, upload.model_dump())
+
+
+def stored(s3, key: str) -> bytes:
+    return s3.get_object(Bucket="results", Key=key)["Body"].read()
+
+
+def test_an_image_becomes_a_record_with_a_heatmap_and_an_overlay_beside_the_result(inspect, upload, photo, s3):
+    part = upload(photo())
+
+    record = inspect(part)
+
+    assert (record["status"], record["verdict"], record["score"], record["confidence"]) == (
+        *("INSPECTED", "FAIL", 0.8, 0.93),
+    )
+    assert (record["review_threshold"], record["fail_threshold"], record["model_version"]) == (0.5, 0.6, "3f9a1c2b")
+    assert (record["width"], record["height"], record["shrunk"]) == (96, 64, False)
+    folders = {record[key].rpartition("/")[0] for key in ("result_key", "heatmap_key", "overlay_key")}
+    assert folders == {f"2026-11-21/{part.inspection_id}"}
+    assert parse_reply(stored(s3, record["result_key"])) == reply()
+    assert Image.open(io.BytesIO(stored(s3, record["heatmap_key"]))).size == (48, 32)
+    overlay = Image.open(io.BytesIO(stored(s3, record["overlay_key"])))
+    assert (overlay.format, overlay.size) == ("JPEG", (96, 64))
+    json.dumps(record)
+
+
+def test_an_image_reaches_the_model_as_it_was_uploaded(inspect, upload, photo, sagemaker):
+    for content, kind in ((photo(), "image/png"), (photo(format="JPEG"), "image/jpeg"), (photo(mode="P"), "image/png")):
+        inspect(upload(content))
+
+        assert sagemaker.asked[-1]["Body"] == content
+        assert sagemaker.asked[-1]["ContentType"] == kind
+
+
+@pytest.mark.parametrize("key", ["a.png", "a.PNG", "b/c.Jpg", "d.JPEG", "e.f.jpeg", "п.JpEg", "n" * 1000 + ".png"])
+def test_images_in_any_letter_case_are_inspected(inspect, upload, photo, key):
+    assert inspect(upload(photo(), key))["status"] == "INSPECTED"
+
+
+@pytest.mark.parametrize("key", ["a.txt", "a.tiff", "a.svg", "a.gif", "png", ".png", "a.png.bak", "Thumbs.db", "a."])
+def test_other_files_have_a_record_that_says_so_and_are_not_asked_of_the_model(inspect, upload, sagemaker, key):
+    record = inspect(upload(b"whatever", key))
+
+    assert record["status"] == "UNSUPPORTED"
+    assert ".jpeg, .jpg, .png" in record["reason"]
+    assert not sagemaker.asked
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "empty"),
+        (b"hello", "image"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, ""),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", ""),
+    ],
+)
+def test_what_is_no_image_has_a_record_that_says_why(inspect, upload, sagemaker, content, why):
+    record = inspect(upload(content, "lot/part.png"))
+
+    assert record["status"] == "UNREADABLE"
+    assert "part.png" in record["reason"]
+    assert why in record["reason"]
+    assert not sagemaker.asked
+
+
+def test_truncated_and_tiny_images_have_a_record_that_says_why(inspect, upload, photo):
+    assert inspect(upload(photo()[:-200]))["status"] == "UNREADABLE"
+    assert "8 pixels" in inspect(upload(photo(size=(1, 1))))["reason"]
+
+
+def test_a_file_too_large_is_not_read(inspect, upload, photo, monkeypatch):
+    monkeypatch.setattr(inspection_buckets, "MAX_BYTES", 100)
+
+    record = inspect(upload(photo()))
+
+    assert record["status"] == "UNREADABLE"
+    assert "100 bytes" in record["reason"]
+
+
+def test_an_image_in_another_format_under_a_known_name_is_converted(inspect, upload, photo, sagemaker):
+    content = photo(format="BMP")
+
+    assert inspect(upload(content))["status"] == "INSPECTED"
+
+    sent = sagemaker.asked[-1]
+    assert sent["ContentType"] == "image/png"
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(sent["Body"]))), np.asarray(Image.open(io.BytesIO(content))))
+
+
+def test_an_image_too_large_for_the_endpoint_is_shrunk_and_the_record_says_so(inspect, upload, photo, sagemaker):
+    content = photo(size=(2000, 1500))
+    assert len(content) > PAYLOAD_LIMIT
+
+    record = inspect(upload(content))
+
+    sent = sagemaker.asked[-1]
+    assert len(sent["Body"]) <= PAYLOAD_LIMIT
+    assert (record["width"], record["height"]) == (2000, 1500)
+    assert record["shrunk"] is (Image.open(io.BytesIO(sent["Body"])).size != (2000, 1500))
+
+
+def test_the_version_that_was_told_of_is_inspected_not_the_latest(inspect, upload, photo, sagemaker):
+    first, second = photo(seed=1), photo(seed=2)
+    part = upload(first)
+    upload(second)
+
+    inspect(part)
+
+    assert sagemaker.asked[-1]["Body"] == first
+
+
+def test_inspecting_again_writes_the_same(inspect, upload, photo, s3):
+    part = upload(photo())
+    first, second = inspect(part), inspect(part)
+
+    assert {**first, "inspected_at": 0, "expires_at": 0} == {**second, "inspected_at": 0, "expires_at": 0}
+    assert s3.list_objects_v2(Bucket="results")["KeyCount"] == 3
+
+
+def model_error(status: int, said: str = "it said") -> Exception:
+    return refusal("ModelError", OriginalStatusCode=status, OriginalMessage=said)
+
+
+@pytest.mark.parametrize(
+    ("failure", "error", "words"),
+    [
+        (refusal("ValidationError", "Endpoint line of account 1 not found."), EndpointMissingError, "deploy"),
+        (refusal("ThrottlingException"), EndpointBusyError, ""),
+        (refusal("ModelNotReadyException"), EndpointBusyError, ""),
+        (refusal("ServiceUnavailable"), EndpointBusyError, ""),
+        (refusal("InternalFailure"), EndpointBusyError, ""),
+        (ReadTimeoutError(endpoint_url="https://x"), EndpointBusyError, "timeout"),
+        (EndpointConnectionError(endpoint_url="https://x"), EndpointBusyError, ""),
+        (model_error(503), EndpointBusyError, "503"),
+        (model_error(500), EndpointAnswerError, "it said"),
+        (model_error(400, '{"error": {"code": "BadImage"}}'), EndpointAnswerError, "BadImage"),
+        (b"", EndpointAnswerError, "nonsense"),
+        (b"<html>", EndpointAnswerError, "nonsense"),
+        (b'{"verdict": "MAYBE"}', EndpointAnswerError, "verdict"),
+        (reply().model_copy(update={"heatmap": "no picture"}), EndpointAnswerError, "heatmap"),
+        (refusal("AccessDeniedException"), ServiceError, "AccessDenied"),
+    ],
+)
+def test_an_endpoint_that_fails_is_told_by_kind(inspect, upload, photo, sagemaker, failure, error, words):
+    sagemaker.answers = [failure]
+
+    with pytest.raises(ServiceError) as caught:
+        inspect(upload(photo()))
+
+    assert type(caught.value) is error
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999"])
+def test_a_score_that_is_no_number_is_nonsense(inspect, upload, photo, sagemaker, score):
+    answer = json.loads(reply().model_dump_json())
+    sagemaker.answers = [json.dumps({**answer, "score": "@"}).replace('"@"', score).encode()]
+
+    with pytest.raises(EndpointAnswerError):
+        inspect(upload(photo()))
+
+
+def test_an_upload_that_is_gone_is_an_error_with_its_name(inspect, upload, photo, s3):
+    part = upload(photo(), "lot 7/part.png")
+    s3.delete_object(Bucket="uploads", Key=part.key, VersionId=part.version_id)
+
+    with pytest.raises(ServiceError, match=r"lot 7/part\.png"):
+        inspect(part)
+
+
+def test_results_that_cannot_be_written_are_an_error(inspect, upload, photo, s3):
+    part = upload(photo())
+    s3.delete_bucket(Bucket="results")
+
+    with pytest.raises(ServiceError, match="results"):
+        inspect(part)

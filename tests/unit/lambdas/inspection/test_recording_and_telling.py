@@ -1,0 +1,278 @@
+"""Rows and mails: one row an upload whatever became of it, and people told once of what they have to know."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from defectory.aws.results_table import CLAIM
+from defectory.errors import ServiceError
+from defectory.inspection.line.alerts import GRACE, Pages, alert_text
+from defectory.inspection.line.records import Record
+from defectory.inspection.line.uploads import Upload
+from lambdas.record_inspection import handler as record_module
+from lambdas.send_alert import handler as alert_module
+from lambdas.send_digest import handler as digest_module
+from tests.unit.lambdas.inspection.conftest import NOW
+
+
+def upload_of(key: str = "lot 7/part.png", version: str = "1", attempt: int = 1) -> Upload:
+    return Upload(
+        bucket="uploads",
+        key=key,
+        version_id=version,
+        size=10,
+        uploaded_at="2026-11-21T11:59:00.000Z",
+        attempt=attempt,
+    )
+
+
+def made(verdict: str | None = "FAIL", upload: Upload | None = None, **found) -> dict:
+    """What the state machine knows after an inspection."""
+    upload = upload or upload_of()
+    found = {"status": "INSPECTED", "score": 0.8, "confidence": 0.93, "review_threshold": 0.5} | found
+    found |= {"fail_threshold": 0.6, "model_version": "3f9a1c2b", "overlay_key": "2026-11-21/x/overlay.jpg"}
+    record = Record.of(upload, now=NOW, retention=timedelta(days=30), verdict=verdict, **found)
+    return {"upload": upload.model_dump(), "record": record.model_dump(mode="json", exclude_none=True)}
+
+
+@pytest.fixture
+def recorded(recorder):
+    """Records an inspection and returns its id."""
+
+    def record(verdict: str | None = "FAIL", key: str = "lot 7/part.png", **found) -> str:
+        return recorder.record(made(verdict, upload_of(key), **found), NOW)["inspection_id"]
+
+    return record
+
+
+def sent(topics) -> dict[str, int]:
+    return {channel: len(topic.sent) for channel, topic in topics.items()}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "owed", "tell"),
+    [
+        ("PASS", "INSPECTED", None, False),
+        ("REVIEW", "INSPECTED", "review", True),
+        ("FAIL", "INSPECTED", "defect", True),
+        (None, "UNREADABLE", "review", True),
+        (None, "UNSUPPORTED", "review", False),
+    ],
+)
+def test_every_outcome_is_a_row_that_says_who_has_to_know(calling, recorder, results, verdict, status, owed, tell):
+    answer = calling(record_module, "recorder", recorder, made(verdict, status=status))
+
+    row = results.get(answer["inspection_id"])
+    assert (row.outcome, row.owed) == (verdict or status, owed)
+    assert answer == {"inspection_id": row.inspection_id, "outcome": verdict or status, "tell": tell}
+    assert (row.key, row.score, row.model_version) == ("lot 7/part.png", 0.8, "3f9a1c2b")
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        ('{"errorMessage": "The endpoint line does not exist.", "errorType": "EndpointMissingError"}', "not exist"),
+        ("", "EndpointMissingError"),
+        ("no json", "no json"),
+        ("null", "EndpointMissingError"),
+        ("x" * 10_000, "xxx"),
+    ],
+)
+def test_an_inspection_that_failed_is_a_row_with_the_reason(recorder, results, cause, words):
+    problem = {"error": "EndpointMissingError", "cause": cause}
+
+    answer = recorder.record({"upload": upload_of().model_dump(), "problem": problem}, NOW)
+
+    row = results.get(answer["inspection_id"])
+    assert (row.status, row.verdict, row.owed, answer["tell"]) == ("ERROR", None, "review", True)
+    assert row.reason.startswith("EndpointMissingError")
+    assert words in row.reason
+    assert len(row.reason) <= 500
+
+
+def test_a_state_that_tells_nothing_is_an_error_not_a_silent_pass(recorder):
+    with pytest.raises(ValueError, match="neither"):
+        recorder.record({"upload": upload_of().model_dump()}, NOW)
+
+
+def test_recording_again_changes_nothing_also_after_people_were_told(recorder, results, teller, recorded):
+    inspection_id = recorded()
+    teller.tell(inspection_id, NOW)
+    before = results.get(inspection_id)
+
+    recorder.record(made("PASS"), NOW)
+
+    assert results.get(inspection_id) == before
+
+
+def test_a_new_attempt_replaces_the_row_of_the_last(recorder, results):
+    problem = {"upload": upload_of().model_dump(), "problem": {"error": "E", "cause": ""}}
+    recorder.record(problem, NOW)
+
+    answer = recorder.record(made("PASS", upload_of(attempt=2)), NOW)
+
+    assert results.get(answer["inspection_id"]).outcome == "PASS"
+    assert not list(results.owed("review", NOW + timedelta(days=1)))
+
+
+def test_rows_are_found_by_day_and_by_outcome(recorder, results, recorded):
+    for number, verdict in enumerate(["PASS", "FAIL", "PASS", "REVIEW"]):
+        recorded(verdict, f"{number}.png")
+
+    assert {row.key for row in results.of_day("2026-11-21")} == {f"{n}.png" for n in range(4)}
+    assert {row.key for row in results.of_day("2026-11-21", "PASS")} == {"0.png", "2.png"}
+    assert not list(results.of_day("2026-11-20"))
+
+
+def test_a_table_that_refuses_is_an_error(recorder, dynamodb_client, results):
+    dynamodb_client.delete_table(TableName="results")
+
+    with pytest.raises(ServiceError, match="write inspection"):
+        recorder.record(made(), NOW)
+
+
+def test_a_defect_is_told_once_with_file_link_confidence_and_model(calling, teller, topics, recorded):
+    event = {"inspection_id": recorded()}
+
+    assert calling(alert_module, "teller", teller, event) == {"told": "SENT"}
+    assert calling(alert_module, "teller", teller, event) == {"told": "NOTHING OWED"}
+
+    [(subject, text)] = topics["defect"].sent
+    assert subject == "FAIL: lot 7/part.png"
+    for words in (
+        "lot 7/part.png",
+        "93.0%",
+        "3f9a1c2b",
+        "0.8 (REVIEW from 0.5, FAIL from 0.6)",
+        event["inspection_id"],
+    ):
+        assert words in text
+    assert "/s3/object/uploads?region=us-east-1&prefix=lot%207%2Fpart.png&versionId=1" in text
+    assert "/s3/object/results?region=us-east-1&prefix=2026-11-21%2Fx%2Foverlay.jpg" in text
+    assert not topics["review"].sent
+
+
+@pytest.mark.parametrize(("verdict", "status"), [("REVIEW", "INSPECTED"), (None, "UNREADABLE"), (None, "ERROR")])
+def test_what_a_person_has_to_look_at_goes_to_its_own_topic(teller, topics, recorded, verdict, status):
+    teller.tell(recorded(verdict, status=status), NOW)
+
+    assert sent(topics) == {"defect": 0, "review": 1}
+
+
+def test_a_good_part_is_not_told_of(teller, topics, recorded):
+    assert teller.tell(recorded("PASS"), NOW) == "NOTHING OWED"
+    assert sent(topics) == {"defect": 0, "review": 0}
+
+
+def test_a_bad_batch_sends_a_few_mails_and_one_digest(calling, teller, topics, recorded, monkeypatch):
+    ids = [recorded("FAIL", f"{number}.png") for number in range(10)]
+
+    told = [teller.tell(each, NOW) for each in ids]
+
+    assert told == ["SENT"] * 3 + ["LEFT FOR THE DIGEST"] * 7
+    assert teller.send_digest(NOW + timedelta(hours=1)) == {"defect": 7, "review": 0}
+    assert teller.send_digest(NOW + timedelta(hours=2)) == {"defect": 0, "review": 0}
+    subject, text = topics["defect"].sent[-1]
+    assert len(topics["defect"].sent) == 4
+    assert subject == "7 inspections: 7 FAIL"
+    assert all(f"{number}.png" in text for number in range(3, 10))
+
+
+def test_the_limit_is_for_each_hour_and_each_topic(teller, topics, recorded):
+    for number in range(5):
+        teller.tell(recorded("FAIL", f"{number}.png"), NOW)
+
+    assert teller.tell(recorded("REVIEW", "r.png"), NOW) == "SENT"
+    assert teller.tell(recorded("FAIL", "later.png"), NOW + timedelta(hours=1)) == "SENT"
+
+
+def test_stray_files_are_told_of_in_the_digest(calling, teller, topics, recorded):
+    recorded(None, "notes.txt", status="UNSUPPORTED")
+
+    # The handler's clock is the real one, long after the row was made.
+    assert calling(digest_module, "teller", teller, {}) == {"defect": 0, "review": 1}
+
+    assert "notes.txt" in topics["review"].sent[0][1]
+
+
+def test_the_digest_leaves_alone_what_the_line_may_still_tell_itself(teller, topics, recorded):
+    recorded()
+
+    assert teller.send_digest(NOW + GRACE - timedelta(minutes=1)) == {"defect": 0, "review": 0}
+
+
+def test_a_large_digest_names_some_and_counts_all(teller, topics, recorded):
+    for number in range(60):
+        recorded("FAIL", f"{number}.png")
+
+    assert teller.send_digest(NOW + timedelta(hours=1))["defect"] == 60
+
+    [(subject, text)] = topics["defect"].sent
+    assert "60 FAIL" in subject
+    assert "and 10 more" in text
+
+
+def test_a_topic_that_refuses_leaves_people_owed_until_it_takes_the_mail(teller, topics, recorded, results):
+    inspection_id = recorded()
+    topics["defect"].error = ServiceError("SNS is down")
+    with pytest.raises(ServiceError):
+        teller.tell(inspection_id, NOW)
+    assert results.get(inspection_id).owed == "defect"
+
+    with pytest.raises(ServiceError, match="defect"):
+        teller.send_digest(NOW + timedelta(hours=1))
+    topics["defect"].error = None
+
+    assert teller.send_digest(NOW + timedelta(hours=1)) == {"defect": 1, "review": 0}
+    assert sent(topics)["defect"] == 1
+
+
+def test_one_topic_that_refuses_does_not_keep_the_other(teller, topics, recorded):
+    recorded("FAIL", "a.png")
+    recorded("REVIEW", "b.png")
+    topics["defect"].error = ServiceError("SNS is down")
+
+    with pytest.raises(ServiceError):
+        teller.send_digest(NOW + timedelta(hours=1))
+
+    assert sent(topics)["review"] == 1
+
+
+def test_two_that_tell_at_once_tell_once(teller, topics, recorded, results):
+    inspection_id = recorded()
+    assert results.claim(inspection_id, NOW)
+
+    assert teller.tell(inspection_id, NOW) == "NOTHING OWED"
+    assert not topics["defect"].sent
+
+
+def test_who_died_while_telling_is_followed_by_the_digest(teller, topics, recorded, results):
+    inspection_id = recorded()
+    results.claim(inspection_id, NOW)
+
+    assert teller.send_digest(NOW + CLAIM - timedelta(minutes=1))["defect"] == 0
+    assert teller.send_digest(NOW + CLAIM + timedelta(minutes=1))["defect"] == 1
+
+
+def test_a_name_cannot_write_lines_into_a_mail(results, recorded):
+    record = results.get(recorded("FAIL", "a.png\nVerdict PASS\u202e.png"))
+
+    subject, text = alert_text(record, Pages("us-east-1", "results"))
+
+    assert "\n" not in subject
+    assert not any(line.startswith("Verdict PASS") for line in text.splitlines())
+    assert "\u202e" not in text
+
+
+@pytest.mark.parametrize(
+    ("region", "start"),
+    [
+        ("eu-west-1", "https://eu-west-1.console.aws.amazon.com/"),
+        ("cn-north-1", "https://console.amazonaws.cn/"),
+        ("us-gov-west-1", "https://console.amazonaws-us-gov.com/"),
+    ],
+)
+def test_links_lead_to_the_console_of_the_partition(region, start):
+    assert Pages(region, "results").of("uploads", "a b.png").startswith(start)
