@@ -56,7 +56,7 @@ def read_feedback(file: Path) -> tuple[Feedback, ...]:
         InputError: a line is none; the message names it.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise InputError(str(file), "a text file (UTF-8) that can be read", str(error)) from None
     words = [_feedback(line, f"{file}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
