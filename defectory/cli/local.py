@@ -146,7 +146,8 @@ def status(
     state: StateOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
 ) -> None:
-    """Say what is in the local cloud: stacks with their outputs, pipelines with their executions, e-mails sent.
+    """Say what is in the local cloud: stacks with their outputs, pipelines and state machines with their executions,
+    endpoints, e-mails sent.
 
     The exit code is 1 if none is running.
 
@@ -258,6 +259,24 @@ def _show(seen: CloudStatus) -> None:
             console.print(table)
         else:
             console.print("  no executions yet")
+    for machine in seen.state_machines:
+        console.print(Text(f"\nState machine {machine.name}"))
+        if machine.executions:
+            table = Table(box=None, pad_edge=False)
+            for column in ("started", "status", "execution", "error"):
+                table.add_column(column, overflow="fold")
+            for run in machine.executions:
+                table.add_row(*map(Text, (run.started_at, run.status, run.name, run.error)))
+            console.print(table)
+        else:
+            console.print(
+                "  express: its log tells of executions" if machine.type == "EXPRESS" else "  no executions yet"
+            )
+    for endpoint in seen.endpoints:
+        kind = f" ({endpoint.kind})" if endpoint.kind else ""
+        console.print(Text(f"\nEndpoint {endpoint.name}{kind}: {endpoint.status}, {endpoint.config}"))
+        if endpoint.reason:
+            console.print(Text(f"  {endpoint.reason}"))
     console.print(Text(f"\nE-mails in {seen.instance.outbox}: {len(seen.mails)}"))
     for mail in seen.mails:
         console.print(Text(f"  {mail.sent_at}  {mail.to}  {mail.subject}  {Path(mail.file).name}"))

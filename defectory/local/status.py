@@ -1,4 +1,4 @@
-"""What is in a running local cloud: its stacks, what its pipelines do, the e-mails it sent."""
+"""What is in a running local cloud: stacks, what pipelines and state machines do, endpoints, the e-mails it sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
-from defectory.errors import LocalCloudError
+from defectory.errors import LocalCloudError, shorten
 from defectory.local import outbox
 from defectory.local.instance import Instance
 
@@ -48,6 +48,39 @@ class PipelineStatus(BaseModel):
     executions: list[ExecutionStatus]
 
 
+class RunStatus(BaseModel):
+    """An execution of a state machine; the error is of one that failed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    status: str
+    started_at: str
+    error: str
+
+
+class StateMachineStatus(BaseModel):
+    """A state machine and its latest executions, newest first; those of an express one are in its log alone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    type: str
+    executions: list[RunStatus]
+
+
+class EndpointStatus(BaseModel):
+    """A model in service, and why it is not if it is not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    status: str
+    config: str
+    kind: str
+    reason: str
+
+
 class MailStatus(BaseModel):
     """An e-mail in the outbox."""
 
@@ -67,6 +100,8 @@ class CloudStatus(BaseModel):
     instance: Instance
     stacks: list[StackStatus]
     pipelines: list[PipelineStatus]
+    state_machines: list[StateMachineStatus]
+    endpoints: list[EndpointStatus]
     mails: list[MailStatus]
 
 
@@ -84,6 +119,8 @@ def look(instance: Instance, client: Callable[[str], BaseClient]) -> CloudStatus
             instance=instance,
             stacks=[_stack(found) for found in client("cloudformation").describe_stacks()["Stacks"]],
             pipelines=_pipelines(client("codepipeline")),
+            state_machines=_state_machines(client("stepfunctions")),
+            endpoints=_endpoints(client("sagemaker")),
             mails=[
                 MailStatus(sent_at=mail.sent_at, to=mail.to, subject=mail.subject, file=str(mail.path))
                 for mail in outbox.mails(instance.outbox)
@@ -124,3 +161,45 @@ def _execution(client: BaseClient, pipeline: str, summary: dict[str, Any]) -> Ex
         summary=found.get("statusSummary")
         or action.get("output", {}).get("executionResult", {}).get("errorDetails", {}).get("message", ""),
     )
+
+
+def _state_machines(client: BaseClient) -> list[StateMachineStatus]:
+    statuses = []
+    for machine in client.list_state_machines()["stateMachines"]:
+        executions: list[RunStatus] = []
+        if machine["type"] == "STANDARD":
+            listed = client.list_executions(stateMachineArn=machine["stateMachineArn"], maxResults=EXECUTIONS)
+            executions = [_run(client, execution) for execution in listed["executions"]]
+        statuses.append(StateMachineStatus(name=machine["name"], type=machine["type"], executions=executions))
+    return statuses
+
+
+def _run(client: BaseClient, execution: dict[str, Any]) -> RunStatus:
+    error = ""
+    if execution["status"] not in ("RUNNING", "SUCCEEDED"):
+        found = client.describe_execution(executionArn=execution["executionArn"])
+        error = ": ".join(filter(None, (found.get("error"), found.get("cause"))))
+    return RunStatus(
+        name=execution["name"],
+        status=execution["status"],
+        started_at=execution["startDate"].isoformat(timespec="seconds"),
+        error=shorten(error),
+    )
+
+
+def _endpoints(client: BaseClient) -> list[EndpointStatus]:
+    statuses = []
+    for listed in client.list_endpoints(SortBy="Name", SortOrder="Ascending")["Endpoints"]:
+        found = client.describe_endpoint(EndpointName=listed["EndpointName"])
+        variants = found.get("ProductionVariants", [])
+        serverless = any("CurrentServerlessConfig" in variant for variant in variants)
+        statuses.append(
+            EndpointStatus(
+                name=found["EndpointName"],
+                status=found["EndpointStatus"],
+                config=found["EndpointConfigName"],
+                kind="serverless" if serverless else "real-time" if variants else "",
+                reason=found.get("FailureReason", ""),
+            )
+        )
+    return statuses

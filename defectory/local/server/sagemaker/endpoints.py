@@ -101,7 +101,7 @@ class Endpoints:
             with scope.entered():
                 if record["EndpointStatus"] == "Creating":
                     self._set(record["EndpointName"], {"EndpointStatus": "Failed", "FailureReason": INTERRUPTED})
-                elif record["EndpointStatus"] != "Failed":
+                elif record["EndpointStatus"] == "Updating":
                     self._set(record["EndpointName"], {"EndpointStatus": "InService"})
         in_thread(self._end_idle, name="idle endpoints")
 

@@ -161,8 +161,14 @@ class TrainingJobs:
 
     def _run(self, job: _Job) -> None:
         try:
-            with self._room:
+            while not self._room.acquire(timeout=0.2):
+                if job.stopping.is_set():
+                    self._turn(job.name, "Stopped", **({"FailureReason": INTERRUPTED} if self._closed else {}))
+                    return
+            try:
                 self._work(job)
+            finally:
+                self._room.release()
         except _Failed as failure:
             self._turn(job.name, "Failed", FailureReason=str(failure)[:REASON_LIMIT])
         except ContentError as error:
