@@ -21,8 +21,9 @@ from defectory.inspection.images import colour_heatmap
 REPORT = "report.html"
 MOST_PICTURES = 300
 HEAT_SIDE = 160
+# Colours that the heatmap, blue over green to red, does not use where it shows.
 FOUND_COLOUR = (224, 23, 140)
-TRUTH_COLOUR = (18, 195, 18)
+TRUTH_COLOUR = (0, 200, 255)
 
 
 def write_report(evaluation: Evaluation, out: Path) -> Path:

@@ -234,7 +234,7 @@ def test_the_threshold_in_the_address_moves_escapes_and_overkill(
 def test_slider_cells_and_viewer_work_by_hand(evaluated, profile, tmp_path):
     steps = """<script>
     const log = [], find = (id) => document.getElementById(id);
-    const cards = () => [...document.querySelectorAll("#gallery b")].map((name) => name.textContent);
+    const cards = () => [...document.querySelectorAll("#gallery b")].map((name) => name.title);
     const note = (name, value) => log.push([name, value]);
     const key = (name) => find("viewer").dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
     find("fail").value = 0.75; find("fail").dispatchEvent(new Event("input"));
@@ -244,6 +244,7 @@ def test_slider_cells_and_viewer_work_by_hand(evaluated, profile, tmp_path):
     note("reset", Number(find("escapes").dataset.count));
     find("anomaly-PASS").click();
     note("cell", cards());
+    note("shown", find("shown").textContent);
     document.querySelector("#gallery button").click();
     note("opened", [find("viewer").open, find("viewer-name").textContent, find("viewer-photo").children.length]);
     key("ArrowRight");
@@ -270,6 +271,7 @@ def test_slider_cells_and_viewer_work_by_hand(evaluated, profile, tmp_path):
         "limits": ["0.75", "0.625"],
         "reset": 2,
         "cell": ["anomaly/dent-3.png", "anomaly/scratch-3.png"],
+        "shown": "2 images: defective, PASS",
         "opened": [True, "anomaly/dent-3.png", 1],
         "next": "anomaly/scratch-3.png",
         "heat": "0.2",
