@@ -24,6 +24,8 @@ ENTRY_POINTS = ("train.py", "evaluate.py", "inference.py")
 CONTAINER_PYTHON = "3.12"
 CONTAINER_PLATFORM = "x86_64-manylinux_2_28"
 NAME = "source.tar.gz"
+# Folders in the archive, and the requirements installed there: only the first goes along with a model.
+LIBRARIES = {"packages": "requirements.txt", "training-packages": "requirements-training.txt"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,9 @@ class ModelSource:
 
     def digest(self) -> str:
         """SHA-256 of everything the archive is made of; equal digests make equal archives."""
-        digest = hashlib.sha256(self._requirements().digest().encode() if not self.for_host else b"host")
+        digest = hashlib.sha256(b"host" if self.for_host else b"container")
+        for requirements in self._libraries().values():
+            digest.update(requirements.digest().encode())
         for path, name in self._files():
             digest.update(f"\0{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
         # The embedded backbone follows from these weights and from the code, which is among the files.
@@ -62,32 +66,24 @@ class ModelSource:
             # Parts compressed one by one are one archive when they follow each other (RFC 1952), so that the libraries,
             # a hundred times the code, need to be packed only when they change.
             archive.write(_pack(entries))
-            archive.write(_END if self.for_host else self._packed_libraries().read_bytes())
+            for folder, requirements in self._libraries().items():
+                archive.write(_packed_libraries(folder, requirements).read_bytes())
+            archive.write(_END)
         return target
-
-    def _packed_libraries(self) -> Path:
-        """The libraries and the archive's end, packed; kept for the next time."""
-        packed = CACHE / f"{self._requirements().digest()}.tar.gz"
-        if not packed.exists():
-            installed = self._requirements().installed()
-            files = {path.relative_to(installed): path for path in sorted(installed.rglob("*")) if path.is_file()}
-            entries = [
-                (f"packages/{name.as_posix()}", path.read_bytes())
-                for name, path in files.items()
-                if not {"__pycache__", "tests"} & set(name.parts)
-            ]
-            with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as file:
-                file.write(_pack(entries) + _END)
-            Path(file.name).replace(packed)
-        return packed
 
     @property
     def _own_backbone(self) -> Path:
         """What ``export_backbone.py`` writes; it takes the embedded backbone's place."""
         return self.folder / BACKBONE
 
-    def _requirements(self) -> Requirements:
-        return Requirements.for_platform(self.folder / "requirements.txt", CONTAINER_PYTHON, CONTAINER_PLATFORM)
+    def _libraries(self) -> dict[str, Requirements]:
+        """What is installed, by its folder in the archive."""
+        if self.for_host:
+            return {}
+        return {
+            folder: Requirements.for_platform(self.folder / file, CONTAINER_PYTHON, CONTAINER_PLATFORM)
+            for folder, file in LIBRARIES.items()
+        }
 
     def _files(self) -> Iterator[tuple[Path, str]]:
         """Files to pack, and their names, in a fixed order."""
@@ -105,6 +101,23 @@ def _embedded_backbone() -> bytes:
     from defectory.inspection.backbone import embedded_backbone
 
     return embedded_backbone().content
+
+
+def _packed_libraries(folder: str, requirements: Requirements) -> Path:
+    """What is installed, packed as ``folder``; kept for the next time."""
+    packed = CACHE / f"{requirements.digest()}-{folder}.tar.gz"
+    if not packed.exists():
+        installed = requirements.installed()
+        files = {path.relative_to(installed): path for path in sorted(installed.rglob("*")) if path.is_file()}
+        entries = [
+            (f"{folder}/{name.as_posix()}", path.read_bytes())
+            for name, path in files.items()
+            if not {"__pycache__", "tests"} & set(name.parts)
+        ]
+        with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as file:
+            file.write(_pack(entries))
+        Path(file.name).replace(packed)
+    return packed
 
 
 def _pack(entries: list[tuple[str, bytes]]) -> bytes:

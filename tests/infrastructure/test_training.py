@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
-import jsonata
 import pytest
 from cdk_nag import AwsSolutionsChecks
 from packaging.requirements import Requirement
-from templates import Leave, Template, flat, matches
+from state_machines import choose, evaluate, following, states_of
+from templates import Leave, Template, matches
 
 from defectory.config import load_config
 from defectory.errors import ConfigError
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.training_machine import TrainingMachine, container_images
-from stacks.model_source import ModelSource
+from stacks.model_source import LIBRARIES, ModelSource
 
 ROOT = Path(__file__).parent.parent.parent
 ENDPOINT = "factory-inspection"
@@ -61,50 +60,9 @@ def template() -> Template:
     return synthesise()
 
 
-def states_of(template: Template) -> dict[str, Any]:
-    [machine] = template.of_type("AWS::StepFunctions::StateMachine").values()
-    definition = json.loads(flat(machine["DefinitionString"]))
-    assert definition["QueryLanguage"] == "JSONata"
-    return definition["States"]
-
-
 @pytest.fixture(scope="module")
 def states(template: Template) -> dict[str, Any]:
     return states_of(template)
-
-
-def evaluate(value: Any, **variables: Any) -> Any:
-    """What Step Functions makes of a field, given variables and, as ``states``, what it knows itself."""
-    match value:
-        case str() if value.startswith("{%"):
-            expression = jsonata.Jsonata(value.removeprefix("{%").removesuffix("%}").strip())
-            for name, content in variables.items():
-                expression.assign(name, content)
-            return expression.evaluate(None)
-        case dict():
-            return {key: evaluate(inner, **variables) for key, inner in value.items()}
-        case list():
-            return [evaluate(inner, **variables) for inner in value]
-        case _:
-            return value
-
-
-def choose(state: dict[str, Any], **variables: Any) -> str:
-    """Where a Choice goes."""
-    for choice in state["Choices"]:
-        if evaluate(choice["Condition"], **variables) is True:
-            return choice["Next"]
-    return state["Default"]
-
-
-def following(state: dict[str, Any]) -> Iterator[str]:
-    """Every state that may come after one."""
-    if "Next" in state:
-        yield state["Next"]
-    for rule in (*state.get("Choices", ()), *state.get("Catch", ())):
-        yield rule["Next"]
-    if "Default" in state:
-        yield state["Default"]
 
 
 def path(states: dict[str, Any], **variables: Any) -> list[str]:
@@ -389,10 +347,11 @@ class TestSource:
             lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
             return {Requirement(line).name: str(Requirement(line).specifier) for line in lines}
 
-        project, pinned = pins(ROOT / "requirements.txt"), pins(ROOT / "models" / "inspection" / "requirements.txt")
-        assert all(specifier.startswith("==") for specifier in pinned.values())
-        assert {name: project[name] for name in pinned.keys() & project.keys()}.items() <= pinned.items()
-        assert {"onnxruntime", "numpy", "pillow", "pydantic"} <= pinned.keys()
+        project = pins(ROOT / "requirements.txt")
+        for file in LIBRARIES.values():
+            pinned = pins(ROOT / "models" / "inspection" / file)
+            assert all(specifier.startswith("==") for specifier in pinned.values())
+            assert {name: project[name] for name in pinned.keys() & project.keys()}.items() <= pinned.items()
 
     def test_a_change_of_a_program_or_of_the_platform_makes_another_archive(self, source, tmp_path):
         for file in source.folder.iterdir():

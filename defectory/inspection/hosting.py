@@ -1,0 +1,99 @@
+"""Running in SageMaker's containers: where a job finds and leaves things, and what is kept of a model.
+
+model.tar.gz              what a training job hands over and an endpoint unpacks: a model bundle that also has
+├── …                     the bundle's own files
+└── code/                 what serves it
+    ├── inference.py
+    ├── defectory/
+    └── packages/         the libraries, where they were built for the container
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from defectory.errors import DefectoryError, InputError
+from defectory.inspection.bundle import BUNDLE_NAME
+from defectory.inspection.model import Model
+
+CODE = "code"
+BACKBONE = "backbone.onnx"
+# What is needed to serve; the rest of the source is for training.
+SERVED = ("inference.py", "defectory", "packages")
+# SageMaker shows this much of it.
+FAILURE_LIMIT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolders:
+    """The folders of a training job, as its environment variables ``SM_…`` name them."""
+
+    model: Path
+    output: Path
+    channels: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> JobFolders:
+        """The folders of the job that ``environ`` belongs to; SageMaker's own where it does not say."""
+        return cls(
+            model=Path(environ.get("SM_MODEL_DIR", "/opt/ml/model")),
+            output=Path(environ.get("SM_OUTPUT_DIR", "/opt/ml/output")),
+            channels={
+                name.removeprefix("SM_CHANNEL_").lower(): Path(value)
+                for name, value in environ.items()
+                if name.startswith("SM_CHANNEL_")
+            },
+        )
+
+    def channel(self, name: str) -> Path:
+        """The folder of an input.
+
+        Raises:
+            InputError: the job was started without it, or it is empty.
+        """
+        folder = self.channels.get(name)
+        if folder is None or not folder.is_dir() or not any(folder.iterdir()):
+            raise InputError(f"channel {name}", "a folder with files", fix="Check the S3 prefix the job was given.")
+        return folder
+
+
+def run_job(work: Callable[[JobFolders], None]) -> int:
+    """Do a job's work; what stops it becomes the job's FailureReason.  Returns the exit code."""
+    folders = JobFolders.of(os.environ)
+    try:
+        work(folders)
+    except Exception as error:
+        known = isinstance(error, DefectoryError)
+        reason = f"{error.code}: {error}" if isinstance(error, DefectoryError) else f"{type(error).__name__}: {error}"
+        if not known:
+            traceback.print_exc()
+        print(reason, file=sys.stderr)
+        folders.output.mkdir(parents=True, exist_ok=True)
+        (folders.output / "failure").write_text(reason[:FAILURE_LIMIT])
+        return error.exit_code if isinstance(error, DefectoryError) else 1
+    return 0
+
+
+def write_hosted(model: Model, source: Path, model_dir: Path) -> None:
+    """Lay ``model`` out in the folder ``model_dir`` with the code that serves it, taken from the folder ``source``."""
+    model_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = Path(folder) / BUNDLE_NAME
+        model.save(bundle)
+        with tarfile.open(bundle) as archive:
+            archive.extractall(model_dir, filter="data")
+    for name in SERVED:
+        part, target = source / name, model_dir / CODE / name
+        if part.is_dir():
+            shutil.copytree(part, target, ignore=shutil.ignore_patterns("__pycache__"))
+        elif part.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(part, target)

@@ -1,0 +1,95 @@
+"""Entry point of hosting: the functions that SageMaker's PyTorch container calls, and a server of its own.
+
+In the container its inference toolkit imports this module and calls ``model_fn`` once and the other three for each
+image.  ``python inference.py`` serves the same by HTTP, which is how the local cloud runs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from http import HTTPStatus
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent
+sys.path[:0] = [str(SOURCE / "packages"), str(SOURCE)]
+
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from defectory.errors import DefectoryError, ImageError  # noqa: E402
+from defectory.inspection.images import load_image  # noqa: E402
+from defectory.inspection.lookout import CONTENT_TYPES, LOOKOUT_MEDIA_TYPE, detect_anomalies_answer  # noqa: E402
+from defectory.inspection.model import Model, load_model  # noqa: E402
+from defectory.inspection.serving import InspectionServer  # noqa: E402
+from defectory.inspection.verdicts import Inspection, InspectionReply  # noqa: E402
+
+try:
+    from sagemaker_inference.errors import BaseInferenceToolkitError
+except ImportError:  # outside of the container
+
+    class BaseInferenceToolkitError(Exception):  # type: ignore[no-redef]
+        """A refusal with its HTTP status."""
+
+        def __init__(self, status_code: int, message: str, phrase: str) -> None:
+            super().__init__(message)
+            self.status_code, self.message, self.phrase = status_code, message, phrase
+
+
+def model_fn(model_dir: str) -> Model:
+    """The model that was unpacked to ``model_dir``."""
+    return load_model(Path(model_dir))
+
+
+def input_fn(body: bytes | bytearray, content_type: str) -> NDArray[np.uint8]:
+    """The image of a request."""
+    if content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
+        message = f"Content-Type must be {' or '.join(CONTENT_TYPES)}, got {content_type!r}."
+        raise _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+    try:
+        return load_image(bytes(body), name="request body")
+    except ImageError as error:
+        raise _refusal(HTTPStatus.BAD_REQUEST, error.code, str(error)) from error
+
+
+def predict_fn(image: NDArray[np.uint8], model: Model) -> Inspection:
+    """What the model says of the image."""
+    return model.inspect(image)
+
+
+def output_fn(inspection: Inspection, accept: str) -> tuple[str, str]:
+    """The answer and its type; in Lookout for Vision's shape where ``accept`` asks for it."""
+    if LOOKOUT_MEDIA_TYPE in (accept or ""):
+        return json.dumps(detect_anomalies_answer(inspection)), LOOKOUT_MEDIA_TYPE
+    return InspectionReply.of(inspection).model_dump_json(), "application/json"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Serve the model in SM_MODEL_DIR by HTTP.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")))
+    arguments = parser.parse_args()
+    try:
+        with InspectionServer(arguments.host, arguments.port) as server:
+            server.load(lambda: model_fn(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")))
+            print(f"serving {server.url}", flush=True)
+            server.serve_forever()
+            if server.failure:
+                raise server.failure
+    except DefectoryError as error:
+        print(f"{error.code}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _refusal(status: HTTPStatus, code: str, message: str) -> BaseInferenceToolkitError:
+    # The toolkit answers with the message; callers find in it what our own server answers.
+    return BaseInferenceToolkitError(status, json.dumps({"error": {"code": code, "message": message}}), code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Entry point of a training job in SageMaker's PyTorch container: photos in, a model that can be hosted out.
+
+    SM_CHANNEL_TRAIN    a dataset: normal/ and anomaly/, a manifest, a table... all that `defectory datasets` reads
+    SM_MODEL_DIR        gets the model and the code that serves it
+    SM_HPS              hyperparameters; "options" are the fields of TrainingOptions
+
+It needs no network: beside it lie the package ``defectory``, the backbone, and in AWS the libraries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent
+sys.path[:0] = [str(SOURCE / name) for name in ("packages", "training-packages", ".")]
+
+from defectory.errors import InputError  # noqa: E402
+from defectory.inspection.datasets import load_dataset  # noqa: E402
+from defectory.inspection.hosting import BACKBONE, JobFolders, run_job, write_hosted  # noqa: E402
+from defectory.inspection.training import TrainingOptions, train_dataset  # noqa: E402
+
+
+def work(folders: JobFolders) -> None:
+    options = parse_options(os.environ)
+    if (SOURCE / BACKBONE).is_file():
+        options = options.model_copy(update={"backbone": SOURCE / BACKBONE})
+    dataset = load_dataset(folders.channel("train"))
+    model = train_dataset(dataset, options=options)
+    write_hosted(model, SOURCE, folders.model)
+    counts = f"{len(dataset.normal)} good and {len(dataset.anomalous)} defective images"
+    print(f"Trained model {model.card.version} on {counts}.")
+
+
+def parse_options(environ: Mapping[str, str]) -> TrainingOptions:
+    """Options from SM_HPS, the hyperparameters as JSON: as arguments, nested ones arrive mangled."""
+    values = json.loads(environ.get("SM_HPS", "{}")).get("options", {})
+    try:
+        return TrainingOptions.model_validate(json.loads(values) if isinstance(values, str) else values)
+    except ValueError as error:
+        raise InputError("options", f"training options ({error})", values) from error
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(work))
