@@ -41,9 +41,9 @@ def read_table(file: Path, finder: FileFinder) -> tuple[ImageRecord, ...]:
 
 
 def write_table(rows: Iterable[Mapping[str, str]], file: Path) -> None:
-    """Write rows of `COLUMNS`."""
+    """Write rows of `COLUMNS`, with the line ends of RFC 4180."""
     with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
 
