@@ -20,7 +20,6 @@ from stacks.constructs.inspection_machine import InspectionMachine
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.training_machine import TrainingMachine
-from stacks.constructs.training_machine import TrainingMachine
 from stacks.constructs.upload_queue import UploadQueue
 
 _BASE = (
@@ -258,8 +257,6 @@ class Inspection(Stack):
             "QueueUrl": self.queue.queue.queue_url,
             "DeadLetterQueueUrl": self.queue.dead_letters.queue.queue_url,
             "ConfirmFunctionName": self.confirm.function.function_name,
-            "TrainingBucketName": self.training.bucket.bucket_name,
-            "TrainingMachineArn": self.training.machine.state_machine_arn,
             "TrainingBucketName": self.training.bucket.bucket_name,
             "TrainingMachineArn": self.training.machine.state_machine_arn,
         }.items():
