@@ -91,11 +91,6 @@ def browse(page: Path, fragment: str, home: Path) -> Page:
     return Page(finished.stdout)
 
 
-@pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("browser")
-
-
 def test_the_page_needs_nothing_from_elsewhere(evaluated):
     page = Page(evaluated.page.read_text())
     addresses = [each.get(name) or "" for _, each in page.tags for name in ("src", "href", "action", "data")]
@@ -198,50 +193,43 @@ def test_a_verdict_that_a_rule_decided_does_not_move():
 
 
 @needs_browser
-def test_the_page_opens_as_evaluated_with_the_worst_misses_first(evaluated, profile):
-    page = browse(evaluated.page, "", profile)
-    metrics = evaluated.evaluation.metrics
-    assert (page.count("escapes"), page.count("overkill"), page.count("review")) == (2, 1, 2)
+def test_the_address_moves_escapes_and_overkill_and_orders_the_misses(evaluated, tmp_path):
+    page = browse(evaluated.page, "threshold=0.6&review=0.6", tmp_path)
+    assert (page.count("escapes"), page.count("overkill"), page.count("review")) == (3, 1, 0)
     assert page.cells() == {
-        "normal-PASS": metrics.normal.passed,
-        "normal-REVIEW": metrics.normal.review,
-        "normal-FAIL": metrics.normal.failed,
-        "anomaly-PASS": metrics.anomaly.passed,
-        "anomaly-REVIEW": metrics.anomaly.review,
-        "anomaly-FAIL": metrics.anomaly.failed,
+        "normal-PASS": 3,
+        "normal-REVIEW": 0,
+        "normal-FAIL": 1,
+        "anomaly-PASS": 3,
+        "anomaly-REVIEW": 0,
+        "anomaly-FAIL": 3,
     }
-    assert page.names()[:3] == ["anomaly/dent-3.png", "anomaly/scratch-3.png", "normal/a&b <b>é.png"]
-    assert page.gallery()[:3] == [("anomaly", "PASS"), ("anomaly", "PASS"), ("normal", "FAIL")]
+    assert page.gallery()[:4] == [("anomaly", "PASS")] * 3 + [("normal", "FAIL")]
+    assert page.names()[:4] == [
+        "anomaly/dent-3.png",
+        "anomaly/scratch-3.png",
+        "anomaly/dent-2.png",
+        "normal/a&b <b>é.png",
+    ]
     # Hostile names became text, not elements.
     assert HOSTILE in page.texts["defects"]
     assert not [each for tag, each in page.tags if tag == "img" and each.get("src") == "x"]
 
 
 @needs_browser
-@pytest.mark.parametrize(
-    ("fragment", "escapes", "overkill", "review"),
-    [("threshold=0.7&review=0.7", 3, 0, 0), ("threshold=0.4&review=0.1", 0, 2, 3)],
-)
-def test_the_threshold_in_the_address_moves_escapes_and_overkill(
-    evaluated, profile, fragment, escapes, overkill, review
-):
-    page = browse(evaluated.page, fragment, profile)
-    assert (page.count("escapes"), page.count("overkill"), page.count("review")) == (escapes, overkill, review)
-    assert page.cells()["anomaly-PASS"] == escapes
-
-
-@needs_browser
-def test_slider_cells_and_viewer_work_by_hand(evaluated, profile, tmp_path):
+def test_slider_cells_and_viewer_work_by_hand(evaluated, tmp_path):
     steps = """<script>
     const log = [], find = (id) => document.getElementById(id);
     const cards = () => [...document.querySelectorAll("#gallery b")].map((name) => name.title);
     const note = (name, value) => log.push([name, value]);
     const key = (name) => find("viewer").dispatchEvent(new KeyboardEvent("keydown", { key: name, bubbles: true }));
+    const counts = () => ["escapes", "overkill", "review"].map((id) => Number(find(id).dataset.count));
+    note("opened as evaluated", counts());
     find("fail").value = 0.75; find("fail").dispatchEvent(new Event("input"));
-    note("slider", ["escapes", "overkill", "review"].map((id) => Number(find(id).dataset.count)));
+    note("slider", counts());
     note("limits", [find("fail-number").value, find("review-limit-number").value]);
     find("as-evaluated").click();
-    note("reset", Number(find("escapes").dataset.count));
+    note("reset", counts());
     find("anomaly-PASS").click();
     note("cell", cards());
     note("shown", find("shown").textContent);
@@ -259,17 +247,22 @@ def test_slider_cells_and_viewer_work_by_hand(evaluated, profile, tmp_path):
     setTimeout(() => {
       note("address", location.hash);
       note("closed", find("viewer").open);
+      location.hash = "#threshold=0.4&review=0.1";
+    }, 500);
+    addEventListener("hashchange", () => {
+      note("another address", counts());
       const shown = document.createElement("pre"); shown.id = "log"; shown.textContent = JSON.stringify(log);
       document.body.append(shown);
-    }, 500);
+    });
     </script></body>"""
     driven = tmp_path / "driven.html"
     driven.write_text(evaluated.page.read_text().replace("</body>", steps))
-    log = dict(json.loads(browse(driven, "", profile).texts["log"]))
+    log = dict(json.loads(browse(driven, "", tmp_path).texts["log"]))
     assert log == {
+        "opened as evaluated": [2, 1, 2],
         "slider": [3, 0, 2],
         "limits": ["0.75", "0.625"],
-        "reset": 2,
+        "reset": [2, 1, 2],
         "cell": ["anomaly/dent-3.png", "anomaly/scratch-3.png"],
         "shown": "2 images: defective, PASS",
         "opened": [True, "anomaly/dent-3.png", 1],
@@ -279,4 +272,5 @@ def test_slider_cells_and_viewer_work_by_hand(evaluated, profile, tmp_path):
         "defect": ["anomaly/scratch-1.png", "anomaly/scratch-2.png", "anomaly/scratch-3.png"],
         "address": "#defect=scratch&heat=0.2",
         "closed": False,
+        "another address": [0, 2, 3],
     }
