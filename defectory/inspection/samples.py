@@ -77,17 +77,17 @@ def render_part(rng: np.random.Generator, defect: str | None = None) -> tuple[ND
     tint = np.zeros((side, side, 3), np.float32)
     if defect == "scratch":
         mask = _scratch(rng, pose, side)
-        height -= 9.0 * cv2.GaussianBlur(mask / 255.0, (0, 0), 1.6).astype(np.float32)
-        reflectance += 0.22 * cv2.GaussianBlur(mask / 255.0, (0, 0), 1.2).astype(np.float32)
+        height -= 12.0 * cv2.GaussianBlur(mask / 255.0, (0, 0), 1.6).astype(np.float32)
+        reflectance += 0.32 * cv2.GaussianBlur(mask / 255.0, (0, 0), 1.2).astype(np.float32)
     elif defect == "dent":
         x, y = _on_face(rng, pose)
-        size = rng.uniform(0.022, 0.034) * side
+        size = rng.uniform(0.028, 0.042) * side
         bowl = np.exp(-(((xx - x) ** 2 + (yy - y) ** 2) / (2 * (0.55 * size) ** 2)))
-        height -= 26.0 * bowl
+        height -= 44.0 * bowl
         mask = np.where((xx - x) ** 2 + (yy - y) ** 2 < size**2, 255, 0).astype(np.uint8)
     elif defect == "stain":
         mask, strength = _stain(rng, pose, xx, yy)
-        reflectance -= 0.28 * strength
+        reflectance -= 0.34 * strength
         tint -= strength[..., None] * np.array([0.02, 0.05, 0.10], np.float32)
     elif defect == "missing-hole":
         (x, y), size = _holes(pose, drilled=8)[7], 0.034 * side
@@ -169,11 +169,11 @@ def _scratch(rng: np.random.Generator, pose: _Pose, side: int) -> Mask:
     """A curved line across the flat, thinner towards its ends."""
     mask = np.zeros((side, side), np.uint8)
     start = rng.uniform(0, 2 * np.pi)
-    radii = np.linspace(rng.uniform(0.42, 0.5), rng.uniform(0.6, 0.72), 40) * pose.outer
+    radii = np.linspace(rng.uniform(0.42, 0.48), rng.uniform(0.64, 0.76), 40) * pose.outer
     angles = start + np.linspace(0, rng.uniform(0.25, 0.6), 40) + rng.normal(0, 0.002, 40).cumsum()
     points = np.stack([pose.x + radii * np.cos(angles), pose.y + radii * np.sin(angles)], 1)
     for number, (a, b) in enumerate(pairwise(points)):
-        width = 1 + round(2.6 * np.sin(np.pi * (number + 1) / 41))
+        width = 1 + round(3.2 * np.sin(np.pi * (number + 1) / 41))
         cv2.line(mask, np.rint(a).astype(int).tolist(), np.rint(b).astype(int).tolist(), 255, width + 1, cv2.LINE_AA)
     return mask
 
@@ -181,7 +181,7 @@ def _scratch(rng: np.random.Generator, pose: _Pose, side: int) -> Mask:
 def _stain(rng: np.random.Generator, pose: _Pose, xx: Picture, yy: Picture) -> tuple[Mask, Picture]:
     """An oil stain: an irregular blot, darker at its rim where the liquid dried."""
     x, y = _on_face(rng, pose)
-    size = rng.uniform(0.10, 0.16) * pose.outer
+    size = rng.uniform(0.12, 0.18) * pose.outer
     angle = np.arctan2(yy - y, xx - x)
     outline = size * np.ones_like(xx)
     for order in range(2, 7):
