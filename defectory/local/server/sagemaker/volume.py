@@ -73,6 +73,7 @@ class Volume:
             own: those of the request, where paths below ``/opt/ml`` are meant as paths in here.
         """
         packages = dict.fromkeys(sysconfig.get_path(name) for name in ("purelib", "platlib"))
+        found_first = map(self.inside, filter(None, own.get("PYTHONPATH", "").split(os.pathsep)))
         return {
             "LANG": "C.UTF-8",
             "PYTHONUNBUFFERED": "1",
@@ -82,7 +83,7 @@ class Volume:
             "TMPDIR": str(self.temporary),
             "SM_MODEL_DIR": str(self.model),
             **{name: self.inside(value) for name, value in own.items()},
-            "PYTHONPATH": os.pathsep.join([str(self.code), *packages]),
+            "PYTHONPATH": os.pathsep.join([*found_first, str(self.code), *packages]),
         }
 
     def inside(self, value: str) -> str:
