@@ -14,7 +14,6 @@ from defectory.inspection.backbone.extractor import Backbone, embedded_backbone
 from defectory.inspection.datasets.records import Dataset, ImageRecord
 from defectory.inspection.detectors.patchcore import PatchCore
 from defectory.inspection.images import load_image
-from defectory.inspection.model import Scorer
 from defectory.inspection.preparation import Preparation, patches_of
 
 FOLDS = 4
@@ -22,6 +21,8 @@ MIN_NORMAL = 8
 """With fewer good images nothing can be said of any."""
 
 _FITTED = 200
+# The score is the mean distance of this fraction of the patches, those least like good parts.
+_HIGHEST = 100
 _SIZED = 20
 _RESOLUTION = 224
 
@@ -76,16 +77,17 @@ def _scores(dataset: Dataset, records: Sequence[ImageRecord]) -> NDArray[np.floa
     preparation = Preparation.fitting([(height, width) for height, width in sizes], backbone, resolution=_RESOLUTION)
     patches = {path: _patches(path, preparation, backbone) for path in fitted}
     valid = np.ones(next(iter(patches.values())).shape[:2], bool)
-    scorers = []
+    detectors = []
     for turn in range(FOLDS):
         others = [patches[r.path] for r, fold in zip(records, folds, strict=True) if r.path in fitted and fold != turn]
         # All may be of one fold where all are of one group.
-        scorers.append(Scorer(PatchCore.fit(others or list(patches.values()), valid, seed=0), valid))
+        detectors.append(PatchCore.fit(others or list(patches.values()), valid, seed=0))
     scores = np.empty(len(records))
     for number, (record, fold) in enumerate(zip(records, folds, strict=True)):
         known = patches.get(record.path)
         described = _patches(record.path, preparation, backbone) if known is None else known
-        scores[number] = scorers[fold].score(scorers[fold].map(described))
+        distances = np.sort(detectors[fold].distances(described), axis=None)
+        scores[number] = distances[-max(1, distances.size // _HIGHEST) :].mean()
     return scores
 
 
