@@ -19,19 +19,19 @@ def task(resource: str, parameters: State, **more: Any) -> State:
     return {"Type": "Task", "Resource": resource, "Parameters": parameters, **more}
 
 
-def run(laboratory: Laboratory, states: dict[str, State], **given: Any) -> dict[str, Any]:
+def run(laboratory: Laboratory, states: dict[str, State], language: str = "JSONPath") -> dict[str, Any]:
     """The end of an execution of these states, one after the other."""
     names = list(states)
     chained = {
         name: {**state, **({"Next": names[index + 1]} if index + 1 < len(names) else {"End": True})}
-        if not {"Next", "Default", "End"} & set(state)
+        if state["Type"] != "Succeed" and not {"Next", "Default", "End"} & set(state)
         else state
         for index, (name, state) in enumerate(states.items())
     }
     machines = laboratory.cloud.client("stepfunctions")
-    definition = json.dumps({"StartAt": names[0], "States": chained})
+    definition = json.dumps({"QueryLanguage": language, "StartAt": names[0], "States": chained})
     machine = machines.create_state_machine(name=unique("machine"), definition=definition, roleArn=ROLE)
-    arn = machines.start_execution(stateMachineArn=machine["stateMachineArn"], input=json.dumps(given))["executionArn"]
+    arn = machines.start_execution(stateMachineArn=machine["stateMachineArn"], input='{"asked": 1}')["executionArn"]
 
     def look() -> dict[str, Any] | None:
         found = machines.describe_execution(executionArn=arn)
@@ -193,3 +193,22 @@ def test_refusals_of_s3_have_its_sdks_names(laboratory: Laboratory, action: str,
 def test_unknown_operation_is_told(laboratory: Laboratory) -> None:
     assert error(laboratory, task(f"{SDK}sagemaker:createUnicorn", {}))[0] == "States.Runtime"
     assert error(laboratory, task(f"{SAGEMAKER}createTransformJob.sync", {}))[0] == "States.Runtime"
+
+
+@pytest.mark.parametrize(
+    ("language", "state", "expected"),
+    [
+        (
+            "JSONata",
+            {"Output": {"status": "DONE", "asked": "{% $states.input.asked + 1 %}"}},
+            {"status": "DONE", "asked": 2},
+        ),
+        ("JSONata", {}, {"asked": 1}),
+        ("JSONPath", {"OutputPath": "$.asked"}, 1),
+    ],
+)
+def test_succeed_state_ends_with_its_output(
+    laboratory: Laboratory, language: str, state: State, expected: object
+) -> None:
+    found = run(laboratory, {"Done": {"Type": "Succeed", **state}}, language)
+    assert json.loads(found["output"]) == expected

@@ -1,4 +1,4 @@
-"""What Step Functions calls that MiniStack does not: SageMaker, as an optimized integration, and SDK integrations.
+"""What Step Functions does that MiniStack does not: tasks that call SageMaker or S3, and outputs of Succeed states.
 
 Names of errors are those that AWS reports, which a state's Retry and Catch go by.  An optimized integration names them
 as the AWS SDK for Java 1 does (``SageMaker.AmazonSageMakerException`` for what has no exception of its own), an SDK
@@ -75,6 +75,16 @@ class Integrations(Extension):
             if parts is None or flavour is None:
                 return original(resource, data)
             return self._call(flavour, parts["action"], data)
+
+        jsonata_output = require(stepfunctions, "_apply_jsonata_output", "state_def", "raw_input", "ctx", "default")
+        language = require(stepfunctions, "_state_query_language", "state_def", "ctx")
+
+        @replace(stepfunctions, "_apply_output_path", "state_def", "data", "ctx")
+        def output(original: Any, state: dict[str, Any], data: Any, ctx: Any = None) -> Any:  # noqa: ANN401
+            # Of the states without a result only this one comes here; MiniStack ends with its input instead.
+            if state.get("Type") == "Succeed" and language(state, ctx) == "JSONata":
+                return jsonata_output(state, data, ctx, default=data)
+            return original(state, data, ctx)
 
     def _optimized(self, resource: str, data: dict[str, Any]) -> Any:  # noqa: ANN401
         parts = RESOURCE.match(resource)
