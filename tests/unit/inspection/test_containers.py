@@ -6,6 +6,8 @@ import http.client
 import importlib.util
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import tarfile
@@ -22,7 +24,7 @@ from packaging.requirements import Requirement
 from defectory.inspection.backbone import embedded_backbone
 from defectory.inspection.gate import parse_comparison
 from defectory.inspection.images import encode_png, load_image
-from defectory.inspection.lookout import LOOKOUT_MEDIA_TYPE, detect_anomalies_answer
+from defectory.inspection.lookout import LOOKOUT_MEDIA_TYPE, LookoutForVision, detect_anomalies_answer
 from defectory.inspection.model import Model, load_model
 from defectory.inspection.samples import write_samples
 from defectory.inspection.verdicts import Inspection, InspectionReply, parse_reply
@@ -253,6 +255,30 @@ def test_a_job_that_fails_leaves_its_reason(
     assert said in reason
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_command_serves_until_interrupted_and_lookouts_client_finds_its_answers(
+    work: Path, trained: Path, model: Model
+) -> None:
+    bundle = archive(trained, work / "bundle") / "model.tar.gz"
+    command = [sys.executable, "-u", "-m", "defectory", "inspect", "serve", str(bundle), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        [url] = re.findall(r"http://\S+", said)
+        client = LookoutForVision(endpoint_url=url)
+        path = work / "test" / "anomaly" / "scratch-000.png"
+        answer = client.detect_anomalies(
+            ProjectName="flanges", ModelVersion="1", Body=path.read_bytes(), ContentType="image/png"
+        )
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert model.card.version in said
+    assert (
+        answer["DetectAnomalyResult"] == detect_anomalies_answer(model.inspect(load_image(path)))["DetectAnomalyResult"]
+    )
+    assert process.returncode == 0
+    assert "Stopped" in rest
 
 
 class TestToolkit:
