@@ -117,6 +117,25 @@ def test_failed_training_fails_the_task_with_its_description(laboratory: Laborat
     assert described["FailureReason"] == "AlgorithmError: InvalidInput: too few images, exit code: 2"
 
 
+def test_training_ends_with_its_task(laboratory: Laboratory) -> None:
+    request = laboratory.job(mode="sleep")
+    name, _ = error(laboratory, task(f"{SAGEMAKER}createTrainingJob.sync", request, TimeoutSeconds=1))
+    assert name == "States.Timeout"
+    assert laboratory.trained(request["TrainingJobName"])["TrainingJobStatus"] == "Stopped"
+
+
+def test_training_ends_with_its_execution(laboratory: Laboratory) -> None:
+    machines, request = laboratory.cloud.client("stepfunctions"), laboratory.job(mode="sleep")
+    states = {"Train": {**task(f"{SAGEMAKER}createTrainingJob.sync", request), "End": True}}
+    definition = json.dumps({"StartAt": "Train", "States": states})
+    machine = machines.create_state_machine(name=unique("machine"), definition=definition, roleArn=ROLE)
+    execution = machines.start_execution(stateMachineArn=machine["stateMachineArn"])["executionArn"]
+    known = {"NameContains": request["TrainingJobName"], "StatusEquals": "InProgress"}
+    eventually(lambda: laboratory.sagemaker.list_training_jobs(**known)["TrainingJobSummaries"], "job")
+    machines.stop_execution(executionArn=execution)
+    assert laboratory.trained(request["TrainingJobName"])["TrainingJobStatus"] == "Stopped"
+
+
 @pytest.mark.parametrize(
     ("resource", "expected"),
     [

@@ -7,6 +7,7 @@ integration as version 2 does (``SageMaker.SageMakerException``).
 
 from __future__ import annotations
 
+import contextvars
 import json
 import re
 import threading
@@ -55,6 +56,20 @@ OF_SDK = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A task that an execution is at; over when it has succeeded, failed or timed out."""
+
+    execution: Mapping[str, Any]
+    over: threading.Event
+
+    def abandoned(self) -> bool:
+        return self.over.is_set() or self.execution["status"] != "RUNNING"
+
+
+_current: contextvars.ContextVar[_Task] = contextvars.ContextVar("task")
+
+
 class Integrations(Extension):
     """Tasks of state machines that call SageMaker or S3."""
 
@@ -76,6 +91,16 @@ class Integrations(Extension):
                 return original(resource, data)
             return self._call(flavour, parts["action"], data)
 
+        @replace(stepfunctions, "_execute_task", "state_def", "raw_input", "execution", "ctx")
+        def execute(original: Any, state: Any, data: Any, execution: dict[str, Any], ctx: Any) -> Any:  # noqa: ANN401
+            task = _Task(execution, threading.Event())
+            before = _current.set(task)
+            try:
+                return original(state, data, execution, ctx)
+            finally:
+                task.over.set()
+                _current.reset(before)
+
         jsonata_output = require(stepfunctions, "_apply_jsonata_output", "state_def", "raw_input", "ctx", "default")
         language = require(stepfunctions, "_state_query_language", "state_def", "ctx")
 
@@ -94,7 +119,8 @@ class Integrations(Extension):
         made = self._call(OF_SAGEMAKER, parts["action"], data)
         if not parts["pattern"]:
             return made
-        record = self._sagemaker.jobs.wait(data["TrainingJobName"])
+        # As in AWS, a job ends with the execution that waits for it.
+        record = self._sagemaker.jobs.wait(data["TrainingJobName"], _current.get().abandoned)
         described = in_milliseconds(
             self._sagemaker.request("DescribeTrainingJob", TrainingJobName=data["TrainingJobName"])
         )

@@ -17,7 +17,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -152,9 +152,14 @@ class TrainingJobs:
         self._turn(record["TrainingJobName"], "Stopping")
         self._jobs[Scope.current(), record["TrainingJobName"]].end()
 
-    def wait(self, name: str) -> Record:
-        """Wait until a job is over, and return its record; only from a thread."""
-        self._jobs[Scope.current(), name].done.wait()
+    def wait(self, name: str, unwanted: Callable[[], bool]) -> Record:
+        """Wait until a job is over, stopped if it becomes ``unwanted``, and return its record; only from a thread."""
+        job = self._jobs[Scope.current(), name]
+        while not job.done.wait(0.1):
+            if unwanted() and not job.stopping.is_set():
+                # It may be over by now.
+                with contextlib.suppress(ServiceFault):
+                    self.stop_job(name)
         return self._registry.find(TRAINING_JOB, name)
 
     # ---- a job
