@@ -53,3 +53,9 @@ def template(synthesise: Synthesise) -> Template:
 def inspection(synthesise: Synthesise) -> Template:
     """The template of the inspection line that cdk.json gives, with somebody to tell."""
     return synthesise("inspection", alert_email="ops@example.com", defect_email="line@example.com")
+
+
+@pytest.fixture(scope="session", params=["sensor-data", "inspection"])
+def stack(request: pytest.FixtureRequest, synthesise: Synthesise) -> Template:
+    """Each stack's template in turn."""
+    return synthesise(request.param, alert_email="ops@example.com", defect_email="line@example.com")

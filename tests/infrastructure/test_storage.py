@@ -33,8 +33,8 @@ def lifecycle(template, name):
     return {key: value for rule in bucket["LifecycleConfiguration"]["Rules"] for key, value in rule.items()}
 
 
-def test_every_bucket_is_private_encrypted_and_owned_by_the_account(template):
-    for bucket in template.of_type("AWS::S3::Bucket").values():
+def test_every_bucket_is_private_encrypted_and_owned_by_the_account(stack):
+    for bucket in stack.of_type("AWS::S3::Bucket").values():
         assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
         assert len(bucket["PublicAccessBlockConfiguration"]) == 4
         assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -49,27 +49,27 @@ def test_every_bucket_is_private_encrypted_and_owned_by_the_account(template):
         ("AWS::SNS::Topic", "AWS::SNS::TopicPolicy", "Topics"),
     ],
 )
-def test_buckets_queues_and_topics_take_tls_only(template, resource, policy, owner):
-    assert template.of_type(resource)
-    for name in template.of_type(resource):
-        assert denies_plain_http(statements(template, policy, owner, name)), name
+def test_buckets_queues_and_topics_take_tls_only(stack, resource, policy, owner):
+    assert stack.of_type(resource)
+    for name in stack.of_type(resource):
+        assert denies_plain_http(statements(stack, policy, owner, name)), name
 
 
-def test_no_resource_policy_lets_the_world_in(template):
+def test_no_resource_policy_lets_the_world_in(stack):
     for kind in ("AWS::S3::BucketPolicy", "AWS::SQS::QueuePolicy", "AWS::SNS::TopicPolicy"):
-        for policy in template.of_type(kind).values():
+        for policy in stack.of_type(kind).values():
             for statement in policy["PolicyDocument"]["Statement"]:
                 assert statement["Effect"] == "Deny" or set(statement["Principal"]) == {"Service"}
 
 
-def test_who_reads_datasets_is_logged(template):
-    logs = template.only("AWS::S3::Bucket", "AccessLogs")
-    for name, bucket in template.of_type("AWS::S3::Bucket").items():
+def test_who_reads_buckets_is_logged(stack):
+    logs = stack.only("AWS::S3::Bucket", "AccessLogs")
+    for name, bucket in stack.of_type("AWS::S3::Bucket").items():
         if name != logs:
             assert bucket["LoggingConfiguration"]["DestinationBucketName"] == {"Ref": logs}
     writers = [
         statement["Principal"]
-        for statement in statements(template, "AWS::S3::BucketPolicy", "Bucket", logs)
+        for statement in statements(stack, "AWS::S3::BucketPolicy", "Bucket", logs)
         if statement["Effect"] == "Allow"
     ]
     assert {"Service": "logging.s3.amazonaws.com"} in writers
@@ -105,8 +105,8 @@ def test_the_table_has_the_keys_and_the_index_that_its_adapter_uses(template):
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
-def test_the_table_is_encrypted_and_can_be_restored(template):
-    [table] = template.of_type("AWS::DynamoDB::GlobalTable").values()
+def test_the_table_is_encrypted_and_can_be_restored(stack):
+    [table] = stack.of_type("AWS::DynamoDB::GlobalTable").values()
 
     assert table["SSESpecification"]["SSEEnabled"] is True
     assert [replica["PointInTimeRecoverySpecification"] for replica in table["Replicas"]] == [
@@ -114,9 +114,10 @@ def test_the_table_is_encrypted_and_can_be_restored(template):
     ]
 
 
+@pytest.mark.parametrize("stack", ["sensor-data", "inspection"])
 @pytest.mark.parametrize(("setting", "policy"), [("retain", "Retain"), ("destroy", "Delete")])
-def test_data_outlives_its_stack_if_configured(synthesise, setting, policy):
-    template = synthesise(removal_policy=setting)
+def test_data_outlives_its_stack_if_configured(synthesise, stack, setting, policy):
+    template = synthesise(stack, removal_policy=setting)
     kept = ("AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::Logs::LogGroup", "AWS::KMS::Key")
 
     for resource in template.body["Resources"].values():
@@ -125,8 +126,8 @@ def test_data_outlives_its_stack_if_configured(synthesise, setting, policy):
             assert resource["UpdateReplacePolicy"] == policy
 
 
-def test_no_secret_is_written_into_the_template(template):
-    text = flat(dict(template.body))
+def test_no_secret_is_written_into_the_template(stack):
+    text = flat(dict(stack.body))
 
     assert "AKIA" not in text
     assert "aws_secret" not in text.lower()
