@@ -581,7 +581,7 @@ _LAMBDA_RETRY = [
 # A job that was started is never started again under its name: only refusals to start it are tried again.
 _JOB_RETRY = [
     {
-        "ErrorEquals": ["SageMaker.ResourceLimitExceeded", "SageMaker.ThrottlingException"],
+        "ErrorEquals": ["SageMaker.ResourceLimitExceededException", "SageMaker.ThrottlingException"],
         "IntervalSeconds": 60,
         "MaxAttempts": 5,
         "BackoffRate": 2,
