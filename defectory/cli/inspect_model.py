@@ -61,6 +61,9 @@ def train(
     ignore: Annotated[
         Path | None, typer.Option(help="A grey image, not black where nothing is to be inspected.", dir_okay=False)
     ] = None,
+    exclude_suspects: Annotated[
+        bool, typer.Option("--exclude-suspects", help="Forget good photos that look unlike all others.")
+    ] = False,
     review_rate: Annotated[float, typer.Option(help="Share of good parts that may be held back.")] = 0.05,
     fail_rate: Annotated[float, typer.Option(help="Share of good parts that may FAIL.")] = 0.01,
     escape_cost: Annotated[
@@ -109,6 +112,7 @@ def train(
             tiles=_parse_tiles(tiles),
             region=Region.parse(roi) if roi else Region(),
             ignore=ignore,
+            exclude_suspects=exclude_suspects,
             rates=Rates(review=review_rate, fail=fail_rate),
             costs=costs,
             rules=RuleSet.model_validate_json(_read(rules)) if rules else RuleSet(),
@@ -282,7 +286,7 @@ def _show_model(model: Model, out: Path) -> None:
     thresholds = card.thresholds
     typer.echo(f"REVIEW from {thresholds.review:.4f}, FAIL from {thresholds.fail:.4f} ({card.threshold_basis})")
     for name in card.suspects:
-        typer.secho(f"Left out, unlike the other good parts: {name}", err=True, fg=typer.colors.YELLOW)
+        typer.secho(f"Unlike the other good parts, is it one? {name}", err=True, fg=typer.colors.YELLOW)
     size = out.stat().st_size / 1e6
     typer.echo(f"Model {card.version} is in {out} ({size:.1f} MB); try `defectory inspect predict {out} PHOTO`")
 

@@ -20,7 +20,12 @@ TRUSTED_GAIN, TRUSTED_GAIN_SYNTHETIC = 0.01, 0.05
 """By how much another candidate's AUROC must exceed the default's, on real defects and on synthetic ones."""
 
 MAX_EXPONENT = 2.0
-SUSPECT_DEVIATIONS = 6.0
+SIGNATURE_IMAGES = 100.0
+"""Of this many good images a signature gets half its weight: of few, it takes every new image for odd."""
+
+SUSPECT_DEVIATIONS = 3.5
+"""Robust deviations from the median, as in Iglewicz and Hoaglin, "How to Detect and Handle Outliers" (1993)."""
+
 _LITTLE = 1e-6
 
 
@@ -156,7 +161,16 @@ class Comparison:
                 weighed = held_out.weighed(oddness, typical, exponent)
                 auroc, precision = _separation(weighed)
                 found.append(
-                    Trial(Recipe(detector, signed, trust), weighed, held_out.good, level, typical, exponent, auroc, precision)
+                    Trial(
+                        Recipe(detector, signed, trust),
+                        weighed,
+                        held_out.good,
+                        level,
+                        typical,
+                        exponent,
+                        auroc,
+                        precision,
+                    )
                 )
         return found
 
@@ -184,20 +198,21 @@ class Comparison:
 
 
 def find_outliers(scores: Scores) -> list[int]:
-    """Indices of scores far above all others, a tenth of them at most."""
+    """Indices of scores far above all others, a fifteenth of them at most, or one."""
     logs = np.log(np.maximum(scores, _LITTLE))
     middle = float(np.median(logs))
     spread = 1.4826 * float(np.median(np.abs(logs - middle)))
     far = np.flatnonzero(logs > middle + SUSPECT_DEVIATIONS * max(spread, 0.05))
-    return sorted(far[np.argsort(-logs[far])][: len(scores) // 10].tolist())
+    return sorted(far[np.argsort(-logs[far])][: max(1, len(scores) // 15)].tolist())
 
 
 def _balance(scores: Scores, oddness: Scores) -> float:
-    """The power that makes oddness spread as much as scores do, so that neither drowns the other."""
+    """The power that makes oddness spread as much as scores do, so that neither drowns the other; less of few images."""
     spread = float(np.std(np.log(np.maximum(oddness, _LITTLE))))
     if spread < _LITTLE:
         return 0.0
-    return min(float(np.std(np.log(np.maximum(scores, _LITTLE)))) / spread, MAX_EXPONENT)
+    even = min(float(np.std(np.log(np.maximum(scores, _LITTLE)))) / spread, MAX_EXPONENT)
+    return even * len(scores) / (len(scores) + SIGNATURE_IMAGES)
 
 
 def _separation(scores: HeldOut) -> tuple[float, float]:

@@ -54,7 +54,7 @@ def thresholds_from_good(scores: Scores, rates: Rates | None = None) -> Threshol
     """The scores that the given shares of good images reach.
 
     With enough images to see a share (five of them beyond it) the empirical quantile; with fewer, the prediction limit
-    of a log-normal distribution, which widens as images get fewer.
+    of a log-normal distribution of the scores above the median, which widens as images get fewer.
 
     Args:
         scores: of good images that the model was not fitted to, at least 2.
@@ -110,7 +110,7 @@ def confidence_scale(good: Scores, defects: Scores, fail: float) -> tuple[float,
         return float(
             candidates[int(np.argmin(losses))]
         ), f"{len(good)} held-out good and {len(defects)} defective images"
-    return max(float(np.std(good)), fail * 1e-3, _SMALLEST), f"the spread of {len(good)} held-out good images"
+    return max(_upper_spread(good), fail * 1e-3, _SMALLEST), f"the spread of {len(good)} held-out good images"
 
 
 def confidence_of(score: float, fail: float, scale: float) -> float:
@@ -122,10 +122,17 @@ def _upper_limit(scores: Scores, rate: float) -> float:
     if len(scores) * rate >= 5:
         return float(np.quantile(scores, 1 - rate))
     logs = np.log(np.maximum(scores, _SMALLEST))
+    middle = float(np.median(logs))
     freedom = len(logs) - 1
     normal = NormalDist().inv_cdf(1 - rate)
     student = normal + (normal**3 + normal) / (4 * freedom)  # first term of Cornish and Fisher's expansion
-    return float(np.exp(logs.mean() + student * logs.std(ddof=1) * math.sqrt(1 + 1 / len(logs))))
+    return math.exp(middle + student * _upper_spread(logs) * math.sqrt(1 + 1 / len(logs)))
+
+
+def _upper_spread(values: Scores) -> float:
+    """The deviation of what lies above the median: near-twins among the images score low, which says nothing of it."""
+    above = values[values > np.median(values)] - np.median(values)
+    return float(np.sqrt(np.mean(np.square(above)))) if len(above) else 0.0
 
 
 def _fit_logistic(good: Scores, defects: Scores) -> tuple[float, float]:

@@ -56,7 +56,8 @@ class TrainingOptions(BaseModel):
     ``detector`` is ``auto`` (chosen on held-out data) or the name of one.  ``resolution`` is the shorter side, in
     pixels, of what the backbone sees of an image (or of a tile); ``tiles`` are rows and columns, for small defects on
     large images.  ``region`` is what is inspected; ``ignore`` a grey image, as large as the photos or of their aspect,
-    not black where nothing is to be inspected.  ``costs`` set the thresholds where there are labelled defects to learn
+    not black where nothing is to be inspected.  ``exclude_suspects`` forgets good images unlike all others, which may be
+    defects; otherwise they are only named and kept out of the thresholds.  ``costs`` set the thresholds where there are labelled defects to learn
     their scores from; ``rates`` set them from good images alone.
     """
 
@@ -67,6 +68,7 @@ class TrainingOptions(BaseModel):
     tiles: tuple[int, int] = (1, 1)
     region: Region = Region()
     ignore: Path | None = None
+    exclude_suspects: bool = False
     rates: Rates = Rates()
     costs: Costs | None = None
     rules: RuleSet = RuleSet()
@@ -193,9 +195,10 @@ class _Training:
         )
         trials = comparison.trials(tuple(DETECTORS) if options.detector == "auto" else (options.detector,))
         best = comparison.best(trials)
-        # What no other good part resembles is more likely a defect among them than a good part: it is left out.
+        # What no other good part resembles says nothing of where good parts end; it may be a defect, or a rare good part.
         unlike = find_outliers(best.scores.good)
-        kept = [sample for index, sample in enumerate(comparison.good) if index not in unlike]
+        left_out = unlike if options.exclude_suspects else ()
+        kept = [sample for index, sample in enumerate(comparison.good) if index not in left_out]
         held_out, defective = np.delete(best.scores.good, unlike), best.scores.defects
         thresholds, threshold_basis = self._thresholds(held_out, defective)
         scale, confidence_basis = confidence_scale(held_out, defective, thresholds.fail)

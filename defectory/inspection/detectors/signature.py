@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from defectory.inspection.detectors import Patches
 
-_MOST_AXES = 200
+_MOST_AXES = 400
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,152 @@
+"""Thresholds and confidence mean what their documentation says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from defectory.errors import InputError
+from defectory.inspection.thresholds import (
+    Costs,
+    Rates,
+    confidence_of,
+    confidence_scale,
+    thresholds_from_costs,
+    thresholds_from_good,
+)
+
+SCORES = st.lists(st.floats(1e-4, 10), min_size=2, max_size=60).map(np.array)
+
+
+def good_scores(count: int, seed: int = 0) -> np.ndarray:
+    return np.exp(np.random.default_rng(seed).normal(-2, 0.2, count))
+
+
+@given(SCORES, st.floats(0.001, 0.3), st.floats(0.001, 0.3))
+@settings(max_examples=60)
+def test_review_never_lies_above_fail(scores, one, other):
+    thresholds = thresholds_from_good(scores, Rates(review=max(one, other), fail=min(one, other)))
+
+    assert 0 <= thresholds.review <= thresholds.fail < float("inf")
+
+
+@given(SCORES, st.floats(0.1, 10))
+@settings(max_examples=40)
+def test_thresholds_scale_with_the_scores(scores, factor):
+    plain, scaled = thresholds_from_good(scores), thresholds_from_good(scores * factor)
+
+    assert scaled.fail == pytest.approx(plain.fail * factor, rel=1e-2)
+
+
+@pytest.mark.parametrize("count", [20, 40, 2000])
+def test_about_the_asked_share_of_good_parts_is_held_back(count):
+    new = good_scores(4000, seed=1)
+    shares = [
+        np.mean(new >= thresholds_from_good(good_scores(count, seed), Rates(review=0.05, fail=0.05)).review)
+        for seed in range(10, 40)
+    ]
+
+    assert 0.02 < np.mean(shares) < 0.08
+
+
+def test_fewer_images_make_wider_limits():
+    few = np.mean([thresholds_from_good(good_scores(8, seed)).fail for seed in range(40)])
+    many = np.mean([thresholds_from_good(good_scores(200, seed)).fail for seed in range(40)])
+
+    assert few > many
+
+
+def test_near_twins_do_not_move_the_limit():
+    scores = good_scores(30)
+    with_twins = np.concatenate([scores, [1e-5, 1e-5]])
+
+    assert thresholds_from_good(with_twins).fail == pytest.approx(thresholds_from_good(scores).fail, rel=0.1)
+
+
+def test_rates_out_of_order_are_refused():
+    with pytest.raises(ValidationError, match="FAIL"):
+        Rates(review=0.01, fail=0.05)
+
+
+# ------------------------------------------------------------------ costs
+
+GOOD, BAD = good_scores(200), np.exp(np.random.default_rng(1).normal(-1.2, 0.2, 60))
+
+
+def test_a_dearer_escape_makes_the_model_stricter():
+    cheap, dear = (thresholds_from_costs(GOOD, BAD, Costs(escape=escape, false_reject=1)).fail for escape in (10, 1000))
+
+    assert dear < cheap
+
+
+def test_a_dearer_false_reject_makes_the_model_laxer():
+    cheap, dear = (thresholds_from_costs(GOOD, BAD, Costs(escape=100, false_reject=reject)).fail for reject in (1, 100))
+
+    assert dear > cheap
+
+
+def test_a_cheap_review_opens_a_gap_and_a_dear_one_closes_it():
+    cheap = thresholds_from_costs(GOOD, BAD, Costs(escape=100, false_reject=10, review=1))
+    dear = thresholds_from_costs(GOOD, BAD, Costs(escape=100, false_reject=10, review=50))
+
+    assert cheap.review < dear.review == dear.fail < cheap.fail
+
+
+def test_the_cost_at_the_threshold_is_near_the_least():
+    costs = Costs(escape=20, false_reject=1, defect_rate=0.1)
+    threshold = thresholds_from_costs(GOOD, BAD, costs).fail
+
+    def spent(limit):
+        return 0.1 * 20 * np.mean(limit > BAD) + 0.9 * np.mean(limit <= GOOD)
+
+    assert spent(threshold) <= 1.5 * min(spent(limit) for limit in np.linspace(0.05, 0.5, 300)) + 0.02
+
+
+def test_too_few_defects_are_refused():
+    with pytest.raises(InputError, match="at least 5"):
+        thresholds_from_costs(GOOD, BAD[:4], Costs(escape=1, false_reject=1))
+
+
+@pytest.mark.parametrize("defects", [np.full(6, 0.9), np.full(6, 0.1)])
+def test_scores_without_overlap_or_without_difference_still_give_thresholds(defects):
+    thresholds = thresholds_from_costs(np.full(20, 0.1), defects, Costs(escape=10, false_reject=1, review=0.1))
+
+    assert 0 <= thresholds.review <= thresholds.fail < float("inf")
+
+
+# ------------------------------------------------------------------ confidence
+
+
+@given(st.floats(0, 1e6), st.floats(1e-3, 1e3), st.floats(1e-6, 1e3))
+def test_confidence_lies_between_a_half_and_one(score, fail, scale):
+    assert 0.5 <= confidence_of(score, fail, scale) <= 1
+
+
+def test_confidence_is_a_half_at_the_threshold_and_grows_away_from_it():
+    values = [confidence_of(score, 1.0, 0.3) for score in (0.0, 0.5, 1.0, 1.5, 3.0)]
+
+    assert values[2] == 0.5
+    assert values[0] > values[1] > values[2] < values[3] < values[4]
+
+
+def test_of_images_with_confidence_c_about_a_share_c_is_right():
+    rng = np.random.default_rng(3)
+    good, bad = rng.logistic(0.8, 0.15, 4000), rng.logistic(1.2, 0.15, 4000)
+    scale, basis = confidence_scale(good[:400], bad[:400], 1.0)
+    truth, scores = np.repeat([False, True], 3600), np.concatenate([good[400:], bad[400:]])
+    confidence = np.array([confidence_of(score, 1.0, scale) for score in scores])
+    right = (scores >= 1.0) == truth
+
+    assert "400 defective" in basis
+    for low, high in ((0.5, 0.65), (0.65, 0.8), (0.8, 0.95), (0.95, 1.0)):
+        chosen = (confidence >= low) & (confidence < high)
+        assert abs(right[chosen].mean() - confidence[chosen].mean()) < 0.07
+
+
+def test_from_good_images_alone_confidence_says_so():
+    _, basis = confidence_scale(GOOD, np.empty(0), 0.3)
+
+    assert basis == "the spread of 200 held-out good images"
