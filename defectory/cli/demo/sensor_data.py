@@ -1,25 +1,22 @@
-"""``defectory demo``: the whole way on this machine, as a user of the deployed application would go it.
+"""The demo's first part: a year of sensor data for a semiconductor fab, asked for as a user of the cloud would.
 
-Starts a local cloud, deploys the application's own templates into it, invokes the trigger function for a semiconductor
-fab, follows the request in the table while the pipeline's actions work on it, and downloads what was published.
+Invokes the trigger function, follows the request in the table while the pipeline's actions work on it, and downloads
+what was published.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from defectory.cli.demo.steps import step
 from defectory.errors import DefectoryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from defectory.local.cloud import LocalCloud
@@ -30,60 +27,17 @@ POLL_SECONDS = 0.5
 ENDED = {"PUBLISHED", "PARTIAL", "FAILED"}
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder for what it makes; replaced if it is an earlier demo's.")] = Path(
-        "demo-output"
-    ),
-    number: Annotated[int, typer.Option(help="How many machines, 1 to 50.")] = 10,
-) -> None:
-    """Deploy the application into a local cloud and let it make a year of labelled data for a semiconductor fab.
-
-    Needs no AWS account and no Docker, and leaves nothing running.
-
-    Example:
-
-        defectory demo --number 3 --out demo-output
-    """
-    from rich.console import Console
-
-    from defectory.local.cloud import LocalCloud
-    from defectory.local.synth import synthesise
-
-    console = Console()
-    started = time.monotonic()
-    target = _claim(out)
-    with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch:
-        with _step(console, "Synthesising the application's templates"):
-            assembly = synthesise(Path(scratch) / "cdk.out")
-        with LocalCloud() as cloud:
-            with _step(console, f"Deploying them into a local cloud at {cloud.endpoint}"):
-                outputs = {key: value for stack in cloud.deploy(assembly).values() for key, value in stack.items()}
-            with _step(console, f"Asking the trigger function for {number} machines of a {INDUSTRY} fab"):
-                answer = _invoke(cloud, outputs["FunctionName"], number)
-            request = _follow(console, cloud, outputs["TableName"], answer["request_id"])
-            with _step(console, f"Downloading what was published to {target}"):
-                _download(cloud, outputs["DataBucketName"], f"{USER}/{answer['request_id']}/", target)
-            mails = [mail.subject for mail in cloud.mails()]
-    _summarise(console, request, target, mails, time.monotonic() - started)
-    if request["status"] != "PUBLISHED":
-        raise typer.Exit(1)
-
-
-def _claim(out: Path) -> Path:
-    """The folder of this demo inside ``out``, empty."""
-    target = out / "sensor-data"
-    if target.exists():
-        shutil.rmtree(target)
-    target.mkdir(parents=True)
-    return target
-
-
-@contextmanager
-def _step(console: Console, what: str) -> Iterator[None]:
-    started = time.monotonic()
-    with console.status(f"{what} ..."):
-        yield
-    console.print(f"[green]✓[/green] {what} [dim]({time.monotonic() - started:.1f} s)[/dim]", highlight=False)
+def show_sensor_data(
+    console: Console, cloud: LocalCloud, outputs: Mapping[str, str], target: Path, number: int
+) -> bool:
+    """Have the data of ``number`` machines made and downloaded to ``target``; whether all were published."""
+    with step(console, f"Asking the trigger function for {number} machines of a {INDUSTRY} fab"):
+        answer = _invoke(cloud, outputs["FunctionName"], number)
+    request = _follow(console, cloud, outputs["TableName"], answer["request_id"])
+    with step(console, f"Downloading what was published to {target}"):
+        _download(cloud, outputs["DataBucketName"], f"{USER}/{answer['request_id']}/", target)
+    _summarise(console, request, target)
+    return bool(request["status"] == "PUBLISHED")
 
 
 def _invoke(cloud: LocalCloud, function: str, number: int) -> dict[str, Any]:
@@ -134,7 +88,7 @@ def _download(cloud: LocalCloud, bucket: str, prefix: str, target: Path) -> None
             client.download_file(bucket, entry["Key"], str(path))
 
 
-def _summarise(console: Console, request: dict[str, Any], target: Path, mails: list[str], seconds: float) -> None:
+def _summarise(console: Console, request: dict[str, Any], target: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -156,8 +110,5 @@ def _summarise(console: Console, request: dict[str, Any], target: Path, mails: l
     console.print(table)
     if request.get("reason"):
         console.print(Text(f"Reason: {request['reason']}", style="red"))
-    for subject in mails:
-        console.print(Text(f"Alert mailed: {subject}"))
     if (target / INDEX).is_file():
         console.print(Text(f"Start with {target / INDEX}; each machine's folder there holds its {REPORT}."))
-    console.print(Text(f"Took {seconds:.0f} s."))

@@ -1,0 +1,202 @@
+"""The demo's second part: an inspection line, trained on photos of good parts and tried on parts it has not seen.
+
+Uploads a dataset, starts the training machine, waits for the endpoint, uploads good and defective parts as a camera
+would, and shows the rows, heatmaps and alerts they end as.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from defectory.cli.demo.steps import step
+from defectory.errors import DefectoryError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from defectory.local.cloud import LocalCloud
+
+DATASET, TEST = "datasets/demo/", "test/"
+OPTIONS = {"resolution": 384}  # small defects on small photos: look closely
+INSPECTED = 3  # of the good and of the defective parts each
+LEAST = 10  # good photos: to learn from, to test with, to inspect
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Photos:
+    """Photos of parts: what to learn from, what to test with, and what to inspect, apart from one another."""
+
+    training: tuple[Path, ...]
+    test_good: tuple[Path, ...]
+    test_defective: tuple[Path, ...]
+    good: tuple[Path, ...]
+    defective: tuple[Path, ...]
+
+
+def choose_photos(console: Console, photos: Path | None, target: Path) -> Photos:
+    """Photos of the user's, or rendered ones in ``target``, parted into what the line learns from and what it is shown.
+
+    Raises:
+        InputError: there are too few.
+    """
+    from defectory.inspection.images import IMAGE_SUFFIXES
+    from defectory.inspection.samples import write_samples
+
+    if photos is None:
+        photos = target / "photos"
+        with step(console, f"Rendering photos of flanges, good and defective, in {photos}"):
+            write_samples(photos, good=36, defective=16, seed=1)
+    good, defective = (
+        sorted(path for path in (photos / name).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        for name in ("normal", "anomaly")
+    )
+    if len(good) < LEAST or len(defective) < 2:
+        got = f"{len(good)} and {len(defective)}"
+        raise InputError("photos", f"a folder with {LEAST} photos in normal/ and 2 in anomaly/ at least", got)
+    shown, held = min(INSPECTED, len(defective) // 2), max(2, len(good) // 4)
+    # Every so many: files lie class by class, and all classes are to be shown.
+    some_defective = defective[:: max(1, len(defective) // shown)][:shown]
+    return Photos(
+        training=tuple(good[held + INSPECTED :]),
+        test_good=tuple(good[INSPECTED : held + INSPECTED]),
+        test_defective=tuple(path for path in defective if path not in some_defective),
+        good=tuple(good[:INSPECTED]),
+        defective=tuple(some_defective),
+    )
+
+
+def show_inspection(
+    console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos, target: Path
+) -> bool:
+    """Train, deploy and try the line; pictures go to ``target``.  Whether every part ended as a row with a verdict."""
+    _train(console, cloud, outputs, photos)
+    with step(console, f"Uploading {len(photos.good)} good and {len(photos.defective)} defective parts to the line"):
+        rows = _inspect(cloud, outputs, photos)
+    overlays = _download_overlays(cloud, outputs["ResultsBucketName"], rows, target)
+    _summarise(console, rows)
+    sheet = _draw_sheet(photos, rows, overlays, target / "inspected.png")
+    console.print(f"Look at {sheet}: each part beside its heatmap.", markup=False, highlight=False)
+    return all(row.get("verdict") for row in rows.values())
+
+
+def _train(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> None:
+    bucket = outputs["TrainingBucketName"]
+    with step(console, f"Uploading {len(photos.training)} photos of good parts to learn from, and a test set"):
+        _upload(cloud, bucket, f"{DATASET}normal/", photos.training)
+        _upload(cloud, bucket, f"{TEST}normal/", photos.test_good)
+        _upload(cloud, bucket, f"{TEST}anomaly/", photos.test_defective)
+    with step(console, "Training, evaluating, judging and deploying the model"):
+        machine = cloud.client("stepfunctions")
+        execution = machine.start_execution(
+            stateMachineArn=outputs["TrainingMachineArn"], input=json.dumps({"dataset": DATASET, "options": OPTIONS})
+        )["executionArn"]
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (found := machine.describe_execution(executionArn=execution))["status"] == "RUNNING":
+            if time.monotonic() > deadline:
+                raise DefectoryError(f"Training has not ended within {PATIENCE_SECONDS} s.")
+            time.sleep(POLL_SECONDS)
+    if found["status"] != "SUCCEEDED":
+        raise DefectoryError(f"Training ended as {found['status']}: {found.get('error')}: {found.get('cause')}")
+    result = json.loads(found["output"])
+    for reason in result["outcome"]["reasons"]:
+        console.print(f"  {reason}", markup=False, highlight=False)
+    if result["status"] != "IN_SERVICE":
+        raise DefectoryError("The gate rejected the model: it is no better than chance on these photos.")
+
+
+def _upload(cloud: LocalCloud, bucket: str, prefix: str, paths: Sequence[Path]) -> None:
+    client = cloud.client("s3")
+    for path in paths:
+        client.upload_file(str(path), bucket, f"{prefix}{path.name}")
+
+
+def _inspect(cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> dict[str, dict[str, Any]]:
+    """Rows by key, once every upload has one."""
+    from boto3.dynamodb.types import TypeDeserializer
+
+    plain = TypeDeserializer().deserialize
+    for prefix, paths in (("good/", photos.good), ("defective/", photos.defective)):
+        _upload(cloud, outputs["UploadBucketName"], prefix, paths)
+    wanted = len(photos.good) + len(photos.defective)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        items = cloud.client("dynamodb").scan(TableName=outputs["ResultsTableName"], ConsistentRead=True)["Items"]
+        rows: dict[str, dict[str, Any]] = {}
+        for item in items:
+            row = {name: plain(value) for name, value in item.items()}
+            if "key" in row:
+                rows[row["key"]] = row
+        if len(rows) >= wanted and not any(row.get("owed") for row in rows.values()):
+            return rows
+        if time.monotonic() > deadline:
+            raise DefectoryError(
+                f"The line has not answered within {PATIENCE_SECONDS} s: {len(rows)} of {wanted} rows."
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _download_overlays(
+    cloud: LocalCloud, bucket: str, rows: Mapping[str, Mapping[str, Any]], target: Path
+) -> dict[str, Path]:
+    overlays: dict[str, Path] = {}
+    for key, row in rows.items():
+        if row.get("overlay_key"):
+            path = target / Path(key).with_suffix(f".heatmap{Path(row['overlay_key']).suffix}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cloud.client("s3").download_file(bucket, row["overlay_key"], str(path))
+            overlays[key] = path
+    return overlays
+
+
+def _summarise(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"PASS": "green", "REVIEW": "yellow", "FAIL": "red"}
+    table = Table(title="Inspected parts", title_justify="left")
+    for column in ("part", "verdict", "score", "confidence", "model"):
+        table.add_column(column, justify="right" if column in {"score", "confidence"} else "left")
+    for key, row in sorted(rows.items(), reverse=True):
+        verdict = str(row.get("verdict") or row["status"])
+        table.add_row(
+            Text(key),
+            Text(verdict, style=colours.get(verdict, "red")),
+            f"{float(row.get('score', 0)):.3f}",
+            f"{float(row.get('confidence', 0)):.2f}",
+            Text(str(row.get("model_version", ""))),
+        )
+    console.print(table)
+
+
+def _draw_sheet(
+    photos: Photos, rows: Mapping[str, Mapping[str, Any]], overlays: Mapping[str, Path], sheet: Path
+) -> Path:
+    """Write a picture of all inspected parts: photo, heatmap, verdict."""
+    from PIL import Image, ImageDraw
+
+    side, line = 256, 22
+    parts = [(f"good/{path.name}", path) for path in photos.good]
+    parts += [(f"defective/{path.name}", path) for path in photos.defective]
+    across = max(len(photos.good), len(photos.defective))
+    picture = Image.new("RGB", (across * 2 * side, 2 * (side + line)), "white")
+    draw = ImageDraw.Draw(picture)
+    for number, (key, path) in enumerate(parts):
+        below = number >= len(photos.good)
+        x = (number - below * len(photos.good)) * 2 * side
+        y = below * (side + line)
+        row = rows[key]
+        draw.text((x + 6, y + 5), f"{row.get('verdict') or row['status']}   {key}", fill="black")
+        for place, file in enumerate((path, overlays.get(key))):
+            if file:
+                with Image.open(file) as image:
+                    image.thumbnail((side, side))
+                    picture.paste(image.convert("RGB"), (x + place * side, y + line))
+    picture.save(sheet)
+    return sheet
