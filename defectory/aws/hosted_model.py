@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -91,9 +92,19 @@ def _hosting_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        raise HostingError(f"Cannot {doing}: {error}", _kind(error)) from error
+        raise HostingError(f"Cannot {doing}: {_reason(error)}", _kind(error)) from error
     except BotoCoreError as error:
         raise HostingError(f"Cannot {doing}: {error}", "InternalServerException") from error
+
+
+def _reason(error: ClientError) -> str:
+    """What the container itself said, where it was the one to refuse."""
+    try:
+        # The containers' toolkit has a traceback follow.
+        answer, _ = json.JSONDecoder().raw_decode(str(error.response.get("OriginalMessage", "")))
+        return str(answer["error"]["message"])
+    except (ValueError, LookupError, TypeError):
+        return str(error)
 
 
 def _kind(error: ClientError) -> str:

@@ -18,6 +18,8 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent
 sys.path[:0] = [str(SOURCE / name) for name in ("packages", "training-packages", ".")]
 
+from pydantic import ValidationError  # noqa: E402
+
 from defectory.errors import InputError  # noqa: E402
 from defectory.inspection.datasets import load_dataset  # noqa: E402
 from defectory.inspection.hosting import BACKBONE, JobFolders, run_job, write_hosted  # noqa: E402
@@ -40,8 +42,12 @@ def parse_options(environ: Mapping[str, str]) -> TrainingOptions:
     values = json.loads(environ.get("SM_HPS", "{}")).get("options", {})
     try:
         return TrainingOptions.model_validate(json.loads(values) if isinstance(values, str) else values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(["options", *map(str, first["loc"])])
+        raise InputError(field, f"as the training options say ({first['msg']})", first["input"]) from error
     except ValueError as error:
-        raise InputError("options", f"training options ({error})", values) from error
+        raise InputError("options", f"JSON ({error})", values) from error
 
 
 if __name__ == "__main__":

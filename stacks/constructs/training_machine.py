@@ -426,7 +426,9 @@ class TrainingMachine(Construct):
             ),
             "AlertOfFailure": publish(
                 "Defectory: training an inspection model failed",
-                "{% $states.context.Execution.Name & ': ' & $states.input.Error & '\n' & $states.input.Cause %}",
+                "{% ($cause := $states.input.Cause; $told := $match($cause, " + _REASON + "); "
+                "$states.context.Execution.Name & ': ' & $states.input.Error & '\n' & "
+                "($exists($told) ? $told[0].groups[0] : $cause)) %}",
                 "Failed",
             ),
             "InService": {
@@ -548,6 +550,8 @@ class TrainingMachine(Construct):
 
 
 _SAME_INPUT = "{% $states.input %}"
+# A failed function's and a failed job's own words, in the JSON that is the cause of their failure.
+_REASON = r"""/"(?:errorMessage|FailureReason)":\s*"((?:\\.|[^\\"])*)"/"""
 _RETRY = [
     {
         "ErrorEquals": [

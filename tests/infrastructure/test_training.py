@@ -165,8 +165,19 @@ def test_messages_name_the_run_and_the_reasons(states):
     message = evaluate(states["AlertOfRejection"]["Arguments"], run=RUN, outcome=outcome)["Message"]
     assert RUN["name"] in message
     assert "AUROC falls.\nMore escapes." in message
-    failed = {"context": {"Execution": {"Name": "run-1"}}, "input": {"Error": "BadModel", "Cause": "no image"}}
-    assert evaluate(states["AlertOfFailure"]["Arguments"], states=failed)["Message"] == "run-1: BadModel\nno image"
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        ("no image", "no image"),
+        ('{"errorMessage": "dataset: must be \\"x/\\"", "errorType": "E"}', r"dataset: must be \"x/\""),
+        ('{"TrainingJobName":"a","FailureReason":"AlgorithmError: BadImage"}', "AlgorithmError: BadImage"),
+    ],
+)
+def test_a_failure_is_told_in_the_words_of_what_failed(states, cause, told):
+    failed = {"context": {"Execution": {"Name": "run-1"}}, "input": {"Error": "BadModel", "Cause": cause}}
+    assert evaluate(states["AlertOfFailure"]["Arguments"], states=failed)["Message"] == f"run-1: BadModel\n{told}"
 
 
 class TestJobs:
