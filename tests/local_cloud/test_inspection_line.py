@@ -1,0 +1,142 @@
+"""The inspection line in the local cloud, as a camera and an inspector meet it: through boto3 and mail alone."""
+
+import io
+import json
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from boto3.dynamodb.types import TypeDeserializer
+from PIL import Image
+
+from defectory.inspection.hosting import write_hosted
+from defectory.inspection.training import TrainingOptions, train
+from defectory.local.synth import find_app
+from tests.local_cloud.laboratory import IMAGE, ROLE, SERVERLESS, Laboratory
+
+pytestmark = pytest.mark.xdist_group("application")
+
+SIDE = 128
+SCRATCH = (slice(60, 68), slice(30, 90))
+
+
+def part(seed: int, *, scratched: bool = False) -> bytes:
+    """A photo of a ribbed plate."""
+    noise = np.random.default_rng(seed).normal(0, 4, (SIDE, SIDE, 3))
+    plate = 120 + 30 * np.sin(np.arange(SIDE) / 4)[:, None, None] + noise
+    if scratched:
+        plate[SCRATCH] = 250
+    content = io.BytesIO()
+    Image.fromarray(plate.clip(0, 255).astype(np.uint8)).save(content, "PNG")
+    return content.getvalue()
+
+
+class Line:
+    """The client side of the line."""
+
+    def __init__(self, app):
+        self.app, self.cloud, self.outputs = app, app.cloud, app.outputs
+
+    def upload(self, key: str, content: bytes) -> None:
+        self.cloud.client("s3").put_object(Bucket=self.outputs["UploadBucketName"], Key=key, Body=content)
+
+    def rows(self) -> dict[str, dict]:
+        items = self.cloud.client("dynamodb").scan(TableName=self.outputs["ResultsTableName"])["Items"]
+        plain = [{name: TypeDeserializer().deserialize(value) for name, value in item.items()} for item in items]
+        return {row["key"]: row for row in plain if "key" in row}
+
+    def row(self, key: str, seconds: float = 90) -> dict:
+        """The row of an upload, once people were told of it where they have to be."""
+        end = time.monotonic() + seconds
+        while not (row := self.rows().get(key)) or (row.get("owed") and row["outcome"] != "UNSUPPORTED"):
+            assert time.monotonic() < end, f"no row of {key}, or nobody was told: {row}"
+            time.sleep(0.1)
+        return row
+
+    def result(self, key: str) -> bytes:
+        return self.cloud.client("s3").get_object(Bucket=self.outputs["ResultsBucketName"], Key=key)["Body"].read()
+
+    def deploy(self, folder) -> None:
+        """Train on good parts and host the model at the line's endpoint."""
+        photos = []
+        for seed in range(12):
+            photos.append(folder / f"{seed}.png")
+            photos[-1].write_bytes(part(seed))
+        source = folder / "source"
+        source.mkdir()
+        for name in ("defectory", "models/inspection/inference.py"):
+            (source / Path(name).name).symlink_to(find_app() / name)
+        write_hosted(train(photos, options=TrainingOptions(resolution=SIDE)), source, folder / "hosted")
+        archive = folder / "model.tar.gz"
+        with tarfile.open(archive, "w:gz") as packed:
+            packed.add(folder / "hosted", ".")
+        bucket, sagemaker = self.outputs["TrainingBucketName"], self.cloud.client("sagemaker")
+        self.cloud.client("s3").upload_file(str(archive), bucket, "models/by-hand/model.tar.gz")
+        container = {
+            "Image": IMAGE,
+            "ModelDataUrl": f"s3://{bucket}/models/by-hand/model.tar.gz",
+            "Environment": {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"},
+        }
+        sagemaker.create_model(ModelName="by-hand", PrimaryContainer=container, ExecutionRoleArn=ROLE)
+        variant = {"VariantName": "AllTraffic", "ModelName": "by-hand", **SERVERLESS}
+        sagemaker.create_endpoint_config(EndpointConfigName="by-hand", ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName=self.outputs["EndpointName"], EndpointConfigName="by-hand")
+        found = Laboratory(self.cloud).settled(self.outputs["EndpointName"])
+        assert found["EndpointStatus"] == "InService", found
+
+    def mails(self, key: str) -> list:
+        return [mail for mail in self.cloud.mails() if key in mail.body]
+
+
+@pytest.fixture(scope="module")
+def line(applications):
+    return Line(applications["catalogue"])
+
+
+def test_without_an_endpoint_every_file_still_ends_as_a_row(line):
+    line.upload("early/part +1%.png", part(90))
+    line.upload("early/notes.txt", b"shift 2")
+    line.upload("early/broken.JPG", part(91)[:500])
+
+    failed, other, broken = (line.row(f"early/{name}") for name in ("part +1%.png", "notes.txt", "broken.JPG"))
+
+    assert (failed["status"], other["status"], broken["status"]) == ("ERROR", "UNSUPPORTED", "UNREADABLE")
+    assert "does not exist" in failed["reason"]
+    [mail] = line.mails("early/part +1%.png")
+    assert mail.subject.startswith("ERROR")
+    assert len(line.mails("early/broken.JPG")) == 1
+    assert not line.mails("early/notes.txt"), "stray files wait for the digest"
+
+
+def test_good_and_defective_parts_end_as_rows_heatmaps_and_one_mail(line, tmp_path):
+    line.deploy(tmp_path)
+
+    for number in range(2):
+        line.upload(f"lot 7/good {number}.png", part(50 + number))
+    line.upload("lot 7/бракованная.PNG", part(60, scratched=True))
+    good = [line.row(f"lot 7/good {number}.png") for number in range(2)]
+    bad = line.row("lot 7/бракованная.PNG")
+
+    assert bad["verdict"] == "FAIL"
+    assert all(row["verdict"] in ("PASS", "REVIEW") and row["score"] < bad["score"] for row in good)
+    heatmap = np.asarray(Image.open(io.BytesIO(line.result(bad["heatmap_key"]))).resize((SIDE, SIDE)))
+    assert heatmap[SCRATCH].mean() > 2 * heatmap.mean(), "the heatmap points at the scratch"
+    assert Image.open(io.BytesIO(line.result(bad["overlay_key"]))).size == (SIDE, SIDE)
+    [mail] = line.mails("lot 7/бракованная.PNG")
+    assert mail.subject.startswith("FAIL")
+    for words in (bad["inspection_id"], bad["model_version"], "%"):
+        assert words in mail.body
+
+
+def test_a_person_corrects_a_verdict(line):
+    row = line.row("lot 7/бракованная.PNG")
+    event = {"inspection_id": row["inspection_id"], "label": "normal", "by": "ann", "note": "chalk"}
+
+    reply = line.cloud.client("lambda").invoke(
+        FunctionName=line.outputs["ConfirmFunctionName"], Payload=json.dumps(event)
+    )
+
+    assert json.load(reply["Payload"])["status"] == "CONFIRMED"
+    assert line.row("lot 7/бракованная.PNG")["confirmed"] == "normal"
