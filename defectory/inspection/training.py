@@ -47,7 +47,7 @@ MARKED_SHARE = 0.2
 PALETTE = ("#D0021B", "#F5A623", "#4A90E2", "#7ED321", "#9013FE", "#50E3C2", "#8B572A", "#417505", "#BD10E0", "#F8E71C")
 ANOMALY = "anomaly"
 
-MaskSource = Path | NDArray[np.generic] | Mapping[str, NDArray[np.generic]]
+MaskSource = Path | ImageRecord | NDArray[np.generic] | Mapping[str, NDArray[np.generic]]
 
 
 class TrainingOptions(BaseModel):
@@ -104,7 +104,7 @@ def train(
         good: photos of good parts, at least ``MIN_GOOD`` different ones.
         defects: photos of defective parts, if there are any.
         masks: by photo in ``defects``, where its defects are: a grey image or array, not 0 = defect, as large as the
-            photo or of its aspect; or one such array for each class by name.
+            photo or of its aspect; one such array for each class by name; or the photo's record, with its own colours.
         classes: by photo in ``defects``, the names of the defects it shows; "anomaly" where not given.
         options: see `TrainingOptions`.
         on_progress: told of each image read and each model fitted.
@@ -123,19 +123,23 @@ def train_dataset(
 ) -> Model:
     """Train a model from all labelled images of a dataset, with its masks, classes and colours.
 
+    The card names the dataset's version, and what changed from the one that it was made from.
+
     Raises:
         InputError: as `train` does.
     """
     options = options or TrainingOptions()
     options = options.model_copy(update={"colors": {**dataset.colour_map, **options.colors}})
-    return train(
+    model = train(
         [record.path for record in dataset.normal],
         defects=[record.path for record in dataset.anomalous],
-        masks=dict(dataset.masks),
+        masks={record.path: record for record in dataset.anomalous if record.mask},
         classes={record.path: record.classes for record in dataset.anomalous if record.classes},
         options=options,
         on_progress=on_progress,
     )
+    origin = {"dataset": dataset.version, "dataset_parent": dataset.parent, "dataset_changes": dataset.changes}
+    return assemble(model.card.model_copy(update=origin), model.backbone, model.scorer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +353,9 @@ def _layers(
 ) -> dict[int, NDArray[np.bool_]]:
     """Where each class is, by its number, in a mask of any form."""
     if isinstance(mask, Path):
-        found = read_classes(ImageRecord(path, "anomaly", names, mask, colors), tuple(numbers))
+        mask = ImageRecord(path, "anomaly", names, mask, colors)
+    if isinstance(mask, ImageRecord):
+        found = read_classes(mask, tuple(numbers))
         assert found is not None  # the record has a mask
         found[found == UNNAMED] = kind
         return {number: found == number for number in numbers.values()}
