@@ -19,15 +19,16 @@ from tests.local_cloud.laboratory import IMAGE, ROLE, SERVERLESS, Laboratory
 pytestmark = pytest.mark.xdist_group("application")
 
 SIDE = 128
-SCRATCH = (slice(60, 68), slice(30, 90))
+SCRATCH = (slice(60, 68), slice(40, 64))
 
 
 def part(seed: int, *, scratched: bool = False) -> bytes:
-    """A photo of a ribbed plate."""
-    noise = np.random.default_rng(seed).normal(0, 4, (SIDE, SIDE, 3))
-    plate = 120 + 30 * np.sin(np.arange(SIDE) / 4)[:, None, None] + noise
+    """A photo of a ribbed plate, lit and laid a little differently each time."""
+    rng = np.random.default_rng(seed)
+    ribs = np.sin((np.arange(SIDE) + rng.uniform(0, 25)) / 4)[:, None, None]
+    plate = rng.uniform(0.85, 1.15) * (120 + 30 * ribs) + rng.normal(0, 6, (SIDE, SIDE, 3))
     if scratched:
-        plate[SCRATCH] = 250
+        plate[SCRATCH] += 60
     content = io.BytesIO()
     Image.fromarray(plate.clip(0, 255).astype(np.uint8)).save(content, "PNG")
     return content.getvalue()

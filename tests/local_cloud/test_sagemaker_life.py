@@ -1,5 +1,6 @@
 """The local SageMaker when its cloud ends, and when it begins again."""
 
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,17 @@ def test_cloud_ends_with_all_processes_and_begins_again_with_all_resources(tmp_p
         found = laboratory.sagemaker.describe_training_job(TrainingJobName=job)
         assert (found["TrainingJobStatus"], "stopped while" in found["FailureReason"]) == ("Failed", True)
         assert laboratory.train(laboratory.job(greeting="again"))["TrainingJobStatus"] == "Completed"
+
+
+def test_reset_ends_and_forgets_everything() -> None:
+    with LocalCloud() as cloud:
+        laboratory = Laboratory(cloud)
+        laboratory.furnish()
+        pid = laboratory.ask(laboratory.endpoint(laboratory.container()))["pid"]
+        laboratory.sagemaker.create_training_job(**laboratory.job(mode="sleep"))
+        eventually(lambda: belonging(cloud.settings.work / "training"), "training")
+        request = urllib.request.Request(f"{cloud.endpoint}/_ministack/reset", method="POST")
+        assert urllib.request.urlopen(request).status == 200
+        assert laboratory.sagemaker.list_endpoints()["Endpoints"] == []
+        assert laboratory.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
+        eventually(lambda: ended(pid) and not belonging(cloud.settings.work / "training"), "end of the processes")

@@ -109,6 +109,10 @@ class Endpoints:
         self._closed.set()
         self._close(lambda _: True)
 
+    def reset(self) -> None:
+        """End every instance; of the server's thread, which has to be free for their logs, it takes no time."""
+        in_thread(self._close, lambda _: True, name="end of all endpoints")
+
     # ---- operations
 
     def create(self, parameters: Mapping[str, Any]) -> Record:

@@ -115,6 +115,8 @@ class SageMaker(Extension):
 
     def reset(self) -> None:
         self._registry.clear()
+        self.jobs.reset()
+        self.endpoints.reset()
 
     # ---- for the rest of the cloud
 

@@ -117,6 +117,12 @@ class TrainingJobs:
         for job in jobs:
             job.done.wait(5)
 
+    def reset(self) -> None:
+        """End every job."""
+        for job in self._jobs.values():
+            job.stopping.set()
+            job.kill()
+
     # ---- operations
 
     def create(self, parameters: Mapping[str, Any]) -> Record:
@@ -302,7 +308,10 @@ class TrainingJobs:
     def _turn(self, name: str, status: str, **changes: object) -> None:
         """Come to a secondary status, which tells the first."""
         now = time.time()
-        old = self._registry.find(TRAINING_JOB, name)
+        old = self._registry.get(TRAINING_JOB, name)
+        if old is None:
+            # Forgotten in a reset.
+            return
         transitions = [dict(transition) for transition in old["SecondaryStatusTransitions"]]
         if transitions:
             transitions[-1].setdefault("EndTime", now)
