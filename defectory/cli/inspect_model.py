@@ -287,6 +287,10 @@ def _show_model(model: Model, out: Path) -> None:
     typer.echo(f"REVIEW from {thresholds.review:.4f}, FAIL from {thresholds.fail:.4f} ({card.threshold_basis})")
     for name in card.suspects:
         typer.secho(f"Unlike the other good parts, is it one? {name}", err=True, fg=typer.colors.YELLOW)
+    if card.dataset_parent:
+        typer.echo(f"Dataset {card.dataset} differs from {card.dataset_parent}, which it was made from:")
+        for change in card.dataset_changes:
+            typer.echo(f"  {change}")
     size = out.stat().st_size / 1e6
     typer.echo(f"Model {card.version} is in {out} ({size:.1f} MB); try `defectory inspect predict {out} PHOTO`")
 
