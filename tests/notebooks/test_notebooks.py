@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from nbclient import NotebookClient
 
+from defectory.local.cloud import LocalCloud
+from defectory.local.synth import synthesise
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 
@@ -59,3 +62,14 @@ def test_the_comparison_computes_from_a_folder_of_traces(monkeypatch, tmp_path, 
     real = os.environ.get("DEFECTORY_REAL_TRACES", "")
     printed = run("real-traces.ipynb", monkeypatch, tmp_path, DEFECTORY_REAL_TRACES=real or str(traces))
     assert "computed from the traces" in printed
+
+
+@pytest.mark.xdist_group("notebooks")
+def test_the_inspection_walkthrough_runs_against_the_local_cloud(monkeypatch, tmp_path):
+    assembly = synthesise(tmp_path / "cdk.out")
+    with LocalCloud() as cloud:
+        cloud.deploy(assembly)
+        printed = run("visual-inspection.ipynb", monkeypatch, tmp_path, **cloud.environment())
+
+    assert "IN_SERVICE" in printed
+    assert "heatmap: " in printed
