@@ -151,6 +151,9 @@ def predict(
         Path | None, typer.Option(help="Folder for an overlay and a mask of each photo.", file_okay=False)
     ] = None,
     pictures: Annotated[bool, typer.Option(help="With --json: heatmaps and masks too, as base64 PNG.")] = False,
+    lookout: Annotated[
+        bool, typer.Option("--lookout", help="Print JSON as Amazon Lookout for Vision's DetectAnomalies answered.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Inspect photos: PASS, REVIEW or FAIL each, with score, confidence, and where the defects are.
@@ -164,9 +167,11 @@ def predict(
         defectory inspect predict model.tar.gz photos --json
     """
     from defectory.inspection.images import load_image
+    from defectory.inspection.lookout import detect_anomalies_answer
     from defectory.inspection.model import load_model
     from defectory.inspection.verdicts import InspectionReply
 
+    as_json |= lookout
     inspector = load_model(model)
     answers: list[dict[str, object]] = []
     failed = False
@@ -180,8 +185,8 @@ def predict(
             failed = True
             answers.append({"image": str(path), "error": str(error)})
         else:
-            reply = InspectionReply.of(inspection, images=pictures)
-            answers.append({"image": str(path), **reply.model_dump(mode="json")})
+            reply = InspectionReply.of(inspection, images=pictures).model_dump(mode="json")
+            answers.append({"image": str(path), **(detect_anomalies_answer(inspection) if lookout else reply)})
         if not as_json:
             _show_answer(answers[-1])
     if as_json:
@@ -220,13 +225,17 @@ def _labelled(folder: Path | None) -> tuple[list[Path], dict[Path, Sequence[str]
 
 
 def _match_masks(folder: Path | None, photos: Sequence[Path]) -> dict[Path, Path]:
-    """The mask of each photo that has one, by its name without the suffix."""
+    """The mask of each photo that has one: of its name, in the folder of its class or above, perhaps with ``_mask``."""
     if folder is None:
         return {}
-    masks = {
-        path.stem: path for each in (folder, *sorted(folder.glob("*/"))) if each.is_dir() for path in each.iterdir()
-    }
-    matched = {photo: masks[photo.stem] for photo in photos if photo.stem in masks}
+    matched = {}
+    for photo in photos:
+        names = (photo.stem, f"{photo.stem}_mask")
+        for place in (folder / photo.parent.name, folder):
+            found = [path for path in place.glob("*") if path.stem in names and path != photo and path.is_file()]
+            if found:
+                matched[photo] = sorted(found)[0]
+                break
     if not matched:
         raise InputError("masks", "a folder of masks named as the photos in --defects", str(folder))
     return matched

@@ -78,7 +78,8 @@ class HeldOut:
 class Trial:
     """A candidate and how it did: its held-out scores, and how well they part good images from the others.
 
-    ``peaks`` are the good images' scores without the signature; ``level`` is the median of their maps; ``typical`` and ``exponent`` are the signature's.
+    ``peaks`` are the good images' scores without the signature; ``level`` is the median of their maps; ``typical`` and
+    ``exponent`` are the signature's.
     """
 
     recipe: Recipe
@@ -207,7 +208,7 @@ def find_outliers(scores: Scores) -> list[int]:
 
 
 def _balance(scores: Scores, oddness: Scores) -> float:
-    """The power that makes oddness spread as much as scores do, so that neither drowns the other; less of few images."""
+    """The power that makes oddness spread as much as scores, so that neither drowns the other; less for few images."""
     spread = float(np.std(np.log(np.maximum(oddness, _LITTLE))))
     if spread < _LITTLE:
         return 0.0

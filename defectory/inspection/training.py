@@ -56,9 +56,9 @@ class TrainingOptions(BaseModel):
     ``detector`` is ``auto`` (chosen on held-out data) or the name of one.  ``resolution`` is the shorter side, in
     pixels, of what the backbone sees of an image (or of a tile); ``tiles`` are rows and columns, for small defects on
     large images.  ``region`` is what is inspected; ``ignore`` a grey image, as large as the photos or of their aspect,
-    not black where nothing is to be inspected.  ``exclude_suspects`` forgets good images unlike all others, which may be
-    defects; otherwise they are only named and kept out of the thresholds.  ``costs`` set the thresholds where there are labelled defects to learn
-    their scores from; ``rates`` set them from good images alone.
+    not black where nothing is to be inspected.  ``exclude_suspects`` forgets good images unlike all others, which may
+    be defects; otherwise they are only named and kept out of the thresholds.  ``costs`` set the thresholds where there
+    are labelled defects to learn their scores from; ``rates`` set them from good images alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -199,7 +199,7 @@ class _Training:
         )
         trials = comparison.trials(tuple(DETECTORS) if options.detector == "auto" else (options.detector,))
         best = comparison.best(trials)
-        # What no other good part resembles says nothing of where good parts end; it may be a defect, or a rare good part.
+        # What no other good part resembles may be a defect or a rare good part: it must not move the thresholds.
         unlike = find_outliers(best.scores.good)
         left_out = unlike if options.exclude_suspects else ()
         kept = [sample for index, sample in enumerate(comparison.good) if index not in left_out]
@@ -258,7 +258,7 @@ class _Training:
 
     def _distinct(self, images: Mapping[Path, NDArray[np.uint8]]) -> list[_Photo]:
         """Good photos, each once, and no more than are of use."""
-        digests = {_digest(image): path for path, image in reversed(images.items())}
+        digests = {_digest(image): path for path, image in reversed(list(images.items()))}
         if len(digests) < MIN_GOOD:
             rule = f"at least {MIN_GOOD} different images of good parts"
             got = f"{len(digests)} different of {len(images)}"

@@ -22,7 +22,7 @@ _BATCH_NORM_EPSILON = 1e-5
 _OPSET, _IR_VERSION = 17, 8
 
 FEATURES = ("block10", "block13")
-"""Outputs at stride 16, of 64 and 96 channels: earlier ones mark noise of the surface, later ones miss small defects."""
+"""Outputs at stride 16, of 64 and 96 channels: earlier ones mark a surface's noise, later ones miss small defects."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
