@@ -66,9 +66,8 @@ class ModelCard(BaseModel):
     ``version`` is the first 16 hex digits of the SHA-256 of the bundle's content, without the time it was created.
     ``leaderboard_basis`` says what the candidates were compared on; ``confidence_basis`` what confidence rests on.
     ``normal_level`` is the median of the maps of good images, drawn as the heatmaps' zero, and ``map_level`` what the
-    patches of an image must reach for it to fail by them alone, drawn as 0.5.  ``suspects`` are training
-    images that look unlike the other good ones: the thresholds take no account of them.  ``dataset`` is the version of
-    the dataset trained on, if it was one, ``dataset_parent`` the version it was made from and ``dataset_changes`` how.
+    patches of an image must reach for it to fail by them alone, drawn as 0.5.  ``suspects`` are training images that
+    look unlike the other good ones: the thresholds take no account of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -246,10 +245,7 @@ class Model:
         heatmap[window][~valid] = 0
         defective = valid & (level >= fail)
         mask[window] = np.where(defective, 255, 0)
-        if self.scorer.head is None:
-            kinds = np.ones(anomaly.shape, np.uint8)
-        else:
-            kinds = self.scorer.head.kinds(patches)
+        kinds = np.ones(anomaly.shape, np.uint8) if self.scorer.head is None else self.scorer.head.kinds(patches)
         classes[window] = np.where(defective, cv2.resize(kinds, inner, interpolation=cv2.INTER_NEAREST), 0)
         return heatmap, mask, classes
 
