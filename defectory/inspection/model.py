@@ -67,7 +67,8 @@ class ModelCard(BaseModel):
     ``leaderboard_basis`` says what the candidates were compared on; ``confidence_basis`` what confidence rests on.
     ``normal_level`` is the median of the maps of good images, drawn as the heatmaps' zero, and ``map_level`` what the
     patches of an image must reach for it to fail by them alone, drawn as 0.5.  ``suspects`` are training images that
-    look unlike the other good ones: the thresholds take no account of them.
+    look unlike the other good ones: the thresholds take no account of them.  ``dataset`` is the version of the dataset
+    trained on, if it was one, ``dataset_parent`` the version it was made from and ``dataset_changes`` how.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
