@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from packaging.requirements import Requirement
+from typer.testing import CliRunner
 
+from defectory.cli import app
 from defectory.inspection.backbone import embedded_backbone
 from defectory.inspection.gate import parse_comparison
 from defectory.inspection.images import encode_png, load_image
@@ -279,6 +281,17 @@ def test_the_command_serves_until_interrupted_and_lookouts_client_finds_its_answ
     )
     assert process.returncode == 0
     assert "Stopped" in rest
+
+
+def test_the_command_line_answers_as_lookout_for_vision(work: Path, trained: Path, model: Model) -> None:
+    path = work / "test" / "anomaly" / "dent-000.png"
+    done = CliRunner().invoke(app, ["inspect", "predict", str(trained), str(path), "--lookout"])
+    assert done.exit_code == 0, done.output
+    [answer] = json.loads(done.stdout)
+    assert answer["image"] == str(path)
+    assert (
+        answer["DetectAnomalyResult"] == detect_anomalies_answer(model.inspect(load_image(path)))["DetectAnomalyResult"]
+    )
 
 
 class TestToolkit:
