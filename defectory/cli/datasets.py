@@ -96,7 +96,13 @@ def import_(
     from defectory.inspection.datasets import DATASET_FILE, group, join, load_dataset, save_dataset
 
     _need_pattern(group_pattern, group_gap)
-    dataset = join([load_dataset(source, images=images, normal=normal) for source in sources])
+    dataset = join(
+        [
+            # Importing a folder into itself again is to see what is new in it.
+            load_dataset(source, images=images, normal=normal, stored=source.resolve() != out.resolve())
+            for source in sources
+        ]
+    )
     if group_pattern is not None:
         dataset = group(dataset, group_pattern, gap=group_gap)
     if synthetic:

@@ -65,7 +65,11 @@ def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "") -> Path
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError("out", "a new or empty folder", str(out))
-        copies = _Copies(dataset, out)
+        for record in dataset.records:
+            # Read first: an image that cannot be is named before anything is written.
+            dataset.digest(record.path)
+            read_classes(record)
+        copies = _Copies(out)
         copied = dataset.select([copies.copy(record, form) for record in dataset.records])
         save_dataset(replace(copied, root=out, digests={}), out / DATASET_FILE)
         return _describe(copied, form, out, prefix.rstrip("/") + "/" if prefix else "")
@@ -107,7 +111,6 @@ def _describe(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
 class _Copies:
     """Copies images and masks below ``out``, no two to one name."""
 
-    dataset: Dataset
     out: Path
     taken: set[Path] = field(default_factory=set)
     colours: dict[str, str] = field(default_factory=dict)
@@ -116,8 +119,6 @@ class _Copies:
         folder = _folder(record) if form == "folders" else "images"
         target = self._free(self.out / folder, record)
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Read first: the error then names the image.
-        self.dataset.digest(record.path)
         shutil.copyfile(record.path, target)
         if record.mask is None:
             return replace(record, path=target, source_ref="")

@@ -27,6 +27,7 @@ def load_dataset(
     normal: str | None = None,
     group_pattern: str | None = None,
     group_gap: int | None = None,
+    stored: bool = True,
 ) -> Dataset:
     r"""Load a dataset.
 
@@ -41,6 +42,7 @@ def load_dataset(
             one part and stay together in splits: ``part(\d+)``.
         group_gap: what the pattern finds are running numbers; images whose numbers follow each other by at most this
             show one part, as a camera's frames do.
+        stored: whether a ``dataset.json`` in a folder is taken for what the folder holds; else it is looked at anew.
 
     Returns:
         The dataset.  Images that are not there are in it all the same: `check` names them.
@@ -49,7 +51,7 @@ def load_dataset(
         InputError: it is none of these, says two things of one image, or none of its images is there.
     """
     try:
-        dataset = _load(path, images, normal)
+        dataset = _load(path, images, normal, stored)
     except OSError as error:
         raise InputError(str(path), f"a dataset that can be read ({error.strerror})") from None
     if not any(record.path.is_file() for record in dataset.records):
@@ -122,9 +124,9 @@ def _first_of_run(texts: Iterable[str], gap: int) -> dict[str, str]:
     return runs
 
 
-def _load(path: Path, images: Path | None, normal: str | None) -> Dataset:
+def _load(path: Path, images: Path | None, normal: str | None, stored: bool) -> Dataset:
     if path.is_dir():
-        if normal is None and (path / DATASET_FILE).is_file():
+        if stored and normal is None and (path / DATASET_FILE).is_file():
             return load_stored(path / DATASET_FILE)
         if normal is not None or is_labelled_by_folders(path):
             return Dataset(read_folders(path, normal=normal), path)

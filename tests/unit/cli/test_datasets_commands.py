@@ -84,6 +84,12 @@ def test_sources_are_joined_and_synthetic_images_marked(run, parts, tmp_path):
     assert (split["train"]["synthetic"], split["test"]["synthetic"]) == (2, 0)
 
 
+def test_a_folder_imported_into_itself_again_has_what_is_new_in_it(run, parts):
+    run("import", parts, "--out", parts)
+    photo(parts / "good/new.png", 72)
+    assert json.loads(run("import", parts, "--out", parts, "--json")[1])["images"] == 19
+
+
 def test_missing_images_stop_the_import_unless_they_are_to_be_left_out(run, parts, tmp_path):
     table = parts / "parts.csv"
     table.write_text("good/part0_0.png,normal\ns3://bucket/gone.png,normal\n")

@@ -152,3 +152,11 @@ def test_a_missing_image_is_named(dataset, tmp_path):
     gone = replace(dataset.records[0], path=tmp_path / "gone.png")
     with pytest.raises(ImageError, match=r"gone\.png"):
         export(dataset.select([gone]), "csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_mask_is_named_before_anything_is_written(dataset, parts, tmp_path):
+    (parts / "masks/scratch/11.png").write_bytes(b"broken")
+    with pytest.raises(ImageError, match=r"11\.png"):
+        export(dataset, "csv", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
