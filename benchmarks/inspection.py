@@ -28,6 +28,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import table
 from defectory.inspection.backbone import embedded_backbone
+from defectory.inspection.datasets import load_dataset
 from defectory.inspection.detectors.patchcore import BANK_SIZE, _coreset
 from defectory.inspection.images import encode_png, load_image
 from defectory.inspection.model import Model
@@ -62,16 +63,17 @@ def cookies(folder: Path, seed: int) -> Split:
 
 
 def magnetic_tiles(folder: Path, seed: int) -> Split:
-    """All exposures of half the tiles; no tile is on both sides."""
-    photos = sorted((folder / "magnetic-tiles").glob("MT_*/Imgs/*.jpg"))
-    numbers = {path: path.stem.rpartition("num_")[2] for path in photos}
-    tiles = _shuffled(set(numbers.values()), seed)
+    """All exposures of half the tiles; no tile is on both sides.
+
+    The numbers in the names are the camera's frames: the exposures of one tile follow each other within a hundred.
+    """
+    photos = load_dataset(folder / "magnetic-tiles", group_pattern=r"num_(\d+)", group_gap=100)
+    tiles = _shuffled({photo.group for photo in photos.records}, seed)
     trained = set(tiles[: len(tiles) // 2])
-    good = [path for path in photos if "MT_Free" in path.parts]
     return Split(
-        [path for path in good if numbers[path] in trained],
-        [path for path in good if numbers[path] not in trained],
-        [path for path in photos if "MT_Free" not in path.parts and numbers[path] not in trained],
+        [photo.path for photo in photos.normal if photo.group in trained],
+        [photo.path for photo in photos.normal if photo.group not in trained],
+        [photo.path for photo in photos.anomalous if photo.group not in trained],
     )
 
 

@@ -16,6 +16,9 @@ from defectory.inspection.model import Scorer
 from defectory.inspection.thresholds import Scores
 
 FOLDS = 4
+TRUSTS = (0.0, 1.0, 3.0)
+"""How much a patch head may count, in what a good image's peak is worth."""
+
 TRUSTED_GAIN, TRUSTED_GAIN_SYNTHETIC = 0.01, 0.05
 """By how much another candidate's AUROC must exceed the default's, on real defects and on synthetic ones."""
 
@@ -49,7 +52,8 @@ class Recipe:
     @property
     def label(self) -> str:
         """The recipe as a person reads it."""
-        return self.detector + " + signature" * self.signature + " + patch head" * bool(self.trust)
+        head = f" + patch head x{self.trust:g}" if self.trust else ""
+        return self.detector + " + signature" * self.signature + head
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +115,14 @@ class Comparison:
     def trials(self, detectors: Sequence[str]) -> list[Trial]:
         """Every candidate, the default first."""
         masked = sum(sample.marks is not None for sample in self.defects)
-        trusts = (0.0, 1.0) if masked >= FOLDS and not self.damaged else (0.0,)
+        trusts = TRUSTS if masked >= FOLDS and not self.damaged else (0.0,)
         folds = np.random.default_rng(self.seed).permutation(len(self.good)) % FOLDS
         return [trial for name in detectors for trial in self._try(name, trusts, folds.tolist())]
 
     def fit(self, trial: Trial, good: Sequence[Sample]) -> Scorer:
         """A candidate fitted to ``good`` and to all defects."""
-        scorer = self._scorer(trial.recipe.detector, trial.recipe.trust, good, self.defects)
+        trust = trial.recipe.trust
+        scorer = self._scorers(trial.recipe.detector, (trust,), good, self.defects)[trust]
         if not trial.recipe.signature:
             return scorer
         signature = Signature.fit([sample.patches for sample in good], self.valid)
@@ -137,7 +142,7 @@ class Comparison:
         for fold in range(FOLDS):
             fitted = [sample for sample, other in zip(self.good, folds, strict=True) if other != fold]
             seen = [sample for index, sample in enumerate(self.defects) if index % FOLDS != fold]
-            scorers = {trust: self._scorer(detector, trust, fitted, seen) for trust in trusts}
+            scorers = self._scorers(detector, trusts, fitted, seen)
             signature = Signature.fit([sample.patches for sample in fitted], self.valid)
             turn = [index for index, other in enumerate(folds) if other == fold]
             groups: list[tuple[str, list[tuple[int, Patches]]]] = [
@@ -175,19 +180,22 @@ class Comparison:
                 )
         return found
 
-    def _scorer(self, detector: str, trust: float, good: Sequence[Sample], defects: Sequence[Sample]) -> Scorer:
-        """A detector for good images, and a head where it has something to tell apart."""
+    def _scorers(
+        self, detector: str, trusts: Sequence[float], good: Sequence[Sample], defects: Sequence[Sample]
+    ) -> dict[float, Scorer]:
+        """A detector for good images by the trust in its head, if there is something for a head to tell apart."""
         patches = [sample.patches for sample in good]
         plain = Scorer(DETECTORS[detector].fit(patches, self.valid, seed=self.seed), self.valid)
-        if not defects or (not trust and self.kinds == 1):
-            return plain
+        bare = dict.fromkeys(trusts, plain)
+        if not any(trusts) and self.kinds == 1:
+            return bare
         marked = [(sample.patches, self._marks(sample, plain)) for sample in defects]
         marked = [(each, marks) for each, marks in marked if marks.any()]
         if not marked:
-            return plain
+            return bare
         unit = float(np.median([plain.peak(plain.map(each)) for each in patches[:50]]))
-        head = PatchHead.fit(patches, marked, self.valid, self.kinds, trust=trust, unit=unit, seed=self.seed)
-        return replace(plain, head=head)
+        head = PatchHead.fit(patches, marked, self.valid, self.kinds, unit=unit, seed=self.seed)
+        return {trust: replace(plain, head=replace(head, trust=trust)) for trust in trusts}
 
     def _marks(self, sample: Sample, plain: Scorer) -> NDArray[np.uint8]:
         """A defective image's mask, or, where it has none, the few patches that are farthest from good ones."""

@@ -39,7 +39,7 @@ from defectory.inspection.verdicts import Thresholds
 
 MIN_GOOD = 5
 MAX_FITTED = 400
-"""More good images than this add little to the memory: an even choice of them is used."""
+"""More good images (or tiles of them) than this add little to the memory: a random choice of them is used."""
 
 MARKED_SHARE = 0.2
 """A patch is defective where a mask covers this share of it."""
@@ -172,19 +172,20 @@ class _Training:
         options = self._options
         if not good:
             raise InputError("good", f"at least {MIN_GOOD} images of good parts", 0)
-        images = self._read(good)
+        seen = _look_at(good)
+        _look_at(defects)
         self._preparation = Preparation.fitting(
-            [(image.shape[0], image.shape[1]) for image in images.values()],
+            [size for size, _ in seen.values()],
             self._backbone,
             region=options.region,
             resolution=options.resolution,
             tiles=options.tiles,
         )
-        photos = self._distinct(images)
+        photos = self._describe(self._distinct({path: digest for path, (_, digest) in seen.items()}), "good parts")
         grid = photos[0].patches.shape
         self._valid = self._inspected(grid[0], grid[1])
         self._kinds = self._define_classes(classes)
-        labelled = self._describe(self._read(defects), "defects")
+        labelled = self._describe(defects, "defects")
         samples = [self._label(photo, classes.get(photo.path, ()), masks.get(photo.path)) for photo in labelled]
         # Real defects tell more than made-up ones, once there are enough of them.
         damaged = () if len(labelled) >= MIN_LABELLED else self._damage(photos)
@@ -244,37 +245,27 @@ class _Training:
         )
         return assemble(card, self._backbone, comparison.fit(best, kept))
 
-    def _read(self, paths: Sequence[Path]) -> dict[Path, NDArray[np.uint8]]:
-        images, problems = {}, []
-        for path in paths:
-            try:
-                images[path] = load_image(path)
-            except ImageError as error:
-                problems.append(str(error))
-        if problems:
-            more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
-            raise InputError("images", f"photos that can all be read{more}", fix=" ".join(problems[:5]))
-        return images
-
-    def _distinct(self, images: Mapping[Path, NDArray[np.uint8]]) -> list[_Photo]:
+    def _distinct(self, digests: Mapping[Path, str]) -> list[Path]:
         """Good photos, each once, and no more than are of use."""
-        digests = {_digest(image): path for path, image in reversed(list(images.items()))}
-        if len(digests) < MIN_GOOD:
+        paths = list({digest: path for path, digest in reversed(list(digests.items()))}.values())[::-1]
+        if len(paths) < MIN_GOOD:
             rule = f"at least {MIN_GOOD} different images of good parts"
-            got = f"{len(digests)} different of {len(images)}"
+            got = f"{len(paths)} different of {len(digests)}"
             raise InputError("good", rule, got, "Add photos of more good parts.")
-        paths = list(digests.values())[::-1]
-        if len(paths) > MAX_FITTED:
-            chosen = np.random.default_rng(self._options.seed).permutation(len(paths))[:MAX_FITTED]
-            paths = [paths[index] for index in np.sort(chosen)]
-        return self._describe({path: images[path] for path in paths}, "good parts")
+        rows, columns = self._options.tiles
+        most = max(MAX_FITTED // (rows * columns), MIN_GOOD)
+        if len(paths) <= most:
+            return paths
+        chosen = np.random.default_rng(self._options.seed).permutation(len(paths))[:most]
+        return [paths[index] for index in np.sort(chosen)]
 
-    def _describe(self, images: Mapping[Path, NDArray[np.uint8]], stage: str) -> list[_Photo]:
+    def _describe(self, paths: Sequence[Path], stage: str) -> list[_Photo]:
         photos = []
-        for number, (path, image) in enumerate(images.items(), start=1):
+        for number, path in enumerate(paths, start=1):
+            image = load_image(path)
             prepared = self._preparation.apply(image)
             photos.append(_Photo(path, prepared, self._patches(prepared), _digest(image)))
-            self._tell(Progress(stage, number, len(images)))
+            self._tell(Progress(stage, number, len(paths)))
         return photos
 
     def _patches(self, prepared: NDArray[np.uint8]) -> Patches:
@@ -340,6 +331,22 @@ class _Training:
             marks[covered] = number
             most = np.maximum(most, share)
         return Sample(photo.patches, kind, np.asarray(np.where(self._valid, marks, 0), np.uint8))
+
+
+def _look_at(paths: Sequence[Path]) -> dict[Path, tuple[tuple[int, int], str]]:
+    """Height, width and digest of each photo; photos are read one at a time, since many do not fit into memory."""
+    seen, problems = {}, []
+    for path in paths:
+        try:
+            image = load_image(path)
+        except ImageError as error:
+            problems.append(str(error))
+        else:
+            seen[path] = (image.shape[0], image.shape[1]), _digest(image)
+    if problems:
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
+        raise InputError("images", f"photos that can all be read{more}", fix=" ".join(problems[:5]))
+    return seen
 
 
 def _layers(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from defectory.inspection.detectors import DistanceMap, Patches
 
-_MOST_GOOD = 6000
+_MOST_GOOD, _MOST_AROUND = 4000, 80
 _STRENGTH = 10.0
 _NEVER = -1e4
 
@@ -40,9 +40,9 @@ class PatchHead:
         valid: NDArray[np.bool_],
         classes: int,
         *,
-        trust: float,
         unit: float,
         seed: int,
+        trust: float = 1.0,
     ) -> Self:
         """Learn from good images and from defective ones with the class of each patch, 0 = none.
 
@@ -58,9 +58,10 @@ class PatchHead:
         truths = [np.zeros(len(patches), np.intp) for patches in vectors]
         for patches, marks in marked:
             near = cv2.dilate((marks > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-            chosen = (marks > 0) | (valid & ~near)
-            vectors.append(patches[chosen])
-            truths.append(marks[chosen].astype(np.intp))
+            around = patches[valid & ~near]
+            around = around[rng.permutation(len(around))[:_MOST_AROUND]]
+            vectors += [patches[marks > 0], around]
+            truths += [marks[marks > 0].astype(np.intp), np.zeros(len(around), np.intp)]
         truth = np.concatenate(truths)
         model = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=200)
         model.fit(np.concatenate(vectors).astype(np.float32), truth)
