@@ -48,7 +48,7 @@ class Comparison(BaseModel):
     """The new model's figures, and those of the one in service where there is one.
 
     ``test_digest`` identifies the test set by its content; ``trained_on_test`` are its images that the training set has
-    as well.
+    as well.  ``changes`` say how the training set differs from the one it was made from.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +57,7 @@ class Comparison(BaseModel):
     current: Figures | None = None
     test_digest: str
     trained_on_test: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 class GateRules(BaseModel):
@@ -129,6 +130,7 @@ def judge(comparison: Comparison, rules: GateRules) -> Judgement:
     reasons = [f"New model {candidate.model_version}: {candidate}."]
     if current:
         reasons.append(f"Current model {current.model_version}: {current}.")
+    reasons += [f"Dataset: {change}" for change in comparison.changes]
     return Judgement(accepted=True, reasons=tuple(reasons))
 
 

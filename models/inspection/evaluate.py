@@ -21,7 +21,7 @@ from defectory.inspection.evaluation.metrics import auroc  # noqa: E402
 from defectory.inspection.gate import EVALUATION_FILE, Comparison, Figures  # noqa: E402
 from defectory.inspection.hosting import JobFolders, run_job  # noqa: E402
 from defectory.inspection.images import load_image  # noqa: E402
-from defectory.inspection.model import load_model  # noqa: E402
+from defectory.inspection.model import Model, load_model  # noqa: E402
 
 
 def work(folders: JobFolders) -> None:
@@ -29,11 +29,13 @@ def work(folders: JobFolders) -> None:
     labelled = [record for record in test.records if record.label is not None]
     if synthetic := [record for record in labelled if record.synthetic]:
         raise InputError("test set", "of real images only", test.name(synthetic[0].path), "Take synthetic ones out.")
+    candidate = read_model(folders.channel("candidate"))
     comparison = Comparison(
-        candidate=figures(folders.channel("candidate"), test),
-        current=figures(folders.channel("current"), test) if "current" in folders.channels else None,
+        candidate=figures(candidate, test),
+        current=figures(read_model(folders.channel("current")), test) if "current" in folders.channels else None,
         test_digest=test.version,
         trained_on_test=shared_images(load_dataset(folders.channel("train")), test),
+        changes=candidate.card.dataset_changes,
     )
     folders.model.mkdir(parents=True, exist_ok=True)
     (folders.model / EVALUATION_FILE).write_text(comparison.model_dump_json(indent=2))
@@ -42,10 +44,14 @@ def work(folders: JobFolders) -> None:
         print(f"Current:   {comparison.current}")
 
 
-def figures(channel: Path, test: Dataset) -> Figures:
-    """What the model in ``channel`` does on the labelled images of ``test``."""
+def read_model(channel: Path) -> Model:
+    """The model whose archive is the one file in ``channel``."""
     [archive] = [path for path in channel.iterdir() if path.is_file()]
-    model = load_model(archive)
+    return load_model(archive)
+
+
+def figures(model: Model, test: Dataset) -> Figures:
+    """What ``model`` does on the labelled images of ``test``."""
     good = [model.inspect(load_image(record.path)) for record in test.normal]
     bad = [model.inspect(load_image(record.path)) for record in test.anomalous]
     ranking = auroc([each.score for each in good], [each.score for each in bad])

@@ -390,7 +390,7 @@ class TrainingMachine(Construct):
                 ],
                 "Default": "WaitForEndpoint",
             },
-            "WaitForEndpoint": {"Type": "Wait", "Seconds": 15, "Next": "DescribeEndpoint"},
+            "WaitForEndpoint": {"Type": "Wait", "Seconds": 5, "Next": "DescribeEndpoint"},
             "Verify": oversee(
                 {
                     "task": "verify",

@@ -79,6 +79,10 @@ class TestGate:
         assert judgement.accepted
         assert any("old" in reason and "0.9000" in reason for reason in judgement.reasons)
 
+    def test_what_changed_in_the_dataset_is_told(self) -> None:
+        comparison = Comparison(candidate=figures(), test_digest="t", changes=("3 images relabelled",))
+        assert "Dataset: 3 images relabelled" in judge(comparison, GateRules()).reasons
+
     @pytest.mark.parametrize(
         ("worse", "said"),
         [
