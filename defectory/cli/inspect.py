@@ -12,6 +12,7 @@ app = typer.Typer(
 )
 app.command()(inspect_model.train)
 app.command()(inspect_model.predict)
+app.command()(inspect_model.tune)
 app.command()(inspect_evaluation.evaluate)
 app.command()(inspect_evaluation.report)
 app.command()(inspect_serving.serve)

@@ -1,4 +1,4 @@
-"""``defectory inspect train`` and ``predict``: make a model from photos, and ask it about photos.
+"""``defectory inspect train``, ``predict`` and ``tune``: make a model from photos, ask it, and adjust it.
 
 Everything heavy is imported where it is used, so that ``--help`` answers at once.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from defectory.inspection.model import Model
     from defectory.inspection.training import Progress
-    from defectory.inspection.verdicts import Inspection
+    from defectory.inspection.verdicts import Inspection, InspectionReply
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]
 
@@ -195,6 +195,58 @@ def predict(
         raise typer.Exit(1)
 
 
+def tune(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's file.")],
+    results: Annotated[
+        Path | None, typer.Option(help="Stored results to try it on: what `predict --json` printed.", dir_okay=False)
+    ] = None,
+    review: Annotated[float | None, typer.Option(help="Scores from here on are REVIEW.")] = None,
+    fail: Annotated[float | None, typer.Option(help="Scores from here on FAIL.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="JSON file of rules.", dir_okay=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the changed model here; without it, only try.", dir_okay=False)
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a model other thresholds or rules, after seeing what that would have changed in stored results.
+
+    Examples:
+
+        defectory inspect tune model.tar.gz --rules rules.json --results stored.json
+
+        defectory inspect tune model.tar.gz --rules rules.json --fail 0.3 --out stricter.tar.gz
+    """
+    from pydantic import ValidationError
+
+    from defectory.inspection.model import load_model, retune
+    from defectory.inspection.rules import RuleSet, backtest
+    from defectory.inspection.verdicts import Thresholds
+
+    inspector = load_model(model)
+    current = inspector.card.thresholds
+    try:
+        wanted = RuleSet.model_validate_json(_read(rules)) if rules else inspector.card.rules
+    except ValidationError as error:
+        raise _explain(error) from None
+    limits = Thresholds(current.review if review is None else review, current.fail if fail is None else fail)
+    tuned = retune(inspector, limits, wanted)
+    stored = _stored(results) if results else []
+    moved = [
+        reply.model_copy(update={"review_threshold": limits.review, "fail_threshold": limits.fail}) for reply in stored
+    ]
+    trial = backtest(wanted, moved)
+    if out:
+        tuned.save(out)
+    if as_json:
+        content = {"version": tuned.card.version, "out": str(out) if out else None, **trial.model_dump(mode="json")}
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    for change in trial.changes:
+        typer.echo(f"result {change.index + 1}: {change.before} -> {change.after}  ({change.reason})")
+    typer.echo(f"{len(trial.changes)} of {trial.results} stored verdicts change, {trial.stricter} of them to stricter")
+    typer.echo(f"Model {tuned.card.version} is in {out}" if out else "Nothing was written; --out writes the model.")
+
+
 def find_images(folder: Path, field: str) -> list[Path]:
     """The photos directly in ``folder``, sorted.
 
@@ -248,11 +300,25 @@ def _parse_tiles(text: str) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, field: str = "rules") -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("rules", f"a JSON file that can be read ({error})", str(path)) from None
+        raise InputError(field, f"a JSON file that can be read ({error})", str(path)) from None
+
+
+def _stored(path: Path) -> list[InspectionReply]:
+    """The results in what ``predict --json`` printed; photos that could not be inspected are no results."""
+    from defectory.inspection.verdicts import parse_reply
+
+    try:
+        rows = json.loads(_read(path, "results"))
+    except ValueError as error:
+        raise InputError("results", f"JSON ({error})", str(path)) from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError("results", "a list of results, as `predict --json` prints it", str(path))
+    answers = [{key: value for key, value in row.items() if key != "image"} for row in rows if "error" not in row]
+    return [parse_reply(json.dumps(answer)) for answer in answers]
 
 
 def _explain(error: ValidationError) -> InputError:

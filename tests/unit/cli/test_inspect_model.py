@@ -18,6 +18,7 @@ from tests.unit.inspection.conftest import render_part, write_images
 app = typer.Typer()
 app.command()(inspect_model.train)
 app.command()(inspect_model.predict)
+app.command()(inspect_model.tune)
 
 QUICK = ("--resolution", "96", "--detector", "patchcore")
 
@@ -119,6 +120,38 @@ def test_rules_come_from_a_file(photos, tmp_path):
 
     assert {answer["verdict"] for answer in json.loads(shown)} == {"REVIEW"}
     assert "-> REVIEW" in json.loads(shown)[0]["reasons"][0]
+
+
+def test_rules_are_tried_on_stored_results_before_they_are_written(trained, photos, tmp_path):
+    _, shown, _ = run("predict", trained[0], photos / "anomaly" / "blot", photos / "normal", "--json")
+    (tmp_path / "stored.json").write_text(shown)
+    (tmp_path / "rules.json").write_text('{"rules": [{"verdict": "REVIEW", "of_verdicts": ["FAIL"]}]}')
+    arguments = ("tune", trained[0], "--rules", tmp_path / "rules.json", "--results", tmp_path / "stored.json")
+
+    code, tried, _ = run(*arguments)
+    _, counted, _ = run(*arguments, "--out", tmp_path / "tuned.tar.gz", "--json")
+
+    assert code == 0
+    assert "result 1: FAIL -> REVIEW" in tried
+    assert "3 of 11 stored verdicts change, 0 of them to stricter" in tried
+    assert json.loads(counted)["after"]["FAIL"] == 0
+    assert load_model(tmp_path / "tuned.tar.gz").inspect(render_part(21, blot=(70, 40))).verdict == "REVIEW"
+
+
+def test_thresholds_are_tried_on_stored_results(trained, photos, tmp_path):
+    _, shown, _ = run("predict", trained[0], photos / "normal", "--json")
+    (tmp_path / "stored.json").write_text(shown)
+
+    _, tried, _ = run("tune", trained[0], "--review", 0, "--fail", 0, "--results", tmp_path / "stored.json", "--json")
+
+    assert json.loads(tried)["after"] == {"PASS": 0, "REVIEW": 0, "FAIL": 8}
+
+
+@pytest.mark.parametrize("content", ["nonsense", "5", "[5]", '[{"verdict": "FAIL"}]'])
+def test_what_are_no_results_is_explained(trained, tmp_path, content):
+    (tmp_path / "stored.json").write_text(content)
+
+    assert run("tune", trained[0], "--results", tmp_path / "stored.json")[0] == 2
 
 
 @pytest.mark.parametrize(
