@@ -14,7 +14,7 @@ import re
 
 from benchmarks.measure import ROOT
 
-NAMES = ("sensor_data", "contract", "sandbox_overhead", "application")
+NAMES = ("sensor_data", "contract", "sandbox_overhead", "application", "inspection")
 PAGE = ROOT / "benchmarks" / "README.md"
 
 
