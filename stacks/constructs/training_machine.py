@@ -200,7 +200,7 @@ class TrainingMachine(Construct):
     def _build_machine(self, alerts: AlertTopic) -> sfn.StateMachine:
         role = iam.Role(self, "MachineRole", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
         logs = KeptLogs(self, "MachineLogs", self._config)
-        # CloudFormation names state machines; a custom name lets people start it by hand.
+        # A name that people can type.
         machine = sfn.StateMachine(
             self,
             "Machine",
@@ -210,7 +210,6 @@ class TrainingMachine(Construct):
             timeout=Duration.hours(6),
             tracing_enabled=True,
             logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=True),
-            removal_policy=self._removal_policy,
         )
         self._allow_machine(role, alerts)
         tracing = "X-Ray and the delivery of logs know no resources."
