@@ -172,6 +172,9 @@ class _Training:
         options = self._options
         if not good:
             raise InputError("good", f"at least {MIN_GOOD} images of good parts", 0)
+        if options.costs and len(defects) < MIN_LABELLED:
+            fix = "Label more defects, or let the thresholds come from the good images alone."
+            raise InputError("costs", f"used with at least {MIN_LABELLED} labelled defects", len(defects), fix)
         seen = _look_at(good)
         _look_at(defects)
         self._preparation = Preparation.fitting(

@@ -201,7 +201,12 @@ def tiny_network(*, channels: int = 12, metadata: dict[str, str] | None = None, 
 
 def test_any_network_with_feature_outputs_serves(good_parts, tmp_path):
     (tmp_path / "tiny.onnx").write_bytes(tiny_network(metadata={"multiple": "8"}))
-    model = train(good_parts, options=SMALL.model_copy(update={"backbone": tmp_path / "tiny.onnx", "resolution": 72}))
+    model = train(
+        good_parts,
+        options=SMALL.model_copy(
+            update={"backbone": tmp_path / "tiny.onnx", "resolution": 72, "detector": "patchcore"}
+        ),
+    )
 
     assert model.card.backbone == "tiny"
     assert (model.card.preparation.height, model.card.preparation.width) == (72, 72)

@@ -19,6 +19,8 @@ from defectory.inspection.training import Progress, train
 from defectory.inspection.verdicts import InspectionReply, Thresholds
 from tests.unit.inspection.conftest import SMALL, render_part, write_images
 
+QUICK = SMALL.model_copy(update={"detector": "patchcore"})
+
 
 def test_parts_not_seen_before_are_told_apart(model):
     good = [model.inspect(render_part(seed)).score for seed in range(100, 110)]
@@ -173,7 +175,7 @@ def test_a_rule_decides_over_the_score(model):
 
 
 def test_a_defect_outside_the_region_of_interest_does_not_count(good_parts):
-    options = SMALL.model_copy(update={"region": Region(left=0, top=0, right=0.5, bottom=1)})
+    options = QUICK.model_copy(update={"region": Region(left=0, top=0, right=0.5, bottom=1)})
     model = train(good_parts, options=options)
 
     outside, inside = model.inspect(render_part(3, blot=(74, 48))), model.inspect(render_part(3, blot=(24, 48)))
@@ -187,7 +189,7 @@ def test_a_defect_in_an_ignored_area_does_not_count(good_parts, tmp_path):
     ignore = np.zeros((48, 48), np.uint8)
     ignore[:, 24:] = 255
     Image.fromarray(ignore).save(tmp_path / "ignore.png")
-    model = train(good_parts, options=SMALL.model_copy(update={"ignore": tmp_path / "ignore.png"}))
+    model = train(good_parts, options=QUICK.model_copy(update={"ignore": tmp_path / "ignore.png"}))
 
     outside, inside = model.inspect(render_part(3, blot=(78, 48))), model.inspect(render_part(3, blot=(20, 48)))
 
@@ -200,11 +202,11 @@ def test_ignoring_everything_is_refused(good_parts, tmp_path):
     Image.fromarray(np.full((9, 9), 255, np.uint8)).save(tmp_path / "all.png")
 
     with pytest.raises(InputError, match="leaves something"):
-        train(good_parts, options=SMALL.model_copy(update={"ignore": tmp_path / "all.png"}))
+        train(good_parts, options=QUICK.model_copy(update={"ignore": tmp_path / "all.png"}))
 
 
 def test_tiles_see_a_small_defect_where_it_is(good_parts):
-    model = train(good_parts, options=SMALL.model_copy(update={"resolution": 64, "tiles": (2, 2)}))
+    model = train(good_parts, options=QUICK.model_copy(update={"resolution": 64, "tiles": (2, 2)}))
 
     inspection = model.inspect(render_part(3, blot=(70, 40)))
     y, x = np.unravel_index(inspection.heatmap.argmax(), inspection.heatmap.shape)
@@ -229,7 +231,7 @@ def labelled(good_parts, tmp_path_factory):
             mask = np.zeros((96, 96), np.uint8)
             mask[y - 6 : y + 7, x - 8 : x + 9] = 255
             masks[path], classes[path] = mask, (name,)
-    options = SMALL.model_copy(update={"colors": {"scratch": "#123456"}})
+    options = QUICK.model_copy(update={"colors": {"scratch": "#123456"}})
     return train(good_parts, defects=blots + scratches, masks=masks, classes=classes, options=options)
 
 
@@ -271,7 +273,7 @@ def test_defects_without_masks_are_named_too(good_parts, tmp_path):
     blots = write_images(tmp_path / "blot", [render_part(n, blot=(70, 40)) for n in range(4)])
     scratches = write_images(tmp_path / "scratch", [render_part(n, scratch=(30, 60)) for n in range(4)])
     classes = {**dict.fromkeys(blots, ("blot",)), **dict.fromkeys(scratches, ("scratch",))}
-    model = train(good_parts, defects=[*blots, *scratches], classes=classes, options=SMALL)
+    model = train(good_parts, defects=[*blots, *scratches], classes=classes, options=QUICK)
 
     found = model.inspect(render_part(50, scratch=(30, 60))).defects
 
@@ -287,13 +289,13 @@ def test_a_class_named_by_no_image_is_refused_in_a_mask(good_parts, tmp_path):
             defects=[path],
             classes={path: ("blot",)},
             masks={path: {"dent": np.ones((96, 96))}},
-            options=SMALL,
+            options=QUICK,
         )
 
 
 def test_costs_need_labelled_defects(good_parts):
     with pytest.raises(InputError, match="at least 5 labelled defects"):
-        train(good_parts, options=SMALL.model_copy(update={"costs": Costs(escape=100, false_reject=1)}))
+        train(good_parts, options=QUICK.model_copy(update={"costs": Costs(escape=100, false_reject=1)}))
 
 
 # ------------------------------------------------------------------ bad luck
@@ -301,19 +303,19 @@ def test_costs_need_labelled_defects(good_parts):
 
 def test_one_image_is_not_enough(good_parts):
     with pytest.raises(InputError, match="at least 5 different images"):
-        train(good_parts[:1], options=SMALL)
+        train(good_parts[:1], options=QUICK)
 
 
 def test_no_image_is_not_enough():
     with pytest.raises(InputError, match="at least 5 images"):
-        train([], options=SMALL)
+        train([], options=QUICK)
 
 
 def test_equal_images_count_once(good_parts, tmp_path):
     paths = write_images(tmp_path, [render_part(1)] * 20)
 
     with pytest.raises(InputError, match=r"1 different of 20"):
-        train(paths, options=SMALL)
+        train(paths, options=QUICK)
 
 
 def test_nearly_equal_images_still_give_a_model(tmp_path):
@@ -321,7 +323,7 @@ def test_nearly_equal_images_still_give_a_model(tmp_path):
     for number in range(6):
         images.append(np.full((64, 64, 3), 90, np.uint8))
         images[-1][0, 0, 0] += number
-    model = train(write_images(tmp_path, images), options=SMALL)
+    model = train(write_images(tmp_path, images), options=QUICK)
 
     assert model.inspect(images[0]).verdict == "PASS"
     assert model.inspect(render_part(1)).verdict == "FAIL"
@@ -329,7 +331,7 @@ def test_nearly_equal_images_still_give_a_model(tmp_path):
 
 def test_a_defect_among_the_good_parts_is_named_and_moves_no_threshold(model, good_parts, tmp_path):
     stray = write_images(tmp_path, [render_part(77, blot=(70, 40))])[0].rename(tmp_path / "stray.png")
-    spoilt = train([*good_parts, stray], options=SMALL)
+    spoilt = train([*good_parts, stray], options=QUICK)
 
     assert spoilt.card.suspects == ("stray.png",)
     assert spoilt.card.thresholds.fail < 2 * model.card.thresholds.fail
@@ -337,7 +339,7 @@ def test_a_defect_among_the_good_parts_is_named_and_moves_no_threshold(model, go
 
 def test_a_defect_among_the_good_parts_is_forgotten_on_demand(good_parts, tmp_path):
     stray = write_images(tmp_path, [render_part(77, blot=(70, 40))])[0].rename(tmp_path / "stray.png")
-    model = train([*good_parts, stray], options=SMALL.model_copy(update={"exclude_suspects": True}))
+    model = train([*good_parts, stray], options=QUICK.model_copy(update={"exclude_suspects": True}))
 
     assert model.card.good_images == 12
     assert model.inspect(render_part(78, blot=(70, 40))).verdict == "FAIL"
@@ -348,14 +350,14 @@ def test_every_unreadable_image_is_named(good_parts, tmp_path):
         (tmp_path / name).write_bytes(b"\x89PNG" if name == "torn.png" else b"")
 
     with pytest.raises(InputError) as refused:
-        train([*good_parts, tmp_path / "torn.png", tmp_path / "empty.jpg"], options=SMALL)
+        train([*good_parts, tmp_path / "torn.png", tmp_path / "empty.jpg"], options=QUICK)
 
     assert "torn.png" in str(refused.value) and "empty.jpg" in str(refused.value)
 
 
 def test_an_unknown_detector_is_refused(good_parts):
     with pytest.raises(InputError, match="patchcore, padim"):
-        train(good_parts, options=SMALL.model_copy(update={"detector": "magic"}))
+        train(good_parts, options=QUICK.model_copy(update={"detector": "magic"}))
 
 
 def test_a_model_that_cannot_be_written_says_where(model, tmp_path):
