@@ -12,12 +12,17 @@ import pytest
 from packaging.requirements import Requirement
 
 from defectory.config import load_config
+from stacks.constructs.training_machine import TRAINING_MODULES
 from stacks.inspection import LINE_MODULES
 from stacks.packaging import Package, PackagingError
 from stacks.sensor_data import SENSOR_MODULES
 
 ROOT = Path(__file__).parents[2]
-MODULES = {"request_sensor_data": SENSOR_MODULES, "close_failed_request": SENSOR_MODULES, **LINE_MODULES}
+MODULES = {
+    **{"request_sensor_data": SENSOR_MODULES, "close_failed_request": SENSOR_MODULES},
+    **LINE_MODULES,
+    "oversee_training": TRAINING_MODULES,
+}
 # What the packages of functions that look at images have beyond the others'.
 HEAVY = {"inspect_image": {"numpy", "PIL"}}
 AUTHORS = (
