@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -47,6 +47,7 @@ class Split:
     train: list[Path]
     good: list[Path]
     bad: list[Path]
+    groups: dict[Path, str] = field(default_factory=dict)
 
 
 def aliens(folder: Path, seed: int) -> Split:
@@ -62,6 +63,20 @@ def cookies(folder: Path, seed: int) -> Split:
     return Split(good[:30], sorted(tests.glob("test-normal*")), sorted(tests.glob("test-anomaly*")))
 
 
+def magnetic_tiles_by_number(folder: Path, seed: int) -> Split:
+    """Half the numbers in the names, one a photo: other exposures of a tested tile may have been trained on."""
+    photos = sorted((folder / "magnetic-tiles").glob("MT_*/Imgs/*.jpg"))
+    ordered = _shuffled({path.stem.rpartition("num_")[2] for path in photos}, seed)
+    trained = set(ordered[: len(ordered) // 2])
+    known = {path: path.stem.rpartition("num_")[2] in trained for path in photos}
+    good = [path for path in photos if "MT_Free" in path.parts]
+    return Split(
+        [path for path in good if known[path]],
+        [path for path in good if not known[path]],
+        [path for path in photos if "MT_Free" not in path.parts and not known[path]],
+    )
+
+
 def magnetic_tiles(folder: Path, seed: int) -> Split:
     """All exposures of half the tiles; no tile is on both sides.
 
@@ -74,6 +89,7 @@ def magnetic_tiles(folder: Path, seed: int) -> Split:
         [photo.path for photo in photos.normal if photo.group in trained],
         [photo.path for photo in photos.normal if photo.group not in trained],
         [photo.path for photo in photos.anomalous if photo.group not in trained],
+        {photo.path: photo.group for photo in photos.normal},
     )
 
 
@@ -117,7 +133,8 @@ def raw_patchcore(train: Sequence[NDArray[np.uint8]], test: Sequence[NDArray[np.
 
 
 PARTS: dict[str, Callable[[Path, int], Split]] = {
-    "aliens": aliens, "cookies": cookies, "magnetic tiles, split by tile": magnetic_tiles,
+    "aliens": aliens, "cookies": cookies, "magnetic tiles, split by number": magnetic_tiles_by_number,
+    "magnetic tiles, split by tile": magnetic_tiles,
 }  # fmt: skip
 BASELINES = {"raw-feature PatchCore": raw_patchcore, "PCA reconstruction": pca_reconstruction, "pixel z-score": z_score}
 
@@ -143,7 +160,7 @@ def report(runs: int = 3, folder: Path | None = None) -> str:
 
 
 def _measure(split: Split, seed: int, results: dict[str, list[float]]) -> None:
-    model = train(split.train, options=TrainingOptions(seed=seed))
+    model = train(split.train, groups=split.groups, options=TrainingOptions(seed=seed))
     tests = [load_image(path) for path in (*split.good, *split.bad)]
     truth = np.repeat([0, 1], [len(split.good), len(split.bad)])
     said = [model.inspect(image) for image in tests]

@@ -34,11 +34,15 @@ _LITTLE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image's patches and what it shows: its class of defect by number, and the class of each patch if masked."""
+    """One image's patches and what it shows: its class of defect by number, the class of each patch if masked.
+
+    Samples of one ``group`` show the same part and are never on both sides of a fold; "" is a group of its own.
+    """
 
     patches: Patches
     kind: int = 0
     marks: NDArray[np.uint8] | None = None
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +120,8 @@ class Comparison:
         """Every candidate, the default first."""
         masked = sum(sample.marks is not None for sample in self.defects)
         trusts = TRUSTS if masked >= FOLDS and not self.damaged else (0.0,)
-        folds = np.random.default_rng(self.seed).permutation(len(self.good)) % FOLDS
-        return [trial for name in detectors for trial in self._try(name, trusts, folds.tolist())]
+        folds = self._folds()
+        return [trial for name in detectors for trial in self._try(name, trusts, folds)]
 
     def fit(self, trial: Trial, good: Sequence[Sample]) -> Scorer:
         """A candidate fitted to ``good`` and to all defects."""
@@ -133,6 +137,16 @@ class Comparison:
         best = max(trials, key=lambda trial: trial.auroc)
         gain = TRUSTED_GAIN_SYNTHETIC if self.damaged else TRUSTED_GAIN
         return best if best.auroc > trials[0].auroc + gain else trials[0]
+
+    def _folds(self) -> list[int]:
+        """The fold of each good image; those of one group share it, unless there are too few groups for that."""
+        names = [sample.group or f"image {index}" for index, sample in enumerate(self.good)]
+        if len(set(names)) < FOLDS:
+            names = [str(index) for index in range(len(names))]
+        distinct = list(dict.fromkeys(names))
+        turns = np.random.default_rng(self.seed).permutation(len(distinct)) % FOLDS
+        turn = dict(zip(distinct, turns.tolist(), strict=True))
+        return [turn[name] for name in names]
 
     def _try(self, detector: str, trusts: Sequence[float], folds: Sequence[int]) -> list[Trial]:
         """The candidates of one detector, each image scored by a fit to the folds it is not in."""

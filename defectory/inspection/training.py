@@ -92,6 +92,7 @@ def train(
     defects: Sequence[Path] = (),
     masks: Mapping[Path, MaskSource] | None = None,
     classes: Mapping[Path, Sequence[str]] | None = None,
+    groups: Mapping[Path, str] | None = None,
     options: TrainingOptions | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Model:
@@ -106,13 +107,15 @@ def train(
         masks: by photo in ``defects``, where its defects are: a grey image or array, not 0 = defect, as large as the
             photo or of its aspect; one such array for each class by name; or the photo's record, with its own colours.
         classes: by photo in ``defects``, the names of the defects it shows; "anomaly" where not given.
+        groups: by photo in ``good``, which part it shows, where there are several photos of one part: they are held out
+            together, since a part's other photos would make it look more familiar than a new part is.
         options: see `TrainingOptions`.
         on_progress: told of each image read and each model fitted.
 
     Raises:
         InputError: an image cannot be read, or there are too few different ones; the message names them.
     """
-    training = _Training(options or TrainingOptions(), on_progress or (lambda progress: None))
+    training = _Training(options or TrainingOptions(), dict(groups or {}), on_progress or (lambda progress: None))
     return training.run(
         list(good), list(defects), dict(masks or {}), {key: tuple(names) for key, names in (classes or {}).items()}
     )
@@ -135,6 +138,7 @@ def train_dataset(
         defects=[record.path for record in dataset.anomalous],
         masks={record.path: record for record in dataset.anomalous if record.mask},
         classes={record.path: record.classes for record in dataset.anomalous if record.classes},
+        groups={record.path: record.group for record in dataset.normal},
         options=options,
         on_progress=on_progress,
     )
@@ -155,10 +159,12 @@ class _Photo:
 class _Training:
     """One training, from files to model."""
 
-    def __init__(self, options: TrainingOptions, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, options: TrainingOptions, groups: dict[Path, str], on_progress: Callable[[Progress], None]
+    ) -> None:
         if options.detector not in ("auto", *DETECTORS):
             raise InputError("detector", f"auto or one of {', '.join(DETECTORS)}", options.detector)
-        self._options = options
+        self._options, self._groups = options, groups
         self._tell = on_progress
         self._backbone = Backbone.from_file(options.backbone) if options.backbone else embedded_backbone()
 
@@ -193,7 +199,7 @@ class _Training:
         # Real defects tell more than made-up ones, once there are enough of them.
         damaged = () if len(labelled) >= MIN_LABELLED else self._damage(photos)
         comparison = Comparison(
-            good=[Sample(photo.patches) for photo in photos],
+            good=[Sample(photo.patches, group=self._groups.get(photo.path, "")) for photo in photos],
             defects=samples,
             damaged=damaged,
             valid=self._valid,

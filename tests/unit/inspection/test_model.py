@@ -355,6 +355,19 @@ def test_every_unreadable_image_is_named(good_parts, tmp_path):
     assert "torn.png" in str(refused.value) and "empty.jpg" in str(refused.value)
 
 
+def test_photos_of_one_part_are_held_out_together(tmp_path):
+    parts = [np.roll(render_part(seed), 9 * seed, axis=1) for seed in range(6)]
+    twins = [np.clip(part.astype(int) + shift, 0, 255).astype(np.uint8) for part in parts for shift in (0, 1, 2)]
+    paths = write_images(tmp_path, twins)
+
+    apart = train(paths, options=QUICK).card.thresholds
+    together = train(
+        paths, groups={path: str(number // 3) for number, path in enumerate(paths)}, options=QUICK
+    ).card.thresholds
+
+    assert together.fail > 1.5 * apart.fail
+
+
 def test_an_unknown_detector_is_refused(good_parts):
     with pytest.raises(InputError, match="patchcore, padim"):
         train(good_parts, options=QUICK.model_copy(update={"detector": "magic"}))
