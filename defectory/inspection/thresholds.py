@@ -19,6 +19,8 @@ MIN_LABELLED = 5
 """Fewer held-out defects say too little to calibrate on."""
 
 _SMALLEST = 1e-6
+_FARTHEST = 2.0
+"""No limit is set beyond this many times the highest score of a good image."""
 
 
 class Rates(BaseModel):
@@ -126,7 +128,9 @@ def _upper_limit(scores: Scores, rate: float) -> float:
     freedom = len(logs) - 1
     normal = NormalDist().inv_cdf(1 - rate)
     student = normal + (normal**3 + normal) / (4 * freedom)  # first term of Cornish and Fisher's expansion
-    return math.exp(middle + student * _upper_spread(logs) * math.sqrt(1 + 1 / len(logs)))
+    limit = math.exp(middle + student * _upper_spread(logs) * math.sqrt(1 + 1 / len(logs)))
+    # Where most images have a near-twin, the few that have none would carry the limit out of all proportion.
+    return min(limit, _FARTHEST * float(np.max(scores)))
 
 
 def _upper_spread(values: Scores) -> float:
