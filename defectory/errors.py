@@ -63,6 +63,18 @@ class SandboxError(DefectoryError):
     code = "SandboxUnavailable"
 
 
+class RenderError(DefectoryError):
+    """No believable defect could be made of what was asked for; another seed or photo may do."""
+
+    code = "RenderFailed"
+
+
+class ContentFilteredError(DefectoryError):
+    """A model's content filter withheld a picture; it was counted, and nothing was saved."""
+
+    code = "ContentFiltered"
+
+
 class ServiceError(DefectoryError):
     """An AWS service refused or failed after bounded retries."""
 

@@ -1,0 +1,70 @@
+"""Items: one picture to be made, and the record of what became of it.
+
+A synthetic dataset lies in one folder, or below ``<user_id>/<dataset>/`` in a bucket:
+
+```
+images/<id>.png  masks/<id>.png  thumbnails/<id>.jpg   the picture, its mask (255 = defect), a small copy
+records/<id>.json                                      an `ItemRecord`, written last: where it is, the item is done
+dataset.json  dataset.manifest  coco.json              the whole dataset, once assembled
+data.yaml  labels/<id>.txt                             the same for YOLO
+contact-sheet.html
+```
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from defectory.images.renderers import MAX_SEED, RendererName
+
+Outcome = Literal["made", "filtered", "invisible", "duplicate", "failed"]
+"""``filtered``: withheld by a content filter; ``invisible``: no visible difference to the photo; ``duplicate``: as good
+as the same as another."""
+
+
+class Item(BaseModel):
+    """One picture to be made.  The same item gives the same ``id``, so that making it twice is harmless.
+
+    ``source`` and ``mask`` name files: paths below the photos' folder, or keys in a bucket.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    renderer: RendererName
+    defect: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    seed: int = Field(ge=0, le=MAX_SEED)
+    source: str = ""
+    mask: str = ""
+    prompt: str = ""
+
+
+class ItemRecord(BaseModel):
+    """What became of an item; all but ``item``, ``id``, ``outcome`` and ``reason`` are empty unless a picture was made.
+
+    ``box`` is left, top, width, height in pixels around all of the mask; ``area`` is the mask's share of the picture;
+    ``runs`` is the mask in COCO's uncompressed run lengths, column by column, the background first; ``fingerprint`` is
+    a perceptual hash in hexadecimal digits.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,127}$")
+    item: Item
+    outcome: Outcome
+    reason: str = ""
+    image: str = ""
+    mask: str | None = None
+    thumbnail: str = ""
+    image_sha256: str = ""
+    mask_sha256: str | None = None
+    source_sha256: str = ""
+    width: int = 0
+    height: int = 0
+    severity: float = Field(default=0.0, ge=0, le=1)
+    box: tuple[int, int, int, int] | None = None
+    area: float = Field(default=0.0, ge=0, le=1)
+    runs: tuple[int, ...] = ()
+    fingerprint: str = ""
+    parameters: dict[str, JsonValue] = {}
