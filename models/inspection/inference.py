@@ -1,7 +1,7 @@
 """Entry point of hosting: the functions that SageMaker's PyTorch container calls, and a server of its own.
 
 In the container its inference toolkit imports this module and calls ``model_fn`` once and the other three for each
-image.  ``python inference.py`` serves the same by HTTP, which is how the local cloud runs it.
+image; so does the local cloud.  ``python inference.py`` serves the same by HTTP, for containers without that toolkit.
 """
 
 from __future__ import annotations

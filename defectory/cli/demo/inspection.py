@@ -76,7 +76,7 @@ def show_inspection(
     console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos, target: Path
 ) -> bool:
     """Train, deploy and try the line; pictures go to ``target``.  Whether every part ended as a row with a verdict."""
-    _train(console, cloud, outputs, photos)
+    train_line(console, cloud, outputs, photos)
     with step(console, f"Uploading {len(photos.good)} good and {len(photos.defective)} defective parts to the line"):
         rows = _inspect(cloud, outputs, photos)
     overlays = _download_overlays(cloud, outputs["ResultsBucketName"], rows, target)
@@ -86,7 +86,12 @@ def show_inspection(
     return all(row.get("verdict") for row in rows.values())
 
 
-def _train(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> None:
+def train_line(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> None:
+    """Let the training machine train a model and put it into service.
+
+    Raises:
+        DefectoryError: it did not come to that.
+    """
     bucket = outputs["TrainingBucketName"]
     with step(console, f"Uploading {len(photos.training)} photos of good parts to learn from, and a test set"):
         _upload(cloud, bucket, f"{DATASET}normal/", photos.training)
