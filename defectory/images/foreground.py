@@ -1,0 +1,96 @@
+"""Where the part is in a photo, so that defects are put on it and not on the table."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.images.renderers import Image, Mask
+
+_SIDE = 256  # the outline is found in a copy of this size: its cost does not depend on the photo's
+_CLUSTERS = 3
+_SPECK = 0.004  # holes of less than this share of the part are gleams and specks on it
+
+
+def find_part(image: Image) -> Mask:
+    """The part in ``image``: 255 = part, 0 = background and holes that show it.
+
+    What differs clearly from the colours along the photo's edges is the part.  Where that tells nothing, because the
+    part fills the photo or the background is as lively as the part, all of it is the part.
+
+    Args:
+        image: uint8 RGB of shape ``(h, w, 3)``.
+
+    Returns:
+        uint8 of shape ``(h, w)``.
+    """
+    height, width = image.shape[:2]
+    factor = min(1.0, _SIDE / max(height, width))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab = cv2.GaussianBlur(lab, (0, 0), 1.2)
+    found = _differing(lab)
+    if found is None:
+        return np.full((height, width), 255, np.uint8)
+    if factor == 1:
+        return found
+    smooth = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.where(smooth > 127, 255, 0).astype(np.uint8)
+
+
+def _differing(lab: NDArray[np.float32]) -> Mask | None:
+    height, width = lab.shape[:2]
+    edge = np.zeros((height, width), bool)
+    ring = max(2, round(0.03 * min(height, width)))
+    edge[:ring] = edge[-ring:] = edge[:, :ring] = edge[:, -ring:] = True
+    distance = _distance_to(lab, _colours(lab[edge]))
+    levels = np.clip(distance * 2, 0, 255).astype(np.uint8)
+    threshold, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
+    part = _solid(np.where(levels > threshold, 255, 0).astype(np.uint8))
+    inside = part > 0
+    if not 0.02 < inside.mean() < 0.95 or inside[edge].mean() > 0.4:
+        return None
+    within, beyond = distance[inside].mean(), distance[~inside].mean()
+    clear = within > 12 and within > 3.5 * beyond and _step(distance, part) > 0.5 * (within - beyond)
+    return part if clear else None
+
+
+def _step(distance: NDArray[np.float32], part: Mask) -> float:
+    """How much ``distance`` rises across the outline, within a few pixels: light that falls off has no outline."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
+    rim, beyond = (part > 0) & (cv2.erode(part, kernel) == 0), (part == 0) & (cv2.dilate(part, kernel) > 0)
+    return float(distance[rim].mean() - distance[beyond].mean()) if beyond.any() and rim.any() else 0.0
+
+
+def _colours(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The few colours along the edge, rare ones left out."""
+    pixels = np.ascontiguousarray(pixels[:: max(1, len(pixels) // 1500)])
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
+    cv2.setRNGSeed(0)  # the clusters' first centres are drawn: the same photo has to give the same part
+    _, labels, centres = cv2.kmeans(pixels, _CLUSTERS, np.empty(0), criteria, 2, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    shares = np.bincount(labels.ravel(), minlength=_CLUSTERS) / len(pixels)
+    return np.asarray(centres[shares >= 0.2], np.float32)
+
+
+def _distance_to(lab: NDArray[np.float32], colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Shadows and light that falls off change lightness more than hue.
+    weights = np.array([0.7, 1.3, 1.3], np.float32)
+    steps = (lab[:, :, None, :] - colours) * weights
+    return np.asarray(np.sqrt((steps**2).sum(3)).min(2), np.float32)
+
+
+def _solid(found: Mask) -> Mask:
+    """The large pieces of ``found``, with specks filled and thin bridges cut."""
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    found = np.asarray(cv2.morphologyEx(found, cv2.MORPH_OPEN, kernel), np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=4)
+    if count < 2:
+        return found
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    part = np.where(np.isin(labels, 1 + np.flatnonzero(areas >= 0.15 * areas.max())), 255, 0).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(255 - part, connectivity=4)
+    specks = 1 + np.flatnonzero(stats[1:, cv2.CC_STAT_AREA] < _SPECK * (part > 0).sum())
+    part[np.isin(labels, specks)] = 255
+    return part
