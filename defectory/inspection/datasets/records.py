@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from pydantic import JsonValue
+
 from defectory.errors import ImageError
 
 Label = Literal["normal", "anomaly"]
@@ -24,7 +26,8 @@ class ImageRecord:
     ``label`` is None where nobody has said it.  ``classes`` are the kinds of defect on the image.  ``mask`` marks the
     defect's pixels: by the colours of ``colour_map`` (class name to ``#rrggbb``), or, where that is empty, bright on
     black.  Images of one ``group`` show the same part and stay on one side of a split; "" is a group of its own.
-    ``synthetic`` images are never tested on.  ``source_ref`` is how the dataset's source named the image.
+    ``synthetic`` images are never tested on, and ``made_from`` are the SHA-256 of the files of the images that one was
+    made from.  ``source_ref`` is how the dataset's source named the image.
     """
 
     path: Path
@@ -35,6 +38,7 @@ class ImageRecord:
     group: str = ""
     synthetic: bool = False
     source_ref: str = ""
+    made_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Dataset:
 
     ``version`` names the content: the images' and masks' bytes and what is said of them, in any order and wherever the
     files lie.  ``parent`` is the version this one was made from and ``changes`` says in which way, a line each.
+    ``notes`` are whatever else its maker knows of it, as JSON: they are stored with it and are no part of the version.
     ``digests`` are the SHA-256 of files already known; the rest is read when needed.
     """
 
@@ -50,6 +55,7 @@ class Dataset:
     root: Path
     parent: str = ""
     changes: tuple[str, ...] = ()
+    notes: Mapping[str, JsonValue] = field(default_factory=dict, compare=False)
     digests: dict[Path, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property

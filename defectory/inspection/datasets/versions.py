@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from defectory.errors import InputError, shorten
 from defectory.inspection.datasets.records import Dataset, ImageRecord, Label
@@ -35,6 +35,7 @@ class StoredImage(BaseModel):
     group: str = ""
     synthetic: bool = False
     source_ref: str = ""
+    made_from: tuple[str, ...] = ()
 
 
 class StoredDataset(BaseModel):
@@ -47,6 +48,7 @@ class StoredDataset(BaseModel):
     parent: str = ""
     changes: tuple[str, ...] = ()
     root: str = "."
+    notes: dict[str, JsonValue] = {}
     images: tuple[StoredImage, ...]
 
 
@@ -58,15 +60,31 @@ def save_dataset(dataset: Dataset, file: Path) -> Path:
         InputError: the file cannot be written.
     """
     folder = file.parent.absolute()
+    content = dataset_json(dataset, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise InputError("out", f"a folder that can be written ({error.strerror})", str(folder)) from None
+    return file
+
+
+def dataset_json(dataset: Dataset, folder: Path) -> str:
+    """The content of a ``dataset.json`` that is to lie in ``folder``; files with known digests need not be there.
+
+    Raises:
+        ImageError: an image or mask cannot be read.
+    """
 
     def relative(path: Path) -> str:
-        return Path(os.path.relpath(path.absolute(), folder)).as_posix()
+        return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
 
     stored = StoredDataset(
         format=_FORMAT,
         version=dataset.version,
         parent=dataset.parent,
         changes=dataset.changes,
+        notes=dict(dataset.notes),
         root=relative(dataset.root),
         images=tuple(
             StoredImage(
@@ -80,16 +98,12 @@ def save_dataset(dataset: Dataset, file: Path) -> Path:
                 group=record.group,
                 synthetic=record.synthetic,
                 source_ref=record.source_ref,
+                made_from=record.made_from,
             )
             for record in dataset.records
         ),
     )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(stored.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written ({error.strerror})", str(folder)) from None
-    return file
+    return stored.model_dump_json(indent=1, exclude_defaults=True) + "\n"
 
 
 def load_stored(file: Path) -> Dataset:
@@ -120,9 +134,11 @@ def load_stored(file: Path) -> Dataset:
         digests[resolve(image.path)] = image.sha256
         if mask and image.mask_sha256:
             digests[mask] = image.mask_sha256
-        told = image.model_dump(include={"label", "classes", "colour_map", "group", "synthetic", "source_ref"})
+        told = image.model_dump(
+            include={"label", "classes", "colour_map", "group", "synthetic", "source_ref", "made_from"}
+        )
         records.append(ImageRecord(path=resolve(image.path), mask=mask, **told))
-    dataset = Dataset(tuple(records), resolve(stored.root), stored.parent, stored.changes, digests)
+    dataset = Dataset(tuple(records), resolve(stored.root), stored.parent, stored.changes, stored.notes, digests)
     if dataset.version != stored.version:
         raise InputError(
             f"{file}, version", f"that of its content, {dataset.version}", stored.version, "Import the images again."
