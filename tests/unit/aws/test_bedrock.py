@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from defectory.aws.bedrock import LONGEST_WAIT, READ_TIMEOUT, BedrockModel
+from defectory.aws.bedrock import BedrockModel
+from defectory.aws.bedrock_runtime import LONGEST_WAIT, READ_TIMEOUT
 from defectory.errors import InputError, ServiceError
 from tests.support.bedrock_server import (
     DENIED,
