@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from defectory.aws.inference_profiles import InferenceProfile, default_profile
+from defectory.aws.inference_profiles import InferenceProfile, default_profile, profile_of
 from defectory.errors import ConfigError, InputError
 from defectory.sensors.authors import AuthorName, PromptStyle
 
@@ -47,6 +47,8 @@ LOG_RETENTIONS = (
     3653,
 )
 
+IMAGE_MODELS = ("image_model_id", "inpaint_model_id")
+
 _REGION = r"^[a-z]{2}(-[a-z]+)+-[0-9]$"
 
 
@@ -70,6 +72,19 @@ class Config(BaseModel):
         default="us-west-2",
         pattern=_REGION,
         description="the AWS region that image models are called in, such as us-west-2",
+    )
+    image_model_id: str = Field(
+        default="stability.sd3-5-large-v1:0",
+        description="the id of a Bedrock model that makes pictures from text or from a picture, which can be called "
+        "from image_region (empty for none)",
+    )
+    inpaint_model_id: str = Field(
+        default="us.stability.stable-image-inpaint-v1:0",
+        description="the id of a Bedrock model or inference profile that repaints where a mask says, which can be "
+        "called from image_region (empty for none)",
+    )
+    image_concurrency: int = Field(
+        default=10, ge=1, le=40, description="a whole number from 1 to 40: so many pictures are made at a time"
     )
     author: AuthorName = Field(
         default="bedrock", description="bedrock (a model writes the scripts) or catalogue (curated, free, offline)"
@@ -141,6 +156,9 @@ class Config(BaseModel):
         values = {"lambda_python": host if values.get("lambda_platform") == "host" else "3.13", **values}
         if not values.get("model_id"):
             values["model_id"] = default_profile(str(values["region"])) or ""
+        # Bedrock elsewhere is another partition's, which has no image models.
+        if str(values["region"]).startswith(("cn-", "us-gov-")):
+            values = {**dict.fromkeys(IMAGE_MODELS, ""), **values}
         for address in ("alert_email", "defect_email"):
             if values.get(address) == "":
                 del values[address]
@@ -165,6 +183,20 @@ class Config(BaseModel):
         known = default_profile(self.region)
         fix += f"Use {known}, or another of the same prefix." if known else "Set author=catalogue, or another region."
         raise ConfigError("model_id", _rules()["model_id"], self.model_id or None, fix)
+
+    @model_validator(mode="after")
+    def _image_models_serve_image_region(self) -> Self:
+        for name in IMAGE_MODELS:
+            if not (model_id := getattr(self, name)):
+                continue
+            try:
+                profile = profile_of(model_id, name)
+            except InputError as error:
+                raise ConfigError(name, _rules()[name], model_id, error.fix) from None
+            if profile and not profile.callable_from(self.image_region):
+                fix = f"Profiles of {profile.geography} cannot be called from image_region {self.image_region}."
+                raise ConfigError(name, _rules()[name], model_id, f"{fix} Set image_region to one that can.")
+        return self
 
     @property
     def profile(self) -> InferenceProfile | None:

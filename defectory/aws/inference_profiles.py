@@ -82,6 +82,15 @@ class InferenceProfile:
         return tuple(sorted({region, *_GEOGRAPHIES[self.geography].destinations}))
 
 
+def profile_of(model_id: str, field: str) -> InferenceProfile | None:
+    """The profile that ``model_id`` names; None where it names a model itself, as those on demand are called.
+
+    Raises:
+        InputError: it is neither; ``field`` is named in the message.
+    """
+    return None if _BARE.fullmatch(model_id) else InferenceProfile.parse(model_id, field)
+
+
 def default_profile(region: str) -> str | None:
     """The text model used in ``region`` unless configured otherwise; None where no profile is known to serve it."""
     if region.startswith("cn-"):

@@ -1,42 +1,63 @@
-"""Leave to call the configured text model, and no other."""
+"""Leave to call the configured models, and no others."""
 
 from __future__ import annotations
 
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 
-from defectory.config import Config
+from defectory.aws.inference_profiles import InferenceProfile, profile_of
+from defectory.config import IMAGE_MODELS, Config
 from stacks.constructs.acknowledgements import acknowledge
+
+_INVOKE = ["bedrock:InvokeModel"]
 
 
 def grant_invoke_model(role: iam.Role, config: Config) -> None:
-    """Let ``role`` call the model of ``config``: the inference profile, and through it alone the model where it routes.
+    """Let ``role`` call the text model of ``config``.  Does nothing when no model writes the scripts."""
+    if config.author == "bedrock" and config.profile is not None:
+        _grant_profile(role, config.profile, config.region)
+        _grant_subscription(role, {config.profile.provider})
 
-    Does nothing when no model writes the scripts.
-    """
-    profile = config.profile
-    if config.author != "bedrock" or profile is None:
-        return
-    bedrock = f"arn:{Aws.PARTITION}:bedrock"
-    profile_arn = f"{bedrock}:{config.region}:{Aws.ACCOUNT_ID}:inference-profile/{profile.profile_id}"
-    role.add_to_policy(iam.PolicyStatement(actions=["bedrock:InvokeModel"], resources=[profile_arn]))
+
+def grant_image_models(role: iam.Role, config: Config) -> None:
+    """Let ``role`` call the image models of ``config``, in the region that they are called in."""
+    providers = set()
+    for model_id in sorted({getattr(config, name) for name in IMAGE_MODELS} - {""}):
+        if profile := profile_of(model_id, "model_id"):
+            _grant_profile(role, profile, config.image_region)
+        else:
+            model = _model_arn(config.image_region, model_id)
+            role.add_to_policy(iam.PolicyStatement(actions=_INVOKE, resources=[model]))
+        providers.add(profile.provider if profile else model_id.partition(".")[0])
+    _grant_subscription(role, providers)
+
+
+def _grant_profile(role: iam.Role, profile: InferenceProfile, region: str) -> None:
+    """Leave for an inference profile in ``region``, and through it alone for the model where it routes."""
+    profile_arn = f"arn:{Aws.PARTITION}:bedrock:{region}:{Aws.ACCOUNT_ID}:inference-profile/{profile.profile_id}"
+    role.add_to_policy(iam.PolicyStatement(actions=_INVOKE, resources=[profile_arn]))
     role.add_to_policy(
         iam.PolicyStatement(
-            actions=["bedrock:InvokeModel"],
-            resources=[
-                f"{bedrock}:{region}::foundation-model/{profile.model}"
-                for region in profile.model_regions(config.region)
-            ],
+            actions=_INVOKE,
+            resources=[_model_arn(routed, profile.model) for routed in profile.model_regions(region)],
             conditions={"StringEquals": {"bedrock:InferenceProfileArn": profile_arn}},
         )
     )
-    if profile.provider != "amazon":
-        # Bedrock subscribes to a third party's model on its first call, in the caller's name.
-        role.add_to_policy(
-            iam.PolicyStatement(
-                actions=[f"aws-marketplace:{verb}" for verb in ("Subscribe", "Unsubscribe", "ViewSubscriptions")],
-                resources=["*"],
-                conditions={"StringEquals": {"aws:CalledViaLast": "bedrock.amazonaws.com"}},
-            )
+
+
+def _grant_subscription(role: iam.Role, providers: set[str]) -> None:
+    """Bedrock subscribes to a third party's model on its first call, in the caller's name."""
+    if not providers - {"amazon"}:
+        return
+    role.add_to_policy(
+        iam.PolicyStatement(
+            actions=[f"aws-marketplace:{verb}" for verb in ("Subscribe", "Unsubscribe", "ViewSubscriptions")],
+            resources=["*"],
+            conditions={"StringEquals": {"aws:CalledViaLast": "bedrock.amazonaws.com"}},
         )
-        acknowledge(role, {"IAM5[Resource::*]": "AWS Marketplace knows no resources; only Bedrock may ask, on a call."})
+    )
+    acknowledge(role, {"IAM5[Resource::*]": "AWS Marketplace knows no resources; only Bedrock may ask, on a call."})
+
+
+def _model_arn(region: str, model: str) -> str:
+    return f"arn:{Aws.PARTITION}:bedrock:{region}::foundation-model/{model}"

@@ -83,6 +83,8 @@ def test_the_cdks_own_keys_are_left_alone():
         ("region", "moon"),
         ("region", 5),
         ("image_region", "everywhere"),
+        ("image_concurrency", 0),
+        ("image_concurrency", 41),
         ("author", "claude"),
         ("prompt_style", "haiku"),
         ("alert_email", "ann"),
@@ -153,6 +155,34 @@ def test_china_has_no_bedrock_but_the_catalogue():
     config = load_config({"author": "catalogue"}, {"AWS_REGION": "cn-north-1"})
 
     assert config.profile is None
+
+
+@pytest.mark.parametrize("region", ["cn-north-1", "us-gov-west-1"])
+def test_other_partitions_have_no_image_models_but_may_name_some(region):
+    config = load_config({"author": "catalogue"}, {"AWS_REGION": region})
+    named = load_config({"author": "catalogue", "image_model_id": "amazon.nova-canvas-v1:0"}, {"AWS_REGION": region})
+
+    assert (config.image_model_id, config.inpaint_model_id) == ("", "")
+    assert named.image_model_id == "amazon.nova-canvas-v1:0"
+
+
+@pytest.mark.parametrize("key", ["image_model_id", "inpaint_model_id"])
+def test_an_image_model_is_a_model_or_a_profile_or_none(key):
+    for model_id in ("stability.stable-image-ultra-v1:1", "us.stability.stable-outpaint-v1:0", ""):
+        assert getattr(load_config({key: model_id}, {}), key) == model_id
+
+    error = refused({key: "the best one"})
+
+    assert error.field == key
+    assert error.rule == Config.model_fields[key].description
+
+
+def test_an_image_model_that_image_region_cannot_call_is_refused_with_the_fix():
+    error = refused({"image_region": "eu-west-1"})
+
+    assert error.field == "inpaint_model_id"
+    assert "image_region" in error.fix
+    assert load_config({"image_region": "us-east-1"}, {}).inpaint_model_id.startswith("us.")
 
 
 def test_functions_that_run_on_this_machine_are_for_its_python():
