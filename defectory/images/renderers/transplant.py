@@ -1,0 +1,581 @@
+"""Transplant: move a real, masked defect onto photos of good parts, as the contrast it makes with its surroundings.
+
+What the surface would look like without the defect is filled in from around it, on the donor and on the target; the
+defect is the ratio of donor to filling, and the target's filling times that ratio is the picture.  With smooth fillings
+that is Poisson cloning (Pérez et al., "Poisson Image Editing", 2003) of brightness ratios instead of differences, so
+that a defect keeps its contrast in another light.  It goes where the surroundings resemble those it was cut from: a
+broken edge to an edge, a crack along the grain.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from defectory.errors import InputError, RenderError
+from defectory.images.blending import severity_of
+from defectory.images.filling import spread
+from defectory.images.foreground import find_part
+from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
+from defectory.images.surface import grain_of
+from defectory.inspection.datasets import Dataset, read_classes
+from defectory.inspection.datasets.records import ImageRecord
+from defectory.inspection.images import load_image
+
+Field = NDArray[np.float32]
+
+KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+LARGEST_SHARE = 0.7
+"""A mask that covers more of a photo leaves no surroundings to judge the defect by."""
+
+MIN_PIXELS = 4
+SCALES, GAINS, GRAINED_TURN, TURN = (0.75, 1.3), (0.8, 1.2), 8.0, 30.0
+"""How far a defect is changed: in size, in contrast, in degrees turned on surfaces with grain and without."""
+
+_TRIES = 6
+_SEARCHED_SIDE = 160
+_DARK = 8.0
+"""Added to brightness before its logarithm is taken: in the dark, noise is no contrast."""
+
+_SIMILAR, _UNLIKE = 0.06, 0.8
+"""Surroundings this much worse than the best (in logarithms of brightness) are as good; worse than this are unlike."""
+
+_GRAIN = 0.3
+"""The grain's strength from which on a defect keeps its direction."""
+
+_CALMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Donor:
+    """A photo of a defective part whose defect may be moved.
+
+    ``mask`` is 255 where the defect is, of the image's size; ``digest`` the SHA-256 of the photo's file, by which
+    pictures made of it can be kept from training a model that is tested on it.
+    """
+
+    name: str
+    kind: str
+    image: Image
+    mask: Mask
+    digest: str = ""
+
+
+def kind_of(name: str) -> str:
+    """A class of defect by its name in a dataset, as orders call it: ``Cracked edge`` is ``cracked_edge``.
+
+    Raises:
+        InputError: the name has no letter to begin with.
+    """
+    kind = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:64]
+    if not KIND.fullmatch(kind):
+        raise InputError("class", "a name that begins with a letter", name, "Rename the class of defect.")
+    return kind
+
+
+def donors_of(dataset: Dataset) -> tuple[Donor, ...]:
+    """The real defects of a dataset that have masks, one for each class in each photo; "anomaly" where it has no name.
+
+    Raises:
+        InputError: a photo or its mask cannot be read, or their sizes do not fit each other.
+    """
+    return tuple(
+        donor
+        for record in dataset.anomalous
+        if record.mask is not None and not record.synthetic
+        for donor in _read(dataset, record)
+    )
+
+
+class TransplantRenderer:
+    """Moves defects from ``donors`` onto photos; the same photo and order give the same picture."""
+
+    def __init__(self, donors: Sequence[Donor]) -> None:
+        """Prepare the donors.
+
+        Raises:
+            InputError: there is none, or one has no usable mask; the message names it.
+        """
+        if not donors:
+            fix = "Give photos of defects and their masks, or choose the procedural renderer."
+            raise InputError("donors", "at least one photo of a defect with its mask", 0, fix)
+        self._cuttings: dict[str, list[_Cutting]] = {}
+        for donor in donors:
+            self._cuttings.setdefault(donor.kind, []).extend(_cut(donor))
+
+    @property
+    def name(self) -> RendererName:
+        """What it is called in plans, records and commands."""
+        return "transplant"
+
+    @property
+    def needs_photo(self) -> bool:
+        """It changes photos of good parts."""
+        return True
+
+    def render(self, photo: Photo | None, order: Order) -> Rendered:
+        """Make the picture; ``parameters`` name the donor and say how its defect was changed.
+
+        Raises:
+            InputError: there is no photo, or no donor of the kind, or the order's mask does not fit the photo.
+            RenderError: nowhere on the photo are surroundings like the donor's, or the defect would not be seen there.
+        """
+        if photo is None:
+            raise InputError("photo", "a photo of a good part; defects are moved onto it")
+        cuttings = self._cuttings.get(order.defect)
+        if not cuttings:
+            kinds = ", ".join(sorted(self._cuttings))
+            fix = "Give a masked photo of such a defect, or choose the procedural renderer."
+            raise InputError("defect", f"one that a donor shows: {kinds}", order.defect, fix)
+        rng = np.random.default_rng(order.seed)
+        cutting = cuttings[int(rng.integers(len(cuttings)))]
+        if order.mask is not None:
+            placing = _fit_to(cutting, _asked(order.mask, photo), rng)
+        else:
+            placing = _search(cutting, photo, rng)
+        return _compose(cutting, photo, placing, order, rng)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Cutting:
+    """A defect cut from its photo, with a margin around.
+
+    ``contrast`` ``(h, w, 3)`` is the logarithm of the ratio to the filled-in surface, ``mask`` the defect's share of
+    each pixel, ``reach`` where the defect may still show beyond its mask, ``scene`` the logarithm of the photo,
+    ``around`` the weight of the surroundings.  ``borders`` says whether the defect reaches the photo's top, bottom,
+    left and right; ``centre`` is its middle as shares of height and width, ``on_part`` its share on the part.
+    """
+
+    donor: Donor
+    contrast: Field
+    mask: Field
+    reach: Field
+    scene: Field
+    around: Field
+    borders: tuple[bool, bool, bool, bool]
+    centre: tuple[float, float]
+    on_part: float
+    texture: float
+    grained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """Where the defect goes: ``matrix`` (2x2) turns, scales and mirrors it; ``top`` and ``left`` place its window of
+    ``height`` and ``width``; ``unlikeness`` tells how well the surroundings agree.
+    """
+
+    matrix: NDArray[np.float64]
+    top: int
+    left: int
+    height: int
+    width: int
+    unlikeness: float
+    turn: float
+    scale: float
+    mirrored: bool
+    limit: Mask | None = None
+
+
+def _read(dataset: Dataset, record: ImageRecord) -> Iterator[Donor]:
+    image = load_image(record.path, name=dataset.name(record.path))
+    found = read_classes(record)
+    assert found is not None  # the record has a mask
+    if found.shape != image.shape[:2]:
+        got = f"{found.shape[1]} x {found.shape[0]} for {image.shape[1]} x {image.shape[0]}"
+        raise InputError(f"mask of {dataset.name(record.path)}", "as large as the photo", got)
+    for number in np.unique(found[found > 0]).tolist():
+        named = record.classes[number - 1] if number <= len(record.classes) else ""
+        kind = kind_of(named or (record.classes[0] if record.classes else "anomaly"))
+        mask = np.where(found == number, 255, 0).astype(np.uint8)
+        yield Donor(dataset.name(record.path), kind, image, mask, dataset.digest(record.path))
+
+
+def _cut(donor: Donor) -> list[_Cutting]:
+    """The defect as a whole and, where it has several pieces far apart, each large one."""
+    field = f"donor {donor.name}"
+    if donor.image.ndim != 3 or donor.image.shape[2] != 3 or donor.image.dtype != np.uint8:
+        raise InputError(field, "a uint8 RGB photo", f"{donor.image.dtype} {donor.image.shape}")
+    if donor.mask.shape != donor.image.shape[:2]:
+        got = f"{donor.mask.shape} for {donor.image.shape[:2]}"
+        raise InputError(f"{field}, mask", "as large as the photo", got)
+    if not KIND.fullmatch(donor.kind):
+        raise InputError(f"{field}, kind", "lower-case letters, digits and _, a letter first", donor.kind)
+    marked = donor.mask > 127
+    share = float(marked.mean())
+    if marked.sum() < MIN_PIXELS or share > LARGEST_SHARE:
+        rule = f"a mask of {MIN_PIXELS} pixels at least and {LARGEST_SHARE:.0%} of the photo at most"
+        raise InputError(field, rule, f"{int(marked.sum())} pixels, {share:.0%}", "Mark the defect alone.")
+    scene = _logarithm(donor.image)
+    part = find_part(donor.image) > 0
+    side = min(marked.shape)
+    near = cv2.dilate(marked.astype(np.uint8), _disc(max(2, side // 20)))
+    count, labels = cv2.connectedComponents(near)
+    pieces = [marked & (labels == number) for number in range(1, count)]
+    largest = max(int(piece.sum()) for piece in pieces)
+    chosen = [piece for piece in pieces if piece.sum() >= max(MIN_PIXELS, largest * 0.1)]
+    return [_cut_piece(donor, scene, marked, piece, part) for piece in chosen]
+
+
+def _cut_piece(
+    donor: Donor, scene: Field, marked: NDArray[np.bool_], piece: NDArray[np.bool_], part: NDArray[np.bool_]
+) -> _Cutting:
+    height, width = piece.shape
+    rows, columns = np.nonzero(piece.any(axis=1))[0], np.nonzero(piece.any(axis=0))[0]
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    extent = max(bottom - top, right - left)
+    margin = int(np.clip(0.5 * extent, 8, max(8, min(height, width) // 4)))
+    window = np.s_[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
+    mask, others, view = piece[window], (marked & ~piece)[window], scene[window]
+    # What the eye sees of a defect often ends a little beyond what the mask's author drew.
+    soft = int(np.clip(round(0.04 * extent), 2, 6))
+    outer = cv2.dilate(mask.astype(np.uint8), _disc(soft)) > 0
+    known = ~(outer | (cv2.dilate(others.astype(np.uint8), _disc(soft)) > 0))
+    if known.sum() < MIN_PIXELS:
+        raise InputError(f"donor {donor.name}", "a defect with some of the good surface around it")
+    contrast = view - _fill(view, known)
+    known_mask = np.where(known, 255, 0).astype(np.uint8)
+    feathered = cv2.GaussianBlur(
+        cv2.dilate(mask.astype(np.float32), _disc(soft // 2)), (0, 0), soft / 2, borderType=cv2.BORDER_REPLICATE
+    )
+    edge = 2  # masks drawn by hand often stop short of the photo's border
+    borders = (top <= edge, bottom >= height - edge, left <= edge, right >= width - edge)
+    return _Cutting(
+        donor=donor,
+        contrast=contrast,
+        mask=mask.astype(np.float32),
+        reach=np.where(outer, np.clip(feathered * 1.25, 0, 1), 0).astype(np.float32),
+        scene=view,
+        around=known.astype(np.float32),
+        borders=borders,
+        centre=((top + bottom) / 2 / height, (left + right) / 2 / width),
+        on_part=float(part[piece].mean()),
+        texture=_texture(view, known),
+        grained=grain_of(donor.image[window], known_mask)[1] > _GRAIN,
+    )
+
+
+def _search(cutting: _Cutting, photo: Photo, rng: np.random.Generator) -> _Placing:
+    """The place, of a few ways to turn and scale the defect, drawn from those whose surroundings are most alike."""
+    height, width = photo.image.shape[:2]
+    allowed = photo.region if photo.region is not None else find_part(photo.image)
+    if allowed.shape != (height, width) or not allowed.any():
+        raise InputError("region", "as large as the photo, not 0 where defects may be", allowed.shape)
+    shrink = min(1.0, _SEARCHED_SIDE / max(height, width))
+    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    scene = np.asarray(cv2.resize(_logarithm(photo.image), size, interpolation=cv2.INTER_AREA), np.float32)
+    part = np.asarray(cv2.resize((allowed > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
+    needed = 0.95 if photo.region is not None else 0.9 * cutting.on_part
+    own_place = rng.random() < 0.5
+    drawn = [_draw(cutting, (height, width), rng) for _ in range(_TRIES)]
+    found = []
+    for placing in drawn:
+        small = _shrunk(cutting, placing, size, shrink)
+        if small is None:
+            continue
+        unlike, share = _unlikeness(scene, part, *small)
+        unlike[share < needed] = np.inf
+        _keep_borders(unlike, cutting, placing)
+        if own_place:
+            unlike += _distance(unlike.shape, small[1].shape, size, cutting, placing)
+        found.append((unlike, placing))
+    best = min((float(unlike.min()) for unlike, _ in found), default=math.inf)
+    if best > _UNLIKE:
+        got = "nowhere" if math.isinf(best) else f"a difference of {best:.2f}, {_UNLIKE} at most"
+        raise RenderError(
+            f"{photo.name}: no place resembles what surrounds the {cutting.donor.kind} of {cutting.donor.name} ({got})."
+        )
+    options = [
+        (placing, y, x, unlike[y, x])
+        for unlike, placing in found
+        for y, x in np.argwhere(unlike <= best + _SIMILAR).tolist()
+    ]
+    placing, y, x, unlikeness = options[int(rng.integers(len(options)))]
+    top, left = (round((at + rng.random() - 0.5) / shrink) if shrink < 1 else at for at in (y, x))
+    top = min(max(top, 0), height - placing.height)
+    left = min(max(left, 0), width - placing.width)
+    at_top, at_bottom, at_left, at_right = _borders(cutting, placing)
+    top = 0 if at_top else height - placing.height if at_bottom else top
+    left = 0 if at_left else width - placing.width if at_right else left
+    return replace(placing, top=top, left=left, unlikeness=float(unlikeness))
+
+
+def _draw(cutting: _Cutting, shape: tuple[int, int], rng: np.random.Generator) -> _Placing:
+    """A way to turn, scale and mirror the defect, by which its window fits into a photo of ``shape``."""
+    height, width = cutting.mask.shape
+    ratio = min(shape) / min(cutting.donor.mask.shape)
+    # Photos of about the same size show the part at the same scale; others are taken to show it at their own.
+    usual = 1.0 if 1 / 1.5 < ratio < 1.5 else ratio
+    scale = usual * math.exp(rng.uniform(*np.log(SCALES)))
+    stretch = math.exp(rng.uniform(-0.1, 0.1))
+    flips = np.where(rng.random(2) < 0.5, -1.0, 1.0)
+    turn = float(rng.uniform(-1, 1) * (GRAINED_TURN if cutting.grained else TURN))
+    if any(cutting.borders):
+        turn = 0.0
+    elif not cutting.grained:
+        turn += 90.0 * int(rng.integers(4))
+    axes = scale * np.array([stretch, 1 / stretch])
+    matrix = _rotation(turn) @ np.diag(flips * axes)
+    fits = min(shape[1] / _extent(matrix[0], width, height), shape[0] / _extent(matrix[1], width, height))
+    if fits < 1:
+        matrix, scale = matrix * fits, scale * fits
+    at_top, at_bottom, at_left, at_right = cutting.borders
+    if at_left and at_right:
+        matrix[0, 0] = math.copysign(shape[1] / width, matrix[0, 0])
+    if at_top and at_bottom:
+        matrix[1, 1] = math.copysign(shape[0] / height, matrix[1, 1])
+    rows = min(shape[0], max(1, round(_extent(matrix[1], width, height))))
+    columns = min(shape[1], max(1, round(_extent(matrix[0], width, height))))
+    return _Placing(matrix, 0, 0, rows, columns, 0.0, turn, scale, bool(flips[0] != flips[1]))
+
+
+def _fit_to(cutting: _Cutting, asked: Mask, rng: np.random.Generator) -> _Placing:
+    """The defect on the asked place, its axes on the axes of the place, stretched no more than to twice its shape."""
+    (place_y, place_x), places = _spread(asked > 0)
+    (own_y, own_x), own = _spread(cutting.mask > 0)
+    (to_values, to_axes), (from_values, from_axes) = np.linalg.eigh(places), np.linalg.eigh(own)
+    axes = np.sqrt(to_values / from_values)
+    scale = float(np.sqrt(axes.prod()))
+    axes = np.clip(axes, scale / math.sqrt(2), scale * math.sqrt(2))
+    flips = np.where(rng.random(2) < 0.5, -1.0, 1.0)
+    matrix = to_axes @ np.diag(axes * flips) @ from_axes.T
+    height, width = cutting.mask.shape
+    rows, columns = (max(1, math.ceil(_extent(line, width, height))) for line in matrix[::-1])
+    shift = matrix @ np.array([own_x - (width - 1) / 2, own_y - (height - 1) / 2])
+    top = round(place_y - shift[1] - (rows - 1) / 2)
+    left = round(place_x - shift[0] - (columns - 1) / 2)
+    turn = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
+    near = cv2.dilate(asked, _disc(max(2, round(0.1 * math.sqrt(float((asked > 0).sum()))))))
+    mirrored = bool(np.linalg.det(matrix) < 0)
+    return _Placing(matrix, top, left, rows, columns, 0.0, turn, scale, mirrored, np.asarray(near, np.uint8))
+
+
+def _compose(cutting: _Cutting, photo: Photo, placing: _Placing, order: Order, rng: np.random.Generator) -> Rendered:
+    """Lay the defect on the photo; only its window is computed."""
+    height, width = photo.image.shape[:2]
+    field = _deformation(cutting, placing, rng)
+    layers = np.dstack([cutting.contrast, cutting.mask, cutting.reach])
+    moved = _warp(layers, placing.matrix, (placing.height, placing.width), field, replicate=any(cutting.borders))
+    top, left = max(0, placing.top), max(0, placing.left)
+    bottom, right = min(height, placing.top + placing.height), min(width, placing.left + placing.width)
+    if bottom - top < 2 or right - left < 2:
+        raise RenderError(f"{photo.name}: the {order.defect} of {cutting.donor.name} would lie outside the photo.")
+    moved = moved[top - placing.top : bottom - placing.top, left - placing.left : right - placing.left]
+    window = np.s_[top:bottom, left:right]
+    contrast, marked, reach = moved[..., :3], moved[..., 3], moved[..., 4]
+    for limit in (placing.limit, photo.region):
+        if limit is not None:
+            reach = reach * cv2.GaussianBlur((limit[window] > 0).astype(np.float32), (0, 0), 1.0)
+    view = _logarithm(photo.image[window])
+    known = reach < 0.02
+    if known.sum() < MIN_PIXELS:
+        raise RenderError(f"{photo.name}: the {order.defect} of {cutting.donor.name} leaves nothing of the photo.")
+    texture = _texture(view, known)
+    # On a calm surface a defect shows more than on a rough one; it is made to show about as much.
+    gain = float(np.clip(math.sqrt(texture / cutting.texture), 0.75, 1.35)) * rng.uniform(*GAINS)
+    laid = view + reach[..., None] * (_fill(view, known) - view + gain * contrast)
+    pixels = np.clip(np.rint(np.exp(laid) - _DARK), 0, 255).astype(np.uint8)
+    image = photo.image.copy()
+    image[window] = np.where(reach[..., None] > 0, pixels, image[window])
+    mask = np.zeros((height, width), np.uint8)
+    mask[window] = _visible(_logarithm(image[window]) - view, marked, reach, texture)
+    if mask.sum() == 0:
+        raise RenderError(f"{photo.name}: the {order.defect} of {cutting.donor.name} would hardly be seen there.")
+    parameters: dict[str, JsonValue] = {
+        "donor": cutting.donor.digest,
+        "donor_name": cutting.donor.name,
+        "scale": round(placing.scale, 3),
+        "turn": round(placing.turn, 1),
+        "mirrored": placing.mirrored,
+        "gain": round(gain, 3),
+        "unlikeness": round(placing.unlikeness, 3),
+    }
+    return Rendered(image, mask, severity_of(photo.image, image, mask), parameters)
+
+
+def _visible(change: Field, marked: Field, reach: Field, texture: float) -> Mask:
+    """The pixels whose change can be seen, as the donor's mask has them; none where too few can."""
+    smooth = np.abs(cv2.GaussianBlur(change, (0, 0), 1.0)).max(axis=2)
+    seen = (smooth > max(0.04, 0.75 * texture)) & (reach > 0.1)
+    drawn = marked >= min(0.5, 0.9 * float(marked.max()))
+    # What lies between changed places belongs to the defect, though a stroke of it may look like the surface.
+    between = int(np.clip(0.2 * math.sqrt(float(drawn.sum())), 2, 25))
+    seen = cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, _disc(between)) > 0
+    seen &= reach > 0.1
+    if (seen & drawn).sum() < max(MIN_PIXELS, 0.05 * drawn.sum()):
+        return np.zeros(marked.shape, np.uint8)
+    kept = drawn & (cv2.dilate(seen.astype(np.uint8), _disc(1)) > 0) | seen & (reach > 0.5)
+    # Of a defect that is another texture, single grains stand out: there its author's outline says more.
+    shown = kept if (kept & drawn).sum() >= 0.5 * drawn.sum() else drawn
+    changed = np.abs(change).max(axis=2) > 0
+    return np.where(shown & (cv2.dilate(changed.astype(np.uint8), _disc(1)) > 0), 255, 0).astype(np.uint8)
+
+
+def _shrunk(
+    cutting: _Cutting, placing: _Placing, size: tuple[int, int], shrink: float
+) -> tuple[Field, Field, Field] | None:
+    """Scene, mask and surroundings of the moved cutting as small as the searched photo; None where it is too large."""
+    rows, columns = max(1, round(placing.height * shrink)), max(1, round(placing.width * shrink))
+    rows, columns = min(rows, size[1]), min(columns, size[0])
+    layers = np.dstack([cutting.scene, cutting.mask, cutting.around])
+    small = _warp(layers, placing.matrix * shrink, (rows, columns), None, replicate=any(cutting.borders))
+    return small[..., :3], small[..., 3], small[..., 4]
+
+
+def _unlikeness(scene: Field, part: Field, template: Field, mask: Field, around: Field) -> tuple[Field, Field]:
+    """For each place of the window: how its surroundings differ from the template's, whatever the light, as a root
+    mean square of logarithms; and the share of the defect that would be on the part.
+    """
+    around = np.ascontiguousarray(np.where(around > 0.5, around, 0), np.float32)
+    weight = max(float(around.sum()), 1e-6)
+    middle = scene.mean(axis=(0, 1))
+    grey = bool((np.ptp(scene, axis=2).max() < 1e-4) and (np.ptp(template, axis=2).max() < 0.2))
+    squares = np.zeros((scene.shape[0] - mask.shape[0] + 1, scene.shape[1] - mask.shape[1] + 1), np.float32)
+    channels = 1 if grey else 3
+    for channel in range(channels):
+        photo = np.ascontiguousarray(scene[..., channel] - middle[channel])
+        donor = np.ascontiguousarray(template[..., channel] - middle[channel])
+        both, own = _correlate(photo, around * donor), float((around * donor * donor).sum())
+        mean = (_correlate(photo, around) - float((around * donor).sum())) / weight
+        squares += (_correlate(photo * photo, around) - 2 * both + own) / weight - 0.9 * mean * mean
+    marks = np.ascontiguousarray(mask, np.float32)
+    share = _correlate(part, marks) / max(float(marks.sum()), 1e-6)
+    return np.sqrt(np.maximum(squares / channels, 0)), share + 1e-3
+
+
+def _distance(
+    shape: tuple[int, int], window: tuple[int, int], size: tuple[int, int], cutting: _Cutting, placing: _Placing
+) -> Field:
+    """How far each place is from where the defect was on its own photo, mirrored as it is now; small against 1."""
+    away = []
+    for axis, (count, extent, side) in enumerate(zip(shape, window, size[::-1], strict=True)):
+        share = cutting.centre[axis]
+        if placing.matrix[1 - axis, 1 - axis] < 0:
+            share = 1 - share
+        away.append((np.arange(count) + extent / 2) / side - share)
+    return np.asarray(0.5 * np.hypot(away[0][:, None], away[1][None]), np.float32)
+
+
+def _keep_borders(unlike: Field, cutting: _Cutting, placing: _Placing) -> None:
+    """What was cut off at the photo's border is cut off there again, or its straight end would show."""
+    at_top, at_bottom, at_left, at_right = _borders(cutting, placing)
+    if at_top:
+        unlike[1:] = np.inf
+    elif at_bottom:
+        unlike[:-1] = np.inf
+    if at_left:
+        unlike[:, 1:] = np.inf
+    elif at_right:
+        unlike[:, :-1] = np.inf
+
+
+def _borders(cutting: _Cutting, placing: _Placing) -> tuple[bool, bool, bool, bool]:
+    """Top, bottom, left and right, mirrored as the defect is; only defects that are not turned have any."""
+    top, bottom, left, right = cutting.borders
+    if placing.matrix[1, 1] < 0:
+        top, bottom = bottom, top
+    if placing.matrix[0, 0] < 0:
+        left, right = right, left
+    return top, bottom, left, right
+
+
+def _asked(mask: Mask, photo: Photo) -> Mask:
+    if mask.shape != photo.image.shape[:2] or not (mask > 0).any():
+        raise InputError("mask", "as large as the photo, not 0 where the defect is to be", mask.shape)
+    return np.where(mask > 0, 255, 0).astype(np.uint8)
+
+
+def _spread(marked: NDArray[np.bool_]) -> tuple[tuple[float, float], NDArray[np.float64]]:
+    """Middle (y, x) and covariance (of x and y) of the marked pixels, a pixel's own extent included."""
+    rows, columns = np.nonzero(marked)
+    places = np.stack([columns, rows]).astype(np.float64)
+    middle = places.mean(axis=1)
+    away = places - middle[:, None]
+    return (float(middle[1]), float(middle[0])), away @ away.T / away.shape[1] + np.eye(2) / 12
+
+
+def _deformation(cutting: _Cutting, placing: _Placing, rng: np.random.Generator) -> Field | None:
+    """A gentle, smooth displacement of the source's pixels, ``(h, w, 2)``; none where the defect is cut off."""
+    if any(cutting.borders):
+        return None
+    extent = math.sqrt(float((cutting.mask > 0).sum()))
+    coarse = rng.normal(0, 0.06 * extent, (4, 4, 2)).astype(np.float32)
+    return np.asarray(cv2.resize(coarse, (placing.width, placing.height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def _warp(
+    layers: Field, matrix: NDArray[np.float64], shape: tuple[int, int], displacement: Field | None, *, replicate: bool
+) -> Field:
+    """``layers`` under ``matrix`` about their middle, in a window of ``shape``."""
+    height, width = layers.shape[:2]
+    smallest = float(np.linalg.svd(matrix, compute_uv=False)[-1])
+    border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
+    if smallest < 0.9:
+        layers = _blur(layers, 0.45 / smallest)
+    back = np.linalg.inv(matrix)
+    x = np.arange(shape[1], dtype=np.float64) - (shape[1] - 1) / 2
+    y = np.arange(shape[0], dtype=np.float64)[:, None] - (shape[0] - 1) / 2
+    columns = (back[0, 0] * x + back[0, 1] * y + (width - 1) / 2).astype(np.float32)
+    rows = (back[1, 0] * x + back[1, 1] * y + (height - 1) / 2).astype(np.float32)
+    if displacement is not None:
+        columns, rows = columns + displacement[..., 0], rows + displacement[..., 1]
+    parts = [layers[..., first : first + 4] for first in range(0, layers.shape[2], 4)]
+    moved = [
+        cv2.remap(np.ascontiguousarray(part), columns, rows, cv2.INTER_LINEAR, borderMode=border) for part in parts
+    ]
+    return np.dstack(moved).astype(np.float32)
+
+
+def _blur(layers: Field, sigma: float) -> Field:
+    parts = [np.ascontiguousarray(layers[..., first : first + 4]) for first in range(0, layers.shape[2], 4)]
+    return np.dstack([cv2.GaussianBlur(part, (0, 0), sigma) for part in parts]).astype(np.float32)
+
+
+def _fill(view: Field, known: NDArray[np.bool_]) -> Field:
+    """``view`` with a smooth continuation of its surroundings where it is not ``known``."""
+    # The surface's texture must not run into the filling as streaks.
+    weight = known.astype(np.float32)
+    near = np.maximum(cv2.GaussianBlur(weight, (0, 0), 2.0), 1e-4)
+    calm = (_blur(view * weight[..., None], 2.0) / near[..., None]).astype(np.float32)
+    filled = spread(calm, known)
+    for _ in range(_CALMED):
+        filled = np.where(known[..., None], filled, _blur(filled, 2.0))
+    return np.where(known[..., None], view, filled).astype(np.float32)
+
+
+def _texture(view: Field, known: NDArray[np.bool_]) -> float:
+    """How much the good surface varies from pixel to pixel beyond its shading, in logarithms of brightness."""
+    grey = view.mean(axis=2)
+    fine = grey - cv2.GaussianBlur(grey, (0, 0), 4.0)
+    values = np.abs(fine[known])
+    return max(1.4826 * float(np.median(values)), 0.01) if len(values) else 0.01
+
+
+def _correlate(image: Field, template: Field) -> Field:
+    return np.asarray(cv2.matchTemplate(image, np.asarray(template, np.float32), cv2.TM_CCORR), np.float32)
+
+
+def _logarithm(image: Image) -> Field:
+    return np.asarray(np.log(image.astype(np.float32) + _DARK), np.float32)
+
+
+def _rotation(degrees: float) -> NDArray[np.float64]:
+    turn = math.radians(degrees)
+    return np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+
+
+def _extent(line: NDArray[np.float64], width: int, height: int) -> float:
+    """The width (or height) that a window takes once moved."""
+    return float(abs(line[0]) * width + abs(line[1]) * height)
+
+
+def _disc(radius: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
