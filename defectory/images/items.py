@@ -3,7 +3,8 @@
 A synthetic dataset lies in one folder, or below ``<user_id>/<dataset>/`` in a bucket:
 
 ```
-images/<id>.png  masks/<id>.png  thumbnails/<id>.jpg   the picture, its mask (255 = defect), a small copy
+images/<id>.png  masks/<id>.png                        the picture, and its mask (255 = defect)
+thumbnails/<id>.jpg  thumbnails/<id>-closeup.jpg       a small copy; the defect before and after, where there is a photo
 records/<id>.json                                      an `ItemRecord`, written last: where it is, the item is done
 dataset.json  dataset.manifest  coco.json              the whole dataset, once assembled
 data.yaml  labels/<id>.txt                             the same for YOLO
@@ -13,7 +14,9 @@ contact-sheet.html
 
 from __future__ import annotations
 
-from typing import Literal
+import hashlib
+import re
+from typing import Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -44,8 +47,9 @@ class ItemRecord(BaseModel):
     """What became of an item; all but ``item``, ``id``, ``outcome`` and ``reason`` are empty unless a picture was made.
 
     ``box`` is left, top, width, height in pixels around all of the mask; ``area`` is the mask's share of the picture;
-    ``runs`` is the mask in COCO's uncompressed run lengths, column by column, the background first; ``fingerprint`` is
-    a perceptual hash in hexadecimal digits.
+    ``runs`` is the mask in COCO's uncompressed run lengths, column by column, the background first; ``closeup`` shows
+    the defect's place in the photo and in the picture, side by side; ``fingerprint`` is a perceptual hash in
+    hexadecimal digits, of the whole picture and then of the defect.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -57,6 +61,7 @@ class ItemRecord(BaseModel):
     image: str = ""
     mask: str | None = None
     thumbnail: str = ""
+    closeup: str = ""
     image_sha256: str = ""
     mask_sha256: str | None = None
     source_sha256: str = ""
@@ -68,3 +73,29 @@ class ItemRecord(BaseModel):
     runs: tuple[int, ...] = ()
     fingerprint: str = ""
     parameters: dict[str, JsonValue] = {}
+
+    @property
+    def made_from(self) -> tuple[str, ...]:
+        """The SHA-256 of the files of the images that the picture was made from: its photo, and what was moved onto it.
+
+        Who trains on the picture must not test on them.
+        """
+        told = self.parameters.get("donor")
+        donors = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+        return tuple(
+            dict.fromkeys([*filter(None, [self.source_sha256]), *(each for each in donors if _is_digest(each))])
+        )
+
+
+def item_id(item: Item) -> str:
+    """The item's id: its defect and 16 hexadecimal digits, the same for the same item on every machine."""
+    return f"{item.defect}-{hashlib.sha256(item.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:16]}"
+
+
+def record_file(identity: str) -> str:
+    """The name of an item's record below the dataset's folder or prefix."""
+    return f"records/{identity}.json"
+
+
+def _is_digest(text: object) -> TypeGuard[str]:
+    return isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) is not None

@@ -23,6 +23,7 @@ from defectory.inspection.images import encode_png
 Form = Literal["manifest", "folders", "csv"]
 
 MANIFEST_FILE, TABLE_FILE = "dataset.manifest", "dataset.csv"
+COCO_FILE, YOLO_FILE = "coco.json", "data.yaml"
 
 # Bright ones, because readers without the colour map take bright for defect.
 _PALETTE = (

@@ -1,0 +1,137 @@
+"""Filters: what keeps pictures out of a dataset: defects that nobody can see, and pictures that are there already."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.images.items import ItemRecord
+from defectory.images.renderers import Image, Mask, Photo, Rendered
+from defectory.inspection.datasets.annotations import Box, box_of, decode_runs
+
+JUST_NOTICEABLE = 2.3
+"""The difference in CIELAB (CIE76) that an eye just notices: M. Mahy et al., "Evaluation of uniform color spaces
+developed after the adoption of CIELAB and CIELUV", Color Research & Application 19 (1994)."""
+
+MIN_MARKED = 12
+"""A defect of fewer pixels cannot be told from noise."""
+
+SEEN_SHARE = 0.1
+"""The share of a mask's pixels that have to differ noticeably from the photo."""
+
+MIN_SEVERITY = 0.02
+"""Below this nothing strikes the eye: the renderer itself says that the defect drowns in the texture around it."""
+
+SAME_BITS = 0.06
+"""Pictures of whose fingerprints no more than this share of bits differ look the same."""
+
+SAME_OVERLAP = 0.8
+"""Defects whose masks overlap by at least this (intersection over union) are at the same place."""
+
+_HASH_SIDE = 12
+_MARGIN = 0.25
+
+
+def unseen(rendered: Rendered, photo: Photo | None) -> str:
+    """Why nobody can see a defect on the picture, in words; "" where one can be seen."""
+    if rendered.mask is None:
+        flat = float(rendered.image.astype(np.float32).std()) < JUST_NOTICEABLE
+        return "the picture is blank" if flat else ""
+    marked = int((rendered.mask > 0).sum())
+    if marked < MIN_MARKED:
+        return f"its mask has {marked} pixels, of {MIN_MARKED} needed"
+    if photo is not None:
+        share = float((_difference(photo.image, rendered.image, rendered.mask) > JUST_NOTICEABLE).mean())
+        if share < SEEN_SHARE:
+            return f"{share:.0%} of its mask's pixels differ noticeably from the photo, of {SEEN_SHARE:.0%} needed"
+    if rendered.severity < MIN_SEVERITY:
+        return f"its severity is {rendered.severity:.3f}, of {MIN_SEVERITY} needed: it drowns in what is around it"
+    return ""
+
+
+def fingerprint_of(image: Image, box: Box | None) -> str:
+    """A perceptual hash in hexadecimal digits: of the whole picture, and of what ``box`` and a margin around it show.
+
+    Each half says of a small grey copy which pixels are brighter than their right neighbour (a difference hash, N.
+    Krawetz, 2013).  The second tells defects apart that are small on equal parts.
+    """
+    return _difference_hash(image) + (_difference_hash(crop(image, box)) if box else "")
+
+
+def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
+    """The records in their order; a made picture as good as the same as one before it becomes a ``duplicate``.
+
+    Two are as good as the same where they are to show the same defect, look the same (in whole and around the defect),
+    and have it at the same place.
+    """
+    kept: defaultdict[str, list[ItemRecord]] = defaultdict(list)
+    prints: defaultdict[str, list[NDArray[np.bool_]]] = defaultdict(list)
+    marked = []
+    for record in records:
+        if record.outcome == "made":
+            rivals, bits = kept[record.item.defect], _bits(record.fingerprint)
+            alike = _alike(bits, prints[record.item.defect])
+            twin = next((rivals[place].id for place in alike if _same_place(rivals[place], record)), None)
+            if twin is None:
+                rivals.append(record)
+                prints[record.item.defect].append(bits)
+            else:
+                record = record.model_copy(update={"outcome": "duplicate", "reason": f"as good as the same as {twin}"})
+        marked.append(record)
+    return tuple(marked)
+
+
+def crop(image: Image, box: Box, margin: float = _MARGIN) -> Image:
+    """The part of ``image`` that ``box`` and a margin of this share of its longer side (8 pixels or more) hold."""
+    left, top, width, height = box
+    reach = max(8, round(margin * max(width, height)))
+    return image[max(0, top - reach) : top + height + reach, max(0, left - reach) : left + width + reach]
+
+
+def _difference(before: Image, after: Image, mask: Mask) -> NDArray[np.float32]:
+    """The difference of each marked pixel in CIELAB."""
+    box = box_of(mask)
+    if box is None:
+        return np.zeros(0, np.float32)
+    left, top, width, height = box
+    place = np.s_[top : top + height, left : left + width]
+    one, other = (cv2.cvtColor(image[place].astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (before, after))
+    distance: NDArray[np.float32] = np.linalg.norm(one - other, axis=2)[mask[place] > 0]
+    return distance
+
+
+def _difference_hash(image: Image) -> str:
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
+
+
+def _bits(fingerprint: str) -> NDArray[np.bool_]:
+    return np.unpackbits(np.frombuffer(bytes.fromhex(fingerprint), np.uint8)).astype(np.bool_)
+
+
+def _alike(bits: NDArray[np.bool_], others: Sequence[NDArray[np.bool_]]) -> list[int]:
+    half = _HASH_SIDE * _HASH_SIDE
+    return [
+        place
+        for place, other in enumerate(others)
+        if len(other) == len(bits)
+        and all(float((bits[part] != other[part]).mean()) <= SAME_BITS for part in _halves(len(bits), half))
+    ]
+
+
+def _halves(length: int, half: int) -> list[slice]:
+    return [slice(start, start + half) for start in range(0, length, half)]
+
+
+def _same_place(one: ItemRecord, other: ItemRecord) -> bool:
+    if (one.width, one.height) != (other.width, other.height) or bool(one.runs) != bool(other.runs):
+        return False
+    if one.image_sha256 == other.image_sha256 or not one.runs:
+        return True
+    first, second = (decode_runs(each.runs, each.width, each.height) > 0 for each in (one, other))
+    return float((first & second).sum()) >= SAME_OVERLAP * float((first | second).sum())

@@ -1,0 +1,261 @@
+"""Plan: how many pictures of which defect balance a dataset, and the items that they come to."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from defectory.errors import InputError, shorten
+from defectory.images.items import Item
+from defectory.images.renderers import MAX_SEED, RendererName
+from defectory.inspection.datasets.records import Dataset
+
+PROCEDURAL_DEFECTS = ("scratch", "oil", "stain", "crack", "dent", "missing_component", "contamination")
+"""The kinds that can be drawn without an example."""
+
+UNNAMED_DEFECT = "anomaly"
+"""What defects are called that nobody has given a class."""
+
+MAX_COUNT = 10_000
+"""The most pictures of one kind in one plan."""
+
+RendererChoice = RendererName | Literal["auto"]
+
+
+class Want(BaseModel):
+    """A number of pictures of one kind of defect.
+
+    ``mask`` names where the defect is to be on each photo, ``prompt`` replaces the kind's own; ``why`` is for people.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    renderer: RendererName
+    defect: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    count: int = Field(ge=1, le=MAX_COUNT)
+    mask: str = ""
+    prompt: str = ""
+    why: str = ""
+
+
+class Plan(BaseModel):
+    """What to make, so that each kind of defect has ``target`` images.
+
+    ``dataset`` is the version planned for and ``good`` its good parts; ``have`` are its images of each defect.
+    ``classes`` says what the dataset calls a kind ("" where it has no name); ``left_out`` says why nothing is made of
+    a kind that falls short.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["defectory-image-plan"] = "defectory-image-plan"
+    dataset: str = ""
+    good: int = Field(default=0, ge=0)
+    have: dict[str, int] = {}
+    target: int = Field(default=0, ge=0)
+    wants: tuple[Want, ...] = ()
+    classes: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are to be."""
+        return sum(want.count for want in self.wants)
+
+
+def plan_balance(
+    dataset: Dataset,
+    target: int | None = None,
+    *,
+    renderer: RendererChoice = "auto",
+    defects: Sequence[str] = (),
+) -> Plan:
+    """How many pictures of which defect balance ``dataset``.
+
+    Args:
+        dataset: what is to be balanced: its training part, so that nothing is learnt of what is tested on.
+        target: how many images each kind is to have.  By default as many as the most frequent one has, and so many
+            that all defects together are at least as many as the good parts.
+        renderer: what makes them.  ``auto`` moves real defects of a kind where at least one is masked, which helps
+            most, and draws those that can be drawn without an example.
+        defects: kinds that are to be there though the dataset has none of them.
+
+    Raises:
+        InputError: the target is out of range, there are no good parts or no defects to plan for, or two classes come
+            to the same kind.
+    """
+    if target is not None and not 1 <= target <= MAX_COUNT:
+        raise InputError("target", f"a number of images from 1 to {MAX_COUNT}", target)
+    if not dataset.normal:
+        raise InputError("dataset", "one with photos of good parts, on which defects are made", "none")
+    have, masked, classes = _kinds(dataset)
+    for name in defects:
+        if kind_of(name) != name:
+            raise InputError("defect", "lower-case letters, digits and _", name)
+        have.setdefault(name, 0)
+        classes.setdefault(name, name)
+    if not have:
+        fix = "Name the kinds that are to be made."
+        raise InputError("dataset", "one with at least one labelled defect", "none", fix)
+    if target is None:
+        target = min(MAX_COUNT, max(*have.values(), -(-len(dataset.normal) // len(have)), 1))
+    wants, left_out = [], {}
+    for kind in sorted(have):
+        missing = target - have[kind]
+        if missing <= 0:
+            continue
+        chosen, why = _choose(kind, masked[kind], renderer)
+        if chosen is None:
+            left_out[kind] = why
+        else:
+            wants.append(Want(renderer=chosen, defect=kind, count=missing, why=why))
+    return Plan(
+        dataset=dataset.version,
+        good=len(dataset.normal),
+        have=have,
+        target=target,
+        wants=tuple(wants),
+        classes=classes,
+        left_out=left_out,
+    )
+
+
+def expand(plan: Plan, photos: Sequence[str], seed: int = 0) -> list[Item]:
+    """The items of a plan, kind by kind.
+
+    Each photo is used once before any is used again.  The same arguments give the same items; a larger count adds some
+    at the end of its kind and changes none before it.
+
+    Args:
+        plan: what is wanted.
+        photos: the photos' names (paths below their folder, or keys in a bucket), in any order.
+        seed: another seed, other pictures.
+
+    Raises:
+        InputError: there is no photo where one is needed, or the seed is out of range.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError("seed", f"a whole number from 0 to {MAX_SEED}", seed)
+    names = sorted(set(photos))
+    items: list[Item] = []
+    for number, want in enumerate(plan.wants):
+        needs_photo = want.renderer != "bedrock-zero-shot"
+        if needs_photo and not names:
+            raise InputError("photos", "at least one photo of a good part", 0)
+        # A plan may want the same twice; the second time it is to give other pictures.
+        turn = sum(_same(other, want) for other in plan.wants[:number])
+        key = f"{seed}:{turn}:{want.renderer}:{want.defect}:{want.mask}:{want.prompt}"
+        laps = -(-want.count // max(1, len(names)))
+        order = [name for lap in range(laps) for name in _shuffled(names, f"{key}:{lap}")] if needs_photo else []
+        items.extend(
+            Item(
+                renderer=want.renderer,
+                defect=want.defect,
+                seed=_number(f"{key}:{place}") % (MAX_SEED + 1),
+                source=order[place] if needs_photo else "",
+                mask=want.mask if needs_photo else "",
+                prompt=want.prompt,
+            )
+            for place in range(want.count)
+        )
+    return items
+
+
+def kind_of(name: str) -> str:
+    """A class's name as a kind of defect: lower case, with ``_`` for all that is no letter or digit.
+
+    Raises:
+        InputError: nothing is left of it that begins with a letter.
+    """
+    kind = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:64]
+    if not kind:
+        raise InputError("class", "a name with letters from a to z", name, "Rename it.")
+    return kind if kind[0].isalpha() else f"class_{kind}"[:64]
+
+
+def save_plan(plan: Plan, file: Path) -> Path:
+    """Store a plan as JSON, to be looked at, changed by hand and made.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError("out", f"a file that can be written ({error.strerror})", str(file)) from None
+    return file
+
+
+def load_plan(file: Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        InputError: it is none; the message names the place.
+    """
+    try:
+        return Plan.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise InputError("plan", f"a file that can be read ({error.strerror})", str(file)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "content"
+        raise InputError(f"{file}, {place}", f"part of a plan ({shorten(first['msg'])})", first["input"]) from None
+
+
+def _kinds(dataset: Dataset) -> tuple[dict[str, int], Counter[str], dict[str, str]]:
+    """Of each kind: how many images it has, how many of them are real and masked, and its class's name."""
+    have: Counter[str] = Counter()
+    masked: Counter[str] = Counter()
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for record in dataset.anomalous:
+        for name in record.classes or ("",):
+            kind = kind_of(name) if name else UNNAMED_DEFECT
+            have[kind] += 1
+            masked[kind] += record.mask is not None and not record.synthetic
+            names[kind].add(name)
+    for kind, called in names.items():
+        if len(called) > 1:
+            got = " and ".join(sorted(repr(name) for name in called))
+            raise InputError("classes", f"told apart by more than case and signs ({kind})", got, "Rename one of them.")
+    return dict(have), masked, {kind: called.pop() for kind, called in names.items()}
+
+
+def _choose(kind: str, masked: int, renderer: RendererChoice) -> tuple[RendererName | None, str]:
+    """What makes a kind, and why; or why nothing can."""
+    chosen: RendererName = ("transplant" if masked else "procedural") if renderer == "auto" else renderer
+    if chosen == "transplant":
+        if not masked:
+            return None, "none of its real defects is masked"
+        return chosen, f"{masked} real {'one is' if masked == 1 else 'ones are'} masked"
+    if chosen == "procedural":
+        if kind not in PROCEDURAL_DEFECTS:
+            drawn = ", ".join(PROCEDURAL_DEFECTS)
+            return None, f"it cannot be drawn without an example, as {drawn} can: mask one, or use bedrock-inpaint"
+        return chosen, "it can be drawn without an example"
+    return chosen, "asked for"
+
+
+def _same(one: Want, other: Want) -> bool:
+    return (one.renderer, one.defect, one.mask, one.prompt) == (other.renderer, other.defect, other.mask, other.prompt)
+
+
+def _shuffled(names: Sequence[str], key: str) -> list[str]:
+    return [names[place] for place in np.random.default_rng(_number(key)).permutation(len(names))]
+
+
+def _number(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+
+
+def class_name(kind: str, classes: Mapping[str, str]) -> tuple[str, ...]:
+    """What a dataset calls a kind, as the classes of an image."""
+    name = classes.get(kind, kind)
+    return (name,) if name else ()

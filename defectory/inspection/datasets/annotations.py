@@ -1,0 +1,147 @@
+"""Annotations: masks as the objects, run lengths and boxes that detectors are trained on (COCO, YOLO)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[int, int, int, int]
+"""Left, top, width, height in pixels."""
+
+JOINED_SHARE = 0.02
+"""Pieces of a mask that are no farther apart than this share of the image's shorter side are one object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One defect on an image: its class, its box, its pixels (``runs``, see `encode_runs`) and how many they are."""
+
+    name: str
+    box: Box
+    runs: tuple[int, ...]
+    area: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """An image as detectors know it: its file, its size and its objects; none of them means a good part."""
+
+    file: str
+    width: int
+    height: int
+    objects: tuple[Object, ...] = ()
+
+
+def encode_runs(mask: NDArray[np.generic]) -> tuple[int, ...]:
+    """``mask`` (not 0 = marked), shape ``(h, w)``, in COCO's uncompressed run lengths.
+
+    They go down column by column, unmarked pixels first; an image that begins with a marked one begins with a 0.
+    """
+    column = np.asarray(mask != 0).ravel(order="F")
+    if not column.size:
+        return ()
+    edges = np.flatnonzero(np.diff(column)) + 1
+    lengths = np.diff(np.concatenate([[0], edges, [column.size]])).tolist()
+    return (0, *lengths) if column[0] else tuple(lengths)
+
+
+def decode_runs(runs: Sequence[int], width: int, height: int) -> NDArray[np.uint8]:
+    """The mask, uint8 ``(height, width)``, 255 = marked, that `encode_runs` wrote.
+
+    Raises:
+        ValueError: the runs are not of an image of that size.
+    """
+    if sum(runs) != width * height or min(runs, default=0) < 0:
+        raise ValueError(f"runs of {sum(runs)} pixels for an image of {width} x {height}")
+    values = np.tile(np.array([0, 255], np.uint8), len(runs) // 2 + 1)[: len(runs)]
+    return np.repeat(values, runs).reshape((height, width), order="F")
+
+
+def box_of(mask: NDArray[np.generic]) -> Box | None:
+    """The box around all of ``mask`` (not 0 = marked); None where nothing is marked."""
+    columns, rows = np.flatnonzero((mask != 0).any(axis=0)), np.flatnonzero((mask != 0).any(axis=1))
+    if not columns.size:
+        return None
+    left, top = int(columns[0]), int(rows[0])
+    return left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1
+
+
+def find_objects(classes: NDArray[np.uint8], names: Sequence[str]) -> tuple[Object, ...]:
+    """The objects of a mask, class by class, from left to right.
+
+    Pieces of one class that lie near each other are one object: a dotted scratch, the drops of one splash.
+
+    Args:
+        classes: shape ``(h, w)``: 0 background, ``n`` for ``names[n - 1]``; other values are passed by.
+        names: the classes.
+    """
+    reach = round(JOINED_SHARE * min(classes.shape) / 2)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    objects = []
+    for number, name in enumerate(names, 1):
+        marked = (classes == number).astype(np.uint8)
+        if not marked.any():
+            continue
+        count, pieces = cv2.connectedComponents(cv2.dilate(marked, kernel), connectivity=8)
+        for piece in range(1, count):
+            mask = marked * (pieces == piece)
+            box = box_of(mask)
+            if box:
+                objects.append(Object(name, box, encode_runs(mask), int(mask.sum())))
+    return tuple(sorted(objects, key=lambda each: (names.index(each.name), each.box)))
+
+
+def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], description: str) -> dict[str, object]:
+    """COCO's instance annotations, with masks as uncompressed run lengths; categories are numbered from 1."""
+    numbers = {name: number for number, name in enumerate(classes, 1)}
+    entries: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    for image_number, image in enumerate(images, 1):
+        entries.append({"id": image_number, "file_name": image.file, "width": image.width, "height": image.height})
+        annotations.extend(
+            {
+                "id": len(annotations) + place,
+                "image_id": image_number,
+                "category_id": numbers[each.name],
+                "bbox": list(each.box),
+                "area": each.area,
+                "segmentation": {"counts": list(each.runs), "size": [image.height, image.width]},
+                # 1 would have most trainers pass the object by.
+                "iscrowd": 0,
+            }
+            for place, each in enumerate(image.objects, 1)
+        )
+    return {
+        "info": {"description": description},
+        "images": entries,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name, "supercategory": "defect"} for name, number in numbers.items()],
+    }
+
+
+def yolo_rows(image: AnnotatedImage, classes: Sequence[str]) -> str:
+    """A label file of YOLO: ``class x_center y_center width height``, in shares of the image; empty for a good part."""
+    rows = []
+    for each in image.objects:
+        left, top, width, height = each.box
+        shares = (
+            (left + width / 2) / image.width,
+            (top + height / 2) / image.height,
+            width / image.width,
+            height / image.height,
+        )
+        rows.append(f"{classes.index(each.name)} " + " ".join(f"{share:.6f}" for share in shares) + "\n")
+    return "".join(rows)
+
+
+def yolo_yaml(classes: Sequence[str], parts: Mapping[str, str]) -> str:
+    """``data.yaml`` of YOLO: where the images of each part (``train``, ``val``) are below the file, and the classes."""
+    lines = ["path: .", *(f"{part}: {place}" for part, place in parts.items()), "names:"]
+    # A JSON string is a YAML string, whatever the class is called.
+    lines += [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(classes)]
+    return "\n".join(lines) + "\n"
