@@ -30,8 +30,7 @@ def find_part(image: Image) -> Mask:
     size = max(1, round(width * factor)), max(1, round(height * factor))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    lab = cv2.GaussianBlur(lab, (0, 0), 1.2)
-    found = _differing(lab)
+    found = _differing(np.asarray(cv2.GaussianBlur(lab, (0, 0), 1.2), np.float32))
     if found is None:
         return np.full((height, width), 255, np.uint8)
     if factor == 1:
@@ -69,7 +68,7 @@ def _colours(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     pixels = np.ascontiguousarray(pixels[:: max(1, len(pixels) // 1500)])
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
     cv2.setRNGSeed(0)  # the clusters' first centres are drawn: the same photo has to give the same part
-    _, labels, centres = cv2.kmeans(pixels, _CLUSTERS, np.empty(0), criteria, 2, cv2.KMEANS_PP_CENTERS)  # type: ignore[call-overload]
+    _, labels, centres = cv2.kmeans(pixels, _CLUSTERS, np.empty(0), criteria, 2, cv2.KMEANS_PP_CENTERS)
     shares = np.bincount(labels.ravel(), minlength=_CLUSTERS) / len(pixels)
     return np.asarray(centres[shares >= 0.2], np.float32)
 

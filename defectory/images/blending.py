@@ -1,0 +1,92 @@
+"""Blending: light instead of grey levels, the pixels that a defect visibly changes, and how much it strikes the eye."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.images.renderers import Image, Mask
+
+Field = NDArray[np.float32]
+
+VISIBLE = 4.0
+"""Grey levels of 255 by which a pixel has to change to be called changed."""
+
+_LEVELS = np.linspace(0, 1, 256)
+_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def to_light(image: Image) -> Field:
+    """sRGB levels, uint8, as light, 0..1 (linear), float32 of the same shape: shade and stains multiply light."""
+    return np.asarray(_LINEAR[image], np.float32)
+
+
+def to_levels(light: Field) -> Image:
+    """The reverse of `to_light`, clipped to what a camera records."""
+    light = np.clip(light, 0, 1)
+    levels = np.where(light <= 0.0031308, light * 12.92, 1.055 * np.power(light, 1 / 2.4) - 0.055)
+    return np.asarray(np.rint(levels * 255), np.uint8)
+
+
+def feathered(region: Mask, width: float = 1.0) -> Field:
+    """``region`` (255 = inside) as weights 0..1 that rise inside of it over about ``width`` pixels: nothing spills."""
+    depth = cv2.distanceTransform((region > 0).astype(np.uint8), cv2.DIST_L2, 3)
+    return np.asarray(np.clip(depth / max(width, 1e-3), 0, 1), np.float32)
+
+
+def changed_pixels(photo: Image, image: Image, extent: Field) -> Mask:
+    """The defect's mask: where ``extent`` says it is, without what cannot be seen of it.
+
+    Pixels between visibly changed ones stay in, as in the middle of a dent, where the shade turns over.
+
+    Args:
+        photo: the good part, uint8 RGB ``(h, w, 3)``.
+        image: the same with the defect.
+        extent: how much of each pixel the defect covers, 0..1, shape ``(h, w)``.
+
+    Returns:
+        255 = defect, shape ``(h, w)``.
+    """
+    covered = (extent > 0.2).astype(np.uint8)
+    difference = cv2.absdiff(photo, image).max(2)
+    seen = ((difference >= VISIBLE) & (covered > 0)).astype(np.uint8)
+    thickness = float(cv2.distanceTransform(np.pad(covered, 1), cv2.DIST_L2, 3).max())
+    reach = 2 * round(max(1.0, 0.35 * thickness)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    kept = np.asarray(cv2.morphologyEx(seen, cv2.MORPH_CLOSE, kernel), np.uint8) & covered
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(kept, connectivity=8)
+    specks = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < 3)
+    mask = np.where((kept > 0) & ~np.isin(labels, specks), 255, 0)
+    return mask.astype(np.uint8)
+
+
+def severity_of(photo: Image, image: Image, mask: Mask | None) -> float:
+    """How much the defect strikes the eye: 0 (can hardly be seen) to 1.
+
+    After Rose, "The sensitivity performance of the human eye on an absolute scale" (1948): what counts is the contrast
+    against the surrounding's own liveliness times the root of the area; 5 is the least that eyes notice.  Areas are
+    those of a picture of a quarter of a megapixel, so that the camera's resolution changes nothing.
+
+    Args:
+        photo: the good part, uint8 RGB ``(h, w, 3)``.
+        image: the same with the defect.
+        mask: 255 = defect; None gives 0, as nothing tells what to look at.
+    """
+    if mask is None or not mask.any():
+        return 0.0
+    ys, xs = np.nonzero(mask)
+    margin = 8 + int(0.5 * max(np.ptp(xs), np.ptp(ys)))
+    place = np.s_[max(0, ys.min() - margin) : ys.max() + margin, max(0, xs.min() - margin) : xs.max() + margin]
+    before, after = (
+        cv2.cvtColor(np.ascontiguousarray(shown[place]).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        for shown in (photo, image)
+    )
+    inside = mask[place] > 0
+    contrast = float(np.sqrt(((after - before) ** 2).sum(2))[inside].mean())
+    structure = before - cv2.GaussianBlur(before, (0, 0), 3)
+    around = ~inside if (~inside).any() else inside
+    lively = float(np.sqrt((structure**2).sum(2)[around].mean()))
+    area = float(inside.sum()) * 512**2 / mask.size
+    seen = contrast / (lively + 2.3) * np.sqrt(area)  # 2.3: the least difference in CIELAB that eyes notice
+    return float(np.clip(np.log(max(seen, 1e-6) / 5) / np.log(60), 0, 1))

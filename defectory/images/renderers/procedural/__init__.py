@@ -1,0 +1,141 @@
+"""The procedural renderer: draws defects by rule, lit, blended and placed on the part, with their masks known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import JsonValue
+
+from defectory.errors import InputError, RenderError
+from defectory.images.blending import changed_pixels, feathered, severity_of, to_levels, to_light
+from defectory.images.foreground import find_part
+from defectory.images.placement import Placement, Spot, spot_of
+from defectory.images.renderers import Mask, Order, Photo, Rendered, RendererName
+from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.scratch import SCRATCH
+from defectory.images.surface import Surface
+
+KINDS: dict[str, Kind] = {
+    "scratch": SCRATCH,
+}
+"""What the renderer can draw, by the name of the defect."""
+
+_TRIES = 6
+_SMALLEST_SIDE = 64
+_LARGEST_SIDE = 8000
+_FEWEST_PIXELS = 5
+
+
+class ProceduralRenderer:
+    """Draws defects on photos of good parts; the same photo and order give the same bytes.
+
+    Args:
+        placements: where, how large and how turned defects are, by kind, instead of the kinds' own (`learn_placement`).
+    """
+
+    def __init__(self, placements: Mapping[str, Placement] | None = None) -> None:
+        self._placements = dict(placements or {})
+
+    @property
+    def name(self) -> RendererName:
+        """``procedural``."""
+        return "procedural"
+
+    @property
+    def needs_photo(self) -> bool:
+        """True: it changes a photo."""
+        return True
+
+    def render(self, photo: Photo | None, order: Order) -> Rendered:
+        """Draw the defect; see `Renderer.render`.
+
+        The cost follows the defect's size, not the photo's: all drawing is done in a cut-out around it.
+        """
+        kind = KINDS.get(order.defect)
+        if kind is None:
+            known = ", ".join(sorted(KINDS))
+            raise InputError("defect", f"one of {known}", order.defect, "Other kinds need another renderer.")
+        if photo is None:
+            raise InputError("source", "a photo of a good part, as the procedural renderer changes photos")
+        region = _region(photo, order)
+        placement = self._placements.get(order.defect, kind.placement)
+        seed = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
+        rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
+        for number in range(_TRIES):
+            spot = spot_of(order.mask) if order.mask is not None else placement.draw(rng, region, photo.image)
+            made = _render(rng, kind, photo, order, region, spot, 1 + 0.3 * number)
+            if made is not None:
+                return made
+        raise RenderError(
+            f"{order.defect} on {photo.name or 'the photo'}: none of {_TRIES} tries could be seen. "
+            "Try another seed, or a larger mask."
+        )
+
+
+def _region(photo: Photo, order: Order) -> Mask:
+    """Where the defect may be."""
+    height, width = photo.image.shape[:2]
+    if min(height, width) < _SMALLEST_SIDE or max(height, width) > _LARGEST_SIDE:
+        rule = f"{_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels wide and high"
+        raise InputError("source", rule, f"{width} x {height}", "Resize the photo.")
+    for field, mask in (("region", photo.region), ("mask", order.mask)):
+        if mask is not None and mask.shape != (height, width):
+            got = f"{mask.shape[1]} x {mask.shape[0]}"
+            raise InputError(field, f"of the photo's size, {width} x {height}", got, "Resize it.")
+        if mask is not None and not mask.any():
+            raise InputError(field, "255 where the defect may be", "an empty mask")
+    if order.mask is not None:
+        region = order.mask if photo.region is None else np.minimum(order.mask, photo.region)
+        if not region.any():
+            raise InputError("mask", "a mask that overlaps the photo's region", "no pixel in common")
+        return region
+    return find_part(photo.image) if photo.region is None else photo.region
+
+
+def _render(
+    rng: np.random.Generator, kind: Kind, photo: Photo, order: Order, region: Mask, spot: Spot, boldness: float
+) -> Rendered | None:
+    """One try; None where nothing of it can be seen."""
+    height, width = region.shape
+    reach = kind.reach * max(spot.length, spot.width) + 12
+    left, top = max(0, int(spot.x - reach)), max(0, int(spot.y - reach))
+    right, bottom = min(width, int(spot.x + reach) + 2), min(height, int(spot.y + reach) + 2)
+    if right - left < 8 or bottom - top < 8:
+        return None
+    place = np.s_[top:bottom, left:right]
+    cut = np.ascontiguousarray(photo.image[place])
+    allowed = np.ascontiguousarray(region[place])
+    surface = Surface.of(photo.image, region, (left, top, right - left, bottom - top))
+    canvas = Canvas(
+        light=to_light(cut),
+        part=feathered(allowed, 1 + surface.sharpness),
+        spot=Spot(spot.x - left, spot.y - top, spot.length, spot.width, spot.angle, spot.at_edge),
+        surface=surface,
+        wanted=None if order.mask is None else order.mask[place],
+        boldness=boldness,
+        photo=photo,
+        left=left,
+        top=top,
+    )
+    drawn = kind.draw(rng, canvas)
+    changed = to_levels(canvas.light + canvas.part[..., None] * (drawn.light - canvas.light))
+    mask = np.zeros(region.shape, np.uint8)
+    mask[place] = changed_pixels(cut, changed, drawn.extent * canvas.part)
+    if np.count_nonzero(mask) < _FEWEST_PIXELS:
+        return None
+    image = photo.image.copy()
+    image[place] = changed
+    return Rendered(image, mask, severity_of(photo.image, image, mask), _parameters(spot, drawn, surface))
+
+
+def _parameters(spot: Spot, drawn: Drawn, surface: Surface) -> dict[str, JsonValue]:
+    return {
+        "x": round(spot.x, 1),
+        "y": round(spot.y, 1),
+        "length": round(spot.length, 1),
+        "angle_degrees": round(float(np.degrees(spot.angle)) % 360, 1),
+        "light_degrees": round(float(np.degrees(surface.light)) % 360, 1),
+        **drawn.parameters,
+    }

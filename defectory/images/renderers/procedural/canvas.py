@@ -1,0 +1,116 @@
+"""The canvas: the cut-out of a photo in which a defect is drawn, and what the drawing has to fit to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from pydantic import JsonValue
+
+from defectory.images.blending import Field
+from defectory.images.placement import Placement, Spot
+from defectory.images.renderers import Photo
+from defectory.images.surface import Surface
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """A cut-out around the spot where a defect is to be.
+
+    Attributes:
+        light: the cut-out in linear light, 0..1, float32 ``(h, w, 3)``; not to be changed in place.
+        part: 1 where the defect may be, falling to 0 at the part's outline, float32 ``(h, w)``.
+        spot: where in the cut-out the defect is to be, and how large.
+        surface: light, grain, sharpness, noise and contrast hereabouts.
+        wanted: 255 where the order's mask wants the defect, of the cut-out's shape; None: the spot says enough.
+        boldness: 1; more in later tries, when earlier ones could not be seen.
+        photo: all of the photo, for what lies beyond the cut-out.
+        left: the cut-out's first column in the photo.
+        top: its first row.
+    """
+
+    light: Field
+    part: Field
+    spot: Spot
+    surface: Surface
+    wanted: np.ndarray[tuple[int, int], np.dtype[np.uint8]] | None
+    boldness: float
+    photo: Photo
+    left: int
+    top: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.light.shape[0], self.light.shape[1]
+
+    def grid(self) -> tuple[Field, Field]:
+        """Every pixel's place along and across the spot's angle, from the spot's centre, in pixels."""
+        height, width = self.shape
+        yy, xx = np.mgrid[:height, :width].astype(np.float32)
+        cos, sin = np.float32(np.cos(self.spot.angle)), np.float32(np.sin(self.spot.angle))
+        x, y = xx - np.float32(self.spot.x), yy - np.float32(self.spot.y)
+        return x * cos + y * sin, y * cos - x * sin
+
+    def softened(self, drawn: Field) -> Field:
+        """``drawn`` as the camera would show it: blurred as the photo's own edges are."""
+        return np.asarray(cv2.GaussianBlur(drawn, (0, 0), self.surface.sharpness), np.float32)
+
+    def base(self) -> Field:
+        """The light without its fine structure: what the surface looks like hereabouts, ``(h, w, 3)``."""
+        size = max(3.0, 0.15 * self.spot.length)
+        weight = np.maximum(self.part, 1e-3)
+        blurred = cv2.GaussianBlur(self.light * weight[..., None], (0, 0), size)
+        return np.asarray(blurred / cv2.GaussianBlur(weight, (0, 0), size)[..., None], np.float32)
+
+    def lit(self, height: Field) -> Field:
+        """The factor by which a relief of that ``height`` (pixels, up = towards the camera) changes the light, (h, w).
+
+        Lambert's law in the photo's own light; a flat place keeps its light.
+        """
+        slope_x = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+        slope_y = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+        return self.shaded(np.asarray(slope_x, np.float32), np.asarray(slope_y, np.float32))
+
+    def shaded(self, slope_x: Field, slope_y: Field) -> Field:
+        """As `lit`, for a relief that rises by these slopes to the right and downwards."""
+        raking = np.tan(np.clip(self.surface.slant, 0.1, 0.9) * np.pi / 2.4)
+        facing = -(slope_x * np.cos(self.surface.light) + slope_y * np.sin(self.surface.light)) * raking
+        steep = np.sqrt(1 + slope_x**2 + slope_y**2)
+        # Light from all around keeps the shaded side from turning black.
+        return np.asarray(np.maximum(0.3 + 0.7 * (1 + facing), 0.12) / (0.3 + 0.7 * steep), np.float32)
+
+    def noise(self, rng: np.random.Generator) -> Field:
+        """Noise as the photo's, in linear light, ``(h, w, 3)``: for what covers the surface and hides its own."""
+        levels = rng.normal(0, self.surface.noise / 255, (*self.shape, 1)).astype(np.float32)
+        levels = levels + rng.normal(0, 0.3 * self.surface.noise / 255, (*self.shape, 3)).astype(np.float32)
+        # A step of one level is this much light: gamma is steeper in the dark.
+        slope = 2.2 * np.power(np.clip(self.light, 0.002, 1), 1.2 / 2.2)
+        return np.asarray(levels * slope, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A defect on its canvas.
+
+    ``light`` is the cut-out with it, linear, ``(h, w, 3)``; ``extent`` says how much of each pixel it covers, 0..1,
+    ``(h, w)``; ``parameters`` are what was drawn by lot.
+    """
+
+    light: Field
+    extent: Field
+    parameters: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of defect: how it is drawn, where it is put by default, and how far around the spot the cut-out reaches.
+
+    ``reach`` is in lengths of the defect, from its centre.
+    """
+
+    draw: Callable[[np.random.Generator, Canvas], Drawn]
+    placement: Placement
+    reach: float = 0.75

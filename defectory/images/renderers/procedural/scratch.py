@@ -1,0 +1,91 @@
+"""Scratches: grooves torn along a path, bright where bare material scatters light, with a lit and a shaded flank."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from defectory.images.blending import Field
+from defectory.images.placement import Placement
+from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.strokes import Points, Stroke, wander
+
+
+def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
+    """Draw one scratch, sometimes with fainter ones beside it, as one sweep leaves them."""
+    spot, surface = canvas.spot, canvas.surface
+    width = float(np.clip(spot.length * rng.uniform(0.012, 0.03), 0.9, 1.2 + 0.02 * spot.length))
+    polarity = _polarity(rng, canvas)
+    depth = float(rng.uniform(0.25, 0.9))
+    strength = float(rng.uniform(0.6, 1.0)) * canvas.boldness
+    count = 1 + int(rng.random() < 0.25) + int(rng.random() < 0.1)
+    light, extent = canvas.light, np.zeros(canvas.shape, np.float32)
+    curve = _sweep(rng, canvas)
+    for number in range(count):
+        share = 1.0 if number == 0 else float(rng.uniform(0.3, 0.7))
+        points = curve if number == 0 else _beside(rng, curve, spot.length)
+        stroke = Stroke.around(points, canvas.shape)
+        tooth = _pressure(rng, len(points), share)
+        pressure = np.interp(stroke.along, np.linspace(0, 1, len(points)), tooth).astype(np.float32)
+        line = stroke.coverage(width * (0.35 + 0.65 * pressure), surface.sharpness)
+        line *= np.minimum(1, pressure * 1.4)
+        light = _bare(canvas, light, line * strength, polarity)
+        light = light * _flanks(canvas, stroke, width, depth * pressure)[..., None]
+        extent = np.maximum(extent, line * min(1.0, 2.0 * width))
+    return Drawn(
+        np.asarray(light, np.float32),
+        np.asarray(extent, np.float32),
+        {"width": round(width, 2), "strength": round(strength, 3), "polarity": polarity, "strokes": count},
+    )
+
+
+SCRATCH = Kind(draw_scratch, Placement(size=(0.08, 0.45), aspect=(0.02, 0.06), along_grain=0.35), reach=0.65)
+
+
+def _polarity(rng: np.random.Generator, canvas: Canvas) -> int:
+    """Bare material is brighter than most surfaces; on white ones, and where light glances off, scratches are dark."""
+    level = float((canvas.light.mean(2) * canvas.part).sum() / max(1e-6, float(canvas.part.sum())))
+    return 1 if rng.random() > 0.15 + 0.75 * level**0.7 else -1
+
+
+def _sweep(rng: np.random.Generator, canvas: Canvas) -> Points:
+    """The path of something hard that slid over the surface: nearly straight, bent one way, a little unsteady."""
+    spot, count = canvas.spot, 64
+    along = np.linspace(-0.5, 0.5, count) * spot.length
+    bend = rng.normal(0, 0.05) * spot.length * (1 - (2 * along / spot.length) ** 2)
+    across = bend + wander(rng, count, 9) * 0.004 * spot.length + wander(rng, count, 1) * 0.05
+    cos, sin = np.cos(spot.angle), np.sin(spot.angle)
+    return np.stack([spot.x + along * cos - across * sin, spot.y + along * sin + across * cos], 1)
+
+
+def _beside(rng: np.random.Generator, curve: Points, length: float) -> Points:
+    first, last = sorted(rng.choice(len(curve), 2, replace=False))
+    part = curve[first : max(last, first + 8) + 1]
+    return np.asarray(part + rng.normal(0, 0.02 * length + 1.5, 2))
+
+
+def _pressure(rng: np.random.Generator, count: int, share: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """0..1 along the path: it sets in fast or slowly, skips where the surface is uneven, and fades out."""
+    way = np.linspace(0, 1, count)
+    rise, fall = rng.uniform(0.03, 0.3), rng.uniform(0.05, 0.45)
+    envelope = np.clip(way / rise, 0, 1) ** 0.7 * np.clip((1 - way) / fall, 0, 1) ** 0.7
+    uneven = 0.85 + 0.2 * wander(rng, count, 4) + 0.12 * wander(rng, count, 0.8)
+    return np.asarray(np.clip(share * envelope * uneven, 0, 1))
+
+
+def _bare(canvas: Canvas, light: Field, amount: Field, polarity: int) -> Field:
+    base = canvas.base()
+    grey = base.mean(2, keepdims=True)
+    # Torn material scatters white light: lighter and less coloured than the skin.
+    torn = 0.55 * base + 0.45 * grey + 0.40 * (1 - grey) * (0.35 + grey)
+    shown = torn if polarity > 0 else base * 0.35
+    weight = np.clip(amount, 0, 1)[..., None]
+    return np.asarray(light * (1 - weight) + shown * weight, np.float32)
+
+
+def _flanks(canvas: Canvas, stroke: Stroke, width: float, depth: Field) -> Field:
+    """A groove with burrs: its flank that faces the light is bright, the other one dark."""
+    size = np.hypot(0.6 * width, canvas.surface.sharpness)
+    across = stroke.across / size
+    fade = np.exp(-stroke.beyond)
+    slope = depth * across * np.exp(-0.5 * across**2) * fade * min(1.0, width / size)
+    return canvas.shaded(slope * stroke.normal_x, slope * stroke.normal_y)

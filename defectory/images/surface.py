@@ -1,0 +1,170 @@
+"""How a photo shows a surface: light, grain, sharpness and noise, so that a defect can be made to the same measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.images.renderers import Image, Mask
+
+Field = NDArray[np.float32]
+
+_SIDE = 256
+_FROM_ABOVE_LEFT = -3 * np.pi / 4
+"""What eyes take for granted where a picture does not tell (Kleffner & Ramachandran, 1992)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """What `Surface.of` sees.
+
+    Attributes:
+        light: the direction towards the light, in radians; 0 = right, pi / 2 = down (as in pixels).
+        slant: 0 (the light comes along the camera's axis: relief throws no shade) .. 1 (raking light).
+        grain: the direction along the grain (brushing, turning marks, fibres), 0..pi, as ``light``.
+        grain_strength: 0 (none) .. 1 (all structure runs one way).
+        noise: standard deviation of the camera's noise, in grey levels of 255.
+        sharpness: standard deviation of the blur of edges, in pixels; 0.5 = as sharp as pixels can show.
+        contrast: standard deviation of the surface's own structure, in grey levels of 255, noise included.
+        gloss: 0 (matt) .. 1 (gleams are burnt out).
+    """
+
+    light: float
+    slant: float
+    grain: float
+    grain_strength: float
+    noise: float
+    sharpness: float
+    contrast: float
+    gloss: float
+
+    @classmethod
+    def of(cls, image: Image, part: Mask | None = None, box: tuple[int, int, int, int] | None = None) -> Surface:
+        """Measure the surface of ``part``.
+
+        Args:
+            image: uint8 RGB of shape ``(h, w, 3)``.
+            part: 255 where the part is; None: everywhere.
+            box: left, top, width, height of the place to measure grain, noise, sharpness and contrast in, as they
+                differ from place to place; None: everywhere.  Light and gloss are always those of the whole.
+        """
+        if part is None:
+            part = np.full(image.shape[:2], 255, np.uint8)
+        left, top, width, height = box or (0, 0, image.shape[1], image.shape[0])
+        place = np.s_[top : top + height, left : left + width]
+        grey = cv2.cvtColor(np.ascontiguousarray(image[place]), cv2.COLOR_RGB2GRAY).astype(np.float32)
+        within = part[place] > 0
+        if not within.any():
+            within = np.ones(grey.shape, bool)
+        light, slant, gloss = _light(image, part)
+        grain, strength = _grain(grey, within)
+        return cls(
+            light, slant, grain, strength, _noise(grey, within), _sharpness(grey), _contrast(grey, within), gloss
+        )
+
+
+def grain_of(image: Image, part: Mask) -> tuple[float, float]:
+    """The grain's direction, 0..pi, and strength, 0..1, as in `Surface`, of a place given as a cut-out."""
+    return _grain(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float32), part > 0)
+
+
+def _light(image: Image, part: Mask) -> tuple[float, float, float]:
+    """Direction, slant and gloss.
+
+    Parts bulge: their rim is brighter where it faces the light, and the whole face brightens towards it; the table
+    beside them is darker where their shadow falls.  Both are fitted as ``brightness = a + b cos + c sin`` over the
+    direction of the outline's normal (after Nillius & Eklundh, "Automatic estimation of the projected light source
+    direction", 2001).
+    """
+    factor = min(1.0, _SIDE / max(part.shape))
+    size = max(1, round(part.shape[1] * factor)), max(1, round(part.shape[0] * factor))
+    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA) > 127
+    if not small.any():
+        small[:] = True
+    pixels = grey[small]
+    gloss = float(np.clip((np.percentile(pixels, 99.5) - np.median(pixels) - 20) / (255 - np.median(pixels) + 1), 0, 1))
+    smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), 2), np.float32)
+    towards = _plane(smooth, small) + _rim(smooth, small)
+    strength = float(np.hypot(*towards))
+    if strength < 0.02:
+        return _FROM_ABOVE_LEFT, 0.5, gloss
+    return float(np.arctan2(towards[1], towards[0])), float(np.clip(0.35 + 2.5 * strength, 0.35, 0.9)), gloss
+
+
+def _plane(grey: Field, part: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How much the face brightens from its centre to its edge, by direction, as a share of its brightness."""
+    ys, xs = np.nonzero(part)
+    values = grey[ys, xs]
+    low, high = np.percentile(values, (5, 95))
+    values = np.clip(values, low, high)  # gleams and holes say little of where the light is
+    x, y = (xs - xs.mean()) / (xs.std() + 1), (ys - ys.mean()) / (ys.std() + 1)
+    steps = np.stack([np.ones_like(x), x, y], 1)
+    fit = np.linalg.lstsq(steps, values, rcond=None)[0]
+    return np.asarray(fit[1:] / (values.mean() + 1))
+
+
+def _rim(grey: Field, part: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How much brighter the rim is that faces a direction, as a share of its brightness."""
+    if part.all():
+        return np.zeros(2)
+    depth = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5)
+    slope_x, slope_y = cv2.Sobel(depth, cv2.CV_32F, 1, 0, ksize=5), cv2.Sobel(depth, cv2.CV_32F, 0, 1, ksize=5)
+    rim = (depth > 1.5) & (depth < 6) & (np.hypot(slope_x, slope_y) > 1e-3)
+    if rim.sum() < 50:
+        return np.zeros(2)
+    normals = -np.stack([slope_x[rim], slope_y[rim]], 1) / np.hypot(slope_x[rim], slope_y[rim])[:, None]
+    steps = np.column_stack([np.ones(len(normals)), normals])
+    fit = np.linalg.lstsq(steps, grey[rim], rcond=None)[0]
+    return np.asarray(fit[1:] / (grey[rim].mean() + 1))
+
+
+def _grain(grey: Field, within: NDArray[np.bool_]) -> tuple[float, float]:
+    """Direction and strength by the structure tensor (Bigun & Granlund, 1987), without the part's own outline."""
+    smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
+    x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    kept = cv2.erode(within.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1) > 0
+    if kept.sum() < 64:
+        kept = within
+    # A few strong edges (print, holes) are not the grain: every gradient counts as at most a usual one.
+    length = np.hypot(x, y)
+    weight = np.minimum(1, (2 * np.median(length[kept]) + 1e-6) / (length + 1e-6)) * kept
+    x, y = x * weight, y * weight
+    xx, yy, xy = float((x * x).mean()), float((y * y).mean()), float((x * y).mean())
+    across = 0.5 * np.arctan2(2 * xy, xx - yy)
+    strength = np.hypot(xx - yy, 2 * xy) / (xx + yy + 1e-6)
+    return float((across + np.pi / 2) % np.pi), float(strength)
+
+
+def _noise(grey: Field, within: NDArray[np.bool_]) -> float:
+    """After Immerkaer, "Fast Noise Variance Estimation" (1996), in the calmest places instead of everywhere."""
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+    response = np.abs(cv2.filter2D(grey, cv2.CV_32F, kernel))
+    local = cv2.blur(response, (9, 9))
+    return float(np.percentile(local[within], 15) * np.sqrt(np.pi / 2) / 6)
+
+
+def _sharpness(grey: Field) -> float:
+    """After Zhuo & Sim, "Defocus map estimation from a single image" (2011), of the sharpest edges.
+
+    Blurring an edge once more weakens it by the less, the more it is blurred already.
+    """
+    again = 1.0
+    first = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    blurred = cv2.GaussianBlur(grey, (0, 0), again)
+    second = np.hypot(cv2.Sobel(blurred, cv2.CV_32F, 1, 0), cv2.Sobel(blurred, cv2.CV_32F, 0, 1))
+    edges = first > max(20.0, float(np.percentile(first, 95)))
+    if edges.sum() < 10:
+        return 0.8
+    ratio = float(np.percentile(first[edges] / (second[edges] + 1e-3), 80))
+    return float(np.clip(again / np.sqrt(max(ratio**2 - 1, 1e-3)), 0.5, 4))
+
+
+def _contrast(grey: Field, within: NDArray[np.bool_]) -> float:
+    """Structure finer than a sixteenth of the place."""
+    coarse = cv2.GaussianBlur(grey, (0, 0), max(2.0, min(grey.shape) / 16))
+    rest = np.abs(grey - coarse)[within]
+    return float(1.4826 * np.median(rest))
