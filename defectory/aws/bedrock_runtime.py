@@ -32,6 +32,10 @@ CONNECT_TIMEOUT = 10.0
 LONGEST_WAIT = 30.0
 
 
+class AnswerError(Exception):
+    """What came back with status 200 is no answer of the model; the class's name is the failure's code."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """A kind of failure: how many attempts it is worth in all, and what the user can do about it."""
@@ -177,7 +181,7 @@ class BedrockRuntime:
         """What ``send`` makes of the client, tried again as often as its failures are worth it.
 
         Args:
-            send: makes one request; botocore's exceptions are what is understood.
+            send: makes one request; botocore's exceptions and ``AnswerError`` count as failures.
             patience: no attempt is begun later than this many seconds from now.
 
         Raises:
@@ -190,7 +194,7 @@ class BedrockRuntime:
             attempt += 1
             try:
                 return send(self._client)
-            except (ClientError, BotoCoreError, ResponseParserError) as error:
+            except (ClientError, BotoCoreError, ResponseParserError, AnswerError) as error:
                 code, message = identify(error)
                 trouble = _diagnose(code, message, (*self.troubles, *TROUBLES))
                 wait = min(LONGEST_WAIT, 2.0**attempt) * random.uniform(0.5, 1.0)

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import unquote
 
 MODEL = "us.amazon.nova-pro-v1:0"
@@ -113,6 +113,7 @@ class Request:
 
     model_id: str
     body: dict[str, Any]
+    region: str = ""
 
     @property
     def prompt(self) -> str:
@@ -139,6 +140,8 @@ class BedrockServer:
         requests: every call that arrived, in order.
         endpoint: URL for ``endpoint_url`` or ``AWS_ENDPOINT_URL_BEDROCK_RUNTIME``.
     """
+
+    operation: ClassVar[str] = "converse"
 
     replies: deque[Answer]
     responder: Responder | None = None
@@ -169,6 +172,14 @@ class BedrockServer:
         """The text of every call, in order."""
         return [request.prompt for request in self.requests]
 
+    def refusal(self, request: Request) -> Failure | None:
+        """What Bedrock refuses before the model sees it; None lets it through."""
+        try:
+            _validate(request.body)
+        except ValueError as error:
+            return Failure("ValidationException", 400, str(error))
+        return None
+
     def answer(self, request: Request) -> Answer:
         with self._lock:
             self.requests.append(request)
@@ -197,28 +208,30 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         payload = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path = re.fullmatch(r"/model/([^/]+)/converse", self.path)
+        bedrock = self.server.bedrock
+        path = re.fullmatch(rf"/model/([^/]+)/{bedrock.operation}", self.path)
         if path is None:
             self._fail(Failure("UnknownOperationException", 404, f"no operation at {self.path}"))
             return
-        if not self.headers.get("Authorization", "").startswith(("AWS4-HMAC-SHA256 Credential=", "Bearer ")):
+        authorization = self.headers.get("Authorization", "")
+        if not authorization.startswith(("AWS4-HMAC-SHA256 Credential=", "Bearer ")):
             self._fail(Failure("MissingAuthenticationTokenException", 403, "Missing Authentication Token"))
             return
         try:
             body = json.loads(payload)
-            _validate(body)
         except ValueError as error:
             self._fail(Failure("ValidationException", 400, str(error)))
             return
-        request = Request(unquote(path[1]), body)
-        answer = self.server.bedrock.answer(request)
+        scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/bedrock/", authorization)
+        request = Request(unquote(path[1]), body, scope[1] if scope else "")
+        if refusal := bedrock.refusal(request):
+            self._fail(refusal)
+            return
+        answer = bedrock.answer(request)
         answer = Reply(answer) if isinstance(answer, str) else answer
         match answer:
-            case Reply():
-                self.server.bedrock.wait(answer.seconds)
-                self._send(200, json.dumps(answer.body(request)).encode())
             case Failure():
-                self.server.bedrock.wait(answer.seconds)
+                bedrock.wait(answer.seconds)
                 self._fail(answer)
             case Garbage():
                 self._send(answer.status, answer.body, "text/html")
@@ -227,6 +240,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.connection.close()
                 self.close_connection = True
+            case _:
+                bedrock.wait(answer.seconds)
+                self._send(200, json.dumps(answer.body(request)).encode())
 
     def _fail(self, failure: Failure) -> None:
         kind = f"{failure.code}:http://internal.amazon.com/coral/com.amazon.bedrock/"
