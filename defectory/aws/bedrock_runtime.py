@@ -32,18 +32,28 @@ CONNECT_TIMEOUT = 10.0
 LONGEST_WAIT = 30.0
 
 
+class ModelBusyError(ServiceError):
+    """The model is throttled, not ready, slow or in trouble, even after bounded retries; later it may answer."""
+
+    code = "ModelBusy"
+
+
 class AnswerError(Exception):
     """What came back with status 200 is no answer of the model; the class's name is the failure's code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A kind of failure: how many attempts it is worth in all, and what the user can do about it."""
+    """A kind of failure: how many attempts it is worth in all, and what the user can do about it.
+
+    ``busy`` tells those that pass by themselves, if not so soon.
+    """
 
     code: str
     message: str
     attempts: int
     cure: str
+    busy: bool = False
 
 
 _THROTTLING = "Throttling.*|TooManyRequests.*|ServiceQuotaExceeded.*|LimitExceeded.*"
@@ -64,13 +74,15 @@ TROUBLES = (
         "",
         8,
         "Ask for higher quotas of requests and tokens a minute in Service Quotas (Amazon Bedrock), or do less at once.",
+        busy=True,
     ),
-    Trouble("ModelNotReady.*", "", 8, "The model is being made ready; try again in some minutes."),
+    Trouble("ModelNotReady.*", "", 8, "The model is being made ready; try again in some minutes.", busy=True),
     Trouble(
         "ModelTimeout.*|ReadTimeoutError",
         "",
         2,
         "The answer took too long: try again later, or choose a faster model.",
+        busy=True,
     ),
     Trouble(
         "EndpointConnectionError|ConnectTimeoutError|ConnectionClosedError",
@@ -83,6 +95,7 @@ TROUBLES = (
         "",
         4,
         "The fault is on Bedrock's side: try again later, or use a profile that spans more regions.",
+        busy=True,
     ),
     Trouble(
         "AccessDenied.*",
@@ -185,8 +198,8 @@ class BedrockRuntime:
             patience: no attempt is begun later than this many seconds from now.
 
         Raises:
-            ServiceError: refused, or still failing after the attempts it is worth; names the model, the region and
-                what to do.
+            ModelBusyError: still throttled, not ready or failing on Bedrock's side after the attempts that it is worth.
+            ServiceError: refused, or failing otherwise.  Both name the model, the region and what to do.
         """
         deadline = self._clock() + patience
         attempt = 0
@@ -199,7 +212,8 @@ class BedrockRuntime:
                 trouble = _diagnose(code, message, (*self.troubles, *TROUBLES))
                 wait = min(LONGEST_WAIT, 2.0**attempt) * random.uniform(0.5, 1.0)
                 if attempt >= trouble.attempts or self._clock() + wait > deadline:
-                    raise ServiceError(self._report(code, message, attempt, trouble.cure)) from error
+                    kind = ModelBusyError if trouble.busy else ServiceError
+                    raise kind(self._report(code, message, attempt, trouble.cure)) from error
                 logger.warning("%s: %s, attempt %d, waiting %.1f s", self.model_id, code, attempt, wait)
             self._sleep(wait)
 

@@ -5,7 +5,7 @@
 
 It refuses what Bedrock refuses, in its words: unknown and bare ids, wrong regions, fields that a model does not know,
 images that are none, too small or too large, masks of another size.  What it lets through gets the next scripted
-answer, or else a real picture: inpainted where that family's masks say, on top of what generators do to all of a picture.
+answer, or else a real picture: painted where that family's masks say, on top of what generators do to all of it.
 """
 
 from __future__ import annotations
