@@ -30,6 +30,7 @@ class Surface:
         sharpness: standard deviation of the blur of edges, in pixels; 0.5 = as sharp as pixels can show.
         contrast: standard deviation of the surface's own structure, in grey levels of 255, noise included.
         gloss: 0 (matt) .. 1 (gleams are burnt out).
+        tone: how fast red, green and blue darken with the light, about 1 each: shaded cookies turn brown, not grey.
     """
 
     light: float
@@ -40,6 +41,7 @@ class Surface:
     sharpness: float
     contrast: float
     gloss: float
+    tone: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @classmethod
     def of(cls, image: Image, part: Mask | None = None, box: tuple[int, int, int, int] | None = None) -> Surface:
@@ -62,7 +64,15 @@ class Surface:
         light, slant, gloss = _light(image, part)
         grain, strength = _grain(grey, within)
         return cls(
-            light, slant, grain, strength, _noise(grey, within), _sharpness(grey), _contrast(grey, within), gloss
+            light,
+            slant,
+            grain,
+            strength,
+            _noise(grey, within),
+            _sharpness(grey),
+            _contrast(grey, within),
+            gloss,
+            _tone(image[place], within),
         )
 
 
@@ -168,3 +178,23 @@ def _contrast(grey: Field, within: NDArray[np.bool_]) -> float:
     coarse = cv2.GaussianBlur(grey, (0, 0), max(2.0, min(grey.shape) / 16))
     rest = np.abs(grey - coarse)[within]
     return float(1.4826 * np.median(rest))
+
+
+def _tone(image: Image, within: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """The slopes of each channel's light over all channels' light, both as logarithms, of the surface's darker half.
+
+    Cameras and light from the surroundings change colours with the light: this is the way that this photo does it.
+    """
+    pixels = image[within]
+    pixels = pixels[:: max(1, len(pixels) // 4000)].astype(np.float64)
+    logs = 2.2 * np.log((pixels + 2) / 257)
+    all_light = np.log(np.exp(logs).mean(1))
+    order = np.argsort(all_light)[: max(12, round(0.7 * len(all_light)))]
+    # Means of groups: single pixels' noise would flatten the slopes.
+    groups = np.array_split(order, min(12, len(order)))
+    x = np.array([all_light[group].mean() for group in groups])
+    if np.ptp(x) < 0.35:
+        return 1.0, 1.0, 1.0
+    slopes = [float(np.polyfit(x, [logs[group, band].mean() for group in groups], 1)[0]) for band in range(3)]
+    red, green, blue = (float(np.clip(slope, 0.6, 1.8)) for slope in slopes)
+    return red, green, blue

@@ -65,6 +65,18 @@ class Canvas:
         blurred = cv2.GaussianBlur(self.light * weight[..., None], (0, 0), size)
         return np.asarray(blurred / cv2.GaussianBlur(weight, (0, 0), size)[..., None], np.float32)
 
+    def shade(self, light: Field, factor: Field) -> Field:
+        """``light`` ``(h, w, 3)`` under ``factor`` ``(h, w)`` times its light, in colours as the surface shades them."""
+        powers = np.where(factor[..., None] < 1, np.array(self.surface.tone, np.float32), np.float32(1))
+        return np.asarray(light * np.power(np.maximum(factor, 1e-3)[..., None], powers), np.float32)
+
+    def ridges(self) -> Field:
+        """The surface's own fine structure: about -1 in its dark furrows .. 1 on its bright ridges, ``(h, w)``."""
+        grey = np.sqrt(np.maximum(self.light.mean(2), 0))
+        fine = grey - cv2.GaussianBlur(grey, (0, 0), 2 + 2 * self.surface.sharpness)
+        spread = float(np.abs(fine[self.part > 0.5]).mean()) if (self.part > 0.5).any() else 0.0
+        return np.asarray(np.tanh(fine / (1.5 * spread + 2e-3)), np.float32)
+
     def lit(self, height: Field) -> Field:
         """The factor by which a relief of that ``height`` (pixels, up = towards the camera) changes the light, (h, w).
 

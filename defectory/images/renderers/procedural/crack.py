@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from defectory.images import shapes
 from defectory.images.blending import Field
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
@@ -41,7 +42,7 @@ def draw_crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         lit = lit * _lip(canvas, stroke, across)
     depth = float(rng.uniform(0.65, 0.95))
     inside = _depths(rng, canvas, depth)
-    light = canvas.light * lit[..., None]
+    light = canvas.shade(canvas.light, lit)
     light = light * (1 - gap[..., None]) + inside * gap[..., None]
     return Drawn(
         np.asarray(light, np.float32),
@@ -109,9 +110,10 @@ def _walk(
 def _depths(rng: np.random.Generator, canvas: Canvas, depth: float) -> Field:
     """What is seen in the gap: light that met the walls several times, so darker and deeper in colour."""
     base = np.clip(canvas.base(), 0, 1)
-    uneven = cv2.GaussianBlur(rng.normal(0, 1, canvas.shape).astype(np.float32), (0, 0), 1.5)
-    inside = base ** (1 + 0.6 * depth) * (1.05 - depth) * (1 + 0.5 * uneven)[..., None]
-    return np.asarray(np.maximum(inside + canvas.noise(rng), 0), np.float32)
+    uneven = shapes.noise(rng, canvas.shape, 6.0, octaves=2)
+    factor = np.clip((1.06 - depth) * (1 + 0.4 * uneven), 0.01, 1)
+    inside = canvas.shade(base, np.asarray(factor, np.float32))
+    return np.asarray(np.maximum(inside + 0.3 * canvas.noise(rng), 0), np.float32)
 
 
 def _lip(canvas: Canvas, stroke: Stroke, width: Field) -> Field:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from defectory.images import shapes
 from defectory.images.blending import Field
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
@@ -18,10 +19,10 @@ def draw_dent(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     sharp = float(rng.uniform(1.6, 3.2))
     bowl = np.exp(-(np.minimum(radius, 4) ** sharp)).astype(np.float32)
     lifted = np.exp(-(((radius - 1.25) / 0.32) ** 2)).astype(np.float32)
-    uneven = cv2.GaussianBlur(rng.normal(0, 1, canvas.shape).astype(np.float32), (0, 0), max(1.0, 0.12 * size))
-    height = size * (0.35 * rim * lifted - 0.75 * steep * bowl * (1 + 0.5 * uneven))
+    uneven = shapes.noise(rng, canvas.shape, max(4.0, size), octaves=2)
+    height = size * (0.35 * rim * lifted - 0.75 * steep * bowl * (1 + 0.15 * uneven))
     height = canvas.softened(np.asarray(height, np.float32))
-    light = _bent(canvas, height) * canvas.lit(height)[..., None]
+    light = canvas.shade(_bent(canvas, height), canvas.lit(height))
     light = light + _gleam(canvas, height)[..., None]
     extent = np.clip((1.55 - radius) / 0.3, 0, 1)
     return Drawn(

@@ -27,9 +27,9 @@ def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         tooth = _pressure(rng, len(points), share)
         pressure = np.interp(stroke.along, np.linspace(0, 1, len(points)), tooth).astype(np.float32)
         line = stroke.coverage(width * (0.35 + 0.65 * pressure), surface.sharpness)
-        line *= np.minimum(1, pressure * 1.4)
-        light = _bare(canvas, light, line * strength, polarity)
-        light = light * _flanks(canvas, stroke, width, depth * pressure)[..., None]
+        line *= np.minimum(1, pressure * 1.4) * np.clip(1 + 0.35 * canvas.ridges(), 0.3, 1.3)
+        light = _bare(canvas, light, line * strength * _glint(canvas, stroke), polarity)
+        light = canvas.shade(light, _flanks(canvas, stroke, width, depth * pressure))
         extent = np.maximum(extent, line * min(1.0, 2.0 * width))
     return Drawn(
         np.asarray(light, np.float32),
@@ -80,6 +80,13 @@ def _bare(canvas: Canvas, light: Field, amount: Field, polarity: int) -> Field:
     shown = torn if polarity > 0 else base * 0.35
     weight = np.clip(amount, 0, 1)[..., None]
     return np.asarray(light * (1 - weight) + shown * weight, np.float32)
+
+
+def _glint(canvas: Canvas, stroke: Stroke) -> Field:
+    """Grooves across the light send more of it to the camera than grooves along it, the more so on glossy surfaces."""
+    facing = np.abs(stroke.normal_x * np.cos(canvas.surface.light) + stroke.normal_y * np.sin(canvas.surface.light))
+    share = 0.3 + 0.4 * canvas.surface.gloss
+    return np.asarray(1 - share * (1 - facing), np.float32)
 
 
 def _flanks(canvas: Canvas, stroke: Stroke, width: float, depth: Field) -> Field:
