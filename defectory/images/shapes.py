@@ -86,7 +86,9 @@ def splash(rng: np.random.Generator, side: int, *, drops: int = 12) -> Coverage:
     """A rounded spot with droplets around it, the smaller the more of them and the farther away."""
     coverage = np.zeros((side, side), np.float32)
     inner = max(8, int(side * rng.uniform(0.5, 0.75)))
-    _paste(coverage, blob(rng, inner, roughness=rng.uniform(0.15, 0.5), elongation=rng.uniform(1, 1.4)), side, side)
+    paste(
+        coverage, blob(rng, inner, roughness=rng.uniform(0.15, 0.5), elongation=rng.uniform(1, 1.4)), side / 2, side / 2
+    )
     for _ in range(drops):
         distance = side * float(np.clip(rng.normal(0.34, 0.06), 0.2, 0.4))
         turn = rng.uniform(0, 2 * np.pi)
@@ -94,7 +96,7 @@ def splash(rng: np.random.Generator, side: int, *, drops: int = 12) -> Coverage:
         room = 2 * (side * 0.5 - distance) - 2
         drop = max(4, round(min(size, room) * 1.2))
         shape = blob(rng, drop, roughness=0.1, elongation=rng.uniform(1, 1.3), angle=turn)
-        _paste(coverage, shape, side + 2 * distance * math.cos(turn), side + 2 * distance * math.sin(turn))
+        paste(coverage, shape, side / 2 + distance * math.cos(turn), side / 2 + distance * math.sin(turn))
     return _framed(coverage)
 
 
@@ -109,7 +111,7 @@ def drip(rng: np.random.Generator, side: int, *, angle: float = math.pi / 2) -> 
         steps = np.linspace(0, 1, 48)
         sway = np.cumsum(rng.normal(0, 0.0025, len(steps)))
         thick = head * rng.uniform(0.16, 0.3)
-        widths = thick * (1 - 0.45 * steps) + 0.75 * thick * np.exp(-(((steps - 0.97) / 0.05) ** 2))
+        widths = thick * (1 - 0.45 * steps) + 0.4 * thick * np.exp(-(((steps - 0.97) / 0.05) ** 2))
         widths += (0.5 * head - thick) * np.exp(-steps / 0.05) * 0.5
         points = np.stack([offset + sway, top + steps * length], axis=1)
         turned = _rotated(points, angle - math.pi / 2)
@@ -117,7 +119,7 @@ def drip(rng: np.random.Generator, side: int, *, angle: float = math.pi / 2) -> 
         coverage = np.maximum(coverage, stroke)
     spot = blob(rng, max(8, int(2.3 * head * side)), roughness=0.25, elongation=rng.uniform(1.0, 1.3), angle=angle)
     x, y = _rotated(np.array([[0.0, top]]), angle - math.pi / 2)[0]
-    _paste(coverage, spot, side + 2 * x * side, side + 2 * y * side)
+    paste(coverage, spot, (0.5 + x) * side, (0.5 + y) * side)
     # Surface tension rounds the corners between spot and run.
     reach = max(0.6, 0.012 * side)
     soft = cv2.GaussianBlur(coverage, (0, 0), reach)
@@ -134,7 +136,7 @@ def specks(rng: np.random.Generator, side: int, *, count: int = 24) -> Coverage:
         place = np.clip(_rotated(place[None], turn)[0], -0.42, 0.42)
         size = max(4, round(min(side * 0.022 * float(1 + rng.pareto(1.8)), side * 0.2)))
         shape = chip(rng, size) if rng.random() < 0.6 else blob(rng, size, roughness=0.6)
-        _paste(coverage, shape, side + 2 * place[0] * side, side + 2 * place[1] * side)
+        paste(coverage, shape, (0.5 + place[0]) * side, (0.5 + place[1]) * side)
     return _framed(coverage)
 
 
@@ -181,7 +183,7 @@ def line(points: Points, widths: float | NDArray[np.float64], shape: tuple[int, 
         cv2.circle(tile, centre.tolist(), int(radius * 2**_SHIFT), 255, -1, cv2.LINE_AA, _SHIFT)
     small = cv2.resize(tile, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
     coverage = np.zeros(shape, np.float32)
-    _paste(coverage, np.asarray(small, np.float32) / np.float32(255), left + right, top + bottom)
+    paste(coverage, np.asarray(small, np.float32) / np.float32(255), (left + right) / 2, (top + bottom) / 2)
     return coverage
 
 
@@ -228,22 +230,22 @@ def dome(coverage: Coverage, width: float) -> Coverage:
     return np.asarray(cv2.GaussianBlur(np.sqrt(1 - (1 - rise) ** 2), (0, 0), max(0.5, 0.12 * width)), np.float32)
 
 
-def _framed(coverage: Coverage) -> Coverage:
-    """``coverage`` with empty edges, whatever small tiles or wide noise have put there."""
-    edge = max(1, round(MARGIN * len(coverage) / 2))
-    coverage[:edge] = coverage[-edge:] = coverage[:, :edge] = coverage[:, -edge:] = 0
-    return coverage
-
-
-def _paste(coverage: Coverage, shape: Coverage, twice_x: float, twice_y: float) -> None:
-    """Put ``shape`` onto ``coverage``, its middle at half the given place; what falls outside is left away."""
+def paste(coverage: Coverage, shape: Coverage, x: float, y: float) -> None:
+    """Put ``shape`` onto ``coverage``, its middle at that place (pixels); what falls outside is left away."""
     height, width = shape.shape
-    left, top = round((twice_x - width) / 2), round((twice_y - height) / 2)
+    left, top = round(x - width / 2), round(y - height / 2)
     y0, y1 = max(0, top), min(coverage.shape[0], top + height)
     x0, x1 = max(0, left), min(coverage.shape[1], left + width)
     if y0 < y1 and x0 < x1:
         there = coverage[y0:y1, x0:x1]
         np.maximum(there, shape[y0 - top : y1 - top, x0 - left : x1 - left], out=there)
+
+
+def _framed(coverage: Coverage) -> Coverage:
+    """``coverage`` with empty edges, whatever small tiles or wide noise have put there."""
+    edge = max(1, round(MARGIN * len(coverage) / 2))
+    coverage[:edge] = coverage[-edge:] = coverage[:, :edge] = coverage[:, -edge:] = 0
+    return coverage
 
 
 def _fitted(points: Points, side: int) -> Points:

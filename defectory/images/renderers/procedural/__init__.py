@@ -14,11 +14,19 @@ from defectory.images.foreground import find_part
 from defectory.images.placement import Placement, Spot, spot_of
 from defectory.images.renderers import Mask, Order, Photo, Rendered, RendererName
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.crack import CRACK
+from defectory.images.renderers.procedural.dent import DENT
+from defectory.images.renderers.procedural.oil import OIL
 from defectory.images.renderers.procedural.scratch import SCRATCH
+from defectory.images.renderers.procedural.stain import STAIN
 from defectory.images.surface import Surface
 
 KINDS: dict[str, Kind] = {
     "scratch": SCRATCH,
+    "oil": OIL,
+    "stain": STAIN,
+    "crack": CRACK,
+    "dent": DENT,
 }
 """What the renderer can draw, by the name of the defect."""
 
@@ -26,6 +34,7 @@ _TRIES = 6
 _SMALLEST_SIDE = 64
 _LARGEST_SIDE = 8000
 _FEWEST_PIXELS = 5
+_FAINTEST = 0.1  # severity; fainter ones are taken for noise
 
 
 class ProceduralRenderer:
@@ -127,7 +136,10 @@ def _render(
         return None
     image = photo.image.copy()
     image[place] = changed
-    return Rendered(image, mask, severity_of(photo.image, image, mask), _parameters(spot, drawn, surface))
+    severity = severity_of(photo.image, image, mask)
+    if severity < _FAINTEST:
+        return None
+    return Rendered(image, mask, severity, _parameters(spot, drawn, surface))
 
 
 def _parameters(spot: Spot, drawn: Drawn, surface: Surface) -> dict[str, JsonValue]:

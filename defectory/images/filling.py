@@ -1,0 +1,185 @@
+"""Filling: what a surface looks like where something has been taken away, from the surface around it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.float32]
+Where = NDArray[np.bool_]
+
+_TEMPLATE = 40  # the side of what is searched for, in pixels: its cost does not depend on the photo's size
+_TURNS = 12
+_REACH = 3.5  # how far around a hole its like is looked for, in sizes of the hole
+
+
+def fill(picture: Picture, hole: Where, usable: Where) -> Picture:
+    """``picture`` with its ``hole`` filled by the most similar place of the same surface.
+
+    The place whose surround is most like the hole's is copied, turned where that fits better, and brought to the
+    hole's brightness and colour by the differences along its rim: exemplar-based inpainting (Criminisi, Perez and
+    Toyama, 2004) with one exemplar, which keeps the texture whole, and a membrane as in Poisson editing (Perez,
+    Gangnet and Blake, 2003).  Where nothing similar is usable, the rim alone is continued smoothly.
+
+    Args:
+        picture: float32 of shape ``(h, w, 3)``.
+        hole: shape ``(h, w)``, what to fill.
+        usable: shape ``(h, w)``, the surface to take from, and to continue into the hole.
+
+    Returns:
+        float32 of shape ``(h, w, 3)``, the same as ``picture`` outside ``hole``.
+    """
+    usable = usable & ~hole
+    if not hole.any() or not usable.any():
+        return picture
+    ys, xs = np.nonzero(hole)
+    top, bottom, left, right = int(ys.min()), int(ys.max()) + 1, int(xs.min()), int(xs.max()) + 1
+    rim = max(3, round(0.2 * max(bottom - top, right - left)))
+    top, bottom = max(0, top - rim), min(picture.shape[0], bottom + rim)
+    left, right = max(0, left - rim), min(picture.shape[1], right + rim)
+    box = np.s_[top:bottom, left:right]
+    target, gap, known = picture[box], hole[box], usable[box]
+    near = cv2.dilate(gap.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1,) * 2)) > 0
+    ring = near & known
+    filled = picture.copy()
+    source = _exemplar(picture, hole, usable, (top, bottom, left, right), ring)
+    if source is None:
+        filled[box] = np.where(gap[..., None], spread(target, known), target)
+        return filled
+    offset = spread(target - source, ring) if ring.any() else np.zeros_like(target)
+    filled[box] = np.where(gap[..., None], source + offset, target)
+    return filled
+
+
+def spread(picture: Picture, known: Where) -> Picture:
+    """``picture`` continued smoothly from where it is ``known`` to everywhere.
+
+    Push-pull: averages of what is known, from ever coarser copies (Gortler, Grzeszczuk, Szeliski and Cohen, 1996).
+    """
+    if not known.any():
+        return picture
+    weight = known.astype(np.float32)[..., None]
+    levels: list[tuple[Picture, Picture]] = [(picture * weight, weight)]
+    while min(levels[-1][0].shape[:2]) > 2:
+        values, weights = levels[-1]
+        size = (values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2
+        halves = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (values, weights))
+        values, weights = (np.asarray(each, np.float32).reshape(size[1], size[0], -1) for each in halves)
+        levels.append((values, weights))
+    values, weights = levels[-1]
+    middle = values.sum(axis=(0, 1)) / max(float(weights.sum()), 1e-6)
+    coarse = np.asarray(np.where(weights > 1e-6, values / np.maximum(weights, 1e-6), middle), np.float32)
+    for values, weights in reversed(levels):
+        smooth = cv2.resize(coarse, (values.shape[1], values.shape[0]), interpolation=cv2.INTER_CUBIC)
+        coarse = np.asarray(values + (1 - np.minimum(weights, 1)) * smooth.reshape(values.shape), np.float32)
+    return coarse
+
+
+def _exemplar(
+    picture: Picture, hole: Where, usable: Where, box: tuple[int, int, int, int], ring: Where
+) -> Picture | None:
+    """What lies at the place most like ``box``, judged by its ``ring``; None where no place is wholly usable."""
+    top, bottom, left, right = box
+    reach = round(_REACH * max(bottom - top, right - left))
+    y0, y1 = max(0, top - reach), min(picture.shape[0], bottom + reach)
+    x0, x1 = max(0, left - reach), min(picture.shape[1], right + reach)
+    around, allowed = picture[y0:y1, x0:x1], usable[y0:y1, x0:x1]
+    factor = min(1.0, _TEMPLATE / max(bottom - top, right - left))
+
+    def shrunk(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if factor == 1:
+            return values
+        size = max(1, round(values.shape[1] * factor)), max(1, round(values.shape[0] * factor))
+        return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_AREA), np.float32)
+
+    template = shrunk(picture[top:bottom, left:right])
+    support = (shrunk((ring | hole[top:bottom, left:right]).astype(np.float32)) > 0.1).astype(np.float32)
+    weight = (shrunk(ring.astype(np.float32)) > 0.5).astype(np.float32)
+    small, barred = shrunk(around), shrunk((~allowed).astype(np.float32))
+    gap = (shrunk(hole[top:bottom, left:right].astype(np.float32)) > 0.5).astype(np.float32)
+    if weight.sum() < 4 or gap.sum() < 1:
+        return None
+    # Brightness may differ, as the rim levels it: only what is left without each place's mean is compared.
+    best: tuple[float, float, int, int] | None = None
+    for turn in range(_TURNS):
+        angle = 360.0 * turn / _TURNS
+        turned, walls = (_turned(each, angle, each.shape[:2]) for each in (small, barred))
+        if turned.shape[0] < template.shape[0] or turned.shape[1] < template.shape[1]:
+            return None
+        blocked = cv2.matchTemplate(walls, support, cv2.TM_CCORR)
+        free = blocked < 0.01 * support.sum() + 0.5
+        if not free.any():
+            continue
+        cost = _difference(turned, template, weight) + _liveliness(turned, template, weight, gap)
+        cost[~free] = np.inf
+        place = int(cost.argmin())
+        # Turning blurs a little: a turned place has to be clearly better.
+        value = float(cost.flat[place]) * (1.15 if turn else 1.0)
+        if best is None or value < best[0]:
+            row, column = divmod(place, cost.shape[1])
+            best = value, angle, row, column
+    if best is None:
+        return None
+    _, angle, row, column = best
+    offset = round(column / factor), round(row / factor)
+    return _turned(around, angle, (bottom - top, right - left), offset)
+
+
+def _difference(picture: Picture, template: Picture, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean squared difference at each place where ``weight`` is 1, most of the difference of the means left out."""
+    count = float(weight.sum())
+    total: Picture = np.zeros((), np.float32)
+    for channel in range(3):
+        layer, wanted = np.ascontiguousarray(picture[..., channel]), np.ascontiguousarray(template[..., channel])
+        level = float((wanted * weight).sum() / count)
+        wanted = (wanted - level) * weight
+        shifted = layer - np.float32(level)
+        squares = cv2.matchTemplate(shifted * shifted, weight, cv2.TM_CCORR)
+        products = cv2.matchTemplate(shifted, wanted, cv2.TM_CCORR)
+        mean = cv2.matchTemplate(shifted, weight, cv2.TM_CCORR) / count
+        rest = (squares - 2 * products + float((wanted * wanted).sum())) / count - 0.9 * mean**2
+        total = np.asarray(total + rest, np.float32)
+    return total
+
+
+def _liveliness(
+    picture: Picture, template: Picture, weight: NDArray[np.float32], gap: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """By how much what would be copied at each place differs more from its rim than the hole's rim in itself.
+
+    Without this, another component would be put where one was taken away.
+    """
+    total: Picture = np.zeros((), np.float32)
+    for channel in range(3):
+        layer, wanted = np.ascontiguousarray(picture[..., channel]), template[..., channel][weight > 0]
+        level = cv2.matchTemplate(layer, weight, cv2.TM_CCORR) / float(weight.sum())
+        mean = cv2.matchTemplate(layer, gap, cv2.TM_CCORR) / float(gap.sum())
+        square = cv2.matchTemplate(layer * layer, gap, cv2.TM_CCORR) / float(gap.sum())
+        total = np.asarray(
+            total + np.maximum(square - 2 * level * mean + level**2 - float(wanted.var()), 0), np.float32
+        )
+    return total
+
+
+def _turned(
+    picture: NDArray[np.float32], angle: float, shape: tuple[int, ...], offset: tuple[int, int] = (0, 0)
+) -> NDArray[np.float32]:
+    """``picture`` turned around its middle, and of that the part of ``shape`` at ``offset``; 1 beyond its edges."""
+    height, width = picture.shape[:2]
+    if angle == 0:
+        offset = max(0, min(offset[0], width - shape[1])), max(0, min(offset[1], height - shape[0]))
+        return picture[offset[1] : offset[1] + shape[0], offset[0] : offset[0] + shape[1]]
+    matrix = cv2.getRotationMatrix2D((width / 2 - 0.5, height / 2 - 0.5), angle, 1.0)
+    matrix[:, 2] -= offset
+    return np.asarray(
+        cv2.warpAffine(
+            picture,
+            matrix,
+            (shape[1], shape[0]),
+            flags=cv2.INTER_CUBIC if picture.ndim == 3 else cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(1.0, 1.0, 1.0, 1.0),
+        ),
+        np.float32,
+    )
