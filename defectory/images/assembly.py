@@ -73,21 +73,17 @@ def assemble(
     }
     coco = coco_document(boxed, names, title)
     files[COCO_FILE] = (json.dumps(coco, ensure_ascii=False) + "\n").encode()
-    files[YOLO_FILE] = (yolo_yaml(names, {"train": "images"}) + _NO_VALIDATION).encode()
+    files[YOLO_FILE] = yolo_yaml(names, "images").encode()
     for record in made:
         if record.mask is not None:
             files[f"labels/{record.id}.txt"] = yolo_rows(images[record.id], names).encode()
     files[MANIFEST_FILE] = _manifest(made, classes, prefix, created)
     files[CONTACT_SHEET] = contact_sheet(told, read, title=title, gate=gate)
-    notes: dict[str, JsonValue] = {"synthesis": synthesis_notes(told)}
+    notes: dict[str, JsonValue] = {"synthesis": synthesis_notes(told, classes)}
     if gate is not None:
         notes["gate"] = gate.model_dump(mode="json")
     files[DATASET_FILE] = dataset_json(dataset_of(made, Path(), classes, notes), Path()).encode()
     return files
-
-
-# Without the line its readers refuse the file; with a path in it they would validate on synthetic pictures.
-_NO_VALIDATION = "# Put the folder of real images here: synthetic ones must not be tested on.\nval:\n"
 
 
 def dataset_of(
@@ -119,6 +115,13 @@ def dataset_of(
     return Dataset(tuple(images), root, notes=notes or {}, digests=digests)
 
 
+def classes_of(dataset: Dataset) -> dict[str, str]:
+    """What an assembled dataset calls its kinds of defect, where not by their own names."""
+    notes = dataset.notes.get("synthesis")
+    classes = notes.get("classes") if isinstance(notes, dict) else None
+    return {kind: name for kind, name in classes.items() if isinstance(name, str)} if isinstance(classes, dict) else {}
+
+
 def count_outcomes(records: Sequence[ItemRecord]) -> dict[str, dict[str, int]]:
     """How often each outcome came of each kind of defect: ``{"scratch": {"made": 9, "invisible": 1}}``."""
     counts: dict[str, Counter[str]] = {}
@@ -127,7 +130,7 @@ def count_outcomes(records: Sequence[ItemRecord]) -> dict[str, dict[str, int]]:
     return {defect: dict(sorted(found.items())) for defect, found in sorted(counts.items())}
 
 
-def synthesis_notes(records: Sequence[ItemRecord]) -> dict[str, JsonValue]:
+def synthesis_notes(records: Sequence[ItemRecord], classes: Mapping[str, str]) -> dict[str, JsonValue]:
     """What was asked for, what became of it and what each picture was made with, for ``dataset.json``."""
     outcomes: dict[str, JsonValue] = {}
     for defect, found in count_outcomes(records).items():
@@ -135,6 +138,7 @@ def synthesis_notes(records: Sequence[ItemRecord]) -> dict[str, JsonValue]:
     return {
         "items": len(records),
         "outcomes": outcomes,
+        "classes": dict(classes),
         "not_in_it": [
             {"id": each.id, "item": each.item.model_dump(), "outcome": each.outcome, "reason": each.reason}
             for each in records

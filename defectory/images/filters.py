@@ -80,7 +80,8 @@ def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
                 rivals.append(record)
                 prints[record.item.defect].append(bits)
             else:
-                record = record.model_copy(update={"outcome": "duplicate", "reason": f"as good as the same as {twin}"})
+                reason = f"as good as the same as {twin}"
+                record = ItemRecord(id=record.id, item=record.item, outcome="duplicate", reason=reason)
         marked.append(record)
     return tuple(marked)
 

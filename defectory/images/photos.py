@@ -68,7 +68,23 @@ def load_mask(source: Path | bytes, photo: Photo, *, name: str = "") -> Mask:
         ImageError: it is no image that can be read.
         InputError: it is of another aspect, marks nothing, or nearly all.
     """
-    called = name or (str(source) if isinstance(source, Path) else "mask")
+    mask = load_region(source, photo, name=name)
+    share = float((mask > 0).mean())
+    if share > MOST_MARKED:
+        rule = "a mask that leaves some of the photo as it is"
+        fix = "White is where the defect is to be, black stays as it is: is it inverted?"
+        raise InputError(_called(source, name), rule, f"{share:.0%} of it marked", fix)
+    return mask
+
+
+def load_region(source: Path | bytes, photo: Photo, *, name: str = "") -> Mask:
+    """Read a mask that says where defects may be on ``photo``; as `load_mask`, but that it may mark all.
+
+    Raises:
+        ImageError: it is no image that can be read.
+        InputError: it is of another aspect, or marks nothing.
+    """
+    called = _called(source, name)
     pixels = load_rgba(source, name=called)
     height, width = photo.image.shape[:2]
     own_height, own_width = pixels.shape[:2]
@@ -80,16 +96,12 @@ def load_mask(source: Path | bytes, photo: Photo, *, name: str = "") -> Mask:
     if (own_height, own_width) != (height, width):
         # Averaged before it is cut at a low level: a line thinner than a pixel of the photo is still there.
         mask = np.where(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA) >= 64, 255, 0).astype(np.uint8)
-    share = float((mask > 0).mean())
-    if not share:
+    if not mask.any():
         brightest = int(levels.max())
-        raise InputError(
-            called,
-            "a mask that marks where the defect is to be, in white",
-            f"nothing brighter than {brightest} of 255" if brightest else "an empty one",
-            "Draw the place white on black.",
-        )
-    if share > MOST_MARKED:
-        fix = "White is where the defect is to be, black stays as it is: is it inverted?"
-        raise InputError(called, "a mask that leaves some of the photo as it is", f"{share:.0%} of it marked", fix)
+        got = f"nothing brighter than {brightest} of 255" if brightest else "an empty one"
+        raise InputError(called, "a mask with a place marked white", got, "Paint the place white on black.")
     return mask
+
+
+def _called(source: Path | bytes, name: str) -> str:
+    return name or (str(source) if isinstance(source, Path) else "mask")

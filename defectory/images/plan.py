@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from defectory.errors import InputError, shorten
 from defectory.images.items import Item
 from defectory.images.renderers import MAX_SEED, RendererName
+from defectory.images.renderers.procedural import KINDS
+from defectory.images.renderers.transplant import kind_of
 from defectory.inspection.datasets.records import Dataset
-
-PROCEDURAL_DEFECTS = ("scratch", "oil", "stain", "crack", "dent", "missing_component", "contamination")
-"""The kinds that can be drawn without an example."""
 
 UNNAMED_DEFECT = "anomaly"
 """What defects are called that nobody has given a class."""
@@ -168,18 +166,6 @@ def expand(plan: Plan, photos: Sequence[str], seed: int = 0) -> list[Item]:
     return items
 
 
-def kind_of(name: str) -> str:
-    """A class's name as a kind of defect: lower case, with ``_`` for all that is no letter or digit.
-
-    Raises:
-        InputError: nothing is left of it that begins with a letter.
-    """
-    kind = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:64]
-    if not kind:
-        raise InputError("class", "a name with letters from a to z", name, "Rename it.")
-    return kind if kind[0].isalpha() else f"class_{kind}"[:64]
-
-
 def save_plan(plan: Plan, file: Path) -> Path:
     """Store a plan as JSON, to be looked at, changed by hand and made.
 
@@ -236,8 +222,8 @@ def _choose(kind: str, masked: int, renderer: RendererChoice) -> tuple[RendererN
             return None, "none of its real defects is masked"
         return chosen, f"{masked} real {'one is' if masked == 1 else 'ones are'} masked"
     if chosen == "procedural":
-        if kind not in PROCEDURAL_DEFECTS:
-            drawn = ", ".join(PROCEDURAL_DEFECTS)
+        if kind not in KINDS:
+            drawn = ", ".join(KINDS)
             return None, f"it cannot be drawn without an example, as {drawn} can: mask one, or use bedrock-inpaint"
         return chosen, "it can be drawn without an example"
     return chosen, "asked for"

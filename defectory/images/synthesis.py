@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 
 import cv2
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from defectory.errors import ContentFilteredError, RenderError
+from defectory.errors import ContentFilteredError, DefectoryError, InputError, RenderError, ServiceError
+from defectory.images.assembly import count_outcomes
+from defectory.images.dataset_folder import DatasetFolder
 from defectory.images.filters import crop, fingerprint_of, unseen
 from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
-from defectory.images.renderers import MAX_SEED, Image, Mask, Order, Photo, Rendered, Renderer
+from defectory.images.photos import load_mask, load_photo, load_region
+from defectory.images.renderers import MAX_SEED, Image, Mask, Order, Photo, Rendered, Renderer, RendererName
 from defectory.inspection.datasets.annotations import Box, box_of, encode_runs
+from defectory.inspection.datasets.records import file_digest
 from defectory.inspection.images import encode_jpeg, encode_png
 
 ATTEMPTS = 5
 """How many seeds are tried for one picture, where no believable or no visible defect came of the first."""
+
+GIVE_UP_AFTER = 3
+"""So many items in a row for which a service fails mean that it will fail for the next, too."""
+
+KEPT_PHOTOS = 4
+"""How many photos stay in memory, decoded."""
 
 THUMBNAIL_SIDE = 400
 CLOSEUP_SIDE = 220
@@ -75,6 +90,215 @@ def make_item(item: Item, renderer: Renderer, photo: Photo | None, order: Order,
             return _keep(item, photo, rendered, seed)
         outcome = "invisible"
     return _close(ItemRecord(id=item_id(item), item=item, outcome=outcome, reason=reason), {})
+
+
+class Unmade(BaseModel):
+    """An item that gave no picture for the dataset, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    defect: str
+    source: str
+    outcome: Outcome
+    reason: str
+
+
+class Summary(BaseModel):
+    """What became of the items of one run.
+
+    ``asked`` are the different items; ``present`` of them had been made before, by an earlier run.  ``outcomes`` count
+    what became of all of them by kind of defect, but for those ``untried``, which were left because ``stopped`` says
+    why: run it again for them.  ``unmade`` names each that gave no picture.  ``images`` is how many pictures the folder
+    holds now, those of other runs among them, and ``version`` names them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    asked: int
+    present: int
+    outcomes: dict[str, dict[str, int]]
+    untried: int
+    stopped: str
+    unmade: tuple[Unmade, ...]
+    images: int
+    version: str
+
+    @property
+    def made(self) -> int:
+        """How many of the items asked for are in the dataset."""
+        return self.count("made")
+
+    def count(self, outcome: Outcome) -> int:
+        """How many of the items asked for came to this."""
+        return sum(found.get(outcome, 0) for found in self.outcomes.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where items find their files: photos and masks by the names that items have for them.
+
+    ``region`` is a mask file that marks where defects may be, on every photo.
+    """
+
+    photos: Mapping[str, Path]
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    region: Path | None = None
+
+
+def synthesize(
+    items: Sequence[Item],
+    sources: Sources,
+    renderers: Mapping[RendererName, Renderer],
+    out: Path,
+    *,
+    title: str = "Synthetic defects",
+    classes: Mapping[str, str] | None = None,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Make items in a folder, which then is a dataset (see `defectory.images.items`).
+
+    Items that are done there are not made again, and pictures of other items stay in the dataset.  A photo or mask that
+    cannot be used fails its own items only.  Where a service fails for `GIVE_UP_AFTER` items in a row, the others are
+    left for another run.
+
+    Args:
+        items: what is to be made; the same item twice is one.
+        sources: where the photos and masks are.
+        renderers: by name, all that the items ask for.
+        out: a new or empty folder, or one of an earlier run.
+        title: what the contact sheet is called.
+        classes: what the dataset calls a kind of defect, where not by its own name.
+        workers: how many items are made at the same time.
+        on_progress: told how many items are done, of how many.
+
+    Raises:
+        InputError: the folder cannot be used or written (the disk is full, say: what is done stays done), or there is
+            no renderer for an item.
+    """
+    folder = DatasetFolder(out)
+    run = _Run(sources, renderers, folder)
+    distinct = {item_id(item): item for item in items}
+    for item in distinct.values():
+        if item.renderer not in renderers:
+            raise InputError("renderer", f"one of {', '.join(renderers) or 'none'}", item.renderer)
+    found: dict[str, ItemRecord] = {}
+    tell = on_progress or (lambda done, total: None)
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        futures = [pool.submit(run.make, item) for item in distinct.values()]
+        try:
+            for number, (identity, future) in enumerate(zip(distinct, futures, strict=True), start=1):
+                record = future.result()
+                if record is not None:
+                    found[identity] = record
+                tell(number, len(distinct))
+        except BaseException:
+            run.stop("interrupted")
+            raise
+    others = [record for record in folder.records() if record.id not in distinct]
+    dataset, told = folder.publish([*others, *found.values()], title=title, classes=classes)
+    asked = [record for record in told if record.id in distinct]
+    return Summary(
+        asked=len(distinct),
+        present=len(run.present),
+        outcomes=count_outcomes(asked),
+        untried=len(distinct) - len(found),
+        stopped=run.stopped,
+        unmade=tuple(
+            Unmade(
+                id=each.id, defect=each.item.defect, source=each.item.source, outcome=each.outcome, reason=each.reason
+            )
+            for each in asked
+            if each.outcome != "made"
+        ),
+        images=len(dataset.records),
+        version=dataset.version,
+    )
+
+
+class _Run:
+    """Makes items, several at a time."""
+
+    def __init__(self, sources: Sources, renderers: Mapping[RendererName, Renderer], folder: DatasetFolder) -> None:
+        self._sources, self._renderers, self._folder = sources, renderers, folder
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+        self._photo = lru_cache(maxsize=KEPT_PHOTOS)(self._load_photo)
+        self.present: set[str] = set()
+        self.stopped = ""
+
+    def stop(self, reason: str) -> None:
+        """Make no more."""
+        self.stopped = self.stopped or reason
+
+    def make(self, item: Item) -> ItemRecord | None:
+        """What became of an item; None where it was not tried.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        if self.stopped:
+            return None
+        try:
+            done = self._done(item)
+            if done:
+                self.present.add(done.id)
+                return done
+            made = self._make(item)
+            self._in_a_row = 0
+        except ServiceError as error:
+            made = _fail(item, str(error))
+            with self._lock:
+                self._in_a_row += 1
+                if self._in_a_row >= GIVE_UP_AFTER:
+                    self.stop(str(error))
+        except DefectoryError as error:
+            made = _fail(item, str(error))
+        # A fault in one renderer must not take the pictures of all others with it.
+        except Exception as error:
+            made = _fail(item, f"A fault of the renderer, please report it: {error!r}")
+        try:
+            self._folder.store(made.record, made.files)
+        except InputError as error:
+            self.stop(str(error))
+            raise
+        return made.record
+
+    def _done(self, item: Item) -> ItemRecord | None:
+        """What became of an item before, if it holds: a photo of another content gives another picture, and what failed
+        may not fail again."""
+        record = self._folder.record(item_id(item))
+        if record is None or record.outcome == "failed":
+            return None
+        if record.source_sha256 and record.source_sha256 != file_digest(self._path(item.source)):
+            return None
+        return record
+
+    def _make(self, item: Item) -> Made:
+        renderer = self._renderers[item.renderer]
+        photo = self._photo(item.source) if renderer.needs_photo else None
+        mask = None
+        if item.mask and photo is not None:
+            if item.mask not in self._sources.masks:
+                raise InputError("mask", "one of those given", item.mask)
+            mask = load_mask(self._sources.masks[item.mask], photo)
+        return make_item(item, renderer, photo, order_of(item, mask))
+
+    def _load_photo(self, name: str) -> Photo:
+        photo = load_photo(self._path(name), name=name)
+        if self._sources.region is None:
+            return photo
+        return replace(photo, region=load_region(self._sources.region, photo))
+
+    def _path(self, name: str) -> Path:
+        if name not in self._sources.photos:
+            raise InputError("source", "one of the photos given", name)
+        return self._sources.photos[name]
+
+
+def _fail(item: Item, reason: str) -> Made:
+    return _close(ItemRecord(id=item_id(item), item=item, outcome="failed", reason=reason), {})
 
 
 def _is_free(renderer: Renderer) -> bool:

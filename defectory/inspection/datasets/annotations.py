@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -139,9 +139,10 @@ def yolo_rows(image: AnnotatedImage, classes: Sequence[str]) -> str:
     return "".join(rows)
 
 
-def yolo_yaml(classes: Sequence[str], parts: Mapping[str, str]) -> str:
-    """``data.yaml`` of YOLO: where the images of each part (``train``, ``val``) are below the file, and the classes."""
-    lines = ["path: .", *(f"{part}: {place}" for part, place in parts.items()), "names:"]
+def yolo_yaml(classes: Sequence[str], train: str, val: str = "") -> str:
+    """``data.yaml`` of YOLO: the folders of images to train on and to validate on, below the file, and the classes."""
+    # Its readers want the line; the folder of synthetic images in it would have them validate on what they made.
+    val = val or "# put the folder of real images here: synthetic ones must not be tested on"
     # A JSON string is a YAML string, whatever the class is called.
-    lines += [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(classes)]
-    return "\n".join(lines) + "\n"
+    names = [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(classes)]
+    return "\n".join(["path: .", f"train: {train}", f"val: {val}", "names:", *names]) + "\n"

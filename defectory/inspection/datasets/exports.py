@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import cv2
 import numpy as np
 
 from defectory.errors import DefectoryError, InputError
+from defectory.inspection.datasets.annotations import (
+    AnnotatedImage,
+    coco_document,
+    find_objects,
+    yolo_rows,
+    yolo_yaml,
+)
 from defectory.inspection.datasets.folders import ANOMALY_NAMES, MASK_FOLDERS, NORMAL_NAMES, UNLABELLED_NAMES
 from defectory.inspection.datasets.manifests import manifest_line
 from defectory.inspection.datasets.masks import UNNAMED, parse_colour, read_classes
 from defectory.inspection.datasets.records import BACKGROUND, Dataset, ImageRecord
 from defectory.inspection.datasets.tables import write_table
 from defectory.inspection.datasets.versions import DATASET_FILE, save_dataset
-from defectory.inspection.images import encode_png
+from defectory.inspection.images import encode_png, load_image
 
-Form = Literal["manifest", "folders", "csv"]
+Form = Literal["manifest", "folders", "csv", "coco", "yolo"]
 
 MANIFEST_FILE, TABLE_FILE = "dataset.manifest", "dataset.csv"
 COCO_FILE, YOLO_FILE = "coco.json", "data.yaml"
@@ -41,28 +50,37 @@ _PALETTE = (
 _UNNAMED_CLASS = "defect"
 
 
-def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "") -> Path:
+def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "", validation: Collection[Path] = ()) -> Path:
     """Copy a dataset into a folder in a form that other tools read, with ``dataset.json`` beside it.
 
     - ``manifest``: ``dataset.manifest`` of Lookout for Vision and Ground Truth, with ``images/`` and ``masks/``.
     - ``folders``: ``normal/``, one folder a class or ``anomaly/``, ``unlabelled/``, and ``masks/``.
     - ``csv``: ``dataset.csv``, with ``images/`` and ``masks/``.
+    - ``coco``: ``coco.json``, COCO's instance annotations, with ``images/`` and ``masks/``.
+    - ``yolo``: ``data.yaml``, with ``images/train/``, ``images/val/``, their boxes in ``labels/``, and ``masks/``.
 
-    Masks are written as PNG: each class in its colour, on black.
+    The last two are for detectors, to which an image without boxes shows a good part: see `undetectable`.  Masks are
+    written as PNG: each class in its colour, on black.
 
     Args:
         dataset: what to export.
         form: one of these.
         out: a new or empty folder.
         prefix: what references in a manifest or table begin with, as ``s3://bucket/parts``; they are relative without.
+        validation: the paths of the images that ``yolo`` is to validate on.
 
     Returns:
         The file or the folder that describes the images.
 
     Raises:
-        InputError: the folder has something in it or cannot be written.
+        InputError: the folder has something in it or cannot be written, or there are images that the form would say
+            wrong things of.
         ImageError: an image or mask cannot be read.
     """
+    if form in ("coco", "yolo") and (wrong := undetectable(dataset)):
+        got = f"{len(wrong)}, such as {dataset.name(wrong[0].path)}"
+        rule = f"without unlabelled images and defects without a mask for {form}"
+        raise InputError("dataset", rule, got, "They would be learnt as good parts: mask them or leave them out.")
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError("out", "a new or empty folder", str(out))
@@ -70,8 +88,10 @@ def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "") -> Path
             # Read first: an image that cannot be is named before anything is written.
             dataset.digest(record.path)
             read_classes(record)
+            if form in ("coco", "yolo"):
+                load_image(record.path)
         copies = _Copies(out)
-        copied = dataset.select([copies.copy(record, form) for record in dataset.records])
+        copied = dataset.select([copies.copy(record, form, record.path in validation) for record in dataset.records])
         save_dataset(replace(copied, root=out, digests={}), out / DATASET_FILE)
         return _describe(copied, form, out, prefix.rstrip("/") + "/" if prefix else "")
     except DefectoryError:
@@ -86,6 +106,8 @@ def _describe(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
 
     if form == "folders":
         return out
+    if form in ("coco", "yolo"):
+        return _annotate(dataset, form, out, prefix)
     if form == "manifest":
         lines = [
             manifest_line(record, reference(record.path), reference(record.mask) if record.mask else None)
@@ -108,6 +130,57 @@ def _describe(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
     return out / TABLE_FILE
 
 
+def undetectable(dataset: Dataset) -> tuple[ImageRecord, ...]:
+    """The images that a detector would learn wrongly, as showing a good part: unlabelled ones, and defects without a
+    mask or with an empty one.
+
+    Raises:
+        ImageError: a mask cannot be read.
+    """
+    return tuple(
+        record
+        for record in dataset.records
+        if record.label is None or (record.label == "anomaly" and not _is_marked(record))
+    )
+
+
+def _is_marked(record: ImageRecord) -> bool:
+    classes = read_classes(record)
+    return classes is not None and bool(classes.any())
+
+
+def _annotate(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
+    names = list(dataset.classes)
+    images = [_annotated(record, out, prefix, names) for record in dataset.records]
+    if any(each.name == _UNNAMED_CLASS for image in images for each in image.objects) and _UNNAMED_CLASS not in names:
+        names.append(_UNNAMED_CLASS)
+    if form == "coco":
+        content = json.dumps(coco_document(images, names, f"Dataset {dataset.version}"), ensure_ascii=False) + "\n"
+        (out / COCO_FILE).write_text(content, encoding="utf-8")
+        return out / COCO_FILE
+    for record, image in zip(dataset.records, images, strict=True):
+        label = (out / "labels" / record.path.relative_to(out / "images")).with_suffix(".txt")
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text(yolo_rows(image, names), encoding="utf-8")
+    val = "images/val" if (out / "images/val").is_dir() else ""
+    (out / YOLO_FILE).write_text(yolo_yaml(names, "images/train", val), encoding="utf-8")
+    return out / YOLO_FILE
+
+
+def _annotated(record: ImageRecord, out: Path, prefix: str, names: list[str]) -> AnnotatedImage:
+    file = prefix + record.path.relative_to(out).as_posix()
+    height, width = load_image(record.path).shape[:2]
+    classes = read_classes(record, names)
+    if classes is None:
+        return AnnotatedImage(file, width, height)
+    if classes.shape != (height, width):
+        classes = cv2.resize(classes, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    unnamed = np.where(classes == UNNAMED, 1, 0).astype(np.uint8)
+    return AnnotatedImage(
+        file, width, height, (*find_objects(classes, names), *find_objects(unnamed, [_UNNAMED_CLASS]))
+    )
+
+
 @dataclass(slots=True)
 class _Copies:
     """Copies images and masks below ``out``, no two to one name."""
@@ -116,14 +189,18 @@ class _Copies:
     taken: set[Path] = field(default_factory=set)
     colours: dict[str, str] = field(default_factory=dict)
 
-    def copy(self, record: ImageRecord, form: Form) -> ImageRecord:
-        folder = _folder(record) if form == "folders" else "images"
+    def copy(self, record: ImageRecord, form: Form, validated: bool) -> ImageRecord:
+        if form == "yolo":
+            folder = f"images/{'val' if validated else 'train'}"
+        else:
+            folder = _folder(record) if form == "folders" else "images"
         target = self._free(self.out / folder, record)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(record.path, target)
         if record.mask is None:
             return replace(record, path=target, source_ref="")
-        place = self.out / "masks" / (folder if form == "folders" else "") / f"{target.stem}.png"
+        below = folder.removeprefix("images").lstrip("/")
+        place = self.out / "masks" / below / f"{target.stem}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         content, colours = self._mask(record)
         place.write_bytes(content)

@@ -19,13 +19,17 @@ TRAIN_FILE, TEST_FILE, SPLIT_FILE = "train.json", "test.json", "split.json"
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A dataset in two parts that share no image, no copy of an image and no group."""
+    """A dataset in two parts that share no image, no copy of an image and no group.
+
+    ``left_out`` are in neither: synthetic images that were made from images to test on (known when it is made only).
+    """
 
     train: Dataset
     test: Dataset
     seed: int
     share: float
     of: str
+    left_out: tuple[ImageRecord, ...] = ()
 
     def save(self, folder: Path) -> Path:
         """Store the parts as datasets (``train.json``, ``test.json``) and ``split.json``, which says how they came."""
@@ -74,8 +78,9 @@ def split(dataset: Dataset, *, test: float = 0.3, seed: int = 0) -> Split:
 
     Each label and each class of defect gives about the share asked for.  Images of one group, and copies of one image,
     stay together.  Synthetic images and those without a label are never tested on, nor is a real image whose group has
-    a synthetic one, because training on that would give it away.  The same content and seed give the same parts, in
-    whatever order the images come and wherever they lie.
+    a synthetic one, because training on that would give it away.  A synthetic image that was made from one to test on
+    is left out, for the same reason.  The same content and seed give the same parts, in whatever order the images come
+    and wherever they lie.
 
     Args:
         dataset: what to split.
@@ -103,15 +108,24 @@ def split(dataset: Dataset, *, test: float = 0.3, seed: int = 0) -> Split:
             if abs(taken + len(unit) - target) < abs(taken - target):
                 chosen.update(record.path for record in unit)
                 taken += len(unit)
+    tested_on = {dataset.digest(path) for path in chosen}
+    left_out = tuple(record for record in dataset.records if not tested_on.isdisjoint(record.made_from))
+    given_away = {record.path for record in left_out}
     parts = [
-        dataset.select([record for record in dataset.records if (record.path in chosen) == tested])
+        dataset.select(
+            [
+                record
+                for record in dataset.records
+                if (record.path in chosen) == tested and record.path not in given_away
+            ]
+        )
         for tested in (False, True)
     ]
     for name, part in zip(("train on", "test on"), parts, strict=True):
         if not part.normal:
             fix = "Add images of other good parts, or choose another share; images of one group stay together."
             raise InputError("dataset", f"large enough for normal images to {name}", f"{len(dataset.normal)}", fix)
-    return Split(parts[0], parts[1], seed, test, dataset.version)
+    return Split(parts[0], parts[1], seed, test, dataset.version, left_out)
 
 
 def _stratum(record: ImageRecord) -> str:

@@ -1,0 +1,158 @@
+"""Dataset folder: a synthetic dataset on disk, in which what is done stays done, whatever happens after."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from defectory.errors import ImageError, InputError
+from defectory.images.assembly import assemble, classes_of, read_record
+from defectory.images.filters import mark_duplicates
+from defectory.images.gate import GateResult
+from defectory.images.items import ItemRecord, record_file
+from defectory.inspection.datasets.records import Dataset, file_digest
+from defectory.inspection.datasets.versions import DATASET_FILE, load_stored
+
+_UNFINISHED = ".part"
+_RECORDS = "records"
+
+
+class DatasetFolder:
+    """The folder of a synthetic dataset (see `defectory.images.items` for what lies where).
+
+    Files appear whole or not at all, an item's record after its pictures and ``dataset.json`` after all: a full disk
+    or a pulled plug leaves a folder to go on with.  Items may be stored from several threads at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open a folder: a new or empty one, or one of a synthetic dataset, to which pictures are added.
+
+        Raises:
+            InputError: it is none of these, or cannot be read or written.
+        """
+        self.path = path
+        with _explained(path):
+            if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / _RECORDS).is_dir())):
+                fix = "Choose another one; nothing of yours is touched."
+                raise InputError("out", "a new or empty folder, or one of a synthetic dataset", str(path), fix)
+            (path / _RECORDS).mkdir(parents=True, exist_ok=True)
+            for left in path.glob(f"*/*{_UNFINISHED}"):
+                left.unlink()
+
+    def record(self, identity: str) -> ItemRecord | None:
+        """The record of an item that is done, if its files are still those that were stored."""
+        file = self.path / record_file(identity)
+        with _explained(self.path):
+            if not file.is_file():
+                return None
+            record = read_record(file.read_bytes(), str(file))
+        stored = {record.image: record.image_sha256, record.mask or "": record.mask_sha256}
+        try:
+            whole = all(file_digest(self.path / name) == digest for name, digest in stored.items() if name)
+        except ImageError:
+            whole = False
+        return record if whole else None
+
+    def records(self) -> list[ItemRecord]:
+        """All records, by id."""
+        with _explained(self.path):
+            files = sorted((self.path / _RECORDS).glob("*.json"))
+            return [read_record(file.read_bytes(), str(file)) for file in files]
+
+    def store(self, record: ItemRecord, files: Mapping[str, bytes]) -> None:
+        """Write an item's files, its record last; if one cannot be written, none of them stays.
+
+        Raises:
+            InputError: the disk is full, say.
+        """
+        # While it is made anew, an item is not done.
+        with _explained(self.path):
+            (self.path / record_file(record.id)).unlink(missing_ok=True)
+        try:
+            self._write(files)
+        except BaseException:
+            for name in files:
+                with contextlib.suppress(OSError):
+                    (self.path / name).unlink(missing_ok=True)
+            raise
+
+    def publish(
+        self,
+        records: Sequence[ItemRecord],
+        *,
+        title: str,
+        classes: Mapping[str, str] | None = None,
+        gate: GateResult | None = None,
+        created: datetime | None = None,
+    ) -> tuple[Dataset, tuple[ItemRecord, ...]]:
+        """Describe the dataset of ``records`` in every form; the pictures of duplicates go.
+
+        Args:
+            records: of all that is to be in it, the oldest first.
+            title: what the contact sheet is called.
+            classes: what the dataset calls a kind of defect; what was said of others before still holds.
+            gate: what the gate found.
+            created: when; now by default.
+
+        Returns:
+            The dataset, and the records as they are now.
+
+        Raises:
+            InputError: the disk is full, say.
+        """
+        known = self._classes() | dict(classes or {})
+        told = mark_duplicates(records)
+        for before, after in zip(records, told, strict=True):
+            if after.outcome != before.outcome:
+                self._forget(before)
+        files = assemble(records, self._read, title=title, classes=known, gate=gate, created=created)
+        with _explained(self.path):
+            for label in (self.path / "labels").glob("*.txt"):
+                if f"labels/{label.name}" not in files:
+                    label.unlink()
+        self._write(files)
+        return load_stored(self.path / DATASET_FILE), told
+
+    def _classes(self) -> dict[str, str]:
+        file = self.path / DATASET_FILE
+        return classes_of(load_stored(file)) if file.is_file() else {}
+
+    def _forget(self, record: ItemRecord) -> None:
+        with _explained(self.path):
+            # The record first: without it the pictures are nobody's, with it they would be missed.
+            for name in filter(
+                None, (record_file(record.id), record.image, record.mask, record.thumbnail, record.closeup)
+            ):
+                (self.path / name).unlink(missing_ok=True)
+
+    def _read(self, name: str) -> bytes:
+        with _explained(self.path):
+            return (self.path / name).read_bytes()
+
+    def _write(self, files: Mapping[str, bytes]) -> None:
+        with _explained(self.path):
+            for name, content in files.items():
+                _write_whole(self.path / name, content)
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(file.name + _UNFINISHED)
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        fix = "What is done stays done: make room, then run the same command again."
+        raise InputError("out", f"a folder that can be written ({error.strerror})", str(folder), fix) from error
