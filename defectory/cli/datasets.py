@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,6 +47,8 @@ class FormChoice(StrEnum):
     manifest = "manifest"
     folders = "folders"
     csv = "csv"
+    coco = "coco"
+    yolo = "yolo"
 
 
 class LabelChoice(StrEnum):
@@ -204,25 +206,45 @@ def export(
     prefix: Annotated[
         str, typer.Option(help="What references begin with: s3://bucket/folder.", show_default="relative")
     ] = "",
+    val: Annotated[float, typer.Option(help="For yolo: share of the real images to validate on; 0: none.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="For yolo: another seed, others to validate on.")] = 0,
+    skip_unmasked: Annotated[
+        bool,
+        typer.Option("--skip-unmasked", help="For coco, yolo: leave out unlabelled images and defects without a mask."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the images and masks into a new folder, described in a form that other tools read.
+
+    Detectors (coco, yolo) take an image without boxes for a good part, so every defect needs a mask. Synthetic images
+    are never validated on, nor trained on if they were made from an image that is.
 
     Examples:
 
         defectory datasets export dataset --format manifest --prefix s3://my-bucket/parts --out parts
 
         defectory datasets export split/train.json --format folders --out train
+
+        defectory datasets export dataset --format yolo --val 0.2 --skip-unmasked --out parts-yolo
     """
     from defectory.inspection.datasets import export as export_dataset
-    from defectory.inspection.datasets import load_dataset
+    from defectory.inspection.datasets import load_dataset, make_detectable
 
     loaded = load_dataset(dataset)
-    described = export_dataset(loaded, form.value, out, prefix=prefix)
+    validation: Collection[Path] = ()
+    left_out: Sequence[tuple[str, str]] = ()
+    if form in (FormChoice.coco, FormChoice.yolo):
+        share = val if form is FormChoice.yolo else 0.0
+        detectable = make_detectable(loaded, validation=share, seed=seed, skip=skip_unmasked)
+        loaded, validation, left_out = detectable.dataset, detectable.validation, detectable.left_out
+    described = export_dataset(loaded, form.value, out, prefix=prefix, validation=validation)
     if as_json:
-        _print_json({"file": str(described), **_describe(loaded)})
+        content = {"file": str(described), **_describe(loaded), "validation": len(validation), "left_out": left_out}
+        _print_json(content)
         return
-    typer.echo(f"{described}: {_sentence(loaded)}")
+    for name, reason in left_out:
+        typer.secho(f"Left out: {name} ({reason})", err=True, fg=typer.colors.YELLOW)
+    typer.echo(f"{described}: {_sentence(loaded)}{f' {len(validation)} to validate on.' if validation else ''}")
     if prefix:
         typer.echo(f"Upload it with: aws s3 sync {out} {prefix}")
 

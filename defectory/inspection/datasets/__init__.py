@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from defectory.inspection.datasets.exports import Form, export
+from defectory.inspection.datasets.exports import Detectable, Form, export, make_detectable
 from defectory.inspection.datasets.masks import read_classes, read_mask
 from defectory.inspection.datasets.quality import Finding, check
 from defectory.inspection.datasets.records import Dataset, ImageRecord, Label
@@ -14,6 +14,7 @@ __all__ = [
     "DATASET_FILE",
     "Changes",
     "Dataset",
+    "Detectable",
     "Finding",
     "Form",
     "ImageRecord",
@@ -26,6 +27,7 @@ __all__ = [
     "join",
     "load_dataset",
     "load_split",
+    "make_detectable",
     "read_classes",
     "read_mask",
     "save_dataset",

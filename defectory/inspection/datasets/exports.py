@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,7 @@ from defectory.inspection.datasets.folders import ANOMALY_NAMES, MASK_FOLDERS, N
 from defectory.inspection.datasets.manifests import manifest_line
 from defectory.inspection.datasets.masks import UNNAMED, parse_colour, read_classes
 from defectory.inspection.datasets.records import BACKGROUND, Dataset, ImageRecord
+from defectory.inspection.datasets.splits import split
 from defectory.inspection.datasets.tables import write_table
 from defectory.inspection.datasets.versions import DATASET_FILE, save_dataset
 from defectory.inspection.images import encode_png, load_image
@@ -78,9 +79,7 @@ def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "", validat
         ImageError: an image or mask cannot be read.
     """
     if form in ("coco", "yolo") and (wrong := undetectable(dataset)):
-        got = f"{len(wrong)}, such as {dataset.name(wrong[0].path)}"
-        rule = f"without unlabelled images and defects without a mask for {form}"
-        raise InputError("dataset", rule, got, "They would be learnt as good parts: mask them or leave them out.")
+        raise _refusal(dataset, wrong)
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError("out", "a new or empty folder", str(out))
@@ -130,6 +129,43 @@ def _describe(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
     return out / TABLE_FILE
 
 
+@dataclass(frozen=True, slots=True)
+class Detectable:
+    """A dataset as detectors may learn from it, the images to validate on, and what was left out and why."""
+
+    dataset: Dataset
+    validation: frozenset[Path]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def make_detectable(dataset: Dataset, *, validation: float = 0.2, seed: int = 0, skip: bool = False) -> Detectable:
+    """Prepare ``dataset`` for a form that detectors read.
+
+    Args:
+        dataset: any.
+        validation: the share of the real images to validate on, as `split` chooses them; 0 for none.
+        seed: another seed, another choice.
+        skip: leave out what `undetectable` names, instead of refusing it.
+
+    Raises:
+        InputError: there are such images, or too few real ones to set some aside.
+        ImageError: an image or mask cannot be read.
+    """
+    wrong = undetectable(dataset)
+    if wrong and not skip:
+        raise _refusal(dataset, wrong)
+    left_out = [(dataset.name(record.path), "no mask says where its defect is") for record in wrong]
+    paths = {record.path for record in wrong}
+    rest = dataset.select([record for record in dataset.records if record.path not in paths])
+    if not validation:
+        return Detectable(rest, frozenset(), tuple(left_out))
+    parts = split(rest, test=validation, seed=seed)
+    left_out += [(dataset.name(record.path), "made from an image to validate on") for record in parts.left_out]
+    paths = {record.path for record in parts.left_out}
+    rest = rest.select([record for record in rest.records if record.path not in paths])
+    return Detectable(rest, frozenset(record.path for record in parts.test.records), tuple(left_out))
+
+
 def undetectable(dataset: Dataset) -> tuple[ImageRecord, ...]:
     """The images that a detector would learn wrongly, as showing a good part: unlabelled ones, and defects without a
     mask or with an empty one.
@@ -142,6 +178,12 @@ def undetectable(dataset: Dataset) -> tuple[ImageRecord, ...]:
         for record in dataset.records
         if record.label is None or (record.label == "anomaly" and not _is_marked(record))
     )
+
+
+def _refusal(dataset: Dataset, wrong: Sequence[ImageRecord]) -> InputError:
+    got = f"{len(wrong)} without, such as {dataset.name(wrong[0].path)}"
+    fix = "A detector would learn them as good parts: label and mask them, or leave them out (--skip-unmasked)."
+    return InputError("dataset", "one whose images all have a label, and all defects a mask", got, fix)
 
 
 def _is_marked(record: ImageRecord) -> bool:

@@ -1,0 +1,57 @@
+"""Creation: the renderer of each name, with the examples it learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from defectory.errors import InputError
+from defectory.images.renderers import Mask, Renderer, RendererName
+from defectory.images.renderers.transplant import kind_of
+from defectory.inspection.datasets.masks import read_classes
+from defectory.inspection.datasets.records import Dataset
+from defectory.inspection.images import load_image
+
+
+def create_offline_renderer(name: RendererName, examples: Dataset | None = None) -> Renderer:
+    """A renderer that works on this machine alone.
+
+    Args:
+        name: ``procedural`` or ``transplant``.
+        examples: real defects with masks: what ``transplant`` moves, and where ``procedural`` places its own kinds.
+
+    Raises:
+        InputError: it is no such name, or transplanting lacks examples.
+        ImageError: an example cannot be read.
+    """
+    if name == "transplant":
+        from defectory.images.renderers.transplant import TransplantRenderer, donors_of
+
+        return TransplantRenderer(donors_of(examples) if examples else ())
+    if name == "procedural":
+        from defectory.images.placement import learn_placement
+        from defectory.images.renderers.procedural import KINDS, ProceduralRenderer
+
+        masks = _masks_by_kind(examples, KINDS) if examples else {}
+        return ProceduralRenderer({kind: learn_placement(found) for kind, found in masks.items()})
+    raise InputError("renderer", "procedural or transplant", name)
+
+
+def _masks_by_kind(examples: Dataset, kinds: Iterable[str]) -> dict[str, list[Mask]]:
+    """The masks of each kind that is asked for, each of its photo's size; pieces too small to learn from are none."""
+    wanted, found = set(kinds), dict[str, list[Mask]]()
+    for record in examples.anomalous:
+        named = {number: kind_of(name) for number, name in enumerate(record.classes, 1)}
+        if record.mask is None or record.synthetic or not wanted.intersection(named.values()):
+            continue
+        classes = read_classes(record)
+        assert classes is not None  # the record has a mask
+        height, width = load_image(record.path).shape[:2]
+        for number, kind in named.items():
+            mask = np.where(classes == number, 255, 0).astype(np.uint8)
+            if kind in wanted and (mask > 0).sum() >= 6:
+                mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+                found.setdefault(kind, []).append(mask)
+    return found
