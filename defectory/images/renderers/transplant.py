@@ -96,20 +96,29 @@ def donors_of(dataset: Dataset) -> tuple[Donor, ...]:
 
 
 class TransplantRenderer:
-    """Moves defects from ``donors`` onto photos; the same photo and order give the same picture."""
+    """Moves defects from ``donors`` onto photos; the same photo and order give the same picture.
+
+    ``unusable`` says of each donor that cannot be used why, such as a mask of almost the whole photo.
+    """
 
     def __init__(self, donors: Sequence[Donor]) -> None:
         """Prepare the donors.
 
         Raises:
-            InputError: there is none, or one has no usable mask; the message names it.
+            InputError: none of them can be used.
         """
-        if not donors:
-            fix = "Give photos of defects and their masks, or choose the procedural renderer."
-            raise InputError("donors", "at least one photo of a defect with its mask", 0, fix)
         self._cuttings: dict[str, list[_Cutting]] = {}
+        unusable = []
         for donor in donors:
-            self._cuttings.setdefault(donor.kind, []).extend(_cut(donor))
+            try:
+                self._cuttings.setdefault(donor.kind, []).extend(_cut(donor))
+            except InputError as error:
+                unusable.append(str(error))
+        self.unusable = tuple(unusable)
+        if not any(self._cuttings.values()):
+            got = unusable[0] if unusable else 0
+            fix = "Give photos of defects and their masks, or choose the procedural renderer."
+            raise InputError("donors", "at least one photo of a defect with its mask", got, fix)
 
     @property
     def name(self) -> RendererName:
@@ -132,7 +141,7 @@ class TransplantRenderer:
             raise InputError("photo", "a photo of a good part; defects are moved onto it")
         cuttings = self._cuttings.get(order.defect)
         if not cuttings:
-            kinds = ", ".join(sorted(self._cuttings))
+            kinds = ", ".join(sorted(kind for kind, cuttings in self._cuttings.items() if cuttings))
             fix = "Give a masked photo of such a defect, or choose the procedural renderer."
             raise InputError("defect", f"one that a donor shows: {kinds}", order.defect, fix)
         rng = np.random.default_rng(order.seed)
