@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.images.blending import Field, feathered
 from defectory.images.renderers import Image, Mask
-
-Field = NDArray[np.float32]
 
 STRONG, WEAK = 8.0, 4.0
 """Differences in CIELAB that a defect's core must reach, and its outskirts; 2.3 is the least that eyes notice."""
@@ -77,14 +76,19 @@ def refine_mask(photo: Image, picture: Image, allowed: Mask | None = None) -> Re
     return Refined(aligned, mask, shift, float(np.median(usual)))
 
 
-def blend(photo: Image, picture: Image, mask: Mask, softness: float = 2.0) -> Image:
-    """``photo`` with what ``picture`` shows where ``mask`` is, and a soft passage of some pixels around it."""
+def blend(photo: Image, picture: Image, mask: Mask, within: Mask | None = None, softness: float = 2.0) -> Image:
+    """``photo`` with what ``picture`` shows where ``mask`` is, and a soft passage of some pixels around it.
+
+    Nothing changes beyond ``within`` (255 = may change), and little at its edge.
+    """
     if not mask.any():
         return photo.copy()
     distance = cv2.distanceTransform(np.where(mask > 0, 0, 255).astype(np.uint8), cv2.DIST_L2, 5)
-    weight = np.clip(1 - (distance - 1) / (2 * softness), 0, 1)[..., None].astype(np.float32)
-    blended = photo * (1 - weight) + picture * weight
-    return np.where(weight > 0, np.rint(blended), photo).astype(np.uint8)
+    weight = np.clip(1 - (distance - 1) / (2 * softness), 0, 1).astype(np.float32)
+    if within is not None:
+        weight = np.minimum(weight, feathered(within, softness))
+    blended = photo + weight[..., None] * (picture.astype(np.float32) - photo)
+    return np.asarray(np.clip(np.rint(blended), 0, 255), np.uint8)
 
 
 def _shift(photo: Image, picture: Image, outside: NDArray[np.bool_]) -> tuple[float, float]:

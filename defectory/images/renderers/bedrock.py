@@ -1,0 +1,261 @@
+"""The Bedrock renderers: generative models paint the defect, in three ways.
+
+``bedrock-inpaint`` paints into one place of a photo, ``bedrock-image-to-image`` starts from the photo as a whole, and
+``bedrock-zero-shot`` has only a text.  From the first two only the defect is kept: every other pixel stays the photo's,
+because models change a little everywhere and invent what nobody labels.  The mask is where the picture really differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from pydantic import JsonValue
+
+from defectory.aws.image_models import STABILITY_GROWS_MASK, GeneratedImage, ImageModel, ImageRequest, Task
+from defectory.errors import InputError, RenderError
+from defectory.images.blending import severity_of
+from defectory.images.foreground import find_part
+from defectory.images.mask_refinement import Refined, blend, refine_mask
+from defectory.images.placement import Placement, Spot
+from defectory.images.prompts import MODES, Mode, Prompt, Prompts, load_prompts
+from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
+from defectory.images.renderers.procedural import KINDS
+
+TASKS: Mapping[Mode, Task] = {
+    "zero-shot": "text-to-image",
+    "image-to-image": "image-to-image",
+    "inpaint": "inpaint",
+}
+"""What a model has to be able to do for each mode."""
+
+STRENGTH = 0.5
+"""How far image-to-image may leave the photo, unless told otherwise: 0 (not at all) to 1 (altogether)."""
+
+_NAMES: Mapping[Mode, RendererName] = {
+    "zero-shot": "bedrock-zero-shot",
+    "image-to-image": "bedrock-image-to-image",
+    "inpaint": "bedrock-inpaint",
+}
+_CONTEXT = 3.0  # sides of the window that is painted in, in lengths of the defect: models need to see what is around
+_LEAST_WINDOW = 256
+_LEAST_SIDE = 64
+_COMPARED_SIDE = 2048  # pictures from whole photos are compared at this size, at most: models make no larger ones
+_MOST_CHANGED = 0.5  # of the part; a defect that takes more is another part
+_MOST_NOISE = 10.0  # the usual difference in CIELAB from which on nothing can be told from it
+
+
+class BedrockRenderer:
+    """Has a model make pictures of defects.
+
+    Args:
+        mode: ``inpaint``, ``image-to-image`` or ``zero-shot``.
+        model: what paints; it has to be able to do ``TASKS[mode]``.
+        prompts: what it is told; ours by default.
+        strength: how far image-to-image may leave the photo, 0..1.
+        placements: where defects are, by kind, when an order has no mask, instead of the kinds' own.
+
+    Raises:
+        InputError: the model cannot do what the mode needs.
+    """
+
+    def __init__(
+        self,
+        mode: Mode,
+        model: ImageModel,
+        prompts: Prompts | None = None,
+        *,
+        strength: float = STRENGTH,
+        placements: Mapping[str, Placement] | None = None,
+    ) -> None:
+        if mode not in TASKS:
+            raise InputError("mode", f"one of {', '.join(MODES)}", mode)
+        if TASKS[mode] not in model.tasks:
+            fix = f"It can do {', '.join(sorted(model.tasks))}."
+            raise InputError("model_id", f"a model for {TASKS[mode]}, as {mode} needs", model.model_id, fix)
+        if not 0 < strength <= 1:
+            raise InputError("strength", "a number above 0 and up to 1", strength)
+        self._mode, self._model, self._prompts = mode, model, prompts or load_prompts()
+        self._strength, self._placements = strength, dict(placements or {})
+
+    @property
+    def name(self) -> RendererName:
+        """``bedrock-`` and the mode."""
+        return _NAMES[self._mode]
+
+    @property
+    def needs_photo(self) -> bool:
+        """True, unless the picture is made from a text."""
+        return self._mode != "zero-shot"
+
+    def render(self, photo: Photo | None, order: Order) -> Rendered:
+        """Have the picture made; see `Renderer.render`.
+
+        Where nothing can be seen of a defect, the mask is empty.  Seeds are passed on, but models may change, and with
+        them their pictures.
+        """
+        prompt = self._prompts.write(order.defect, self._mode, order.prompt)
+        if self._mode == "zero-shot":
+            return self._from_text(photo, order, prompt)
+        if photo is None:
+            raise InputError("source", f"a photo of a good part, as {self.name} starts from one")
+        region = _allowed_region(photo, order)
+        if self._mode == "inpaint":
+            return self._inpaint(photo, order, prompt, region)
+        return self._from_photo(photo, order, prompt, region)
+
+    def _from_text(self, photo: Photo | None, order: Order, prompt: Prompt) -> Rendered:
+        if order.mask is not None:
+            fix = "Use inpaint to say where the defect is to be."
+            raise InputError("mask", "left out, as a picture from a text has its defect anywhere", fix=fix)
+        aspect = 1.0 if photo is None else photo.image.shape[1] / photo.image.shape[0]
+        made = self._model.generate(self._request(order, prompt, aspect=aspect))
+        return Rendered(made.image, None, 0.0, self._parameters(prompt, made))
+
+    def _inpaint(self, photo: Photo, order: Order, prompt: Prompt, region: Mask) -> Rendered:
+        place = order.mask if order.mask is not None else self._place(photo, order, region)
+        place = np.where((place > 127) & (region > 0), 255, 0).astype(np.uint8)
+        window = _Window.around(place)
+        cut, wanted = window.of(photo.image), window.of(place)
+        made = self._model.generate(self._request(order, prompt, image=cut, mask=wanted))
+        # Models grow the mask for a smooth passage, and so does the reduction of a large window.
+        grown = 3 + round(STABILITY_GROWS_MASK * max(1.0, max(cut.shape) / 1024))
+        allowed = np.minimum(_dilated(wanted, grown), window.of(region))
+        refined = refine_mask(cut, made.image, allowed)
+        image, mask = photo.image.copy(), np.zeros_like(region)
+        window.of(image)[:] = blend(cut, refined.picture, refined.mask, allowed)
+        window.of(mask)[:] = refined.mask
+        told = _told(refined)
+        told["window"] = [window.left, window.top, window.width, window.height]
+        return self._rendered(photo, image, mask, self._parameters(prompt, made, told))
+
+    def _from_photo(self, photo: Photo, order: Order, prompt: Prompt, region: Mask) -> Rendered:
+        height, width = region.shape
+        scale = min(1.0, _COMPARED_SIDE / max(height, width))
+        size = (round(width * scale), round(height * scale))
+        small = _resized(photo.image, size)
+        made = self._model.generate(self._request(order, prompt, image=small))
+        refined = refine_mask(small, made.image)
+        if refined.noise > _MOST_NOISE:
+            raise RenderError(
+                f"{self._model.model_id} made another picture instead of a defect on {photo.name or 'the photo'}. "
+                f"Lower the strength ({self._strength}), or inpaint."
+            )
+        mask = np.where((_resized(refined.mask, (width, height)) > 127) & (region > 0), 255, 0).astype(np.uint8)
+        changed = np.count_nonzero(mask) / np.count_nonzero(region)
+        if order.mask is None and changed > _MOST_CHANGED:
+            raise RenderError(
+                f"{self._model.model_id} changed {changed:.0%} of {photo.name or 'the photo'}: that is another part, "
+                f"no defect. Lower the strength ({self._strength}), or inpaint."
+            )
+        image = blend(photo.image, _resized(refined.picture, (width, height)), mask, region)
+        told = _told(refined)
+        told["strength"] = self._strength
+        return self._rendered(photo, image, mask, self._parameters(prompt, made, told))
+
+    def _place(self, photo: Photo, order: Order, region: Mask) -> Mask:
+        """Where to paint when the order does not say: drawn as procedural defects of this kind are placed."""
+        kind = KINDS.get(order.defect)
+        placement = self._placements.get(order.defect) or (kind.placement if kind else Placement())
+        digest = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
+        rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
+        place = np.minimum(_ellipse(placement.draw(rng, region, photo.image), region), region)
+        if not place.any():
+            raise RenderError(f"{order.defect} on {photo.name or 'the photo'}: no place was found. Try another seed.")
+        return place
+
+    def _request(
+        self, order: Order, prompt: Prompt, image: Image | None = None, mask: Mask | None = None, aspect: float = 1.0
+    ) -> ImageRequest:
+        return ImageRequest(
+            TASKS[self._mode], prompt.text, prompt.negative, order.seed, image, mask, self._strength, aspect
+        )
+
+    def _parameters(
+        self, prompt: Prompt, made: GeneratedImage, told: Mapping[str, JsonValue] | None = None
+    ) -> dict[str, JsonValue]:
+        return {
+            "model_id": self._model.model_id,
+            "region": self._model.region,
+            "prompt": prompt.text,
+            "negative_prompt": prompt.negative,
+            "model_seed": made.seed,
+            **(told or {}),
+        }
+
+    def _rendered(self, photo: Photo, image: Image, mask: Mask, parameters: dict[str, JsonValue]) -> Rendered:
+        return Rendered(image, mask, severity_of(photo.image, image, mask), parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The part of a photo that the model gets to see, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @classmethod
+    def around(cls, place: Mask) -> _Window:
+        """A square around ``place`` with room on all sides, as far as the photo goes."""
+        left, top, width, height = cv2.boundingRect(place)
+        side = max(_LEAST_WINDOW, round(_CONTEXT * max(width, height)))
+        wide, high = min(side, place.shape[1]), min(side, place.shape[0])
+        column = min(max(0, left + (width - wide) // 2), place.shape[1] - wide)
+        row = min(max(0, top + (height - high) // 2), place.shape[0] - high)
+        return cls(column, row, wide, high)
+
+    def of(self, pixels: Image) -> Image:
+        """The window's view of ``pixels``."""
+        return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+def _allowed_region(photo: Photo, order: Order) -> Mask:
+    """Where the defect may be: 255 on the part, and within the photo's region and the order's mask."""
+    height, width = photo.image.shape[:2]
+    if min(height, width) < _LEAST_SIDE:
+        raise InputError("source", f"at least {_LEAST_SIDE} pixels wide and high", f"{width} x {height}")
+    for field, mask in (("region", photo.region), ("mask", order.mask)):
+        if mask is not None and mask.shape != (height, width):
+            got = f"{mask.shape[1]} x {mask.shape[0]}"
+            raise InputError(field, f"of the photo's size, {width} x {height}", got, "Resize it.")
+        if mask is not None and not (mask > 127).any():
+            raise InputError(field, "255 where the defect may be", "an empty mask")
+    if order.mask is None:
+        return find_part(photo.image) if photo.region is None else photo.region
+    if (order.mask > 127).all():
+        raise InputError("mask", "a mask that leaves some of the photo as it is", "a full mask")
+    region = order.mask if photo.region is None else np.minimum(order.mask, photo.region)
+    if not (region > 127).any():
+        raise InputError("mask", "a mask that overlaps the photo's region", "no pixel in common")
+    return region
+
+
+def _ellipse(spot: Spot, like: Mask) -> Mask:
+    """The spot, wide enough for a model to paint something into it."""
+    across = max(spot.width, 0.3 * spot.length, 12.0)
+    axes = (round(max(spot.length, across) / 2), round(across / 2))
+    place = np.zeros_like(like)
+    cv2.ellipse(place, (round(spot.x), round(spot.y)), axes, float(np.degrees(spot.angle)), 0, 360, 255, -1)
+    return place
+
+
+def _dilated(mask: Mask, pixels: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1, 2 * pixels + 1))
+    return cv2.dilate(mask, kernel).astype(np.uint8)
+
+
+def _resized(pixels: Image, size: tuple[int, int]) -> Image:
+    """``pixels`` at (width, height)."""
+    if pixels.shape[1::-1] == size:
+        return pixels
+    smaller = size[0] < pixels.shape[1]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC).astype(np.uint8)
+
+
+def _told(refined: Refined) -> dict[str, JsonValue]:
+    return {"shift": [round(each, 2) for each in refined.shift], "noise": round(refined.noise, 2)}
