@@ -126,12 +126,12 @@ def _error(photo: Image, picture: Image, outside: NDArray[np.bool_]) -> float:
 
 
 def _still_seen(shape: tuple[int, ...], shift: tuple[float, float]) -> NDArray[np.bool_]:
-    """Where a picture that moved still shows something of its own."""
+    """Where a picture that moved still shows something of its own: not along the edges that it lost and gained."""
     seen = np.ones(shape, bool)
-    right, down = (int(np.sign(each) * np.ceil(abs(each) + 1)) if abs(each) > 0.05 else 0 for each in shift)
-    # What moved right has lost what was at the right.
-    seen[:, seen.shape[1] - right :] = seen[seen.shape[0] - down :] = False
-    seen[:, : max(0, -right)] = seen[: max(0, -down)] = False
+    for axis, moved in ((1, shift[0]), (0, shift[1])):
+        if lost := int(np.ceil(abs(moved) + 1)) if abs(moved) > 0.05 else 0:
+            edges = np.swapaxes(seen, 0, axis)
+            edges[:lost] = edges[-lost:] = False
     return seen
 
 
