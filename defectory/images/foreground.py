@@ -6,8 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.images.renderers import Image, Mask
+from defectory.errors import InputError
+from defectory.images.renderers import Image, Mask, Order, Photo
 
+_SMALLEST_SIDE = 64
+_LARGEST_SIDE = 8000
 _SIDE = 256  # the outline is found in a copy of this size: its cost does not depend on the photo's
 _CLUSTERS = 3
 _SPECK = 0.004  # holes of less than this share of the part are gleams and specks on it
@@ -37,6 +40,30 @@ def find_part(image: Image) -> Mask:
         return found
     smooth = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.where(smooth > 127, 255, 0).astype(np.uint8)
+
+
+def allowed_region(photo: Photo, order: Order) -> Mask:
+    """Where the defect may be: in the order's mask and the photo's region, where they are given; else on the part.
+
+    Raises:
+        InputError: the photo is too small or too large, or a mask is empty, of another size or leaves no pixel.
+    """
+    height, width = photo.image.shape[:2]
+    if min(height, width) < _SMALLEST_SIDE or max(height, width) > _LARGEST_SIDE:
+        rule = f"{_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels wide and high"
+        raise InputError("source", rule, f"{width} x {height}", "Resize the photo.")
+    for field, mask in (("region", photo.region), ("mask", order.mask)):
+        if mask is not None and mask.shape != (height, width):
+            got = f"{mask.shape[1]} x {mask.shape[0]}"
+            raise InputError(field, f"of the photo's size, {width} x {height}", got, "Resize it.")
+        if mask is not None and not mask.any():
+            raise InputError(field, "255 where the defect may be", "an empty mask")
+    if order.mask is not None:
+        region = order.mask if photo.region is None else np.minimum(order.mask, photo.region)
+        if not region.any():
+            raise InputError("mask", "a mask that overlaps the photo's region", "no pixel in common")
+        return region
+    return find_part(photo.image) if photo.region is None else photo.region
 
 
 def _differing(lab: NDArray[np.float32]) -> Mask | None:

@@ -179,8 +179,9 @@ def _around(pixels: NDArray[np.uint8], x: float, y: float, length: float) -> NDA
 
 def _inwards(depth: NDArray[np.float32], cell: int, rng: np.random.Generator) -> float:
     """The way into the part from a cell at its edge."""
-    smooth = cv2.GaussianBlur(depth, (0, 0), 2)
-    row, column = np.unravel_index(cell, depth.shape)
+    # Beyond the photo's edge nothing is part, as beyond the part's own.
+    smooth = cv2.GaussianBlur(np.pad(depth, 8), (0, 0), 2)
+    row, column = (int(index) + 8 for index in np.unravel_index(cell, depth.shape))
     x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[row, column]
     y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[row, column]
     return float(np.arctan2(y, x) + rng.normal(0, 0.4))

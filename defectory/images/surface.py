@@ -29,6 +29,7 @@ class Surface:
         noise: standard deviation of the camera's noise, in grey levels of 255.
         sharpness: standard deviation of the blur of edges, in pixels; 0.5 = as sharp as pixels can show.
         contrast: standard deviation of the surface's own structure, in grey levels of 255, noise included.
+        roughness: 0 (smooth, or structured along its grain alone) .. 1 (crumbs and pores all over).
         gloss: 0 (matt) .. 1 (gleams are burnt out).
         tone: how fast red, green and blue darken with the light, about 1 each: shaded cookies turn brown, not grey.
     """
@@ -40,6 +41,7 @@ class Surface:
     noise: float
     sharpness: float
     contrast: float
+    roughness: float
     gloss: float
     tone: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
@@ -71,8 +73,9 @@ class Surface:
             _noise(grey, within),
             _sharpness(grey),
             _contrast(grey, within),
+            _roughness(grey, within) * (1 - strength),
             gloss,
-            _tone(image[place], within),
+            _tone(*_wider(image, part, (left, top, width, height))),
         )
 
 
@@ -84,10 +87,9 @@ def grain_of(image: Image, part: Mask) -> tuple[float, float]:
 def _light(image: Image, part: Mask) -> tuple[float, float, float]:
     """Direction, slant and gloss.
 
-    Parts bulge: their rim is brighter where it faces the light, and the whole face brightens towards it; the table
-    beside them is darker where their shadow falls.  Both are fitted as ``brightness = a + b cos + c sin`` over the
-    direction of the outline's normal (after Nillius & Eklundh, "Automatic estimation of the projected light source
-    direction", 2001).
+    Glossy parts mirror the lamp.  Else, parts bulge: their rim is brighter where it faces the light, and the whole face
+    brightens towards it (after Nillius & Eklundh, "Automatic estimation of the projected light source direction",
+    2001).  Where both tell little, the light is taken to come from above on the left.
     """
     factor = min(1.0, _SIDE / max(part.shape))
     size = max(1, round(part.shape[1] * factor)), max(1, round(part.shape[0] * factor))
@@ -98,11 +100,28 @@ def _light(image: Image, part: Mask) -> tuple[float, float, float]:
     pixels = grey[small]
     gloss = float(np.clip((np.percentile(pixels, 99.5) - np.median(pixels) - 20) / (255 - np.median(pixels) + 1), 0, 1))
     smooth = np.asarray(cv2.GaussianBlur(grey, (0, 0), 2), np.float32)
-    towards = _plane(smooth, small) + _rim(smooth, small)
+    towards, doubt = _gleams(grey, small), 0.15
+    if towards is None:
+        towards, doubt = _plane(smooth, small) + _rim(smooth, small), 0.02
     strength = float(np.hypot(*towards))
-    if strength < 0.02:
-        return _FROM_ABOVE_LEFT, 0.5, gloss
+    towards = towards + doubt * np.array([np.cos(_FROM_ABOVE_LEFT), np.sin(_FROM_ABOVE_LEFT)])
     return float(np.arctan2(towards[1], towards[0])), float(np.clip(0.35 + 2.5 * strength, 0.35, 0.9)), gloss
+
+
+def _gleams(grey: Field, part: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """Where glossy parts gleam they mirror the lamp: on their backs when it is beside the camera, on a flank else.
+
+    None where nothing gleams.
+    """
+    if part.all():
+        return None
+    depth = cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, 5)
+    gleams = (grey > 228) & (depth > 3) & (grey > np.median(grey[part]) + 40)
+    if gleams.sum() < max(8, 0.001 * part.sum()):
+        return None
+    smooth = cv2.GaussianBlur(depth, (0, 0), 2.5)
+    x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
+    return -0.25 * np.array([x[gleams].mean(), y[gleams].mean()], np.float64)
 
 
 def _plane(grey: Field, part: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -180,6 +199,21 @@ def _contrast(grey: Field, within: NDArray[np.bool_]) -> float:
     return float(1.4826 * np.median(rest))
 
 
+def _roughness(grey: Field, within: NDArray[np.bool_]) -> float:
+    """Structure of a few pixels, such as nearly everywhere has, 0..1."""
+    fine = cv2.blur(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 2.5)), (9, 9))
+    return float(np.clip((1.25 * np.percentile(fine[within], 25) - 2.5) / 9, 0, 1))
+
+
+def _wider(image: Image, part: Mask, box: tuple[int, int, int, int]) -> tuple[Image, NDArray[np.bool_]]:
+    """The surroundings of ``box``: a place alone may lie all in one light."""
+    left, top, width, height = box
+    place = np.s_[max(0, top - height) : top + 2 * height, max(0, left - width) : left + 2 * width]
+    step = max(1, max(width, height) // 128)
+    pixels, within = image[place][::step, ::step], part[place][::step, ::step] > 0
+    return pixels, within if within.any() else np.ones(within.shape, bool)
+
+
 def _tone(image: Image, within: NDArray[np.bool_]) -> tuple[float, float, float]:
     """The slopes of each channel's light over all channels' light, both as logarithms, of the surface's darker half.
 
@@ -188,6 +222,11 @@ def _tone(image: Image, within: NDArray[np.bool_]) -> tuple[float, float, float]
     pixels = image[within]
     pixels = pixels[:: max(1, len(pixels) // 4000)].astype(np.float64)
     logs = 2.2 * np.log((pixels + 2) / 257)
+    # Paint, print and chips of another colour are no shade of this one.
+    hues = np.stack([logs[:, 1] - logs[:, 0], logs[:, 2] - logs[:, 1]], 1)
+    logs = logs[(np.abs(hues - np.median(hues, 0)) < (0.7, 0.9)).all(1)]
+    if len(logs) < 50:
+        return 1.0, 1.0, 1.0
     all_light = np.log(np.exp(logs).mean(1))
     order = np.argsort(all_light)[: max(12, round(0.7 * len(all_light)))]
     # Means of groups: single pixels' noise would flatten the slopes.

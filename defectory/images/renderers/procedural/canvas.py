@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from defectory.images.blending import Field
 from defectory.images.placement import Placement, Spot
-from defectory.images.renderers import Photo
+from defectory.images.renderers import Image, Mask, Photo
 from defectory.images.surface import Surface
 
 
@@ -35,7 +35,7 @@ class Canvas:
     part: Field
     spot: Spot
     surface: Surface
-    wanted: np.ndarray[tuple[int, int], np.dtype[np.uint8]] | None
+    wanted: Mask | None
     boldness: float
     photo: Photo
     left: int
@@ -66,7 +66,7 @@ class Canvas:
         return np.asarray(blurred / cv2.GaussianBlur(weight, (0, 0), size)[..., None], np.float32)
 
     def shade(self, light: Field, factor: Field) -> Field:
-        """``light`` ``(h, w, 3)`` under ``factor`` ``(h, w)`` times its light, in colours as the surface shades them."""
+        """``light`` ``(h, w, 3)`` times ``factor`` ``(h, w)``, in colours as the surface shades them."""
         powers = np.where(factor[..., None] < 1, np.array(self.surface.tone, np.float32), np.float32(1))
         return np.asarray(light * np.power(np.maximum(factor, 1e-3)[..., None], powers), np.float32)
 
@@ -80,7 +80,7 @@ class Canvas:
     def lit(self, height: Field) -> Field:
         """The factor by which a relief of that ``height`` (pixels, up = towards the camera) changes the light, (h, w).
 
-        Lambert's law in the photo's own light; a flat place keeps its light.
+        After Lambert's law, in the photo's own light; a flat place keeps its light.
         """
         slope_x = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
         slope_y = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
@@ -88,11 +88,11 @@ class Canvas:
 
     def shaded(self, slope_x: Field, slope_y: Field) -> Field:
         """As `lit`, for a relief that rises by these slopes to the right and downwards."""
-        raking = np.tan(np.clip(self.surface.slant, 0.1, 0.9) * np.pi / 2.4)
+        raking = np.tan(np.clip(self.surface.slant, 0.1, 0.9) * np.pi / 2.4) * (1 + 0.6 * self.surface.gloss)
         facing = -(slope_x * np.cos(self.surface.light) + slope_y * np.sin(self.surface.light)) * raking
-        steep = np.sqrt(1 + slope_x**2 + slope_y**2)
-        # Light from all around keeps the shaded side from turning black.
-        return np.asarray(np.maximum(0.3 + 0.7 * (1 + facing), 0.12) / (0.3 + 0.7 * steep), np.float32)
+        # Light from all around keeps the shaded side from turning black, and gleams from growing without end.
+        lit = np.where(facing > 0, 1 + 1.3 * np.tanh(facing / 1.3), 0.15 + 0.85 * np.exp(facing / 0.85))
+        return np.asarray(lit * (1 + slope_x**2 + slope_y**2) ** (0.4 * self.surface.slant - 0.5), np.float32)
 
     def noise(self, rng: np.random.Generator) -> Field:
         """Noise as the photo's, in linear light, ``(h, w, 3)``: for what covers the surface and hides its own."""
@@ -120,9 +120,14 @@ class Drawn:
 class Kind:
     """A kind of defect: how it is drawn, where it is put by default, and how far around the spot the cut-out reaches.
 
-    ``reach`` is in lengths of the defect, from its centre.
+    ``reach`` is in lengths of the defect, from its centre.  ``find`` chooses a place by itself, from the photo and
+    where defects may be; what it returns plays the part of an order's mask, None leaves the place to ``placement``.
+    ``past_outline`` says that the drawing also changes what lies beside the part: the table shows where a piece is
+    gone.
     """
 
     draw: Callable[[np.random.Generator, Canvas], Drawn]
     placement: Placement
     reach: float = 0.75
+    find: Callable[[np.random.Generator, Image, Mask], Mask | None] | None = None
+    past_outline: bool = False

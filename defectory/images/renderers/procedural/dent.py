@@ -13,18 +13,23 @@ from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 
 def draw_dent(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """Draw one dent: a bowl with a raised rim, round or as long as the spot."""
-    steep = float(rng.uniform(0.5, 1.1)) * canvas.boldness
-    rim = float(rng.uniform(0.1, 0.35))
+    steep = float(rng.uniform(0.35, 0.8)) * canvas.boldness
+    rim = float(rng.uniform(0.1, 0.6))
+    sharp = float(rng.choice([rng.uniform(1.8, 2.6), rng.uniform(2.6, 6.0)]))
     radius, size = _outline(rng, canvas)
-    sharp = float(rng.uniform(1.6, 3.2))
-    bowl = np.exp(-(np.minimum(radius, 4) ** sharp)).astype(np.float32)
-    lifted = np.exp(-(((radius - 1.25) / 0.32) ** 2)).astype(np.float32)
+    bowl = np.exp(-(np.minimum(radius, 3) ** sharp)).astype(np.float32)
+    lifted = np.exp(-(((radius - 1.3) / 0.3) ** 2)).astype(np.float32)
     uneven = shapes.noise(rng, canvas.shape, max(4.0, size), octaves=2)
-    height = size * (0.35 * rim * lifted - 0.75 * steep * bowl * (1 + 0.15 * uneven))
+    # Walls of the same steepness, however round they are.
+    height = size * steep * (0.4 * rim * lifted - (1.9 / sharp) * bowl * (1 + 0.12 * uneven))
     height = canvas.softened(np.asarray(height, np.float32))
-    light = canvas.shade(_bent(canvas, height), canvas.lit(height))
+    pressed = np.clip(bowl * float(rng.uniform(0, 0.8)), 0, 1)[..., None]
+    bent = _bent(canvas, height)
+    flat = bent * (1 - pressed) + np.asarray(cv2.GaussianBlur(bent, (0, 0), 2), np.float32) * pressed
+    flat = flat + pressed * canvas.noise(rng)
+    light = canvas.shade(np.asarray(np.maximum(flat, 0), np.float32), canvas.lit(height))
     light = light + _gleam(canvas, height)[..., None]
-    extent = np.clip((1.55 - radius) / 0.3, 0, 1)
+    extent = np.clip((1.5 - radius) / 0.3, 0, 1)
     return Drawn(
         np.asarray(light, np.float32),
         np.asarray(extent, np.float32),
@@ -45,6 +50,8 @@ def _outline(rng: np.random.Generator, canvas: Canvas) -> tuple[Field, float]:
     u, v = along / half, across / narrow
     angle = np.arctan2(v, u)
     waves = np.zeros(canvas.shape, np.float32)
+    push = float(rng.uniform(0, 0.45))  # what hit it came from one side: the wall there is flat, the other one steep
+    u = u + push * np.maximum(1 - np.hypot(u, v) ** 2, 0)
     for order in range(2, 6):
         waves += np.float32(rng.normal(0, 0.16 / order)) * np.cos(order * angle + np.float32(rng.uniform(0, 2 * np.pi)))
     return np.asarray(np.hypot(u, v) / (1 + waves), np.float32), float(min(half, narrow))
@@ -71,4 +78,4 @@ def _gleam(canvas: Canvas, height: Field) -> Field:
     facing = -(slope_x * np.cos(canvas.surface.light) + slope_y * np.sin(canvas.surface.light))
     aside = slope_y * np.cos(canvas.surface.light) - slope_x * np.sin(canvas.surface.light)
     gleam = np.exp(-(((facing - 0.45) / 0.12) ** 2 + (aside / 0.2) ** 2))
-    return canvas.softened(np.asarray(0.5 * canvas.surface.gloss * gleam, np.float32))
+    return canvas.softened(np.asarray(0.2 * canvas.surface.gloss * gleam, np.float32))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
+from defectory.images import shapes
 from defectory.images.blending import Field
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
@@ -13,10 +15,12 @@ from defectory.images.renderers.procedural.strokes import Points, Stroke, wander
 def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """Draw one scratch, sometimes with fainter ones beside it, as one sweep leaves them."""
     spot, surface = canvas.spot, canvas.surface
-    width = float(np.clip(spot.length * rng.uniform(0.012, 0.03), 0.9, 1.2 + 0.02 * spot.length))
+    rough = surface.roughness
+    width = float(np.clip(spot.length * rng.uniform(0.012, 0.03), 0.9, 1.3 + 0.012 * spot.length)) * (1 + rough)
     polarity = _polarity(rng, canvas)
-    depth = float(rng.uniform(0.25, 0.9))
-    strength = float(rng.uniform(0.6, 1.0)) * canvas.boldness
+    # Smooth surfaces show where they are torn, rough ones only where they are ploughed.
+    depth = float(rng.uniform(0.1, 0.45)) * (1 + 3 * rough) * canvas.boldness
+    strength = float(rng.uniform(0.6, 1.0)) * (1 - 0.6 * rough) * canvas.boldness
     count = 1 + int(rng.random() < 0.25) + int(rng.random() < 0.1)
     light, extent = canvas.light, np.zeros(canvas.shape, np.float32)
     curve = _sweep(rng, canvas)
@@ -27,7 +31,7 @@ def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         tooth = _pressure(rng, len(points), share)
         pressure = np.interp(stroke.along, np.linspace(0, 1, len(points)), tooth).astype(np.float32)
         line = stroke.coverage(width * (0.35 + 0.65 * pressure), surface.sharpness)
-        line *= np.minimum(1, pressure * 1.4) * np.clip(1 + 0.35 * canvas.ridges(), 0.3, 1.3)
+        line *= np.minimum(1, pressure * 1.4) * _caught(rng, canvas, stroke, spot.length)
         light = _bare(canvas, light, line * strength * _glint(canvas, stroke), polarity)
         light = canvas.shade(light, _flanks(canvas, stroke, width, depth * pressure))
         extent = np.maximum(extent, line * min(1.0, 2.0 * width))
@@ -44,7 +48,9 @@ SCRATCH = Kind(draw_scratch, Placement(size=(0.08, 0.45), aspect=(0.02, 0.06), a
 def _polarity(rng: np.random.Generator, canvas: Canvas) -> int:
     """Bare material is brighter than most surfaces; on white ones, and where light glances off, scratches are dark."""
     level = float((canvas.light.mean(2) * canvas.part).sum() / max(1e-6, float(canvas.part.sum())))
-    return 1 if rng.random() > 0.15 + 0.75 * level**0.7 else -1
+    colours = (canvas.light * canvas.part[..., None]).sum((0, 1))
+    coloured = float(1 - colours.min() / max(1e-6, float(colours.max())))
+    return 1 if rng.random() > 0.08 + 0.6 * level * (1 - 0.6 * coloured) else -1
 
 
 def _sweep(rng: np.random.Generator, canvas: Canvas) -> Points:
@@ -52,7 +58,8 @@ def _sweep(rng: np.random.Generator, canvas: Canvas) -> Points:
     spot, count = canvas.spot, 64
     along = np.linspace(-0.5, 0.5, count) * spot.length
     bend = rng.normal(0, 0.05) * spot.length * (1 - (2 * along / spot.length) ** 2)
-    across = bend + wander(rng, count, 9) * 0.004 * spot.length + wander(rng, count, 1) * 0.05
+    across = bend + wander(rng, count, 9) * 0.004 * spot.length
+    across = across + wander(rng, count, 1) * (0.05 + 0.4 * canvas.surface.roughness)
     cos, sin = np.cos(spot.angle), np.sin(spot.angle)
     return np.stack([spot.x + along * cos - across * sin, spot.y + along * sin + across * cos], 1)
 
@@ -76,10 +83,25 @@ def _bare(canvas: Canvas, light: Field, amount: Field, polarity: int) -> Field:
     base = canvas.base()
     grey = base.mean(2, keepdims=True)
     # Torn material scatters white light: lighter and less coloured than the skin.
-    torn = 0.55 * base + 0.45 * grey + 0.40 * (1 - grey) * (0.35 + grey)
+    smooth = 1 - canvas.surface.roughness
+    torn = (
+        base
+        + 0.45 * smooth * (grey - base)
+        + (0.15 + smooth * (0.25 + 0.2 * canvas.surface.gloss)) * (1 - base) * (0.35 + base)
+    )
     shown = torn if polarity > 0 else base * 0.35
     weight = np.clip(amount, 0, 1)[..., None]
     return np.asarray(light * (1 - weight) + shown * weight, np.float32)
+
+
+def _caught(rng: np.random.Generator, canvas: Canvas, stroke: Stroke, length: float) -> Field:
+    """What of the surface was touched: its ridges first; and fine striae along the path, not one even band."""
+    rough = canvas.surface.roughness
+    touched = np.clip(1 + (0.35 + 0.9 * rough) * canvas.ridges(), 0.15, 1.35)
+    lanes = shapes.noise(rng, (64, max(8, round(length / 6))), 2.0, octaves=2)
+    across = np.clip(stroke.across * 2 + 32, 0, 63)
+    stria = cv2.remap(lanes, stroke.along * (lanes.shape[1] - 1), across, cv2.INTER_LINEAR)
+    return np.asarray(touched * np.clip(0.9 + 0.3 * (1 - rough) * stria, 0.25, 1.2), np.float32)
 
 
 def _glint(canvas: Canvas, stroke: Stroke) -> Field:
@@ -94,5 +116,5 @@ def _flanks(canvas: Canvas, stroke: Stroke, width: float, depth: Field) -> Field
     size = np.hypot(0.6 * width, canvas.surface.sharpness)
     across = stroke.across / size
     fade = np.exp(-stroke.beyond)
-    slope = depth * across * np.exp(-0.5 * across**2) * fade * min(1.0, width / size)
+    slope = 1.3 * depth * across * np.exp(-0.5 * across**2) * fade * min(1.0, width / size)
     return canvas.shaded(slope * stroke.normal_x, slope * stroke.normal_y)

@@ -59,21 +59,21 @@ class Stroke:
         x, y = xx - points[nearest, 0], yy - points[nearest, 1]
         tangent_x, tangent_y = tangents[nearest, 0], tangents[nearest, 1]
         forward = x * tangent_x + y * tangent_y
-        last = len(points) - 1
-        past = np.where(nearest == 0, -forward, np.where(nearest == last, forward, 0))
+        length = 0.5 * (len(points) - 1)
+        way = 0.5 * nearest + forward
         return cls(
             across=(y * tangent_x - x * tangent_y).astype(np.float32),
-            along=np.clip((nearest + forward / 0.5) / max(1, last), 0, 1).astype(np.float32),
-            beyond=np.maximum(past, 0).astype(np.float32),
+            along=np.clip(way / length, 0, 1).astype(np.float32),
+            beyond=np.maximum(np.maximum(-way, way - length), 0).astype(np.float32),
             normal_x=(-tangent_y).astype(np.float32),
             normal_y=tangent_x.astype(np.float32),
         )
 
     def coverage(self, width: Field | float, blur: float) -> Field:
         """How much of each pixel a line of that ``width`` (pixels) covers, seen with that ``blur``: 0..1."""
-        half = np.asarray(width, np.float32) / 2
+        half = np.maximum(np.asarray(width, np.float32), 0) / 2
         inside = _step(np.asarray((self.across + half) / blur)) - _step(np.asarray((self.across - half) / blur))
-        return np.asarray(inside * _step(np.asarray((0.5 - self.beyond) / max(blur, 0.3))), np.float32)
+        return np.asarray(inside * np.exp(-((self.beyond / (blur + 0.3)) ** 2)), np.float32)
 
 
 def evenly(points: Points, step: float) -> Points:
