@@ -7,17 +7,30 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.bedrock_server import BedrockServer
+from tests.support.image_server import ImageServer
 
 
 @pytest.fixture
 def bedrock(monkeypatch: pytest.MonkeyPatch) -> Iterator[BedrockServer]:
     """A Bedrock that says what the test scripts, reached by this process and those it starts."""
     with BedrockServer() as server:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.endpoint)
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "x")
-        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
-            monkeypatch.setenv(name, "us-east-1")
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"):
-            monkeypatch.delenv(name, raising=False)
+        _reach(server, monkeypatch)
         yield server
+
+
+@pytest.fixture
+def image_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
+    """Bedrock's image models: they paint, or answer what the test scripts."""
+    with ImageServer() as server:
+        _reach(server, monkeypatch)
+        yield server
+
+
+def _reach(server: BedrockServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", server.endpoint)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "us-east-1")
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"):
+        monkeypatch.delenv(name, raising=False)

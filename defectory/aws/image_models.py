@@ -25,8 +25,9 @@ import numpy as np
 from botocore.exceptions import ClientError
 
 from defectory.aws.bedrock_runtime import AnswerError, BedrockRuntime, Trouble, identify
-from defectory.aws.inference_profiles import profile_of
+from defectory.aws.inference_profiles import bare_model_id, profile_of
 from defectory.errors import ContentFilteredError, ImageError, InputError, ServiceError, shorten
+from defectory.images.costs import Usage
 from defectory.images.renderers import MAX_SEED, Image, Mask
 from defectory.inspection.images import encode_png, load_image
 
@@ -77,15 +78,6 @@ class GeneratedImage:
 
     image: Image
     seed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a model was made to do: pictures that it returned, pictures that a filter withheld, calls that failed."""
-
-    pictures: int = 0
-    filtered: int = 0
-    failed: int = 0
 
 
 class ImageModel(Protocol):
@@ -146,16 +138,6 @@ def create_image_model(model_id: str, region: str | None = None, *, patience: fl
         model_id,
         "Such as stability.sd3-5-large-v1:0 or us.stability.stable-image-inpaint-v1:0.",
     )
-
-
-def bare_model_id(model_id: str) -> str:
-    """The id of the model itself, where ``model_id`` names a profile that routes to it.
-
-    Raises:
-        InputError: it is neither.
-    """
-    profile = profile_of(model_id, "model_id")
-    return profile.model if profile else model_id
 
 
 class InferenceError(AnswerError):

@@ -91,6 +91,16 @@ def profile_of(model_id: str, field: str) -> InferenceProfile | None:
     return None if _BARE.fullmatch(model_id) else InferenceProfile.parse(model_id, field)
 
 
+def bare_model_id(model_id: str, field: str = "model_id") -> str:
+    """The id of the model itself, where ``model_id`` names a profile that routes to it.
+
+    Raises:
+        InputError: it is neither; ``field`` is named in the message.
+    """
+    profile = profile_of(model_id, field)
+    return profile.model if profile else model_id
+
+
 def default_profile(region: str) -> str | None:
     """The text model used in ``region`` unless configured otherwise; None where no profile is known to serve it."""
     if region.startswith("cn-"):

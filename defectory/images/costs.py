@@ -6,18 +6,27 @@ import datetime
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from defectory.aws.image_models import Usage, bare_model_id
+from defectory.aws.inference_profiles import bare_model_id
 from defectory.errors import InputError
 from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RendererName
 
 DEFAULT_FILE = Path(__file__).with_name("prices.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an image model was made to do: pictures that it returned, that a filter withheld, and calls that failed."""
+
+    pictures: int = 0
+    filtered: int = 0
+    failed: int = 0
 
 
 class _Model(BaseModel):
