@@ -47,7 +47,7 @@ def find_components(image: Image, part: Mask, limit: int = 24) -> list[Component
     if high <= low:
         return []
     # The part without its holes: a hole in it is a component as well.
-    outline = _closed(allowed)
+    outline = solid(allowed)
     found = [_judged(lab, points, allowed, outline) for points in _stable_regions(small, low, high)]
     judged = sorted((each for each in found if each is not None), key=lambda each: each[2], reverse=True)
     taken = np.zeros(allowed.shape, bool)
@@ -92,7 +92,7 @@ def _judged(
     colours, on_part = lab[box], outline[box]
     core = np.zeros(on_part.shape, bool)
     core[points[:, 1] - y0, points[:, 0] - x0] = True
-    core = _closed(core)
+    core = solid(core)
     hull = cv2.contourArea(cv2.convexHull(np.asarray(points, np.int32)))
     if core.sum() < 0.75 * hull or not on_part[core].all():
         return None
@@ -128,8 +128,8 @@ def _gleams(core: NDArray[np.float32], surround: NDArray[np.float32]) -> bool:
     return bool(core[0] > 80 and core[0] > surround[0] + 8 and chroma < 0.75 * around)
 
 
-def _closed(region: Where) -> Where:
-    """``region`` with its holes filled."""
+def solid(region: Where) -> Where:
+    """``region``, bool of shape ``(h, w)``, with its holes filled."""
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(region.shape, np.uint8)
     cv2.drawContours(filled, contours, -1, 1, -1)

@@ -11,6 +11,7 @@ Where = NDArray[np.bool_]
 
 _TEMPLATE = 40  # the side of what is searched for, in pixels: its cost does not depend on the photo's size
 _TURNS = 12
+_FINE = 2.5  # pixels; finer structure has no place of its own and may be moved
 _REACH = 3.5  # how far around a hole its like is looked for, in sizes of the hole
 
 
@@ -20,7 +21,8 @@ def fill(picture: Picture, hole: Where, usable: Where) -> Picture:
     The place whose surround is most like the hole's is copied, turned where that fits better, and brought to the
     hole's brightness and colour by the differences along its rim: exemplar-based inpainting (Criminisi, Perez and
     Toyama, 2004) with one exemplar, which keeps the texture whole, and a membrane as in Poisson editing (Perez,
-    Gangnet and Blake, 2003).  Where nothing similar is usable, the rim alone is continued smoothly.
+    Gangnet and Blake, 2003).  Where no place is large enough, the surround is continued smoothly and its fine
+    structure is laid over it in pieces.
 
     Args:
         picture: float32 of shape ``(h, w, 3)``.
@@ -45,7 +47,7 @@ def fill(picture: Picture, hole: Where, usable: Where) -> Picture:
     filled = picture.copy()
     source = _exemplar(picture, hole, usable, (top, bottom, left, right), ring)
     if source is None:
-        filled[box] = np.where(gap[..., None], spread(target, known), target)
+        filled[box] = np.where(gap[..., None], _patched(picture, usable, box), target)
         return filled
     offset = spread(target - source, ring) if ring.any() else np.zeros_like(target)
     filled[box] = np.where(gap[..., None], source + offset, target)
@@ -74,6 +76,40 @@ def spread(picture: Picture, known: Where) -> Picture:
         smooth = cv2.resize(coarse, (values.shape[1], values.shape[0]), interpolation=cv2.INTER_CUBIC)
         coarse = np.asarray(values + (1 - np.minimum(weights, 1)) * smooth.reshape(values.shape), np.float32)
     return coarse
+
+
+def _patched(picture: Picture, usable: Where, box: tuple[slice, slice]) -> Picture:
+    """``picture`` within ``box``, continued from where it is ``usable``, with the fine structure from there."""
+    known = usable.astype(np.float32)[..., None]
+    weight = cv2.GaussianBlur(known, (0, 0), _FINE)[..., None]
+    smooth = cv2.GaussianBlur(picture * known, (0, 0), _FINE) / np.maximum(weight, 1e-3)
+    structure = (picture - smooth) * known
+    height, width = usable.shape
+    rows, columns = box[0].indices(height)[:2], box[1].indices(width)[:2]
+    added = np.zeros((rows[1] - rows[0], columns[1] - columns[0], 3), np.float32)
+    open_ = np.ones(added.shape[:2], bool)
+    for step in _shifts(max(height, width)):
+        # The part of the box whose shifted place lies in the picture.
+        top, left = max(rows[0], -step[0]), max(columns[0], -step[1])
+        bottom, right = min(rows[1], height - step[0]), min(columns[1], width - step[1])
+        if top >= bottom or left >= right:
+            continue
+        source = np.s_[top + step[0] : bottom + step[0], left + step[1] : right + step[1]]
+        here = np.s_[top - rows[0] : bottom - rows[0], left - columns[0] : right - columns[0]]
+        taken = open_[here] & usable[source]
+        added[here][taken] = structure[source][taken]
+        open_[here] &= ~taken
+        if not open_.any():
+            break
+    return np.asarray(spread(picture, usable)[box] + added, np.float32)
+
+
+def _shifts(size: int) -> list[tuple[int, int]]:
+    """Ways to shift by, near ones first, in directions that do not line up (the golden angle)."""
+    turns = np.arange(1, 160)
+    reach = size * (0.04 + turns / 160)
+    angles = turns * np.pi * (3 - np.sqrt(5))
+    return [(round(r * np.sin(a)), round(r * np.cos(a))) for r, a in zip(reach, angles, strict=True)]
 
 
 def _exemplar(

@@ -10,12 +10,13 @@ from pydantic import JsonValue
 
 from defectory.errors import InputError, RenderError
 from defectory.images.blending import changed_pixels, feathered, severity_of, to_levels, to_light
-from defectory.images.foreground import find_part
+from defectory.images.foreground import allowed_region
 from defectory.images.placement import Placement, Spot, spot_of
 from defectory.images.renderers import Mask, Order, Photo, Rendered, RendererName
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.crack import CRACK
 from defectory.images.renderers.procedural.dent import DENT
+from defectory.images.renderers.procedural.missing_component import MISSING_COMPONENT
 from defectory.images.renderers.procedural.oil import OIL
 from defectory.images.renderers.procedural.scratch import SCRATCH
 from defectory.images.renderers.procedural.stain import STAIN
@@ -25,14 +26,13 @@ KINDS: dict[str, Kind] = {
     "scratch": SCRATCH,
     "oil": OIL,
     "stain": STAIN,
+    "missing_component": MISSING_COMPONENT,
     "crack": CRACK,
     "dent": DENT,
 }
 """What the renderer can draw, by the name of the defect."""
 
 _TRIES = 6
-_SMALLEST_SIDE = 64
-_LARGEST_SIDE = 8000
 _FEWEST_PIXELS = 5
 _FAINTEST = 0.1  # severity; fainter ones are taken for noise
 
@@ -68,13 +68,17 @@ class ProceduralRenderer:
             raise InputError("defect", f"one of {known}", order.defect, "Other kinds need another renderer.")
         if photo is None:
             raise InputError("source", "a photo of a good part, as the procedural renderer changes photos")
-        region = _region(photo, order)
+        region = allowed_region(photo, order)
         placement = self._placements.get(order.defect, kind.placement)
         seed = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
         for number in range(_TRIES):
-            spot = spot_of(order.mask) if order.mask is not None else placement.draw(rng, region, photo.image)
-            made = _render(rng, kind, photo, order, region, spot, 1 + 0.3 * number)
+            wanted = order.mask
+            if wanted is None and kind.find is not None and order.defect not in self._placements:
+                wanted = kind.find(rng, photo.image, region)
+            spot = placement.draw(rng, region, photo.image) if wanted is None else spot_of(wanted)
+            bounded = photo.region is not None or order.mask is not None
+            made = _render(rng, kind, photo, region, wanted, spot, bounded, 1 + 0.3 * number)
             if made is not None:
                 return made
         raise RenderError(
@@ -83,30 +87,17 @@ class ProceduralRenderer:
         )
 
 
-def _region(photo: Photo, order: Order) -> Mask:
-    """Where the defect may be."""
-    height, width = photo.image.shape[:2]
-    if min(height, width) < _SMALLEST_SIDE or max(height, width) > _LARGEST_SIDE:
-        rule = f"{_SMALLEST_SIDE} to {_LARGEST_SIDE} pixels wide and high"
-        raise InputError("source", rule, f"{width} x {height}", "Resize the photo.")
-    for field, mask in (("region", photo.region), ("mask", order.mask)):
-        if mask is not None and mask.shape != (height, width):
-            got = f"{mask.shape[1]} x {mask.shape[0]}"
-            raise InputError(field, f"of the photo's size, {width} x {height}", got, "Resize it.")
-        if mask is not None and not mask.any():
-            raise InputError(field, "255 where the defect may be", "an empty mask")
-    if order.mask is not None:
-        region = order.mask if photo.region is None else np.minimum(order.mask, photo.region)
-        if not region.any():
-            raise InputError("mask", "a mask that overlaps the photo's region", "no pixel in common")
-        return region
-    return find_part(photo.image) if photo.region is None else photo.region
-
-
 def _render(
-    rng: np.random.Generator, kind: Kind, photo: Photo, order: Order, region: Mask, spot: Spot, boldness: float
+    rng: np.random.Generator,
+    kind: Kind,
+    photo: Photo,
+    region: Mask,
+    wanted: Mask | None,
+    spot: Spot,
+    bounded: bool,
+    boldness: float,
 ) -> Rendered | None:
-    """One try; None where nothing of it can be seen."""
+    """One try; None where nothing of it can be seen.  ``bounded``: somebody said that it has to stay in ``region``."""
     height, width = region.shape
     reach = kind.reach * max(spot.length, spot.width) + 12
     left, top = max(0, int(spot.x - reach)), max(0, int(spot.y - reach))
@@ -122,16 +113,17 @@ def _render(
         part=feathered(allowed, 1 + surface.sharpness),
         spot=Spot(spot.x - left, spot.y - top, spot.length, spot.width, spot.angle, spot.at_edge),
         surface=surface,
-        wanted=None if order.mask is None else order.mask[place],
+        wanted=None if wanted is None else wanted[place],
         boldness=boldness,
         photo=photo,
         left=left,
         top=top,
     )
     drawn = kind.draw(rng, canvas)
-    changed = to_levels(canvas.light + canvas.part[..., None] * (drawn.light - canvas.light))
+    weight = np.ones_like(canvas.part) if kind.past_outline and not bounded else canvas.part
+    changed = to_levels(canvas.light + weight[..., None] * (drawn.light - canvas.light))
     mask = np.zeros(region.shape, np.uint8)
-    mask[place] = changed_pixels(cut, changed, drawn.extent * canvas.part)
+    mask[place] = changed_pixels(cut, changed, drawn.extent * weight)
     if np.count_nonzero(mask) < _FEWEST_PIXELS:
         return None
     image = photo.image.copy()
