@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.inspection.detectors import Patches
+from defectory.inspection.detectors import DistanceMap, Patches
+from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.detectors.patch_head import PatchHead
 from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.detectors.signature import Signature
@@ -16,8 +17,11 @@ from defectory.inspection.model import Scorer
 from defectory.inspection.thresholds import Scores
 
 FOLDS = 4
-TRUSTS = (0.0, 1.0, 3.0)
+TRUSTS = (1.0, 3.0)
 """How much a patch head may count, in what a good image's peak is worth."""
+
+IMAGE_TRUST = 0.7
+"""How much an image head may count, as the logarithm of what it multiplies a score with."""
 
 TRUSTED_GAIN, TRUSTED_GAIN_SYNTHETIC = 0.01, 0.05
 """By how much another candidate's AUROC must exceed the default's, on real defects and on synthetic ones."""
@@ -37,27 +41,41 @@ class Sample:
     """One image's patches and what it shows: its class of defect by number, the class of each patch if masked.
 
     Samples of one ``group`` show the same part and are never on both sides of a fold; "" is a group of its own.
+    ``sources`` are the groups that a synthetic sample was made from: it is never fitted where one of them is held out.
     """
 
     patches: Patches
     kind: int = 0
     marks: NDArray[np.uint8] | None = None
     group: str = ""
+    sources: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What labelled defects add to a detector: how much a patch head and an image head are trusted (0: not at all),
+    and whether they learn from synthetic defects, too.
+    """
+
+    patch: float = 0.0
+    image: float = 0.0
+    synthetic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a candidate is made of: a detector, a signature or none, and a patch head that is trusted or not."""
+    """What a candidate is made of: a detector, a signature or none, and heads that are trusted or not."""
 
     detector: str
     signature: bool
-    trust: float = 0.0
+    heads: Heads = Heads()
 
     @property
     def label(self) -> str:
         """The recipe as a person reads it."""
-        head = f" + patch head x{self.trust:g}" if self.trust else ""
-        return self.detector + " + signature" * self.signature + head
+        patch = f" + patch head x{self.heads.patch:g}" if self.heads.patch else ""
+        image = " + image head" if self.heads.image else ""
+        return self.detector + " + signature" * self.signature + patch + image + ", synthetic" * self.heads.synthetic
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +93,17 @@ class HeldOut:
 
     def weighed(self, oddness: HeldOut, typical: float, exponent: float) -> HeldOut:
         """These scores with the signature's word on each image."""
+        return self._times(oddness, lambda values: (values / typical) ** exponent)
+
+    def raised(self, probability: HeldOut, trust: float) -> HeldOut:
+        """These scores with the image head's word on each image."""
+        return self._times(probability, lambda values: np.exp(trust * values)) if trust else self
+
+    def _times(self, others: HeldOut, factor: Callable[[Scores], Scores]) -> HeldOut:
         return HeldOut(
-            self.good * (oddness.good / typical) ** exponent,
-            self.damaged * (oddness.damaged / typical) ** exponent,
-            self.defects * (oddness.defects / typical) ** exponent,
+            self.good * factor(others.good),
+            self.damaged * factor(others.damaged),
+            self.defects * factor(others.defects),
         )
 
 
@@ -86,7 +111,7 @@ class HeldOut:
 class Trial:
     """A candidate and how it did: its held-out scores, and how well they part good images from the others.
 
-    ``peaks`` are the good images' scores without the signature; ``level`` is the median of their maps; ``typical`` and
+    ``peaks`` are the good images' scores by their patches alone; ``level`` is the median of their maps; ``typical`` and
     ``exponent`` are the signature's.
     """
 
@@ -105,7 +130,8 @@ class Comparison:
     """Fits and compares candidates on one set of images.
 
     ``damaged`` are the good images again, damaged on purpose, or nothing where ``defects`` are enough to compare on.
-    ``kinds`` is the number of classes of defect; ``tell`` hears of each fold done.
+    ``synthetic`` defects are fitted to by some candidates, and no candidate is ever compared on them.  ``kinds`` is the
+    number of classes of defect; ``tell`` hears of each fold done.
     """
 
     good: Sequence[Sample]
@@ -115,77 +141,125 @@ class Comparison:
     kinds: int
     seed: int
     tell: Callable[[str, int, int], None]
+    synthetic: Sequence[Sample] = ()
 
     def trials(self, detectors: Sequence[str]) -> list[Trial]:
         """Every candidate, the default first."""
-        masked = sum(sample.marks is not None for sample in self.defects)
-        trusts = TRUSTS if masked >= FOLDS and not self.damaged else (0.0,)
-        folds = self._folds()
-        return [trial for name in detectors for trial in self._try(name, trusts, folds)]
+        folds, turns = self._folds()
+        candidates = self._heads(turns)
+        return [trial for name in detectors for trial in self._try(name, candidates, folds, turns)]
 
     def fit(self, trial: Trial, good: Sequence[Sample]) -> Scorer:
         """A candidate fitted to ``good`` and to all defects."""
-        trust = trial.recipe.trust
-        scorer = self._scorers(trial.recipe.detector, (trust,), good, self.defects)[trust]
+        heads = trial.recipe.heads
+        made = self.synthetic if heads.synthetic else ()
+        scorer = self._scorers(trial.recipe.detector, (heads,), good, self.defects, made)[heads]
         if not trial.recipe.signature:
             return scorer
         signature = Signature.fit([sample.patches for sample in good], self.valid)
         return replace(scorer, signature=signature.tuned(trial.typical, trial.exponent))
 
     def best(self, trials: Sequence[Trial]) -> Trial:
-        """The first, unless another is better by more than chance would often make it."""
-        best = max(trials, key=lambda trial: trial.auroc)
-        gain = TRUSTED_GAIN_SYNTHETIC if self.damaged else TRUSTED_GAIN
-        return best if best.auroc > trials[0].auroc + gain else trials[0]
+        """The first, unless another is better by more than chance would often make it.
 
-    def _folds(self) -> list[int]:
-        """The fold of each good image; those of one group share it, unless there are too few groups for that."""
+        One with synthetic images has to be better than the best without them, too, and by a standard error more: there
+        are many ways to make images that do not help, and few real defects to notice it on.
+        """
+        plain = [trial for trial in trials if not trial.recipe.heads.synthetic]
+        found = max(plain, key=lambda trial: trial.auroc)
+        gain = TRUSTED_GAIN_SYNTHETIC if self.damaged else TRUSTED_GAIN
+        best = found if found.auroc > plain[0].auroc + gain else plain[0]
+        helped = max(trials, key=lambda trial: (trial.recipe.heads.synthetic, trial.auroc))
+        if helped.recipe.heads.synthetic and helped.auroc > best.auroc + gain + _deviation(best.scores, helped.scores):
+            return helped
+        return best
+
+    def _heads(self, turns: Sequence[int]) -> tuple[Heads, ...]:
+        """The heads to try: none, where there are too few real defects to hold some out."""
+        masked = [turn for turn, sample in zip(turns, self.defects, strict=True) if sample.marks is not None]
+        if self.damaged or len(set(turns)) < FOLDS:
+            return (Heads(),)
+        patch = [Heads(trust) for trust in TRUSTS] if len(set(masked)) == FOLDS else []
+        image = [Heads(0.0, IMAGE_TRUST)] + [Heads(TRUSTS[0], IMAGE_TRUST)] * bool(patch)
+        found = [Heads(), *patch, *image]
+        if not self.synthetic:
+            return tuple(found)
+        marked = any(sample.marks is not None for sample in self.synthetic)
+        tried = [Heads(TRUSTS[0]), Heads(TRUSTS[0], IMAGE_TRUST)] * marked + [Heads(0.0, IMAGE_TRUST)]
+        return (*found, *(replace(heads, synthetic=True) for heads in tried))
+
+    def _folds(self) -> tuple[list[int], list[int]]:
+        """The fold of each good and of each defective image; those of one group share it, unless there are too few
+        groups of good images for that.
+        """
         names = [sample.group or f"image {index}" for index, sample in enumerate(self.good)]
         if len(set(names)) < FOLDS:
             names = [str(index) for index in range(len(names))]
         distinct = list(dict.fromkeys(names))
         turns = np.random.default_rng(self.seed).permutation(len(distinct)) % FOLDS
         turn = dict(zip(distinct, turns.tolist(), strict=True))
-        return [turn[name] for name in names]
+        defective = [sample.group or f"defect {index}" for index, sample in enumerate(self.defects)]
+        others = [name for name in dict.fromkeys(defective) if name not in turn]
+        known = turn | {name: index % FOLDS for index, name in enumerate(others)}
+        return [turn[name] for name in names], [known[name] for name in defective]
 
-    def _try(self, detector: str, trusts: Sequence[float], folds: Sequence[int]) -> list[Trial]:
+    def _try(
+        self, detector: str, candidates: Sequence[Heads], folds: Sequence[int], turns: Sequence[int]
+    ) -> list[Trial]:
         """The candidates of one detector, each image scored by a fit to the folds it is not in."""
         sizes = len(self.good), len(self.damaged), len(self.defects)
-        oddness, levels = HeldOut.empty(*sizes), np.zeros(len(self.good))
-        scores = {trust: HeldOut.empty(*sizes) for trust in trusts}
+        oddness = HeldOut.empty(*sizes)
+        levels = {heads: np.zeros(len(self.good)) for heads in candidates}
+        peaks = {heads: HeldOut.empty(*sizes) for heads in candidates}
+        chances = {heads: HeldOut.empty(*sizes) for heads in candidates}
         for fold in range(FOLDS):
             fitted = [sample for sample, other in zip(self.good, folds, strict=True) if other != fold]
-            seen = [sample for index, sample in enumerate(self.defects) if index % FOLDS != fold]
-            scorers = self._scorers(detector, trusts, fitted, seen)
+            seen = [sample for sample, other in zip(self.defects, turns, strict=True) if other != fold]
+            held_out = {
+                sample.group
+                for sample, other in zip([*self.good, *self.defects], [*folds, *turns], strict=True)
+                if other == fold
+            }
+            made = [sample for sample in self.synthetic if not sample.sources & held_out]
+            scorers = self._scorers(detector, candidates, fitted, seen, made)
             signature = Signature.fit([sample.patches for sample in fitted], self.valid)
             turn = [index for index, other in enumerate(folds) if other == fold]
+            owed = [index for index, other in enumerate(turns) if other == fold]
             groups: list[tuple[str, list[tuple[int, Patches]]]] = [
                 ("good", [(index, self.good[index].patches) for index in turn]),
                 ("damaged", [(index, self.damaged[index]) for index in turn if self.damaged]),
-                ("defects", [(index, self.defects[index].patches) for index in range(fold, sizes[2], FOLDS)]),
+                ("defects", [(index, self.defects[index].patches) for index in owed]),
             ]
             for group, members in groups:
                 for index, patches in members:
                     getattr(oddness, group)[index] = signature.oddness(patches, self.valid)
-                    for trust, scorer in scorers.items():
-                        anomaly = scorer.map(patches)
-                        getattr(scores[trust], group)[index] = scorer.peak(anomaly)
+                    maps: dict[tuple[float, bool], DistanceMap] = {}
+                    for heads, scorer in scorers.items():
+                        # Without trust in a patch head the map is the detector's alone.
+                        same = heads.patch, heads.synthetic and heads.patch > 0
+                        if same not in maps:
+                            maps[same] = scorer.map(patches)
+                        anomaly = maps[same]
+                        getattr(peaks[heads], group)[index] = scorer.peak(anomaly)
+                        if scorer.image_head is not None:
+                            chance = scorer.image_head.probability(patches, self.valid)
+                            getattr(chances[heads], group)[index] = chance
                         if group == "good":
-                            levels[index] = np.median(anomaly[self.valid])
+                            levels[heads][index] = np.median(anomaly[self.valid])
             self.tell(detector, fold + 1, FOLDS)
-        typical, level = max(float(np.median(oddness.good)), _LITTLE), float(np.median(levels))
+        typical = max(float(np.median(oddness.good)), _LITTLE)
         found = []
         for signed in (True, False):
-            for trust, held_out in scores.items():
-                exponent = _balance(held_out.good, oddness.good) if signed else 0.0
-                weighed = held_out.weighed(oddness, typical, exponent)
+            for heads, scores in peaks.items():
+                exponent = _balance(scores.good, oddness.good) if signed else 0.0
+                weighed = scores.weighed(oddness, typical, exponent).raised(chances[heads], heads.image)
                 auroc, precision = _separation(weighed)
                 found.append(
                     Trial(
-                        Recipe(detector, signed, trust),
+                        Recipe(detector, signed, heads),
                         weighed,
-                        held_out.good,
-                        level,
+                        scores.good,
+                        float(np.median(levels[heads])),
                         typical,
                         exponent,
                         auroc,
@@ -195,21 +269,36 @@ class Comparison:
         return found
 
     def _scorers(
-        self, detector: str, trusts: Sequence[float], good: Sequence[Sample], defects: Sequence[Sample]
-    ) -> dict[float, Scorer]:
-        """A detector for good images by the trust in its head, if there is something for a head to tell apart."""
+        self,
+        detector: str,
+        candidates: Sequence[Heads],
+        good: Sequence[Sample],
+        defects: Sequence[Sample],
+        synthetic: Sequence[Sample],
+    ) -> dict[Heads, Scorer]:
+        """A detector for good images with each of the heads, as far as there is something for a head to tell apart."""
         patches = [sample.patches for sample in good]
         plain = Scorer(DETECTORS[detector].fit(patches, self.valid, seed=self.seed), self.valid)
-        bare = dict.fromkeys(trusts, plain)
-        if not any(trusts) and self.kinds == 1:
-            return bare
-        marked = [(sample.patches, self._marks(sample, plain)) for sample in defects]
+        scorers = {}
+        fitted: dict[bool, PatchHead | None] = {}
+        for heads in candidates:
+            made = synthetic if heads.synthetic else ()
+            if heads.synthetic not in fitted and (any(each.patch for each in candidates) or self.kinds > 1):
+                fitted[heads.synthetic] = self._patch_head([*defects, *made], plain, patches)
+            patch, image = fitted.get(heads.synthetic), None
+            if heads.image and (defects or made):
+                real, others = ([sample.patches for sample in samples] for samples in (defects, made))
+                image = ImageHead.fit(patches, real, others, self.valid, trust=heads.image)
+            scorers[heads] = replace(plain, head=patch and replace(patch, trust=heads.patch), image_head=image)
+        return scorers
+
+    def _patch_head(self, samples: Iterable[Sample], plain: Scorer, good: Sequence[Patches]) -> PatchHead | None:
+        marked = [(sample.patches, self._marks(sample, plain)) for sample in samples]
         marked = [(each, marks) for each, marks in marked if marks.any()]
         if not marked:
-            return bare
-        unit = float(np.median([plain.peak(plain.map(each)) for each in patches[:50]]))
-        head = PatchHead.fit(patches, marked, self.valid, self.kinds, unit=unit, seed=self.seed)
-        return {trust: replace(plain, head=replace(head, trust=trust)) for trust in trusts}
+            return None
+        unit = float(np.median([plain.peak(plain.map(each)) for each in good[:50]]))
+        return PatchHead.fit(good, marked, self.valid, self.kinds, unit=unit, seed=self.seed)
 
     def _marks(self, sample: Sample, plain: Scorer) -> NDArray[np.uint8]:
         """A defective image's mask, or, where it has none, the few patches that are farthest from good ones."""
@@ -245,3 +334,15 @@ def _separation(scores: HeldOut) -> tuple[float, float]:
     others = scores.damaged if len(scores.damaged) else scores.defects
     truth, joined = np.repeat([0, 1], [len(scores.good), len(others)]), np.concatenate([scores.good, others])
     return float(roc_auc_score(truth, joined)), float(average_precision_score(truth, joined))
+
+
+def _deviation(one: HeldOut, other: HeldOut) -> float:
+    """The standard error of the difference of two AUROC on the same real images.
+
+    DeLong, DeLong & Clarke-Pearson, "Comparing the areas under two or more correlated ROC curves" (1988).
+    """
+    defects, good = np.zeros(len(one.defects)), np.zeros(len(one.good))
+    for sign, scores in ((1.0, other), (-1.0, one)):
+        above = np.sign(scores.defects[:, None] - scores.good[None]) / 2 + 0.5
+        defects, good = defects + sign * above.mean(axis=1), good + sign * above.mean(axis=0)
+    return float(np.sqrt(defects.var(ddof=1) / len(defects) + good.var(ddof=1) / len(good)))

@@ -20,6 +20,7 @@ from defectory.errors import InputError, shorten
 from defectory.inspection.backbone import Backbone, BackboneError
 from defectory.inspection.bundle import BundleError, pack, pack_arrays, unpack, unpack_arrays
 from defectory.inspection.detectors import Detector, DistanceMap
+from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.detectors.patch_head import PatchHead
 from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.detectors.signature import Signature
@@ -36,8 +37,8 @@ HEATMAP_SIDE = 512
 """Heatmaps are at most this long."""
 
 _CARD, _BACKBONE, _DETECTOR, _VALID = "model.json", "backbone.onnx", "detector.npz", "valid.npz"
-_HEAD, _SIGNATURE = "head.npz", "signature.npz"
-_FILES = (_CARD, _BACKBONE, _DETECTOR, _VALID, _HEAD, _SIGNATURE)
+_HEAD, _SIGNATURE, _IMAGE_HEAD = "head.npz", "signature.npz", "image-head.npz"
+_FILES = (_CARD, _BACKBONE, _DETECTOR, _VALID, _HEAD, _SIGNATURE, _IMAGE_HEAD)
 
 
 class DefectClass(BaseModel):
@@ -67,8 +68,10 @@ class ModelCard(BaseModel):
     ``leaderboard_basis`` says what the candidates were compared on; ``confidence_basis`` what confidence rests on.
     ``normal_level`` is the median of the maps of good images, drawn as the heatmaps' zero, and ``map_level`` what the
     patches of an image must reach for it to fail by them alone, drawn as 0.5.  ``suspects`` are training images that
-    look unlike the other good ones: the thresholds take no account of them.  ``dataset`` is the version of the dataset
-    trained on, if it was one, ``dataset_parent`` the version it was made from and ``dataset_changes`` how.
+    look unlike the other good ones: the thresholds take no account of them.  ``defect_images`` and ``masked_images``
+    are real; ``synthetic_images`` is how many synthetic ones were learned from besides, and ``synthetic_basis`` why, or
+    why not.  ``dataset`` is the version of the dataset trained on, if it was one, ``dataset_parent`` the version it was
+    made from and ``dataset_changes`` how.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,6 +96,8 @@ class ModelCard(BaseModel):
     good_images: int = Field(ge=1)
     defect_images: int = Field(default=0, ge=0)
     masked_images: int = Field(default=0, ge=0)
+    synthetic_images: int = Field(default=0, ge=0)
+    synthetic_basis: str = ""
     suspects: tuple[str, ...] = ()
     training_manifest_sha256: str
     dataset: str = ""
@@ -104,7 +109,8 @@ class ModelCard(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scorer:
-    """From a prepared image's patches to one map: the detector, corrected by patch head and signature if there are.
+    """From a prepared image's patches to one map and one score: the detector, corrected by heads and signature if there
+    are.
 
     ``valid``, of shape ``(h, w)``, is false where a patch is ignored.
     """
@@ -113,6 +119,7 @@ class Scorer:
     valid: NDArray[np.bool_]
     head: PatchHead | None = None
     signature: Signature | None = None
+    image_head: ImageHead | None = None
 
     def map(self, patches: NDArray[np.float32]) -> DistanceMap:
         """Anomaly of each patch, >= 0, smoothed; 0 where ignored."""
@@ -126,8 +133,13 @@ class Scorer:
         return top_mean(anomaly, self.valid)
 
     def score(self, anomaly: DistanceMap, patches: NDArray[np.float32]) -> float:
-        """The peak of the map, changed by how unusual the image is as a whole where there is a signature."""
-        factor = 1.0 if self.signature is None else self.signature.factor(patches, self.valid)
+        """The peak of the map, changed by how unusual (signature) and how like a defective one (image head) the image
+        is as a whole, where there are such.
+        """
+        factor = 1.0
+        for whole in (self.signature, self.image_head):
+            if whole is not None:
+                factor *= whole.factor(patches, self.valid)
         return self.peak(anomaly) * factor
 
 
@@ -215,6 +227,8 @@ class Model:
             files[_HEAD] = pack_arrays(self.scorer.head.arrays())
         if self.scorer.signature is not None:
             files[_SIGNATURE] = pack_arrays(self.scorer.signature.arrays())
+        if self.scorer.image_head is not None:
+            files[_IMAGE_HEAD] = pack_arrays(self.scorer.image_head.arrays())
         return files
 
     def _agreeing(self, anomaly: DistanceMap, score: float) -> DistanceMap:
@@ -295,7 +309,8 @@ def load_model(path: Path | bytes) -> Model:
         head = PatchHead.from_arrays(unpack_arrays(files[_HEAD])) if _HEAD in files else None
         valid = unpack_arrays(files[_VALID])["valid"].astype(np.bool_)
         signature = Signature.from_arrays(unpack_arrays(files[_SIGNATURE])) if _SIGNATURE in files else None
-        return Model(card, Backbone(files[_BACKBONE]), Scorer(detector, valid, head, signature))
+        image_head = ImageHead.from_arrays(unpack_arrays(files[_IMAGE_HEAD])) if _IMAGE_HEAD in files else None
+        return Model(card, Backbone(files[_BACKBONE]), Scorer(detector, valid, head, signature, image_head))
     except BackboneError as error:
         raise BundleError("model", f"a bundle of a working backbone ({error})") from None
     except (KeyError, ValueError) as error:

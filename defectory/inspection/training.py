@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import ImageError, InputError
 from defectory.inspection.backbone import Backbone, embedded_backbone
-from defectory.inspection.candidates import Comparison, Sample, Trial, find_outliers
+from defectory.inspection.candidates import FOLDS, Comparison, Sample, Trial, find_outliers
 from defectory.inspection.datasets.masks import UNNAMED, read_classes
-from defectory.inspection.datasets.records import Dataset, ImageRecord
+from defectory.inspection.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.images import load_image
@@ -93,13 +93,15 @@ def train(
     masks: Mapping[Path, MaskSource] | None = None,
     classes: Mapping[Path, Sequence[str]] | None = None,
     groups: Mapping[Path, str] | None = None,
+    synthetic: Mapping[Path, Sequence[str]] | None = None,
     options: TrainingOptions | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Model:
     """Train a model.
 
-    Every figure in its card comes from images the figure's model was not fitted to: by turns, a quarter of the good
-    images is held out.
+    Every figure in its card comes from real images the figure's model was not fitted to: by turns, a quarter of them is
+    held out.  Synthetic defects are learned from only where that makes the model better at the real ones held out, and
+    none is learned from that was made from a photo of a part held out.
 
     Args:
         good: photos of good parts, at least ``MIN_GOOD`` different ones.
@@ -107,15 +109,18 @@ def train(
         masks: by photo in ``defects``, where its defects are: a grey image or array, not 0 = defect, as large as the
             photo or of its aspect; one such array for each class by name; or the photo's record, with its own colours.
         classes: by photo in ``defects``, the names of the defects it shows; "anomaly" where not given.
-        groups: by photo in ``good``, which part it shows, where there are several photos of one part: they are held out
-            together, since a part's other photos would make it look more familiar than a new part is.
+        groups: by photo, which part it shows, where there are several photos of one part: they are held out together,
+            since a part's other photos would make it look more familiar than a new part is.
+        synthetic: by photo in ``defects`` that is none but was made, the SHA-256 of the files it was made from.
         options: see `TrainingOptions`.
         on_progress: told of each image read and each model fitted.
 
     Raises:
         InputError: an image cannot be read, or there are too few different ones; the message names them.
     """
-    training = _Training(options or TrainingOptions(), dict(groups or {}), on_progress or (lambda progress: None))
+    training = _Training(
+        options or TrainingOptions(), dict(groups or {}), dict(synthetic or {}), on_progress or (lambda progress: None)
+    )
     return training.run(
         list(good), list(defects), dict(masks or {}), {key: tuple(names) for key, names in (classes or {}).items()}
     )
@@ -126,7 +131,8 @@ def train_dataset(
 ) -> Model:
     """Train a model from all labelled images of a dataset, with its masks, classes and colours.
 
-    The card names the dataset's version, and what changed from the one that it was made from.
+    Synthetic images are learned from as `train` says; good ones among them are not, since nothing is learned of good
+    parts that way.  The card names the dataset's version, and what changed from the one that it was made from.
 
     Raises:
         InputError: as `train` does.
@@ -134,11 +140,12 @@ def train_dataset(
     options = options or TrainingOptions()
     options = options.model_copy(update={"colors": {**dataset.colour_map, **options.colors}})
     model = train(
-        [record.path for record in dataset.normal],
+        [record.path for record in dataset.normal if not record.synthetic],
         defects=[record.path for record in dataset.anomalous],
         masks={record.path: record for record in dataset.anomalous if record.mask},
         classes={record.path: record.classes for record in dataset.anomalous if record.classes},
-        groups={record.path: record.group for record in dataset.normal},
+        groups={record.path: record.group for record in dataset.records if not record.synthetic},
+        synthetic={record.path: record.made_from for record in dataset.anomalous if record.synthetic},
         options=options,
         on_progress=on_progress,
     )
@@ -160,11 +167,15 @@ class _Training:
     """One training, from files to model."""
 
     def __init__(
-        self, options: TrainingOptions, groups: dict[Path, str], on_progress: Callable[[Progress], None]
+        self,
+        options: TrainingOptions,
+        groups: dict[Path, str],
+        synthetic: dict[Path, Sequence[str]],
+        on_progress: Callable[[Progress], None],
     ) -> None:
         if options.detector not in ("auto", *DETECTORS):
             raise InputError("detector", f"auto or one of {', '.join(DETECTORS)}", options.detector)
-        self._options, self._groups = options, groups
+        self._options, self._groups, self._synthetic = options, groups, synthetic
         self._tell = on_progress
         self._backbone = Backbone.from_file(options.backbone) if options.backbone else embedded_backbone()
 
@@ -178,9 +189,12 @@ class _Training:
         options = self._options
         if not good:
             raise InputError("good", f"at least {MIN_GOOD} images of good parts", 0)
-        if options.costs and len(defects) < MIN_LABELLED:
+        real = [path for path in defects if path not in self._synthetic]
+        made = [path for path in defects if path in self._synthetic]
+        enough = len(real) >= MIN_LABELLED
+        if options.costs and not enough:
             fix = "Label more defects, or let the thresholds come from the good images alone."
-            raise InputError("costs", f"used with at least {MIN_LABELLED} labelled defects", len(defects), fix)
+            raise InputError("costs", f"used with at least {MIN_LABELLED} labelled defects", len(real), fix)
         seen = _look_at(good)
         _look_at(defects)
         self._preparation = Preparation.fitting(
@@ -193,14 +207,26 @@ class _Training:
         photos = self._describe(self._distinct({path: digest for path, (_, digest) in seen.items()}), "good parts")
         grid = photos[0].patches.shape
         self._valid = self._inspected(grid[0], grid[1])
-        self._kinds = self._define_classes(classes)
-        labelled = self._describe(defects, "defects")
+        # Nobody can tell whether synthetic images help where there are no real defects to hold out.
+        used = [*real, *made] if enough else real
+        self._kinds = self._define_classes({path: classes[path] for path in used if path in classes})
+        parts = self._parts([*good, *real]) if made else {}
+        labelled = self._describe(real, "defects")
         samples = [self._label(photo, classes.get(photo.path, ()), masks.get(photo.path)) for photo in labelled]
+        copies = self._describe(made if enough else [], "synthetic defects")
+        synthetic = [self._label(photo, classes.get(photo.path, ()), masks.get(photo.path)) for photo in copies]
         # Real defects tell more than made-up ones, once there are enough of them.
-        damaged = () if len(labelled) >= MIN_LABELLED else self._damage(photos)
+        damaged = () if enough else self._damage(photos)
         comparison = Comparison(
-            good=[Sample(photo.patches, group=self._groups.get(photo.path, "")) for photo in photos],
-            defects=samples,
+            good=[Sample(photo.patches, group=self._part(photo.path, parts)) for photo in photos],
+            defects=[
+                replace(sample, group=self._part(photo.path, parts))
+                for sample, photo in zip(samples, labelled, strict=True)
+            ],
+            synthetic=[
+                replace(sample, sources=frozenset(parts.get(digest, digest) for digest in self._synthetic[photo.path]))
+                for sample, photo in zip(synthetic, copies, strict=True)
+            ],
             damaged=damaged,
             valid=self._valid,
             kinds=len(self._kinds),
@@ -214,6 +240,7 @@ class _Training:
         left_out = unlike if options.exclude_suspects else ()
         kept = [sample for index, sample in enumerate(comparison.good) if index not in left_out]
         held_out, defective = np.delete(best.scores.good, unlike), best.scores.defects
+        helped = best.recipe.heads.synthetic
         thresholds, threshold_basis = self._thresholds(held_out, defective)
         scale, confidence_basis = confidence_scale(held_out, defective, thresholds.fail)
         card = ModelCard(
@@ -247,12 +274,23 @@ class _Training:
             good_images=len(kept),
             defect_images=len(labelled),
             masked_images=sum(sample.marks is not None for sample in samples),
+            synthetic_images=len(copies) if helped else 0,
+            synthetic_basis=_synthetic_basis(best, trials, len(made), len(real)),
             suspects=tuple(photos[index].path.name for index in unlike),
-            training_manifest_sha256=_manifest(photos, labelled, samples),
+            training_manifest_sha256=_manifest(
+                photos, labelled, samples, *((copies, synthetic) if helped else ((), ()))
+            ),
             metrics=_held_out_metrics(held_out, defective, thresholds),
             seed=options.seed,
         )
         return assemble(card, self._backbone, comparison.fit(best, kept))
+
+    def _parts(self, paths: Sequence[Path]) -> dict[str, str]:
+        """Which part the photo in a file shows, by the file's SHA-256; each its own where nobody says."""
+        return {digest: self._groups.get(path) or digest for path in paths for digest in [file_digest(path)]}
+
+    def _part(self, path: Path, parts: Mapping[str, str]) -> str:
+        return parts[file_digest(path)] if parts else self._groups.get(path, "")
 
     def _distinct(self, digests: Mapping[Path, str]) -> list[Path]:
         """Good photos, each once, and no more than are of use."""
@@ -297,7 +335,7 @@ class _Training:
         return thresholds_from_good(good, rates), basis
 
     def _map_level(self, best: Trial, unlike: Sequence[int], thresholds: Thresholds) -> float:
-        if not best.recipe.signature:
+        if not best.recipe.signature and not best.recipe.heads.image:
             return thresholds.fail
         return thresholds_from_good(np.delete(best.peaks, unlike), self._options.rates).fail
 
@@ -402,14 +440,35 @@ def _held_out_metrics(good: Scores, defects: Scores, thresholds: Thresholds) -> 
     return metrics
 
 
+def _synthetic_basis(best: Trial, trials: Sequence[Trial], made: int, real: int) -> str:
+    """Whether synthetic images are learned from, and what speaks for it or against."""
+    if not made:
+        return ""
+    tried = [trial.auroc for trial in trials if trial.recipe.heads.synthetic]
+    if not tried:
+        return f"left out: {real} real defects are too few to measure on ({MIN_LABELLED} of {FOLDS} parts at least)"
+    without = max(trial.auroc for trial in trials if not trial.recipe.heads.synthetic)
+    said = "used" if best.recipe.heads.synthetic else "left out, as they do not clearly help"
+    return f"{said}: AUROC {max(tried):.3f} with them, {without:.3f} without, on {real} real defects held out by turns"
+
+
 def _digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
 
 
-def _manifest(good: Sequence[_Photo], labelled: Sequence[_Photo], samples: Sequence[Sample]) -> str:
+def _manifest(
+    good: Sequence[_Photo],
+    labelled: Sequence[_Photo],
+    samples: Sequence[Sample],
+    made: Sequence[_Photo],
+    synthetic: Sequence[Sample],
+) -> str:
     """A hash of what was trained on: pixels, labels and masks, in any order and wherever the files lie."""
     rows = [("good", photo.digest, "") for photo in good]
-    for photo, sample in zip(labelled, samples, strict=True):
+    for photo, sample, what in (
+        *((photo, sample, "defect") for photo, sample in zip(labelled, samples, strict=True)),
+        *((photo, sample, "synthetic defect") for photo, sample in zip(made, synthetic, strict=True)),
+    ):
         marks = b"" if sample.marks is None else sample.marks.tobytes()
-        rows.append((f"defect {sample.kind}", photo.digest, hashlib.sha256(marks).hexdigest()))
+        rows.append((f"{what} {sample.kind}", photo.digest, hashlib.sha256(marks).hexdigest()))
     return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()

@@ -38,7 +38,7 @@ class Signature:
         """Learn from good images."""
         from sklearn.covariance import ledoit_wolf_shrinkage
 
-        summaries = np.stack([_summarise(image, valid) for image in images])
+        summaries = np.stack([summarise(image, valid) for image in images])
         centre, scale = _half(summaries.mean(axis=0)), _half(summaries.std(axis=0) + 1e-4)
         standard = (summaries - centre) / scale
         shrinkage = float(ledoit_wolf_shrinkage(standard, assume_centered=True))
@@ -77,7 +77,7 @@ class Signature:
 
     def oddness(self, patches: Patches, valid: NDArray[np.bool_]) -> float:
         """The Mahalanobis distance of an image's summary, a root mean square over its numbers."""
-        standard = ((_summarise(patches, valid) - self.centre) / self.scale).astype(np.float64)
+        standard = ((summarise(patches, valid) - self.centre) / self.scale).astype(np.float64)
         along = self.axes.astype(np.float64) @ standard
         # Orthogonal to the axes, every direction has the variance of the floor.
         beyond = max(float(standard @ standard - along @ along), 0.0) / self.floor
@@ -88,7 +88,8 @@ class Signature:
         return float((self.oddness(patches, valid) / self.typical) ** self.exponent)
 
 
-def _summarise(patches: Patches, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+def summarise(patches: Patches, valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The mean and the deviation of an image's patches, ``(2 d,)``."""
     inspected = patches[valid]
     return np.concatenate([inspected.mean(axis=0), inspected.std(axis=0)]).astype(np.float32)
 
