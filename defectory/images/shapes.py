@@ -134,7 +134,7 @@ def specks(rng: np.random.Generator, side: int, *, count: int = 24) -> Coverage:
     for _ in range(count):
         place = rng.standard_normal(2) * spread * (1.0, stretch)
         place = np.clip(_rotated(place[None], turn)[0], -0.42, 0.42)
-        size = max(4, round(min(side * 0.022 * float(1 + rng.pareto(1.8)), side * 0.2)))
+        size = max(4, round(min(side * 0.03 * float(1 + rng.pareto(1.8)), side * 0.2)))
         shape = chip(rng, size) if rng.random() < 0.6 else blob(rng, size, roughness=0.6)
         paste(coverage, shape, (0.5 + place[0]) * side, (0.5 + place[1]) * side)
     return _framed(coverage)

@@ -14,6 +14,7 @@ from defectory.images.foreground import allowed_region
 from defectory.images.placement import Placement, Spot, spot_of
 from defectory.images.renderers import Mask, Order, Photo, Rendered, RendererName
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.contamination import CONTAMINATION
 from defectory.images.renderers.procedural.crack import CRACK
 from defectory.images.renderers.procedural.dent import DENT
 from defectory.images.renderers.procedural.missing_component import MISSING_COMPONENT
@@ -27,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "oil": OIL,
     "stain": STAIN,
     "missing_component": MISSING_COMPONENT,
+    "contamination": CONTAMINATION,
     "crack": CRACK,
     "dent": DENT,
 }
