@@ -10,6 +10,7 @@ from typing import Any
 import aws_cdk as cdk
 
 from defectory.config import load_config
+from stacks.image_synthesis import ImageSynthesis
 from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
 
@@ -39,5 +40,6 @@ def create_app(
     env = cdk.Environment(account=environ.get("CDK_DEFAULT_ACCOUNT"), region=config.region)
     SensorData(app, f"{config.name}-sensor-data", config=config, env=env)
     Inspection(app, f"{config.name}-inspection", config=config, env=env)
+    ImageSynthesis(app, f"{config.name}-image-synthesis", config=config, env=env)
     cdk.Tags.of(app).add("project", "defectory")
     return app

@@ -7,6 +7,7 @@ requirements are kept under ``build/``, so that a change of code alone installs 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -25,6 +26,10 @@ ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "build" / "lambda-requirements"
 REQUIREMENTS = "requirements.txt"
 LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
+
+
+# What packages have inside them for those who develop them; Lambda counts every byte.
+_NOT_RUN = shutil.ignore_patterns("tests", "*.pyi", "__pycache__")
 
 
 class PackagingError(DefectoryError):
@@ -124,7 +129,8 @@ class Package:
         Raises:
             PackagingError: uv could not install the requirements.
         """
-        shutil.copytree(self._requirements().installed(), output, dirs_exist_ok=True)
+        installed = self._requirements().installed()
+        shutil.copytree(installed, output, dirs_exist_ok=True, ignore=_NOT_RUN, copy_function=_link)
         for source, target in self._sources():
             (output / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, output / target)
@@ -142,3 +148,11 @@ class Package:
         if self.for_host:
             return Requirements.for_host(file)
         return Requirements.for_platform(file, self.python, LAMBDA_PLATFORM)
+
+
+def _link(source: str, target: str) -> None:
+    """Libraries have hundreds of megabytes, and nobody writes into a package."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)

@@ -41,6 +41,8 @@ class PythonFunction(Construct):
 
     An asynchronous event that fails is tried again twice within an hour, then kept as a dead letter.  With
     ``caller_retries``, whoever calls it (a queue, a state machine) tries again, keeps what fails and tells people.
+    With ``package_of`` it is in the package of another function's folder, whose ``modules`` hold ``lambdas/<folder>``:
+    what is large is then built and uploaded once.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PythonFunction(Construct):
         timeout: Duration,
         memory_size: int = 512,
         caller_retries: bool = False,
+        package_of: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         log_group = KeptLogs(self, "Logs", config)
@@ -69,8 +72,8 @@ class PythonFunction(Construct):
             description=description,
             runtime=lambda_.Runtime(f"python{config.lambda_python}", lambda_.RuntimeFamily.PYTHON),
             architecture=_architecture(config),
-            handler="handler.handler",
-            code=_code(Package.of(folder, modules, config)),
+            handler=f"lambdas/{folder}/handler.handler" if package_of else "handler.handler",
+            code=_code(Package.of(package_of or folder, modules, config)),
             role=self.role,
             environment=dict(environment),
             timeout=timeout,

@@ -55,7 +55,13 @@ def inspection(synthesise: Synthesise) -> Template:
     return synthesise("inspection", alert_email="ops@example.com", defect_email="line@example.com")
 
 
-@pytest.fixture(scope="session", params=["sensor-data", "inspection"])
+@pytest.fixture(scope="session")
+def synthesis(synthesise: Synthesise) -> Template:
+    """The template of image synthesis that cdk.json gives, with somebody to tell."""
+    return synthesise("image-synthesis", alert_email="ops@example.com", defect_email="line@example.com")
+
+
+@pytest.fixture(scope="session", params=["sensor-data", "inspection", "image-synthesis"])
 def stack(request: pytest.FixtureRequest, synthesise: Synthesise) -> Template:
     """Each stack's template in turn."""
     return synthesise(request.param, alert_email="ops@example.com", defect_email="line@example.com")

@@ -26,9 +26,14 @@ CONFIGURATIONS = {
     "destroyed with its stack": {"removal_policy": "destroy"},
     "on this machine": {"lambda_platform": "host"},
     "Europe": {"region": "eu-central-1"},
+    "with image models of another kind": {"image_model_id": "amazon.nova-canvas-v1:0", "inpaint_model_id": ""},
     "China": {"region": "cn-north-1", "author": "catalogue"},
     "GovCloud": {"region": "us-gov-west-1"},
 }
+
+
+# What ELF calls Lambda's processor.
+AARCH64 = 183
 
 
 def run_app(tmp_path, settings=None, **environment):
@@ -72,6 +77,13 @@ def test_the_app_needs_no_docker_no_node_and_no_credentials(tmp_path):
     assert len(packages) == 2
     for key in packages:
         assert (tmp_path / f"asset.{key.removesuffix('.zip')}" / "defectory" / "errors.py").is_file()
+    # The three functions of images share one package, for Lambda's processor and no larger than Lambda takes.
+    template = json.loads((tmp_path / "defectory-image-synthesis.template.json").read_text())
+    [key] = {function["Code"]["S3Key"] for function in functions(template)}
+    package = tmp_path / f"asset.{key.removesuffix('.zip')}"
+    assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) < 262_144_000
+    [library] = (package / "cv2").glob("*.so")
+    assert int.from_bytes(library.read_bytes()[18:20], "little") == AARCH64
 
 
 def functions(template):
@@ -101,7 +113,11 @@ def test_a_package_that_cannot_be_built_ends_the_app_and_never_turns_to_docker(m
 def test_the_stacks_are_named_after_the_installation(synthesise):
     stacks = synthesise(name="plant7").app.synth().stacks
 
-    assert {stack.stack_name for stack in stacks} == {"plant7-sensor-data", "plant7-inspection"}
+    assert {stack.stack_name for stack in stacks} == {
+        "plant7-sensor-data",
+        "plant7-inspection",
+        "plant7-image-synthesis",
+    }
 
 
 def test_the_region_is_the_environments(synthesise):
@@ -110,8 +126,8 @@ def test_the_region_is_the_environments(synthesise):
     assert {stack.environment.region for stack in stacks} == {"ap-southeast-2"}
 
 
-def test_there_are_no_custom_resources(template, inspection):
-    kinds = {resource["Type"] for each in (template, inspection) for resource in each.body["Resources"].values()}
+def test_there_are_no_custom_resources(stack):
+    kinds = {resource["Type"] for resource in stack.body["Resources"].values()}
 
     assert not [kind for kind in kinds if kind.startswith("Custom::") or "CustomResource" in kind]
 

@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from defectory.config import load_config
 from stacks.constructs.training_machine import TRAINING_MODULES
+from stacks.image_synthesis import SYNTHESIS_MODULES
 from stacks.inspection import LINE_MODULES
 from stacks.packaging import Package, PackagingError
 from stacks.sensor_data import SENSOR_MODULES
@@ -22,15 +23,25 @@ MODULES = {
     **{"request_sensor_data": SENSOR_MODULES, "close_failed_request": SENSOR_MODULES},
     **LINE_MODULES,
     "oversee_training": TRAINING_MODULES,
+    "synthesize_images": SYNTHESIS_MODULES,
 }
-# What the packages of functions that look at images have beyond the others'.
-HEAVY = {"inspect_image": {"numpy", "PIL"}}
 AUTHORS = (
     "from defectory.sensors.authors import create_author;"
     "create_author('catalogue').list_machines('semiconductor', 3);"
     "create_author('bedrock', model_id='us.amazon.nova-pro-v1:0', region='us-east-1');"
     "from defectory.sensors.authors.prompts import list_prompt; list_prompt('steel', 3);"
 )
+# What the packages of functions that look at images have beyond the others'.
+HEAVY = {"inspect_image": {"numpy", "PIL"}, "synthesize_images": {"numpy", "PIL", "cv2"}}
+# What else must run on a package, and how much it may weigh in bytes: AWS Lambda takes 262,144,000.
+ALSO = {
+    SENSOR_MODULES: AUTHORS,
+    SYNTHESIS_MODULES: "import lambdas.plan_synthesis.handler, lambdas.assemble_dataset.handler;"
+    "from defectory.images.batch.models import ImageModels;"
+    "ImageModels('us-west-2', '', 'us.stability.stable-image-inpaint-v1:0').renderer('bedrock-inpaint');"
+    "from defectory.images.contact_sheet import contact_sheet; contact_sheet([], bytes, title='none');",
+}
+LIMITS = {"inspect_image": 100_000_000, "synthesize_images": 262_144_000}
 # What Lambda's own Python brings along.
 RUNTIME = ("boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six")
 
@@ -65,8 +76,8 @@ def test_the_handlers_run_on_their_package_and_lambdas_runtime_alone(tmp_path):
     for function in MODULES:
         package_of(function).build(tmp_path / function)
         code = (
-            f"import sys, os; import handler; {AUTHORS if MODULES[function] is SENSOR_MODULES else ''}"
-            "print(*(name for name in ('numpy', 'PIL', 'pandas', 'polars') if name in sys.modules))"
+            f"import sys, os; import handler; {ALSO.get(MODULES[function], '')}"
+            "print(*(name for name in ('numpy', 'PIL', 'cv2', 'pandas', 'polars') if name in sys.modules))"
         )
 
         # When an interpreter that sees nothing else loads the handler, and both authors where they may be asked
@@ -95,8 +106,9 @@ def test_a_package_holds_no_tests_no_caches_and_no_other_function(tmp_path, func
     names = {path.name for path in (tmp_path / "out").rglob("*")}
 
     assert "handler.py" in names
-    assert not {"__pycache__", "boto3", ".lock", *({"numpy", "PIL"} - HEAVY.get(function, set()))} & names
-    limit = 100_000_000 if function in HEAVY else 25_000_000
+    assert not {"__pycache__", "boto3", ".lock", "tests"} & names
+    assert not ({"numpy", "PIL", "cv2"} - HEAVY.get(function, set())) & names
+    limit = LIMITS.get(function, 25_000_000)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) < limit
 
 

@@ -105,16 +105,17 @@ def test_the_table_has_the_keys_and_the_index_that_its_adapter_uses(template):
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
-def test_the_table_is_encrypted_and_can_be_restored(stack):
-    [table] = stack.of_type("AWS::DynamoDB::GlobalTable").values()
+def test_tables_are_encrypted_and_can_be_restored(template, inspection):
+    for stack in (template, inspection):
+        [table] = stack.of_type("AWS::DynamoDB::GlobalTable").values()
 
-    assert table["SSESpecification"]["SSEEnabled"] is True
-    assert [replica["PointInTimeRecoverySpecification"] for replica in table["Replicas"]] == [
-        {"PointInTimeRecoveryEnabled": True}
-    ]
+        assert table["SSESpecification"]["SSEEnabled"] is True
+        assert [replica["PointInTimeRecoverySpecification"] for replica in table["Replicas"]] == [
+            {"PointInTimeRecoveryEnabled": True}
+        ]
 
 
-@pytest.mark.parametrize("stack", ["sensor-data", "inspection"])
+@pytest.mark.parametrize("stack", ["sensor-data", "inspection", "image-synthesis"])
 @pytest.mark.parametrize(("setting", "policy"), [("retain", "Retain"), ("destroy", "Delete")])
 def test_data_outlives_its_stack_if_configured(synthesise, stack, setting, policy):
     template = synthesise(stack, removal_policy=setting)

@@ -150,6 +150,14 @@ class Functions(Extension):
                 outcome = Outcome({"errorType": "Runtime.Unsupported", "errorMessage": str(error)}, True, f"{error}\n")
             return {"body": outcome.payload, "error": outcome.failed, "log": outcome.log}
 
+        functions = require(lambda_svc, "_functions")
+
+        @replace(lambda_svc, "_fetch_code_from_s3", "bucket", "key", "version_id")
+        def fetch(original: Any, *arguments: Any, **named: Any) -> bytes | None:  # noqa: ANN401
+            package: bytes | None = original(*arguments, **named)
+            # Functions share packages of hundreds of megabytes; one copy in memory does for all.
+            return next((held for each in functions.values() if (held := each.get("code_zip")) == package), package)
+
         @replace(lambda_svc, "invalidate_worker", "func_name")
         def invalidate(original: Any, name: str, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
             original(name, *arguments, **named)

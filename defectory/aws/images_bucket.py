@@ -1,0 +1,117 @@
+"""The images bucket in S3: photos and donors that users upload, and the datasets made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.errors import ImageError, InputError
+
+MAX_BYTES = 100_000_000
+"""Larger files are refused before they are read."""
+
+CONTENT_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".json": "application/json",
+    ".manifest": "application/jsonlines",
+    ".txt": "text/plain; charset=utf-8",
+    ".yaml": "application/yaml; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+}
+# Small objects are waited for, not computed.
+_THREADS = 16
+
+
+class ImagesBucket:
+    """The bucket ``name``.  Every method may raise ``ServiceError``."""
+
+    def __init__(self, name: str, client: BaseClient | None = None) -> None:
+        self.name = name
+        self._client = client or aws_client("s3")
+
+    def keys(self, prefix: str) -> list[str]:
+        """Keys that start with ``prefix``, sorted; folders' placeholders are none."""
+        with service_errors(f"list s3://{self.name}/{prefix}"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+            keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        return sorted(key for key in keys if not key.endswith("/"))
+
+    def read(self, key: str) -> bytes:
+        """An object's content.
+
+        Raises:
+            InputError: there is none.
+            ImageError: it is too large.
+        """
+        content = self.find(key)
+        if content is None:
+            raise InputError(key, f"an object in s3://{self.name}", fix="It is gone, or was never there; upload it.")
+        return content
+
+    def find(self, key: str) -> bytes | None:
+        """An object's content; None if there is none.
+
+        Raises:
+            ImageError: it is too large.
+        """
+        with service_errors(f"read s3://{self.name}/{key}"):
+            try:
+                reply = self._client.get_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                if error_code(error) in ("NoSuchKey", "404"):
+                    return None
+                raise
+            if reply["ContentLength"] > MAX_BYTES:
+                reply["Body"].close()
+                raise ImageError(key, f"at most {MAX_BYTES:,} bytes", reply["ContentLength"])
+            content: bytes = reply["Body"].read()
+        return content
+
+    def read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """Contents of many small objects, by key, in the order of ``keys``."""
+        names = list(keys)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return dict(zip(names, pool.map(self.read, names), strict=True))
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write objects by key, in their order: where the last one is, all are."""
+        for key, content in files.items():
+            self._put(key, content)
+
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Write many small objects by key, in any order."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(self._put, files.keys(), files.values()))
+
+    def write_new(self, key: str, content: bytes) -> bool:
+        """Write an object unless there is one; return whether there was none."""
+        with service_errors(f"write s3://{self.name}/{key}"):
+            try:
+                self._client.put_object(
+                    Bucket=self.name, Key=key, Body=content, ContentType=_content_type(key), IfNoneMatch="*"
+                )
+            except ClientError as error:
+                if error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
+                    return False
+                raise
+        return True
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove objects; what is not there is no error.  Their earlier versions stay for as long as versions do."""
+        for key in keys:
+            with service_errors(f"remove s3://{self.name}/{key}"):
+                self._client.delete_object(Bucket=self.name, Key=key)
+
+    def _put(self, key: str, content: bytes) -> None:
+        with service_errors(f"write s3://{self.name}/{key}"):
+            self._client.put_object(Bucket=self.name, Key=key, Body=content, ContentType=_content_type(key))
+
+
+def _content_type(key: str) -> str:
+    suffix = key[key.rfind(".") :] if "." in key else ""
+    return CONTENT_TYPES.get(suffix.lower(), "application/octet-stream")

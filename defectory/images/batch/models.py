@@ -1,0 +1,50 @@
+"""The image models that are deployed: which renderers they make possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from defectory.errors import InputError
+from defectory.images.renderers import Renderer, RendererName
+
+PATIENCE = 60.0
+"""Seconds after which a busy model is not asked again: the state machine waits longer, and at no cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageModels:
+    """Models in ``region``: one that makes pictures of text or of a picture, one that inpaints; "" is none."""
+
+    region: str
+    image_model_id: str
+    inpaint_model_id: str
+
+    def check(self, name: RendererName) -> None:
+        """Raise ``InputError`` if the renderer needs a model that is not deployed."""
+        if name.startswith("bedrock-") and not self._model_of(name):
+            setting = "inpaint_model_id" if name == "bedrock-inpaint" else "image_model_id"
+            fix = f"This deployment has no {setting}; deploy it with one, or use procedural or transplant."
+            raise InputError("renderer", "one whose model is deployed", name, fix)
+
+    def renderer(self, name: RendererName) -> Renderer:
+        """The renderer ``name``, one of Bedrock's.
+
+        Raises:
+            InputError: its model is not deployed, or cannot do this.
+        """
+        # Whoever draws needs no client of Bedrock.
+        from defectory.aws.image_models import create_image_model
+        from defectory.images.renderers.bedrock import BedrockRenderer
+
+        self.check(name)
+        model = create_image_model(self._model_of(name), self.region, patience=PATIENCE)
+        match name:
+            case "bedrock-zero-shot":
+                return BedrockRenderer("zero-shot", model)
+            case "bedrock-image-to-image":
+                return BedrockRenderer("image-to-image", model)
+            case _:
+                return BedrockRenderer("inpaint", model)
+
+    def _model_of(self, name: RendererName) -> str:
+        return self.inpaint_model_id if name == "bedrock-inpaint" else self.image_model_id

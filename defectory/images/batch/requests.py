@@ -1,0 +1,166 @@
+"""Requests for pictures: the event of the function, which makes a few, and the input of the state machine."""
+
+from __future__ import annotations
+
+from typing import Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+
+from defectory.errors import InputError
+from defectory.images.plan import Plan, Want
+from defectory.images.renderers import MAX_SEED, RendererName
+
+MAX_PICTURES = 10
+"""The most pictures that one call of the function makes."""
+
+MAX_BATCH = 500
+"""The most pictures of one execution, whose history has at most 25,000 events: 46 for a picture tried to the last."""
+
+RULES = {
+    "user_id": "1 to 64 ASCII letters, digits or . _ -, starting with a letter or a digit",
+    "dataset": "1 to 64 ASCII letters, digits or . _ -, starting with a letter or a digit",
+    "renderer": "procedural, transplant, bedrock-zero-shot, bedrock-image-to-image or bedrock-inpaint",
+    "defect": "1 to 64 lower-case ASCII letters, digits or _, starting with a letter",
+    "count": "a whole number of pictures, from 1 to {limit}",
+    "source": "the key of a photo of a good part, or a prefix of some, below <user_id>/ in the bucket",
+    "mask": "the key of a mask, or a prefix of masks named like the photos, below <user_id>/ in the bucket",
+    "donors": "a prefix with images/ and masks/ of real defects in it, below <user_id>/ in the bucket",
+    "prompt": "at most 10000 characters",
+    "seed": f"a whole number from 0 to {MAX_SEED}",
+    "plan": "a plan, as `defectory images plan` writes it, or the key of one below <user_id>/ in the bucket",
+}
+_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
+_KEY_LIMIT = 1024  # characters, which S3 allows
+
+
+class Folder(BaseModel):
+    """Where a dataset is in the bucket: below ``<user_id>/<dataset>/``."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    user_id: str = Field(pattern=_NAME)
+    dataset: str = Field(pattern=_NAME)
+
+    @property
+    def prefix(self) -> str:
+        """What all keys of the dataset start with."""
+        return f"{self.user_id}/{self.dataset}/"
+
+    def run_key(self, execution: str) -> str:
+        """The key of what an execution is to make."""
+        return f"{self.prefix}runs/{execution}/plan.json"
+
+    @property
+    def status_key(self) -> str:
+        """The key of the latest execution's status."""
+        return f"{self.prefix}status.json"
+
+
+class Request(Folder):
+    """What both kinds of request have in common; ``donors`` is for the transplant renderer."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    source: str = Field(default="", max_length=_KEY_LIMIT)
+    mask: str = Field(default="", max_length=_KEY_LIMIT)
+    donors: str = Field(default="", max_length=_KEY_LIMIT)
+    prompt: str = Field(default="", max_length=10_000)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
+
+    @model_validator(mode="after")
+    def _names_its_users_files_alone(self) -> Self:
+        for name in ("source", "mask", "donors", "plan"):
+            key = getattr(self, name, "")
+            if not isinstance(key, str) or not key:
+                continue
+            if not key.startswith(f"{self.user_id}/") or not key.removeprefix(f"{self.user_id}/").strip("/"):
+                raise InputError(name, RULES[name], key, f"Upload it below {self.user_id}/, and name that.")
+            if name != "plan" and f"{key}/".startswith(self.prefix):
+                raise InputError(name, RULES[name], key, f"In {self.prefix} is what is made; take another dataset.")
+        return self
+
+
+class PicturesRequest(Request):
+    """A few pictures of one kind of defect, made by one call of the function."""
+
+    renderer: RendererName
+    defect: str = Field(pattern=r"\A[a-z][a-z0-9_]{0,63}\z")
+    count: int = Field(ge=1, le=MAX_PICTURES)
+
+    def own_plan(self) -> Plan:
+        """What it asks for, as a plan."""
+        return _plan(self, self.renderer, self.defect, self.count)
+
+
+class BatchRequest(Request):
+    """Many pictures of one kind of defect; or those of a plan, given itself or by its key."""
+
+    renderer: RendererName | None = None
+    defect: str = Field(default="", pattern=r"\A([a-z][a-z0-9_]{0,63})?\z")
+    count: int = Field(default=0, ge=0, le=MAX_BATCH)
+    plan: str | dict[str, JsonValue] = ""
+
+    @model_validator(mode="after")
+    def _names_one_kind_or_a_plan(self) -> Self:
+        for name in ("renderer", "defect", "count"):
+            given = getattr(self, name)
+            if given and self.plan:
+                raise InputError(name, "left out where there is a plan", given)
+            if not given and not self.plan:
+                raise InputError(name, RULES[name].format(limit=MAX_BATCH), given, "Name it, or give a plan.")
+        return self
+
+    def own_plan(self) -> Plan | None:
+        """What it asks for, as a plan; None where it names a plan."""
+        return _plan(self, self.renderer, self.defect, self.count) if self.renderer else None
+
+
+_Kind = TypeVar("_Kind", bound=Folder)
+
+
+def parse_pictures_request(event: object) -> PicturesRequest:
+    """Check an event of the function.
+
+    Raises:
+        InputError: names the first offending field and its rule.
+    """
+    return _parse(PicturesRequest, event, MAX_PICTURES, "The state machine makes more.")
+
+
+def parse_batch_request(event: object) -> BatchRequest:
+    """Check the input of the state machine.
+
+    Raises:
+        InputError: names the first offending field and its rule.
+    """
+    return _parse(BatchRequest, event, MAX_BATCH, "Divide it among several executions, each with a seed of its own.")
+
+
+def parse_folder(event: object) -> Folder:
+    """Find out which dataset an event is about, whatever else is in it.
+
+    Raises:
+        InputError: names the first offending field and its rule.
+    """
+    return _parse(Folder, event, 0, "")
+
+
+def _parse(kind: type[_Kind], event: object, limit: int, more: str) -> _Kind:
+    if not isinstance(event, dict):
+        raise InputError("event", "a JSON object with user_id, renderer, defect, count, source and dataset", event)
+    try:
+        return kind.model_validate(event)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+    field = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        raise InputError(field, f"left out: the known fields are {', '.join(kind.model_fields)}", first["input"])
+    rule = RULES[field].format(limit=limit)
+    if first["type"] == "missing":
+        raise InputError(field, rule, fix="It is missing.")
+    raise InputError(field, rule, event[field], more if first["type"] == "less_than_equal" and field == "count" else "")
+
+
+def _plan(request: Request, renderer: RendererName, defect: str, count: int) -> Plan:
+    want = Want(renderer=renderer, defect=defect, count=count, mask=request.mask, prompt=request.prompt)
+    return Plan(wants=(want,))

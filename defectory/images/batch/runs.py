@@ -1,0 +1,92 @@
+"""Runs: what one call or one execution is to make, and the status that it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from defectory.errors import InputError
+from defectory.images.batch.requests import Folder
+from defectory.images.items import Item, Outcome
+
+NAMED_FAILURES = 100
+"""So many pictures that were not made are named with the reason; all are in ``dataset.json``."""
+
+
+class DonorKeys(BaseModel):
+    """A real defect in the bucket, by its keys; ``kind`` is "" where its folder does not say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+    image: str
+    mask: str
+
+
+class Run(Folder):
+    """The pictures to be made, in order, each with a number from 0 on.
+
+    ``classes`` says what the dataset calls a kind of defect, where it is not called like the kind; ``estimate`` is what
+    it may cost.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    execution: str
+    items: tuple[Item, ...] = Field(min_length=1)
+    donors: tuple[DonorKeys, ...] = ()
+    classes: Mapping[str, str] = Field(default_factory=dict)
+    estimate: Mapping[str, JsonValue] = Field(default_factory=dict)
+
+    @classmethod
+    def read(cls, content: bytes, key: str) -> Self:
+        """Read a stored run.
+
+        Raises:
+            InputError: it is none; ``key`` is named in the message.
+        """
+        try:
+            return cls.model_validate_json(content)
+        except ValidationError as error:
+            raise InputError(key, "what an execution is to make, as its plan step stored it", str(error)) from None
+
+    def donors_of(self, kind: str) -> tuple[DonorKeys, ...]:
+        """The donors of a kind of defect: those of its own folder, and those of none."""
+        return tuple(donor for donor in self.donors if donor.kind in (kind, ""))
+
+
+class Failure(BaseModel):
+    """A picture that was not made, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    outcome: Outcome
+    reason: str
+
+
+class Status(BaseModel):
+    """What became of the latest execution for a dataset, stored as ``status.json``.
+
+    ``status`` is RUNNING, COMPLETE (every picture was made), PARTIAL, or FAILED (none was, or the execution failed);
+    ``outcomes`` count the execution's pictures, ``pictures`` those of the whole dataset.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["RUNNING", "COMPLETE", "PARTIAL", "FAILED"]
+    reason: str = ""
+    execution: str
+    planned: int = 0
+    outcomes: Mapping[str, int] = Field(default_factory=dict)
+    not_made: tuple[Failure, ...] = ()
+    pictures: int = 0
+    estimate: Mapping[str, JsonValue] = Field(default_factory=dict)
+    updated_at: str
+
+    @property
+    def content(self) -> bytes:
+        """As it is stored."""
+        return (self.model_dump_json(indent=1) + "\n").encode()

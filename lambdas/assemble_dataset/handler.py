@@ -1,0 +1,58 @@
+"""Lambda: make a dataset of the pictures that were made, ``{user_id, dataset}``, and the status of a batch.
+
+The state machine calls it with ``{plan, failures}`` at the end of a batch, and with ``{request, execution, problem}``
+when a batch failed as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import AliasGenerator, BaseModel, ConfigDict
+
+from defectory.aws.images_bucket import ImagesBucket
+from defectory.errors import InputError
+from defectory.images.batch.assembling import assemble_folder, assemble_run, store_failure
+from defectory.images.batch.requests import parse_folder
+
+logger = Logger(service="assemble-dataset")
+
+
+class Environment(BaseModel):
+    """The function's environment variables."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
+
+    images_bucket: str
+
+
+@cache
+def bucket() -> ImagesBucket:
+    return ImagesBucket(Environment.model_validate(os.environ).images_bucket)
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    answer: dict[str, Any]
+    match event:
+        case {"plan": str(plan), "failures": list(failures)}:
+            reasons = {int(failure["number"]): str(failure["reason"]) for failure in failures}
+            answer = assemble_run(plan, reasons, bucket(), now).model_dump(mode="json", include=_ANSWERED)
+        case {"request": request, "execution": str(execution), "problem": str(problem)}:
+            answer = {"stored": store_failure(request, execution, problem, bucket(), now)}
+        case {"user_id": _, "dataset": _}:
+            answer = {"outcomes": assemble_folder(parse_folder(event), bucket(), now)}
+        case _:
+            raise InputError("event", "{user_id, dataset}", event)
+    logger.info("Assembled", extra={"answer": answer})
+    return answer
+
+
+# What the state machine goes by; the rest is in the stored status.
+_ANSWERED = {"status", "reason", "execution", "planned", "outcomes", "pictures"}

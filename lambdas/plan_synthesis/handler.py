@@ -1,0 +1,45 @@
+"""Lambda: plan a batch of pictures, ``{request, execution}``; called by the state machine of image synthesis."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import AliasGenerator, BaseModel, ConfigDict
+
+from defectory.aws.images_bucket import ImagesBucket
+from defectory.images.batch.models import ImageModels
+from defectory.images.batch.planning import Planner
+from defectory.images.batch.requests import parse_batch_request
+
+logger = Logger(service="plan-synthesis")
+
+
+class Environment(BaseModel):
+    """The function's environment variables."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
+
+    images_bucket: str
+    image_region: str
+    image_model_id: str = ""
+    inpaint_model_id: str = ""
+
+
+@cache
+def planner() -> Planner:
+    env = Environment.model_validate(os.environ)
+    models = ImageModels(env.image_region, env.image_model_id, env.inpaint_model_id)
+    return Planner(ImagesBucket(env.images_bucket), models)
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    request = parse_batch_request(event["request"])
+    planned = planner().store(request, str(event["execution"]), datetime.now(UTC))
+    logger.info("Planned", extra=planned)
+    return planned

@@ -1,0 +1,61 @@
+"""Lambda: make a few pictures of a defect, ``{user_id, renderer, defect, count, source, dataset}``.
+
+Optional are ``mask``, ``donors``, ``prompt`` and ``seed``.  Answers what became of each picture; a bad event answers
+``{status: REJECTED, error}`` and writes nothing.  The state machine calls it with ``{plan, number}``, for one picture.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import AliasGenerator, BaseModel, ConfigDict
+
+from defectory.aws.images_bucket import ImagesBucket
+from defectory.errors import InputError
+from defectory.images.batch.making import Studio
+from defectory.images.batch.models import ImageModels
+from defectory.images.batch.requests import parse_pictures_request
+
+logger = Logger(service="synthesize-images")
+
+
+class Environment(BaseModel):
+    """The function's environment variables."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
+
+    images_bucket: str
+    image_region: str
+    image_model_id: str = ""
+    inpaint_model_id: str = ""
+
+
+@cache
+def studio() -> Studio:
+    env = Environment.model_validate(os.environ)
+    models = ImageModels(env.image_region, env.image_model_id, env.inpaint_model_id)
+    return Studio(ImagesBucket(env.images_bucket), models)
+
+
+@logger.inject_lambda_context
+def handler(event: object, context: LambdaContext) -> dict[str, Any]:
+    match event:
+        case {"plan": str(plan), "number": int(number)}:
+            record = studio().make_one(plan, number)
+            answer: dict[str, Any] = record.model_dump(include={"id", "outcome", "reason"})
+            logger.info("Picture", extra=answer)
+            return answer
+    try:
+        made = studio().make_few(parse_pictures_request(event))
+    except InputError as error:
+        logger.warning("Request rejected", extra={"field": error.field, "reason": str(error)})
+        return {
+            "status": "REJECTED",
+            "error": {"code": error.code, "field": error.field, "rule": error.rule, "message": str(error)},
+        }
+    logger.info("Pictures", extra={"status": made.status, "outcomes": made.outcomes})
+    return made.model_dump(mode="json")

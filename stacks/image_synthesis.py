@@ -1,0 +1,171 @@
+"""Image synthesis: the bucket of photos and datasets, and the functions and the state machine that fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from defectory.config import Config
+from stacks.constructs.acknowledgements import acknowledge_wildcards
+from stacks.constructs.alert_topic import AlertTopic
+from stacks.constructs.model_access import grant_image_models
+from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.secure_bucket import SecureBucket
+from stacks.constructs.synthesis_machine import SynthesisMachine
+
+# One package for all three functions: OpenCV and numpy, which two of them need, outweigh everything else.
+PACKAGE = "synthesize_images"
+SYNTHESIS_MODULES = (
+    *("defectory/__init__.py", "defectory/errors.py", "defectory/aws", "defectory/images"),
+    *("defectory/inspection/__init__.py", "defectory/inspection/images.py", "defectory/inspection/datasets"),
+    *("lambdas/plan_synthesis", "lambdas/assemble_dataset"),
+)
+# What a function writes, below <user_id>/<dataset>/.
+PICTURES = ("images", "masks", "thumbnails", "records")
+DATASET = ("dataset.json", "dataset.manifest", "coco.json", "data.yaml", "labels/*", "contact-sheet.html")
+STATUS = "status.json"
+
+
+class ImageSynthesis(Stack):
+    """From photos of good parts in the bucket to pictures of defective ones, with masks, beside them."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
+        super().__init__(scope, construct_id, description="Defectory: pictures of defects, with masks", **stack)
+        self.config = config
+        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
+        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
+        self.access_logs = self._build_access_logs()
+        self.images = self._build_bucket()
+        self.plan = self._build_plan()
+        self.synthesize = self._build_synthesize()
+        self.assemble = self._build_assemble()
+        self.line = SynthesisMachine(
+            self,
+            "Synthesis",
+            config=config,
+            alerts=self.alerts,
+            plan=self.plan,
+            synthesize=self.synthesize,
+            assemble=self.assemble,
+        )
+        self._build_outputs()
+
+    def _build_access_logs(self) -> SecureBucket:
+        return SecureBucket(
+            self,
+            "AccessLogs",
+            logs=None,
+            removal_policy=self.removal_policy,
+            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(self.config.log_retention_days))],
+        )
+
+    def _build_bucket(self) -> SecureBucket:
+        kept = Duration.days(self.config.retention_days)
+        return SecureBucket(
+            self,
+            "Images",
+            logs=self.access_logs,
+            removal_policy=self.removal_policy,
+            versioned=True,
+            lifecycle_rules=[s3.LifecycleRule(expiration=kept, noncurrent_version_expiration=Duration.days(30))],
+        )
+
+    def _build_plan(self) -> PythonFunction:
+        plan = self._build_function(
+            "plan_synthesis",
+            "Plans a batch of pictures: which defect on which photo",
+            self._model_environment(),
+            timeout=Duration.minutes(5),
+            memory_size=1024,
+            caller_retries=True,
+        )
+        self._allow_bucket(plan.role, read=["*"], write=["*/runs/*", f"*/{STATUS}"])
+        return plan
+
+    def _build_synthesize(self) -> PythonFunction:
+        synthesize = self._build_function(
+            "synthesize_images",
+            "Makes pictures of defects with masks: {user_id, renderer, defect, count, source, dataset}",
+            self._model_environment(),
+            # Ten pictures of a slow model, each throttled now and then.
+            timeout=Duration.minutes(15),
+            # The largest photo in memory, several times over; and processors come with memory.
+            memory_size=3008,
+        )
+        self._allow_bucket(synthesize.role, read=["*"], write=[f"*/{folder}/*" for folder in PICTURES])
+        grant_image_models(synthesize.role, self.config)
+        return synthesize
+
+    def _build_assemble(self) -> PythonFunction:
+        assemble = self._build_function(
+            "assemble_dataset",
+            "Writes a dataset's manifests and contact sheet, and the status of the batch",
+            {"IMAGES_BUCKET": self.images.bucket_name},
+            timeout=Duration.minutes(10),
+            memory_size=2048,
+            caller_retries=True,
+        )
+        self._allow_bucket(
+            assemble.role,
+            read=["*/runs/*", "*/records/*", "*/thumbnails/*", "*/dataset.json"],
+            write=["*/records/*", f"*/{STATUS}", *(f"*/{name}" for name in DATASET)],
+        )
+        # Pictures that turn out to be there already go.
+        removable = [self.images.arn_for_objects(f"*/{folder}/*") for folder in ("images", "masks", "labels")]
+        _allow(assemble.role, ["s3:DeleteObject"], removable)
+        acknowledge_wildcards(assemble.role, removable, "Duplicates in datasets of every user, by this one function.")
+        return assemble
+
+    def _build_function(
+        self,
+        folder: str,
+        description: str,
+        environment: dict[str, str],
+        **options: Any,  # noqa: ANN401
+    ) -> PythonFunction:
+        return PythonFunction(
+            self,
+            "".join(word.capitalize() for word in folder.split("_")),
+            folder=folder,
+            modules=SYNTHESIS_MODULES,
+            description=description,
+            config=self.config,
+            alerts=self.alerts,
+            environment=environment,
+            package_of=None if folder == PACKAGE else PACKAGE,
+            **options,
+        )
+
+    def _model_environment(self) -> dict[str, str]:
+        return {
+            "IMAGES_BUCKET": self.images.bucket_name,
+            "IMAGE_REGION": self.config.image_region,
+            "IMAGE_MODEL_ID": self.config.image_model_id,
+            "INPAINT_MODEL_ID": self.config.inpaint_model_id,
+        }
+
+    def _allow_bucket(self, role: iam.Role, *, read: Sequence[str], write: Sequence[str]) -> None:
+        readable, writable = ([self.images.arn_for_objects(key) for key in keys] for keys in (read, write))
+        _allow(role, ["s3:GetObject"], readable)
+        _allow(role, ["s3:PutObject"], writable)
+        # Without it a missing object looks like a forbidden one.
+        _allow(role, ["s3:ListBucket"], [self.images.bucket_arn])
+        acknowledge_wildcards(role, {*readable, *writable}, "Photos and datasets of every user, by this one function.")
+
+    def _build_outputs(self) -> None:
+        for name, value in {
+            "ImagesBucketName": self.images.bucket_name,
+            "SynthesizeFunctionName": self.synthesize.function.function_name,
+            "SynthesisMachineArn": self.line.machine.state_machine_arn,
+            "SynthesisAlertsTopicArn": self.alerts.topic.topic_arn,
+        }.items():
+            CfnOutput(self, name, value=value)
+
+
+def _allow(role: iam.Role, verbs: list[str], resources: list[str]) -> None:
+    role.add_to_policy(iam.PolicyStatement(actions=verbs, resources=resources))
