@@ -1,34 +1,76 @@
-"""Contact sheet: all pictures of a synthetic dataset on one page that needs nothing from elsewhere."""
+"""Contact sheet: the pictures of a synthetic dataset on one page that needs nothing from elsewhere."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+import base64
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from itertools import zip_longest
+from statistics import median
+from typing import Any
 
+import cv2
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from defectory.images.filters import window_of
 from defectory.images.gate import GateResult
-from defectory.images.items import ItemRecord
+from defectory.images.items import ItemRecord, Outcome
+from defectory.inspection.datasets.annotations import decode_runs
 
 CONTACT_SHEET = "contact-sheet.html"
-MOST_PICTURES = 400
-"""More pictures than this would make a page that opens slowly: an even choice of each kind is shown."""
+MOST_PICTURES = 300
+"""More pictures than this would make a page that opens slowly: as many of each kind are shown as of any other."""
+
+MOST_NAMED = 200
+OUTLINE_SIDE = 800
+"""Outlines are drawn as for a picture of this longest side, which is as large as they are shown."""
+
+_OUTCOMES: dict[Outcome, str] = {
+    "made": "In the dataset",
+    "duplicate": "Near-duplicates",
+    "invisible": "Invisible",
+    "filtered": "Withheld by a content filter",
+    "failed": "Failed",
+}
 
 
 def contact_sheet(
     records: Sequence[ItemRecord], read: Callable[[str], bytes], *, title: str, gate: GateResult | None = None
 ) -> bytes:
-    """The page, UTF-8.
+    """The page, UTF-8: the pictures that were made, what became of the other items, and what the gate found.
+
+    Its state can be given in its address: ``#kind=scratch&order=faint&view=closeup&outline=0&open=<id>``.
 
     Args:
-        records: of all items; those without a picture are counted and listed.
+        records: of all items; those without a picture are counted and named.
         read: gives the content of a small picture by its name.
         title: what the page is called.
         gate: what the gate found, where it was asked.
     """
+    made = [record for record in records if record.outcome == "made"]
+    shown = _even_choice(made)
     counts = Counter(record.outcome for record in records)
-    page = _environment().get_template("contact_sheet.html.j2").render(title=title, counts=counts, gate=gate)
+    unmade = [record for record in records if record.outcome != "made"]
+    page = (
+        _environment()
+        .get_template("contact_sheet.html.j2")
+        .render(
+            title=title,
+            made=made,
+            asked=len(records),
+            outcomes=[(name, words, counts[name]) for name, words in _OUTCOMES.items() if counts[name]],
+            kinds=[_kind(kind, records) for kind in sorted({record.item.defect for record in records})],
+            renderers=sorted(Counter(record.item.renderer for record in made).items()),
+            photos=len({record.item.source for record in made if record.item.source}),
+            gate=gate,
+            unmade=unmade[:MOST_NAMED],
+            unnamed=len(unmade) - len(unmade[:MOST_NAMED]),
+            without_picture=len(made) - len(shown),
+            pictures=[_picture(record, read) for record in shown],
+        )
+    )
     return page.encode()
 
 
@@ -36,3 +78,73 @@ def contact_sheet(
 def _environment() -> Environment:
     loader = PackageLoader("defectory.images", "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _even_choice(records: Sequence[ItemRecord]) -> list[ItemRecord]:
+    kinds: defaultdict[str, list[ItemRecord]] = defaultdict(list)
+    for record in records:
+        kinds[record.item.defect].append(record)
+    turns = (record for turn in zip_longest(*kinds.values()) for record in turn if record is not None)
+    chosen = {record.id for record, _ in zip(turns, range(MOST_PICTURES), strict=False)}
+    return [record for record in records if record.id in chosen]
+
+
+def _kind(kind: str, records: Sequence[ItemRecord]) -> dict[str, Any]:
+    found = [record for record in records if record.item.defect == kind]
+    made = [record for record in found if record.outcome == "made"]
+    located = [record for record in made if record.mask is not None]
+    return {
+        "name": kind,
+        "counts": Counter(record.outcome for record in found),
+        "severity": median(record.severity for record in located) if located else None,
+        "area": median(record.area for record in located) if located else None,
+    }
+
+
+def _picture(record: ItemRecord, read: Callable[[str], bytes]) -> dict[str, Any]:
+    picture: dict[str, Any] = {
+        "id": record.id,
+        "kind": record.item.defect,
+        "renderer": record.item.renderer,
+        "source": record.item.source,
+        "severity": record.severity if record.mask is not None else None,
+        "area": record.area,
+        "box": record.box,
+        "size": [record.width, record.height],
+        "parameters": record.parameters,
+        "prompt": record.item.prompt,
+        "thumbnail": _data_uri(read(record.thumbnail)),
+    }
+    if record.closeup:
+        picture["closeup"] = _data_uri(read(record.closeup))
+        if record.box:
+            picture["window"] = window_of(record.box, record.width, record.height)
+    if record.box and record.runs:
+        picture["outline"] = "".join(_outline(record))
+    return picture
+
+
+def _outline(record: ItemRecord) -> Iterator[str]:
+    """Lines around the mask as an SVG path, in pixels of the picture; a little outside, to cover nothing of it."""
+    assert record.box is not None
+    scale = OUTLINE_SIDE / max(record.width, record.height)
+    left, top, width, height = record.box
+    mask = decode_runs(record.runs, record.width, record.height)[top : top + height, left : left + width]
+    small = cv2.resize(
+        mask,
+        (max(1, round(width * scale)), max(1, round(height * scale))),
+        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST,
+    )
+    margin = 6
+    # Averaged, then cut at a low level: a scratch thinner than a pixel still gets its line.
+    marked = np.pad((small > 40).astype(np.uint8), margin)
+    marked = cv2.dilate(marked, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))).astype(np.uint8)
+    contours, _ = cv2.findContours(marked, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    for contour in contours:
+        points = cv2.approxPolyDP(contour, 0.6, closed=True)[:, 0, :]
+        places = [f"{left + (x + 0.5 - margin) / scale:.1f} {top + (y + 0.5 - margin) / scale:.1f}" for x, y in points]
+        yield f"M{'L'.join(places)}Z"
+
+
+def _data_uri(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

@@ -59,7 +59,9 @@ def fingerprint_of(image: Image, box: Box | None) -> str:
     Each half says of a small grey copy which pixels are brighter than their right neighbour (a difference hash, N.
     Krawetz, 2013).  The second tells defects apart that are small on equal parts.
     """
-    return _difference_hash(image) + (_difference_hash(crop(image, box)) if box else "")
+    if box is None:
+        return _difference_hash(image)
+    return _difference_hash(image) + _difference_hash(crop(image, window_of(box, image.shape[1], image.shape[0])))
 
 
 def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
@@ -86,11 +88,23 @@ def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
     return tuple(marked)
 
 
-def crop(image: Image, box: Box, margin: float = _MARGIN) -> Image:
-    """The part of ``image`` that ``box`` and a margin of this share of its longer side (8 pixels or more) hold."""
-    left, top, width, height = box
-    reach = max(8, round(margin * max(width, height)))
-    return image[max(0, top - reach) : top + height + reach, max(0, left - reach) : left + width + reach]
+def window_of(box: Box, width: int, height: int, margin: float = _MARGIN) -> Box:
+    """What to look at for a defect in ``box`` of a picture of this size: a square around it, as far as it fits.
+
+    ``margin`` is left on all sides, as a share of the box's longer side, and 8 pixels at least.
+    """
+    longest = max(box[2], box[3])
+    side = longest + 2 * max(8, round(margin * longest))
+    wide, high = min(side, width), min(side, height)
+    left = min(max(0, box[0] + (box[2] - wide) // 2), width - wide)
+    top = min(max(0, box[1] + (box[3] - high) // 2), height - high)
+    return left, top, wide, high
+
+
+def crop(image: Image, window: Box) -> Image:
+    """The part of ``image`` in ``window``."""
+    left, top, width, height = window
+    return image[top : top + height, left : left + width]
 
 
 def _difference(before: Image, after: Image, mask: Mask) -> NDArray[np.float32]:

@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from defectory.errors import ContentFilteredError, DefectoryError, InputError, RenderError, ServiceError
+from defectory.errors import ContentFilteredError, DefectoryError, ImageError, InputError, RenderError, ServiceError
 from defectory.images.assembly import count_outcomes
 from defectory.images.dataset_folder import DatasetFolder
-from defectory.images.filters import crop, fingerprint_of, unseen
+from defectory.images.filters import crop, fingerprint_of, unseen, window_of
 from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
 from defectory.images.photos import load_mask, load_photo, load_region
+from defectory.images.plan import Plan, expand
 from defectory.images.renderers import MAX_SEED, Image, Mask, Order, Photo, Rendered, Renderer, RendererName
 from defectory.inspection.datasets.annotations import Box, box_of, encode_runs
 from defectory.inspection.datasets.records import file_digest
@@ -217,6 +218,30 @@ def synthesize(
     )
 
 
+def choose_photos(plan: Plan, photos: Mapping[str, Path], seed: int = 0) -> tuple[dict[str, Path], dict[str, str]]:
+    """The photos to expand ``plan`` over: all but those that it would use and cannot be used, and why they cannot.
+
+    Only photos that are used are read, so that a large folder costs nothing.
+
+    Raises:
+        ImageError: none of the photos can be used; it says why for one of them.
+    """
+    usable, good, refused = dict(photos), set[str](), dict[str, str]()
+    while True:
+        fresh = {item.source for item in expand(plan, list(usable), seed) if item.source} - good
+        if not fresh:
+            return usable, refused
+        for name in sorted(fresh):
+            try:
+                load_photo(usable[name], name=name)
+                good.add(name)
+            except ImageError as error:
+                refused[name] = str(error)
+                del usable[name]
+                if not usable:
+                    raise
+
+
 class _Run:
     """Makes items, several at a time."""
 
@@ -356,13 +381,9 @@ def _close(record: ItemRecord, files: Mapping[str, bytes]) -> Made:
 
 
 def _before_and_after(before: Image, after: Image, box: Box) -> Image:
-    """The defect's place in both, side by side and square."""
-    left, top, width, height = box
-    side = min(max(width, height, 32), *after.shape[:2])
-    square = (left + (width - side) // 2, top + (height - side) // 2, side, side)
-    square = (max(0, square[0]), max(0, square[1]), side, side)
-    pair = [_fit(crop(image, square), CLOSEUP_SIDE, enlarge=True) for image in (before, after)]
-    return np.concatenate([pair[0], np.full((pair[0].shape[0], 4, 3), 255, np.uint8), pair[1]], axis=1)
+    """The defect's surroundings in both, side by side without a gap."""
+    window = window_of(box, after.shape[1], after.shape[0])
+    return np.concatenate([_fit(crop(image, window), CLOSEUP_SIDE, enlarge=True) for image in (before, after)], axis=1)
 
 
 def _fit(image: Image, side: int, *, enlarge: bool = False) -> Image:
