@@ -103,8 +103,11 @@ def _colours(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 def _distance_to(lab: NDArray[np.float32], colours: NDArray[np.float32]) -> NDArray[np.float32]:
     # Shadows and light that falls off change lightness more than hue.
     weights = np.array([0.7, 1.3, 1.3], np.float32)
-    steps = (lab[:, :, None, :] - colours) * weights
-    return np.asarray(np.sqrt((steps**2).sum(3)).min(2), np.float32)
+    squares = np.full(lab.shape[:2], np.inf, np.float32)
+    for colour in colours:
+        step = (lab - colour) * weights
+        squares = np.minimum(squares, np.einsum("ijk,ijk->ij", step, step))
+    return np.asarray(np.sqrt(squares), np.float32)
 
 
 def _solid(found: Mask) -> Mask:

@@ -18,6 +18,20 @@ _FROM_ABOVE_LEFT = -3 * np.pi / 4
 
 
 @dataclass(frozen=True, slots=True)
+class Lamp:
+    """The light of a photo; the same everywhere in it.  See `Surface` for the values."""
+
+    direction: float
+    slant: float
+    gloss: float
+
+    @classmethod
+    def of(cls, image: Image, part: Mask) -> Lamp:
+        """Measure the light on ``part`` of ``image``."""
+        return cls(*_light(image, part))
+
+
+@dataclass(frozen=True, slots=True)
 class Surface:
     """What `Surface.of` sees.
 
@@ -46,7 +60,13 @@ class Surface:
     tone: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @classmethod
-    def of(cls, image: Image, part: Mask | None = None, box: tuple[int, int, int, int] | None = None) -> Surface:
+    def of(
+        cls,
+        image: Image,
+        part: Mask | None = None,
+        box: tuple[int, int, int, int] | None = None,
+        lamp: Lamp | None = None,
+    ) -> Surface:
         """Measure the surface of ``part``.
 
         Args:
@@ -54,6 +74,7 @@ class Surface:
             part: 255 where the part is; None: everywhere.
             box: left, top, width, height of the place to measure grain, noise, sharpness and contrast in, as they
                 differ from place to place; None: everywhere.  Light and gloss are always those of the whole.
+            lamp: the photo's light, where it is known already.
         """
         if part is None:
             part = np.full(image.shape[:2], 255, np.uint8)
@@ -63,18 +84,18 @@ class Surface:
         within = part[place] > 0
         if not within.any():
             within = np.ones(grey.shape, bool)
-        light, slant, gloss = _light(image, part)
+        lamp = lamp or Lamp.of(image, part)
         grain, strength = _grain(grey, within)
         return cls(
-            light,
-            slant,
+            lamp.direction,
+            lamp.slant,
             grain,
             strength,
             _noise(grey, within),
             _sharpness(grey),
             _contrast(grey, within),
             _roughness(grey, within) * (1 - strength),
-            gloss,
+            lamp.gloss,
             _tone(*_wider(image, part, (left, top, width, height))),
         )
 

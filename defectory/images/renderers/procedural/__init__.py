@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from pydantic import JsonValue
 
 from defectory.errors import InputError, RenderError
 from defectory.images.blending import changed_pixels, feathered, severity_of, to_levels, to_light
-from defectory.images.foreground import allowed_region
+from defectory.images.foreground import allowed_region, find_part
 from defectory.images.placement import Placement, Spot, spot_of
 from defectory.images.renderers import Mask, Order, Photo, Rendered, RendererName
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
@@ -21,7 +22,7 @@ from defectory.images.renderers.procedural.missing_component import MISSING_COMP
 from defectory.images.renderers.procedural.oil import OIL
 from defectory.images.renderers.procedural.scratch import SCRATCH
 from defectory.images.renderers.procedural.stain import STAIN
-from defectory.images.surface import Surface
+from defectory.images.surface import Lamp, Surface
 
 KINDS: dict[str, Kind] = {
     "scratch": SCRATCH,
@@ -70,17 +71,16 @@ class ProceduralRenderer:
             raise InputError("defect", f"one of {known}", order.defect, "Other kinds need another renderer.")
         if photo is None:
             raise InputError("source", "a photo of a good part, as the procedural renderer changes photos")
-        region = allowed_region(photo, order)
+        scene = _Scene.of(photo, order)
         placement = self._placements.get(order.defect, kind.placement)
         seed = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
         for number in range(_TRIES):
             wanted = order.mask
             if wanted is None and kind.find is not None and order.defect not in self._placements:
-                wanted = kind.find(rng, photo.image, region)
-            spot = placement.draw(rng, region, photo.image) if wanted is None else spot_of(wanted)
-            bounded = photo.region is not None or order.mask is not None
-            made = _render(rng, kind, photo, region, wanted, spot, bounded, 1 + 0.3 * number)
+                wanted = kind.find(rng, photo.image, scene.region)
+            spot = placement.draw(rng, scene.region, photo.image) if wanted is None else spot_of(wanted)
+            made = _render(rng, kind, scene, wanted, spot, 1 + 0.3 * number)
             if made is not None:
                 return made
         raise RenderError(
@@ -89,17 +89,31 @@ class ProceduralRenderer:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """A photo, its part, where the defect may be, whether somebody said so, and the light."""
+
+    photo: Photo
+    part: Mask
+    region: Mask
+    bounded: bool
+    lamp: Lamp
+
+    @classmethod
+    def of(cls, photo: Photo, order: Order) -> _Scene:
+        region = allowed_region(photo, order)
+        part = region
+        if order.mask is not None:  # the light shows on all of the part, not where the defect is to be
+            part = find_part(photo.image) if photo.region is None else photo.region
+        bounded = photo.region is not None or order.mask is not None
+        return cls(photo, part, region, bounded, Lamp.of(photo.image, part))
+
+
 def _render(
-    rng: np.random.Generator,
-    kind: Kind,
-    photo: Photo,
-    region: Mask,
-    wanted: Mask | None,
-    spot: Spot,
-    bounded: bool,
-    boldness: float,
+    rng: np.random.Generator, kind: Kind, scene: _Scene, wanted: Mask | None, spot: Spot, boldness: float
 ) -> Rendered | None:
-    """One try; None where nothing of it can be seen.  ``bounded``: somebody said that it has to stay in ``region``."""
+    """One try; None where nothing of it can be seen."""
+    photo, region = scene.photo, scene.region
     height, width = region.shape
     reach = kind.reach * max(spot.length, spot.width) + 12
     left, top = max(0, int(spot.x - reach)), max(0, int(spot.y - reach))
@@ -109,7 +123,7 @@ def _render(
     place = np.s_[top:bottom, left:right]
     cut = np.ascontiguousarray(photo.image[place])
     allowed = np.ascontiguousarray(region[place])
-    surface = Surface.of(photo.image, region, (left, top, right - left, bottom - top))
+    surface = Surface.of(photo.image, scene.part, (left, top, right - left, bottom - top), scene.lamp)
     canvas = Canvas(
         light=to_light(cut),
         part=feathered(allowed, 1 + surface.sharpness),
@@ -122,7 +136,7 @@ def _render(
         top=top,
     )
     drawn = kind.draw(rng, canvas)
-    weight = np.ones_like(canvas.part) if kind.past_outline and not bounded else canvas.part
+    weight = np.ones_like(canvas.part) if kind.past_outline and not scene.bounded else canvas.part
     changed = to_levels(canvas.light + weight[..., None] * (drawn.light - canvas.light))
     mask = np.zeros(region.shape, np.uint8)
     mask[place] = changed_pixels(cut, changed, drawn.extent * weight)
