@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from defectory import __version__
-from defectory.cli import datasets, demo, inspect, local, sensors
+from defectory.cli import datasets, demo, images, inspect, local, sensors
 from defectory.errors import DefectoryError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(images.app, name="images")
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(local.app, name="local")
 app.add_typer(sensors.app, name="sensors")

@@ -128,11 +128,11 @@ def train(
             model = train_dataset(load_dataset(dataset), options=options, on_progress=show)
         else:
             assert good is not None  # one of both was given
-            damaged, classes = _labelled(defects)
+            damaged, classes = labelled_photos(defects)
             model = train(
                 find_images(good, "good"),
                 defects=damaged,
-                masks=_match_masks(masks, damaged),
+                masks=match_masks(masks, damaged),
                 classes=classes,
                 options=options,
                 on_progress=show,
@@ -263,7 +263,7 @@ def find_images(folder: Path, field: str) -> list[Path]:
     return found
 
 
-def _labelled(folder: Path | None) -> tuple[list[Path], dict[Path, Sequence[str]]]:
+def labelled_photos(folder: Path | None) -> tuple[list[Path], dict[Path, Sequence[str]]]:
     """Photos of defects and their classes, which are the names of the folders they lie in, if they do."""
     if folder is None:
         return [], {}
@@ -276,7 +276,7 @@ def _labelled(folder: Path | None) -> tuple[list[Path], dict[Path, Sequence[str]
     return list(classes), classes
 
 
-def _match_masks(folder: Path | None, photos: Sequence[Path]) -> dict[Path, Path]:
+def match_masks(folder: Path | None, photos: Sequence[Path]) -> dict[Path, Path]:
     """The mask of each photo that has one: of its name, in the folder of its class or above, perhaps with ``_mask``."""
     if folder is None:
         return {}
