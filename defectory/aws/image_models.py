@@ -20,11 +20,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol
 
-import cv2
-import numpy as np
 from botocore.exceptions import ClientError
 
 from defectory.aws.bedrock_runtime import AnswerError, BedrockRuntime, Trouble, identify
+from defectory.aws.image_layout import Layout, Limits
 from defectory.aws.inference_profiles import bare_model_id, profile_of
 from defectory.errors import ContentFilteredError, ImageError, InputError, ServiceError, shorten
 from defectory.images.costs import Usage
@@ -156,67 +155,6 @@ _ASPECTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Limits:
-    """What a model takes.
-
-    Smaller images are enlarged to ``working_side``, because models paint small pictures badly; longer ones than
-    ``max_ratio`` allows are widened by their mirror image; sides are multiples of ``multiple``.
-    """
-
-    max_prompt: int
-    max_seed: int
-    max_side: int
-    max_pixels: int
-    max_ratio: float
-    multiple: int
-    working_side: int = 512
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How an image of ``size`` is laid out to suit a model, and back: widened by ``left`` and ``top``, then scaled.
-
-    All sizes are (width, height).
-    """
-
-    size: tuple[int, int]
-    left: int
-    top: int
-    widened: tuple[int, int]
-    sent: tuple[int, int]
-
-    @classmethod
-    def of(cls, image: Image, limits: _Limits) -> _Layout:
-        height, width = image.shape[:2]
-        wide = max(width, math.ceil(height / limits.max_ratio))
-        high = max(height, math.ceil(width / limits.max_ratio))
-        scale = max(1.0, limits.working_side / min(wide, high))
-        scale = min(scale, limits.max_side / max(wide, high), math.sqrt(limits.max_pixels / (wide * high)))
-        step = limits.multiple
-        sent = (max(step, int(wide * scale) // step * step), max(step, int(high * scale) // step * step))
-        return cls((width, height), (wide - width) // 2, (high - height) // 2, (wide, high), sent)
-
-    def lay_out(self, image: Image) -> Image:
-        return _scaled(self._widened(image, cv2.BORDER_REFLECT), self.sent)
-
-    def lay_out_mask(self, mask: Mask) -> Mask:
-        scaled = _scaled(self._widened(mask, cv2.BORDER_CONSTANT), self.sent)
-        # Reduced, thin strokes turn grey before they vanish.
-        least = 1 if self.sent[0] < self.widened[0] else 128
-        return np.where(scaled >= least, 255, 0).astype(np.uint8)
-
-    def restore(self, picture: Image) -> Image:
-        (width, height), picture = self.size, _scaled(picture, self.widened)
-        return np.ascontiguousarray(picture[self.top : self.top + height, self.left : self.left + width])
-
-    def _widened(self, image: Image, border: int) -> Image:
-        right, bottom = self.widened[0] - self.size[0] - self.left, self.widened[1] - self.size[1] - self.top
-        if not any((self.left, self.top, right, bottom)):
-            return image
-        return cv2.copyMakeBorder(image, self.top, bottom, self.left, right, border).astype(np.uint8)
-
-
 class _InvokedModel(BedrockRuntime, ABC):
     """What all families share: sizes, sending, reading the reply, counting."""
 
@@ -238,6 +176,8 @@ class _InvokedModel(BedrockRuntime, ABC):
         ),
         Trouble("ValidationException", "pixel|dimension|size", 1, "The model takes no image of this size: resize it."),
     )
+
+    _largest_seed: ClassVar[int] = MAX_SEED
 
     def __init__(
         self,
@@ -267,7 +207,11 @@ class _InvokedModel(BedrockRuntime, ABC):
 
     @property
     @abstractmethod
-    def _limits(self) -> _Limits: ...
+    def _limits(self) -> Limits: ...
+
+    @property
+    @abstractmethod
+    def _longest_prompt(self) -> int: ...
 
     @abstractmethod
     def _body(self, request: ImageRequest) -> dict[str, Any]:
@@ -280,8 +224,8 @@ class _InvokedModel(BedrockRuntime, ABC):
     def generate(self, request: ImageRequest) -> GeneratedImage:
         """Make a picture; see `ImageModel`."""
         self._check(request)
-        layout = None if request.image is None else _Layout.of(request.image, self._limits)
-        sent = replace(request, seed=request.seed % (self._limits.max_seed + 1))
+        layout = None if request.image is None else Layout.of(request.image, self._limits)
+        sent = replace(request, seed=request.seed % (self._largest_seed + 1))
         if layout and request.image is not None:
             mask = None if request.mask is None else layout.lay_out_mask(request.mask)
             sent = replace(sent, image=layout.lay_out(request.image), mask=mask)
@@ -304,8 +248,8 @@ class _InvokedModel(BedrockRuntime, ABC):
         if not request.prompt.strip():
             raise InputError("prompt", "a text that says what the picture is to show", request.prompt)
         for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
-            if len(text) > self._limits.max_prompt:
-                rule = f"at most {self._limits.max_prompt} characters for {self.model_id}"
+            if len(text) > self._longest_prompt:
+                rule = f"at most {self._longest_prompt} characters for {self.model_id}"
                 raise InputError(name, rule, f"{len(text)} characters")
         if (request.image is None) != (request.task == "text-to-image"):
             raise InputError("image", f"{'left out' if request.image is not None else 'given'} for {request.task}")
@@ -367,9 +311,13 @@ class StabilityModel(_InvokedModel):
         return frozenset({"text-to-image", "image-to-image"})
 
     @property
-    def _limits(self) -> _Limits:
+    def _limits(self) -> Limits:
         # The service takes 9,437,184 pixels, but as PNG in base64 those may exceed the 25 MB of a request.
-        return _Limits(10_000, MAX_SEED, max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1)
+        return Limits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1)
+
+    @property
+    def _longest_prompt(self) -> int:
+        return 10_000
 
     def _body(self, request: ImageRequest) -> dict[str, Any]:
         # Seed 0 would stand for a random one.
@@ -403,6 +351,8 @@ class AmazonModel(_InvokedModel):
     Black is what their masks change: the opposite of ours.
     """
 
+    _largest_seed = 858_993_459
+
     @classmethod
     def tasks_of(cls, model: str) -> frozenset[Task]:
         if model.startswith(("amazon.nova-canvas", "amazon.titan-image-generator")):
@@ -410,11 +360,15 @@ class AmazonModel(_InvokedModel):
         return frozenset()
 
     @property
-    def _limits(self) -> _Limits:
+    def _limits(self) -> Limits:
         if "titan" in self._bare:
             # It answers with a square unless told one of a few sizes, so it gets squares.
-            return _Limits(512, 858_993_459, max_side=1024, max_pixels=1024 * 1024, max_ratio=1, multiple=64)
-        return _Limits(1024, 858_993_459, max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=16)
+            return Limits(max_side=1024, max_pixels=1024 * 1024, max_ratio=1, multiple=64)
+        return Limits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=16)
+
+    @property
+    def _longest_prompt(self) -> int:
+        return 512 if "titan" in self._bare else 1024
 
     def _body(self, request: ImageRequest) -> dict[str, Any]:
         config: dict[str, Any] = {"numberOfImages": 1, "quality": "standard", "cfgScale": 7, "seed": request.seed}
@@ -444,16 +398,6 @@ class AmazonModel(_InvokedModel):
 
     def _refusal(self, reply: Mapping[str, Any]) -> str:
         return str(reply.get("error") or "")
-
-
-def _scaled(image: Image, size: tuple[int, int]) -> Image:
-    """``image`` at (width, height)."""
-    height, width = image.shape[:2]
-    if (width, height) == size:
-        return image
-    smaller = size[0] * size[1] < width * height
-    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC)
-    return scaled.astype(np.uint8)
 
 
 def _encoded(image: Image | None) -> str:

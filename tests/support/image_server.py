@@ -77,6 +77,16 @@ NO_IMAGES = Body({"seeds": [7], "finish_reasons": [None]})
 EMPTY = Body({})
 NOT_BASE64 = Body({"seeds": [7], "finish_reasons": [None], "images": ["*** no base64 ***"]})
 NOT_A_PICTURE = Body({"seeds": [7], "finish_reasons": [None], "images": [base64.b64encode(b"no picture").decode()]})
+PICTURE = Body(
+    {
+        "seeds": [7],
+        "finish_reasons": [None],
+        "images": [
+            "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAAEElEQVR4nGNsYIAAJgaKGAAmCACQXTClHgAAAABJRU5ErkJggg=="
+        ],
+    }
+)
+"""The same small picture for any request, where a test does not look at it."""
 AMAZON_ERROR = Body({"images": [], "error": "Something went wrong."})
 AMAZON_FILTERED_OUTPUT = Body(
     {"images": [], "error": "The generated image(s) have been blocked by our content filters."}
