@@ -1,10 +1,40 @@
-"""The gate: whether synthetic images make a model better at real defects that it has not seen."""
+"""The gate: whether synthetic images make a model better at real defects that it has not seen.
+
+Real images are split anew for each seed; a model trained on one side, without and with the synthetic images, is tested
+on the other.  Synthetic images that were made from an image on the test side are left out of that seed's training.
+"""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
+
+from defectory.errors import InputError
+from defectory.inspection.datasets import Dataset, ImageRecord, Split, read_mask, split
+from defectory.inspection.images import load_image
+from defectory.inspection.model import Model
+from defectory.inspection.training import TrainingOptions, train_dataset
+
+IMAGE_AUROC, PIXEL_AUROC = "image AUROC", "pixel AUROC"
+SATURATED = 0.995
+"""Where images are told apart this well without synthetic ones, they cannot help there: the pixels decide."""
+
+MIN_DEFECTS, MIN_TRAINED = 4, 5
+"""Real defects for a measurement at all, and on each training side: with fewer, synthetic ones are not learned from."""
+
+MIN_SEEDS = 3
+_TEST_SHARE = 0.4
+_RESAMPLES = 1000
+_LEVELS = 256
+
+_Array = NDArray[np.float64]
 
 
 class Comparison(BaseModel):
@@ -38,3 +68,203 @@ class GateResult(BaseModel):
     synthetic: int = Field(ge=0)
     seeds: tuple[int, ...] = ()
     figures: dict[str, Comparison] = {}
+
+
+def run_gate(
+    real: Dataset,
+    synthetic: Dataset,
+    *,
+    seeds: int = 3,
+    options: TrainingOptions | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> GateResult:
+    """Train without and with ``synthetic``, test on real images held out, and decide.
+
+    The images are kept if the deciding figure rises for certain, that is if the 95 % interval of its difference lies
+    above 0, and no other figure falls for certain.  It decides the image AUROC, or the pixel AUROC where without
+    synthetic images the former is 0.995 at least.
+
+    Args:
+        real: real images; groups stay on one side.  Synthetic ones among them are not looked at.
+        synthetic: images of defects that were made, with what they were made from.
+        seeds: how many splits to try, 3 at least.
+        options: how to train; both sides alike, but for what is learned from.
+        progress: told how many of all models are trained and tested.
+
+    Raises:
+        InputError: there are too few seeds or good images, or an image cannot be read.
+    """
+    if seeds < MIN_SEEDS:
+        raise InputError("seeds", f"at least {MIN_SEEDS}", seeds)
+    options = options or TrainingOptions()
+    tell = progress or (lambda done, total: None)
+    known = real.select([record for record in real.records if not record.synthetic and record.label])
+    made = [record for record in synthetic.anomalous if record.synthetic]
+    counts = {"real_good": len(known.normal), "real_defects": len(known.anomalous), "synthetic": len(made)}
+    if not made:
+        raise InputError("synthetic", "a dataset of images of defects that were made", len(synthetic.records))
+    if len(known.anomalous) < MIN_DEFECTS:
+        reason = f"{len(known.anomalous)} real defects are too few to hold some out; {MIN_DEFECTS} are the least."
+        return GateResult(decision="unmeasured", reason=reason, **counts)
+    splits = [_split(known, seed) for seed in range(seeds)]
+    fewest = min(len(each.train.anomalous) for each in splits)
+    if fewest < MIN_TRAINED or not all(each.test.anomalous for each in splits):
+        reason = (
+            f"Of {len(known.anomalous)} real defects {fewest} are left to learn from when some are held out, "
+            f"{MIN_TRAINED} are the least; photos of one part stay together."
+        )
+        return GateResult(decision="unmeasured", reason=reason, **counts)
+    pairs = []
+    for number, each in enumerate(splits):
+        tested_on = {known.digest(record.path) for record in each.test.records}
+        allowed = [record for record in made if tested_on.isdisjoint(record.made_from)]
+        joined = Dataset((*each.train.records, *allowed), known.root, digests={**synthetic.digests, **known.digests})
+        tried = []
+        for turn, (training, use) in enumerate(((each.train, "measured"), (joined, "always"))):
+            model = train_dataset(training, options=options.model_copy(update={"seed": number, "synthetic": use}))
+            tried.append(_Results.of(model, each.test))
+            tell(2 * number + turn + 1, 2 * seeds)
+        pairs.append((tried[0], tried[1]))
+    images = _compare([(_Ranks.of_images(a), _Ranks.of_images(b)) for a, b in pairs])
+    masked = all(each.has_pixels for pair in pairs for each in pair)
+    pixels = [_compare([(_Ranks.of_pixels(a), _Ranks.of_pixels(b)) for a, b in pairs])] if masked else []
+    figures = dict(zip((IMAGE_AUROC, PIXEL_AUROC), [images, *pixels], strict=False))
+    if pixels and statistics.fmean(images.without) >= SATURATED:
+        figures = dict(reversed(figures.items()))
+    decision, reason = _decide(figures)
+    return GateResult(decision=decision, reason=reason, seeds=tuple(range(seeds)), figures=figures, **counts)
+
+
+def _split(known: Dataset, seed: int) -> Split:
+    """Held out is a share of the images, or less where too few defects would be left to learn from."""
+    spare = (len(known.anomalous) - MIN_TRAINED) / len(known.anomalous)
+    return split(known, test=max(min(_TEST_SHARE, spare), 0.05), seed=seed)
+
+
+def _decide(figures: dict[str, Comparison]) -> tuple[Literal["kept", "dropped"], str]:
+    (name, deciding), *others = figures.items()
+    said = (
+        f"{name} {statistics.fmean(deciding.without):.3f} without, {statistics.fmean(deciding.with_synthetic):.3f} "
+        f"with synthetic images; difference {deciding.difference:+.3f}, 95 % interval {deciding.low:+.3f} to "
+        f"{deciding.high:+.3f}"
+    )
+    fallen = [other for other, figure in others if figure.high < 0]
+    if deciding.low > 0 and not fallen:
+        return "kept", f"{said}: they help."
+    if deciding.low > 0:
+        return "dropped", f"{said}, but {fallen[0]} falls."
+    if deciding.high < 0:
+        return "dropped", f"{said}: they hurt."
+    return "dropped", f"{said}: that they help is not certain."
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """What a model says of each test image: a score, and how many of its good and defective pixels have which heat.
+
+    ``units`` number the part that each image shows; ``heat`` is None for defects without a mask.
+    """
+
+    scores: _Array
+    defective: NDArray[np.bool_]
+    units: NDArray[np.intp]
+    heat: tuple[tuple[_Array, _Array] | None, ...]
+
+    @classmethod
+    def of(cls, model: Model, dataset: Dataset) -> _Results:
+        records = [record for record in dataset.records if record.label]
+        scores, heat = [], []
+        for record in records:
+            inspection = model.inspect(load_image(record.path))
+            scores.append(inspection.score)
+            heat.append(_heat(inspection.heatmap, record))
+        names = [record.group or f"image {number}" for number, record in enumerate(records)]
+        _, units = np.unique(names, return_inverse=True)
+        defective = np.array([record.label == "anomaly" for record in records])
+        return cls(np.array(scores, float), defective, units, tuple(heat))
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether there are defects whose pixels are known."""
+        return any(pair is not None and bad for pair, bad in zip(self.heat, self.defective, strict=True))
+
+
+def _heat(heatmap: NDArray[np.float32], record: ImageRecord) -> tuple[_Array, _Array] | None:
+    """Counts of good and of defective pixels by heat."""
+    levels = np.clip(heatmap * _LEVELS, 0, _LEVELS - 1).astype(np.intp)
+    if record.label == "normal":
+        truth = np.zeros(heatmap.shape, bool)
+    else:
+        mask = read_mask(record)
+        if mask is None:
+            return None
+        truth = _stretched(mask, heatmap.shape) > 0
+    good, bad = (np.bincount(levels[chosen], minlength=_LEVELS).astype(float) for chosen in (~truth, truth))
+    return good, bad
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranks:
+    """Cases of good and of defective, ``(cases, levels)`` counts each, in order of suspicion, and the units they belong
+    to: with weights for the units, the area under the ROC curve is a matter of sums.
+    """
+
+    good: _Array
+    bad: _Array
+    units: int
+    good_units: NDArray[np.intp]
+    bad_units: NDArray[np.intp]
+
+    @classmethod
+    def of_images(cls, results: _Results) -> _Ranks:
+        _, ranks = np.unique(results.scores, return_inverse=True)
+        cases = np.eye(int(ranks.max()) + 1)[ranks]
+        bad = results.defective
+        return cls(cases[~bad], cases[bad], int(results.units.max()) + 1, results.units[~bad], results.units[bad])
+
+    @classmethod
+    def of_pixels(cls, results: _Results) -> _Ranks:
+        kept = [(pair, unit) for pair, unit in zip(results.heat, results.units, strict=True) if pair is not None]
+        good, bad = (np.stack([pair[turn] for pair, _ in kept]) for turn in (0, 1))
+        units = np.array([unit for _, unit in kept])
+        return cls(good, bad, int(results.units.max()) + 1, units, units)
+
+    def areas(self, weights: _Array) -> _Array:
+        """The AUROC for each row of ``weights``, ``(n, units)``; not a number where one side weighs nothing."""
+        good, bad = weights[:, self.good_units] @ self.good, weights[:, self.bad_units] @ self.bad
+        below = np.cumsum(good, axis=1) - good / 2
+        with np.errstate(invalid="ignore"):
+            return np.asarray((bad * below).sum(axis=1) / (bad.sum(axis=1) * good.sum(axis=1)))
+
+
+def _compare(pairs: Sequence[tuple[_Ranks, _Ranks]]) -> Comparison:
+    """Both figures for each seed, and the interval of the mean difference by a bootstrap over seeds and, within each,
+    over the parts tested.
+
+    Of so few seeds, resamples vary less than seeds do; their deviations are widened by that.
+    """
+    rng = np.random.default_rng(0)
+    values = [tuple(float(each.areas(np.ones((1, each.units)))[0]) for each in pair) for pair in pairs]
+    drawn = []
+    for without, with_synthetic in pairs:
+        weights = rng.multinomial(without.units, np.full(without.units, 1 / without.units), _RESAMPLES).astype(float)
+        difference = with_synthetic.areas(weights) - without.areas(weights)
+        own = with_synthetic.areas(np.ones((1, without.units))) - without.areas(np.ones((1, without.units)))
+        drawn.append(np.where(np.isfinite(difference), difference, own))
+    chosen = rng.integers(len(pairs), size=(_RESAMPLES, len(pairs)))
+    means = np.stack(drawn)[chosen, np.arange(_RESAMPLES)[:, None]].mean(axis=1)
+    gained = statistics.fmean(after - before for before, after in values)
+    away = (means - gained) * np.sqrt(len(pairs) / (len(pairs) - 1))
+    low, high = gained + np.quantile(away, [0.025, 0.975])
+    return Comparison(
+        without=tuple(before for before, _ in values),
+        with_synthetic=tuple(after for _, after in values),
+        difference=gained,
+        low=float(min(low, gained)),
+        high=float(max(high, gained)),
+    )
+
+
+def _stretched(mask: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """``mask`` in the heatmap's size; the nearest pixel keeps the share of a scratch, which averages would wash away."""
+    return np.asarray(Image.fromarray(mask).resize((shape[1], shape[0]), Image.Resampling.NEAREST))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,20 +160,22 @@ class Comparison:
         signature = Signature.fit([sample.patches for sample in good], self.valid)
         return replace(scorer, signature=signature.tuned(trial.typical, trial.exponent))
 
-    def best(self, trials: Sequence[Trial]) -> Trial:
+    def best(self, trials: Sequence[Trial], *, synthetic: Literal["measured", "always"] = "measured") -> Trial:
         """The first, unless another is better by more than chance would often make it.
 
         One with synthetic images has to be better than the best without them, too, and by a standard error more: there
-        are many ways to make images that do not help, and few real defects to notice it on.
+        are many ways to make images that do not help, and few real defects to notice it on.  ``always`` takes one of
+        those, if there are any.
         """
-        plain = [trial for trial in trials if not trial.recipe.heads.synthetic]
-        found = max(plain, key=lambda trial: trial.auroc)
         gain = TRUSTED_GAIN_SYNTHETIC if self.damaged else TRUSTED_GAIN
-        best = found if found.auroc > plain[0].auroc + gain else plain[0]
-        helped = max(trials, key=lambda trial: (trial.recipe.heads.synthetic, trial.auroc))
-        if helped.recipe.heads.synthetic and helped.auroc > best.auroc + gain + _deviation(best.scores, helped.scores):
-            return helped
-        return best
+        without, helped = (
+            _best([trial for trial in trials if trial.recipe.heads.synthetic == made], gain) for made in (False, True)
+        )
+        assert without is not None  # the default has no heads
+        if helped is None or synthetic == "always":
+            return helped or without
+        certain = without.auroc + gain + _deviation(without.scores, helped.scores)
+        return helped if helped.auroc > certain else without
 
     def _heads(self, turns: Sequence[int]) -> tuple[Heads, ...]:
         """The heads to try: none, where there are too few real defects to hold some out."""
@@ -185,7 +188,7 @@ class Comparison:
         if not self.synthetic:
             return tuple(found)
         marked = any(sample.marks is not None for sample in self.synthetic)
-        tried = [Heads(TRUSTS[0]), Heads(TRUSTS[0], IMAGE_TRUST)] * marked + [Heads(0.0, IMAGE_TRUST)]
+        tried = [Heads(TRUSTS[0], IMAGE_TRUST), Heads(TRUSTS[0])] * marked + [Heads(0.0, IMAGE_TRUST)]
         return (*found, *(replace(heads, synthetic=True) for heads in tried))
 
     def _folds(self) -> tuple[list[int], list[int]]:
@@ -307,6 +310,11 @@ class Comparison:
         anomaly = plain.map(sample.patches)
         limit = np.quantile(anomaly[self.valid], 0.99)
         return np.asarray(np.where(self.valid & (anomaly >= limit), sample.kind, 0), np.uint8)
+
+
+def _best(trials: Sequence[Trial], gain: float) -> Trial | None:
+    best = max(trials, key=lambda trial: trial.auroc, default=None)
+    return best if best is None or best.auroc > trials[0].auroc + gain else trials[0]
 
 
 def find_outliers(scores: Scores) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -58,7 +59,8 @@ class TrainingOptions(BaseModel):
     large images.  ``region`` is what is inspected; ``ignore`` a grey image, as large as the photos or of their aspect,
     not black where nothing is to be inspected.  ``exclude_suspects`` forgets good images unlike all others, which may
     be defects; otherwise they are only named and kept out of the thresholds.  ``costs`` set the thresholds where there
-    are labelled defects to learn their scores from; ``rates`` set them from good images alone.
+    are labelled defects to learn their scores from; ``rates`` set them from good images alone.  ``synthetic`` defects
+    are learned from where that helps as ``measured`` on held-out real ones, or ``always`` where it can be measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -74,6 +76,7 @@ class TrainingOptions(BaseModel):
     rules: RuleSet = RuleSet()
     colors: dict[str, str] = {}
     backbone: Path | None = None
+    synthetic: Literal["measured", "always"] = "measured"
     seed: int = Field(default=0, ge=0)
 
 
@@ -234,7 +237,7 @@ class _Training:
             tell=lambda name, done, total: self._tell(Progress(name, done, total)),
         )
         trials = comparison.trials(tuple(DETECTORS) if options.detector == "auto" else (options.detector,))
-        best = comparison.best(trials)
+        best = comparison.best(trials, synthetic=options.synthetic)
         # What no other good part resembles may be a defect or a rare good part: it must not move the thresholds.
         unlike = find_outliers(best.scores.good)
         left_out = unlike if options.exclude_suspects else ()

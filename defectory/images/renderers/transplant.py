@@ -126,6 +126,11 @@ class TransplantRenderer:
         return "transplant"
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of defect that can be ordered."""
+        return tuple(sorted(kind for kind, cuttings in self._cuttings.items() if cuttings))
+
+    @property
     def needs_photo(self) -> bool:
         """It changes photos of good parts."""
         return True
@@ -141,9 +146,8 @@ class TransplantRenderer:
             raise InputError("photo", "a photo of a good part; defects are moved onto it")
         cuttings = self._cuttings.get(order.defect)
         if not cuttings:
-            kinds = ", ".join(sorted(kind for kind, cuttings in self._cuttings.items() if cuttings))
             fix = "Give a masked photo of such a defect, or choose the procedural renderer."
-            raise InputError("defect", f"one that a donor shows: {kinds}", order.defect, fix)
+            raise InputError("defect", f"one that a donor shows: {', '.join(self.kinds)}", order.defect, fix)
         rng = np.random.default_rng(order.seed)
         cutting = cuttings[int(rng.integers(len(cuttings)))]
         if order.mask is not None:
