@@ -266,5 +266,5 @@ def _compare(pairs: Sequence[tuple[_Ranks, _Ranks]]) -> Comparison:
 
 
 def _stretched(mask: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """``mask`` in the heatmap's size; the nearest pixel keeps the share of a scratch, which averages would wash away."""
+    """``mask`` in the heatmap's size; the nearest pixel keeps the share of a scratch; averages do not."""
     return np.asarray(Image.fromarray(mask).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
