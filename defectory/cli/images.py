@@ -135,7 +135,7 @@ def plan(
         return
     _show_plan(made)
     if out:
-        typer.echo(f"{out}: make it with `defectory images synthesize --plan {out} --good PHOTOS --out DIR`")
+        typer.echo(f"{out}: make it with `defectory images synthesize --plan {out} --dataset {dataset} --out DIR`")
 
 
 @app.command()
@@ -159,6 +159,9 @@ def synthesize(
     ] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Their masks, named as the photos: white = defect.", file_okay=False)
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="In place of --good, --defects, --masks: a dataset (folder, manifest, CSV...).")
     ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Where the defect is to be (white): one mask, or a folder named as the photos.")
@@ -190,21 +193,25 @@ def synthesize(
         defectory images synthesize --good normal --defects cracked --masks masks --renderer transplant --defect crack
         --count 50 --out cracks
 
-        defectory images synthesize --good photos/normal --plan plan.json --out made --json
+        defectory images synthesize --dataset split/train.json --plan plan.json --out made --json
     """
     from defectory.images.items import item_id, record_file
     from defectory.images.plan import expand
     from defectory.images.synthesis import synthesize as make_all
+    from defectory.inspection.datasets import load_dataset
 
     if plan_file and (defect or count or renderer or mode or prompt):
         raise InputError("--plan", "given without --defect, --count, --renderer, --mode and --prompt, which it has")
     wanted = _wanted(
         plan_file, defect or (), count, _renderer_name(renderer or RendererOption.procedural, mode), prompt
     )
-    examples = _examples(defects, masks, [want.defect for want in wanted.wants])
+    if dataset and (good or defects or masks):
+        raise InputError("--dataset", "given without --good, --defects and --masks, which it has")
+    real = load_dataset(dataset) if dataset else None
+    examples = real or _examples(defects, masks, [want.defect for want in wanted.wants])
     bedrock = _Bedrock(model, region, prompts, part, budget)
     renderers = _create_renderers(wanted, examples, bedrock)
-    sources, refused = _find_sources(wanted, good, mask, within, seed)
+    sources, refused = _find_sources(wanted, _photos(good, real), mask, within, seed)
     items = expand(wanted, list(sources.photos), seed)
     if mask:
         items = [item.model_copy(update={"mask": _mask_name(mask, item.source)}) for item in items if item.source]
@@ -453,8 +460,19 @@ def _create_renderers(wanted: Plan, examples: Dataset | None, bedrock: _Bedrock)
     return renderers
 
 
+def _photos(good: Path | None, dataset: Dataset | None) -> dict[str, Path]:
+    """The photos of good parts, by the names that items have for them."""
+    from defectory.cli.inspect_model import find_images
+
+    if dataset:
+        from defectory.images.synthesis import photos_of
+
+        return photos_of(dataset)
+    return {path.name: path for path in find_images(good, "--good")} if good else {}
+
+
 def _find_sources(
-    wanted: Plan, good: Path | None, mask: Path | None, within: Path | None, seed: int
+    wanted: Plan, photos: dict[str, Path], mask: Path | None, within: Path | None, seed: int
 ) -> tuple[Sources, dict[str, str]]:
     """The photos to work on, with their masks, and those that cannot be worked on, with the reason."""
     from defectory.cli.inspect_model import find_images
@@ -462,9 +480,9 @@ def _find_sources(
 
     if all(want.renderer == "bedrock-zero-shot" for want in wanted.wants):
         return Sources({}), {}
-    if good is None:
+    if not photos:
         raise InputError("--good", "given: a folder of photos of good parts, on which defects are made")
-    photos, refused = choose_photos(wanted, {path.name: path for path in find_images(good, "--good")}, seed)
+    photos, refused = choose_photos(wanted, photos, seed)
     masks = {}
     if mask and mask.is_dir():
         by_stem = {path.stem.removesuffix("_mask"): path for path in find_images(mask, "--mask")}
@@ -548,6 +566,7 @@ def _described(done: Balanced) -> dict[str, object]:
 
 
 def _show_balanced(done: Balanced, out: Path) -> None:
+    _show_refused(done.refused_photos)
     _show_summary(done.summary, out / "synthetic")
     if done.gate:
         colour = typer.colors.GREEN if done.gate.decision == "kept" else typer.colors.YELLOW

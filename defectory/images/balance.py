@@ -13,7 +13,7 @@ from defectory.images.dataset_folder import DatasetFolder
 from defectory.images.gate import GateResult
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers import Renderer, RendererName
-from defectory.images.synthesis import Sources, Summary, synthesize
+from defectory.images.synthesis import Sources, Summary, choose_photos, photos_of, synthesize
 from defectory.inspection.datasets.exports import Form, export, make_detectable
 from defectory.inspection.datasets.records import Dataset
 from defectory.inspection.datasets.sources import join
@@ -28,7 +28,7 @@ class Balanced:
     """What came of it: the pictures made, what the gate found (None: not asked), and the dataset to train on.
 
     ``kept`` says whether the synthetic images are in it; ``file`` describes it for its readers; ``left_out`` are images
-    that its form cannot take, and why.
+    that its form cannot take, and why; ``refused_photos`` are those that no defect could be made on, and why.
     """
 
     summary: Summary
@@ -37,6 +37,7 @@ class Balanced:
     dataset: Dataset
     file: Path
     left_out: tuple[tuple[str, str], ...]
+    refused_photos: dict[str, str]
 
 
 def balance(
@@ -83,7 +84,7 @@ def balance(
     if form in ("coco", "yolo"):
         # Before hours of work rather than after them.
         make_detectable(dataset, validation=validation if form == "yolo" else 0, seed=seed, skip=skip_unmasked)
-    photos = {dataset.name(record.path): record.path for record in dataset.normal if not record.synthetic}
+    photos, refused = choose_photos(plan, photos_of(dataset), seed)
     title = f"Synthetic defects for dataset {dataset.version}"
     summary = synthesize(
         expand(plan, list(photos), seed),
@@ -124,4 +125,4 @@ def balance(
         detectable = make_detectable(together, validation=share, seed=seed, skip=skip_unmasked)
         together, chosen, left_out = detectable.dataset, detectable.validation, detectable.left_out
     file = export(together, form, out / "dataset", validation=chosen)
-    return Balanced(summary, found, kept, together, file, left_out)
+    return Balanced(summary, found, kept, together, file, left_out, refused)

@@ -28,9 +28,9 @@ OUTLINE_SIDE = 800
 """Outlines are drawn as for a picture of this longest side, which is as large as they are shown."""
 
 _OUTCOMES: dict[Outcome, str] = {
-    "made": "In the dataset",
-    "duplicate": "Near-duplicates",
-    "invisible": "Invisible",
+    "made": "Made",
+    "duplicate": "Near-duplicates, left out",
+    "invisible": "Invisible, left out",
     "filtered": "Withheld by a content filter",
     "failed": "Failed",
 }

@@ -223,8 +223,7 @@ def _choose(kind: str, masked: int, renderer: RendererChoice) -> tuple[RendererN
         return chosen, f"{masked} real {'one is' if masked == 1 else 'ones are'} masked"
     if chosen == "procedural":
         if kind not in KINDS:
-            drawn = ", ".join(KINDS)
-            return None, f"it cannot be drawn without an example, as {drawn} can: mask one, or use bedrock-inpaint"
+            return None, "it needs an example: mask a real one for transplant, or use bedrock"
         return chosen, "it can be drawn without an example"
     return chosen, "asked for"
 

@@ -23,7 +23,7 @@ from defectory.images.photos import load_mask, load_photo, load_region
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers import MAX_SEED, Image, Mask, Order, Photo, Rendered, Renderer, RendererName
 from defectory.inspection.datasets.annotations import Box, box_of, encode_runs
-from defectory.inspection.datasets.records import file_digest
+from defectory.inspection.datasets.records import Dataset, file_digest
 from defectory.inspection.images import encode_jpeg, encode_png
 
 ATTEMPTS = 5
@@ -216,6 +216,11 @@ def synthesize(
         images=len(dataset.records),
         version=dataset.version,
     )
+
+
+def photos_of(dataset: Dataset) -> dict[str, Path]:
+    """The real photos of good parts of ``dataset``, by their names in it."""
+    return {dataset.name(record.path): record.path for record in dataset.normal if not record.synthetic}
 
 
 def choose_photos(plan: Plan, photos: Mapping[str, Path], seed: int = 0) -> tuple[dict[str, Path], dict[str, str]]:
