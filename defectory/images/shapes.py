@@ -109,9 +109,9 @@ def drip(rng: np.random.Generator, side: int, *, angle: float = math.pi / 2) -> 
         offset = rng.uniform(-0.7, 0.7) * head if run else rng.uniform(-0.3, 0.3) * head
         length = rng.uniform(0.35, 1.0) * (1 - 2 * MARGIN - 1.3 * head) if run else 1 - 2 * MARGIN - 1.3 * head
         steps = np.linspace(0, 1, 48)
-        sway = np.cumsum(rng.normal(0, 0.0025, len(steps)))
+        sway = np.cumsum(rng.normal(0, 0.004, len(steps)))
         thick = head * rng.uniform(0.16, 0.3)
-        widths = thick * (1 - 0.45 * steps) + 0.4 * thick * np.exp(-(((steps - 0.97) / 0.05) ** 2))
+        widths = thick * (1 - 0.45 * steps) + rng.uniform(0, 0.35) * thick * np.exp(-(((steps - 0.97) / 0.05) ** 2))
         widths += (0.5 * head - thick) * np.exp(-steps / 0.05) * 0.5
         points = np.stack([offset + sway, top + steps * length], axis=1)
         turned = _rotated(points, angle - math.pi / 2)

@@ -21,12 +21,13 @@ Where = NDArray[np.bool_]
 
 _SIDE = 320  # pieces are broken off a copy of this size; their edges are drawn in the photo itself
 _LEAST, _MOST = 0.006, 0.25  # the share of the part that a missing piece takes
+_CLEAR = 0.025  # what is less clear is more likely grain than a component
 _SEEN = 0.03  # the change, of the root of light, from which something is called removed
 
 
 def find_missing(rng: np.random.Generator, image: Image, part: Mask) -> Mask | None:
     """What is to be missing: a component, or a piece at the part's edge; None where there is neither."""
-    components = find_components(image, part)
+    components = [each for each in find_components(image, part) if each.clarity > _CLEAR]
     clearest = components[0].clarity if components else 0.0
     if components and rng.random() < np.clip((clearest / 0.2) ** 2, 0.05, 0.55):
         return _one_of(rng, [(each.mask, each.clarity**2) for each in components])

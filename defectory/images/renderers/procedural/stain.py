@@ -51,7 +51,7 @@ def draw_stain(rng: np.random.Generator, canvas: Canvas) -> Drawn:
 
     pale = rng.random() < _chance_of_pale(canvas)
     sort = "mineral" if pale else str(rng.choice(list(_SORTS)))
-    strength = max(float(rng.uniform(0.25, 0.8)), _least(canvas)) * canvas.boldness
+    strength = max(float(rng.uniform(0.25, 0.8)), _least(canvas) / max(body, 0.5 * rimmed)) * canvas.boldness
     lost = float(rng.uniform(0.1, 0.6))
     light = _dulled(canvas, density, lost)
     if pale:
@@ -59,7 +59,8 @@ def draw_stain(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         white = coloured(canvas, np.array((0.80, 0.79, 0.76), np.float32)) * lamp(canvas)
         light = light + film[..., None] * (np.maximum(white, 1.15 * light) - light)
     else:
-        light = light * np.exp(-strength * density[..., None] * coloured(canvas, np.array(_SORTS[sort], np.float32)))
+        tint = coloured(canvas, np.array(_SORTS[sort], np.float32))
+        light = light * np.exp(-strength * density[..., None] * tint)
     return Drawn(
         np.asarray(light, np.float32),
         np.asarray(np.clip(density * 1.6, 0, 1), np.float32),
