@@ -17,16 +17,18 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from defectory.errors import InputError
+from defectory.inspection.candidates import FOLDS
 from defectory.inspection.datasets import Dataset, ImageRecord, Split, read_mask, split
 from defectory.inspection.images import load_image
 from defectory.inspection.model import Model
+from defectory.inspection.thresholds import MIN_LABELLED
 from defectory.inspection.training import TrainingOptions, train_dataset
 
 IMAGE_AUROC, PIXEL_AUROC = "image AUROC", "pixel AUROC"
 SATURATED = 0.995
 """Where images are told apart this well without synthetic ones, they cannot help there: the pixels decide."""
 
-MIN_DEFECTS, MIN_TRAINED = 4, 5
+MIN_DEFECTS, MIN_TRAINED = 4, MIN_LABELLED
 """Real defects for a measurement at all, and on each training side: with fewer, synthetic ones are not learned from."""
 
 MIN_SEEDS = 3
@@ -108,10 +110,11 @@ def run_gate(
         return GateResult(decision="unmeasured", reason=reason, **counts)
     splits = [_split(known, seed) for seed in range(seeds)]
     fewest = min(len(each.train.anomalous) for each in splits)
-    if fewest < MIN_TRAINED or not all(each.test.anomalous for each in splits):
+    parts = min(_count_parts(each.train.anomalous) for each in splits)
+    if fewest < MIN_TRAINED or parts < FOLDS or not all(each.test.anomalous for each in splits):
         reason = (
-            f"Of {len(known.anomalous)} real defects {fewest} are left to learn from when some are held out, "
-            f"{MIN_TRAINED} are the least; photos of one part stay together."
+            f"Of {len(known.anomalous)} real defects {fewest} of {parts} parts are left to learn from when some are "
+            f"held out; {MIN_TRAINED} of {FOLDS} are the least, and photos of one part stay together."
         )
         return GateResult(decision="unmeasured", reason=reason, **counts)
     pairs = []
@@ -139,6 +142,10 @@ def _split(known: Dataset, seed: int) -> Split:
     """Held out is a share of the images, or less where too few defects would be left to learn from."""
     spare = (len(known.anomalous) - MIN_TRAINED) / len(known.anomalous)
     return split(known, test=max(min(_TEST_SHARE, spare), 0.05), seed=seed)
+
+
+def _count_parts(records: Sequence[ImageRecord]) -> int:
+    return len({record.group or str(record.path) for record in records})
 
 
 def _decide(figures: dict[str, Comparison]) -> tuple[Literal["kept", "dropped"], str]:

@@ -23,6 +23,7 @@ from defectory.errors import InputError, RenderError
 from defectory.images.blending import severity_of
 from defectory.images.filling import spread
 from defectory.images.foreground import find_part
+from defectory.images.photos import ASPECT_TOLERANCE
 from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
 from defectory.images.surface import grain_of
 from defectory.inspection.datasets import Dataset, read_classes
@@ -202,9 +203,11 @@ def _read(dataset: Dataset, record: ImageRecord) -> Iterator[Donor]:
     image = load_image(record.path, name=dataset.name(record.path))
     found = read_classes(record)
     assert found is not None  # the record has a mask
-    if found.shape != image.shape[:2]:
-        got = f"{found.shape[1]} x {found.shape[0]} for {image.shape[1]} x {image.shape[0]}"
-        raise InputError(f"mask of {dataset.name(record.path)}", "as large as the photo", got)
+    height, width = image.shape[:2]
+    if abs(found.shape[1] * height / (found.shape[0] * width) - 1) > ASPECT_TOLERANCE:
+        got = f"{found.shape[1]} x {found.shape[0]} for {width} x {height}"
+        raise InputError(f"mask of {dataset.name(record.path)}", "of the photo's size or aspect", got)
+    found = np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
     for number in np.unique(found[found > 0]).tolist():
         named = record.classes[number - 1] if number <= len(record.classes) else ""
         kind = kind_of(named or (record.classes[0] if record.classes else "anomaly"))

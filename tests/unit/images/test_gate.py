@@ -1,0 +1,223 @@
+"""The gate: no leak between its sides, and a decision that follows from figures on real images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from defectory.errors import InputError
+from defectory.images import gate
+from defectory.images.gate import run_gate
+from defectory.inspection.datasets import Dataset, ImageRecord
+from defectory.inspection.training import TrainingOptions
+
+GOOD, BAD = 100, 200
+
+
+def write_dataset(
+    folder: Path, good: int = 24, bad: int = 16, *, groups: int = 0, masks: bool = True
+) -> tuple[Dataset, Dataset]:
+    """Real images, and for each defect a synthetic one that was made from it and from a good one.
+
+    The first pixel of an image tells its label; all images differ.
+    """
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), ((0, 24), (0, 24)))).save(folder / "mask.png")
+
+    def record(name: str, level: int, **told: object) -> ImageRecord:
+        image = rng.integers(0, 255, (32, 32, 3), np.uint8)
+        image[0, 0] = level
+        Image.fromarray(image).save(folder / f"{name}.png")
+        label = "normal" if level == GOOD else "anomaly"
+        mask = folder / "mask.png" if masks and level == BAD else None
+        return ImageRecord(folder / f"{name}.png", label, () if level == GOOD else ("blot",), mask, **told)  # type: ignore[arg-type]
+
+    def group(number: int) -> str:
+        return f"part {number % groups}" if groups else ""
+
+    real = [record(f"good{n}", GOOD) for n in range(good)]
+    real += [record(f"bad{n}", BAD, group=group(n)) for n in range(bad)]
+    known = Dataset(tuple(real), folder)
+    digests = [known.digest(each.path) for each in real]
+    made = [
+        record(f"made{n}", BAD, synthetic=True, made_from=(digests[n % good], digests[good + n])) for n in range(bad)
+    ]
+    return known, Dataset(tuple(made), folder)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[Dataset]:
+    """What models were trained on; they tell labels apart by ``skill``, larger with synthetic images than without."""
+    seen: list[Dataset] = []
+    monkeypatch.setattr(gate, "train_dataset", lambda dataset, options: (seen.append(dataset), Oracle(dataset))[1])
+    Oracle.without, Oracle.with_synthetic, Oracle.pixels = 0.5, 3.0, 1.0
+    return seen
+
+
+class Oracle:
+    """A model that sees an image's label through noise; it sees better after synthetic images."""
+
+    without, with_synthetic, pixels = 0.5, 3.0, 1.0
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._skill = self.with_synthetic if any(each.synthetic for each in dataset.records) else self.without
+        self._pixels = self.pixels if any(each.synthetic for each in dataset.records) else 1.0
+
+    def inspect(self, image: np.ndarray) -> SimpleNamespace:
+        noise = np.random.default_rng(int(image[5:9].astype(np.uint64).sum()))
+        bad = image[0, 0, 0] == BAD
+        heatmap = noise.uniform(0, 0.6, (16, 16)).astype(np.float32)
+        heatmap[:4, :4] += 0.3 * self._pixels * bad
+        return SimpleNamespace(score=float(self._skill * bad + noise.normal()), heatmap=heatmap)
+
+
+def figures_of(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def test_no_image_is_trained_on_that_was_made_from_one_tested_on(tmp_path, trained):
+    real, synthetic = write_dataset(tmp_path)
+
+    run_gate(real, synthetic)
+
+    assert len(trained) == 6
+    for without, with_synthetic in zip(trained[::2], trained[1::2], strict=True):
+        known = {real.digest(record.path) for record in without.records}
+        added = [record for record in with_synthetic.records if record.synthetic]
+        assert added
+        assert all(known.issuperset(record.made_from) for record in added)
+        assert {record for record in with_synthetic.records if not record.synthetic} == set(without.records)
+
+
+def test_photos_of_one_part_are_on_one_side(tmp_path, trained):
+    real, synthetic = write_dataset(tmp_path, bad=24, groups=8)
+
+    run_gate(real, synthetic)
+
+    for without in trained[::2]:
+        inside = {record.group for record in without.anomalous}
+        outside = {record.group for record in set(real.anomalous) - set(without.anomalous)}
+        assert inside.isdisjoint(outside)
+
+
+def test_each_seed_splits_anew(tmp_path, trained):
+    run_gate(*write_dataset(tmp_path), seeds=4)
+
+    assert len({dataset.version for dataset in trained[::2]}) == 4
+
+
+def test_images_that_help_are_kept_with_both_figures(tmp_path, trained):
+    result = run_gate(*write_dataset(tmp_path, good=40, bad=40))
+
+    image = result.figures["image AUROC"]
+    assert result.decision == "kept"
+    assert list(result.figures) == ["image AUROC", "pixel AUROC"]
+    assert len(image.without) == len(image.with_synthetic) == 3 == len(result.seeds)
+    assert image.difference == pytest.approx(figures_of(image.with_synthetic) - figures_of(image.without))
+    assert 0 < image.low <= image.difference <= image.high
+    assert (result.real_good, result.real_defects, result.synthetic) == (40, 40, 40)
+
+
+def test_images_that_hurt_are_dropped(tmp_path, trained):
+    Oracle.without, Oracle.with_synthetic = 3.0, 0.2
+
+    result = run_gate(*write_dataset(tmp_path, good=40, bad=40))
+
+    assert result.decision == "dropped"
+    assert result.figures["image AUROC"].high < 0
+    assert "hurt" in result.reason
+
+
+def test_a_gain_within_chance_is_none(tmp_path, trained):
+    Oracle.without, Oracle.with_synthetic = 1.0, 1.05
+
+    result = run_gate(*write_dataset(tmp_path))
+
+    assert result.decision == "dropped"
+    assert "not certain" in result.reason
+
+
+def test_images_that_change_nothing_are_dropped(tmp_path, trained):
+    Oracle.without = Oracle.with_synthetic = 1.0
+
+    result = run_gate(*write_dataset(tmp_path))
+
+    image = result.figures["image AUROC"]
+    assert (result.decision, image.low, image.difference, image.high) == ("dropped", 0, 0, 0)
+
+
+def test_where_images_are_told_apart_anyway_the_pixels_decide(tmp_path, trained):
+    Oracle.without = Oracle.with_synthetic = 50.0
+    Oracle.pixels = 2.0
+
+    result = run_gate(*write_dataset(tmp_path))
+
+    assert result.decision == "kept"
+    assert next(iter(result.figures)) == "pixel AUROC"
+
+
+def test_a_gain_in_images_that_costs_pixels_is_not_taken(tmp_path, trained):
+    Oracle.pixels = -1.0
+
+    result = run_gate(*write_dataset(tmp_path, good=40, bad=40))
+
+    assert result.decision == "dropped"
+    assert "pixel AUROC falls" in result.reason
+
+
+def test_without_masks_only_images_are_compared(tmp_path, trained):
+    result = run_gate(*write_dataset(tmp_path, masks=False))
+
+    assert list(result.figures) == ["image AUROC"]
+
+
+@pytest.mark.parametrize(("bad", "groups"), [(3, 0), (5, 0), (12, 2)])
+def test_with_too_few_real_defects_nobody_knows(tmp_path, trained, bad, groups):
+    result = run_gate(*write_dataset(tmp_path, bad=bad, groups=groups))
+
+    assert result.decision == "unmeasured"
+    assert not result.figures and not trained
+    assert f"{bad} real defects" in result.reason
+
+
+def test_synthetic_images_among_the_real_ones_are_neither_trained_on_nor_tested_on(tmp_path, trained):
+    real, synthetic = write_dataset(tmp_path)
+    mixed = Dataset((*real.records, *synthetic.records), real.root)
+
+    result = run_gate(mixed, synthetic)
+
+    assert result.real_defects == 16
+    assert not any(record.synthetic for without in trained[::2] for record in without.records)
+
+
+def test_progress_is_told_to_its_end(tmp_path, trained):
+    told: list[tuple[int, int]] = []
+
+    run_gate(*write_dataset(tmp_path), progress=lambda done, total: told.append((done, total)))
+
+    assert told == [(number, 6) for number in range(1, 7)]
+
+
+def test_fewer_than_three_seeds_and_nothing_to_try_are_refused(tmp_path, trained):
+    real, synthetic = write_dataset(tmp_path)
+
+    with pytest.raises(InputError, match="seeds"):
+        run_gate(real, synthetic, seeds=2)
+    with pytest.raises(InputError, match="synthetic"):
+        run_gate(real, real)
+
+
+def test_the_gate_trains_real_models(tmp_path):
+    """Given noise for photos, where nothing can help, then the gate says so after training and testing for real."""
+    result = run_gate(
+        *write_dataset(tmp_path, good=8, bad=10), options=TrainingOptions(resolution=64, detector="patchcore")
+    )
+
+    assert result.decision == "dropped"
+    assert all(0 <= value <= 1 for value in result.figures["image AUROC"].with_synthetic)
