@@ -25,10 +25,15 @@ SYNTHESIS_MODULES = (
     *("defectory/inspection/__init__.py", "defectory/inspection/images.py", "defectory/inspection/datasets"),
     *("lambdas/plan_synthesis", "lambdas/assemble_dataset"),
 )
-# What a function writes, below <user_id>/<dataset>/.
-PICTURES = ("images", "masks", "thumbnails", "records")
-DATASET = ("dataset.json", "dataset.manifest", "coco.json", "data.yaml", "labels/*", "contact-sheet.html")
-STATUS = "status.json"
+# What is written below <user_id>/<dataset>/.  Items are called <defect>-<16 digits>, which keeps the wildcards off what
+# users upload, whatever they call their folders.
+_ITEM = f"*-{'?' * 16}"
+IMAGES, MASKS, LABELS = f"*/images/{_ITEM}.png", f"*/masks/{_ITEM}.png", f"*/labels/{_ITEM}.txt"
+THUMBNAILS = (f"*/thumbnails/{_ITEM}.jpg", f"*/thumbnails/{_ITEM}-closeup.jpg")
+RECORDS = f"*/records/{_ITEM}.json"
+RUNS = "*/runs/*/plan.json"
+DATASET = ("*/dataset.json", "*/dataset.manifest", "*/coco.json", "*/data.yaml", "*/contact-sheet.html", LABELS)
+STATUS = "*/status.json"
 
 
 class ImageSynthesis(Stack):
@@ -84,7 +89,7 @@ class ImageSynthesis(Stack):
             memory_size=1024,
             caller_retries=True,
         )
-        self._allow_bucket(plan.role, read=["*"], write=["*/runs/*", f"*/{STATUS}"])
+        self._allow_bucket(plan.role, read=["*"], write=[RUNS, STATUS])
         return plan
 
     def _build_synthesize(self) -> PythonFunction:
@@ -96,8 +101,10 @@ class ImageSynthesis(Stack):
             timeout=Duration.minutes(15),
             # The largest photo in memory, several times over; and processors come with memory.
             memory_size=3008,
+            # A busy model is an error to the state machine, which tries again and tells of what fails in the end.
+            error_alarm=False,
         )
-        self._allow_bucket(synthesize.role, read=["*"], write=[f"*/{folder}/*" for folder in PICTURES])
+        self._allow_bucket(synthesize.role, read=["*"], write=[IMAGES, MASKS, *THUMBNAILS, RECORDS])
         grant_image_models(synthesize.role, self.config)
         return synthesize
 
@@ -112,11 +119,11 @@ class ImageSynthesis(Stack):
         )
         self._allow_bucket(
             assemble.role,
-            read=["*/runs/*", "*/records/*", "*/thumbnails/*", "*/dataset.json"],
-            write=["*/records/*", f"*/{STATUS}", *(f"*/{name}" for name in DATASET)],
+            read=[RUNS, RECORDS, *THUMBNAILS, DATASET[0]],
+            write=[RECORDS, STATUS, *DATASET],
         )
         # Pictures that turn out to be there already go.
-        removable = [self.images.arn_for_objects(f"*/{folder}/*") for folder in ("images", "masks", "labels")]
+        removable = [self.images.arn_for_objects(key) for key in (IMAGES, MASKS, LABELS)]
         _allow(assemble.role, ["s3:DeleteObject"], removable)
         acknowledge_wildcards(assemble.role, removable, "Duplicates in datasets of every user, by this one function.")
         return assemble
@@ -162,6 +169,7 @@ class ImageSynthesis(Stack):
             "ImagesBucketName": self.images.bucket_name,
             "SynthesizeFunctionName": self.synthesize.function.function_name,
             "SynthesisMachineArn": self.line.machine.state_machine_arn,
+            "AssembleFunctionName": self.assemble.function.function_name,
             "SynthesisAlertsTopicArn": self.alerts.topic.topic_arn,
         }.items():
             CfnOutput(self, name, value=value)

@@ -41,6 +41,7 @@ class PythonFunction(Construct):
 
     An asynchronous event that fails is tried again twice within an hour, then kept as a dead letter.  With
     ``caller_retries``, whoever calls it (a queue, a state machine) tries again, keeps what fails and tells people.
+    Without ``error_alarm`` people are told of dead letters alone, where a failure is mostly one that is tried again.
     With ``package_of`` it is in the package of another function's folder, whose ``modules`` hold ``lambdas/<folder>``:
     what is large is then built and uploaded once.
     """
@@ -59,6 +60,7 @@ class PythonFunction(Construct):
         timeout: Duration,
         memory_size: int = 512,
         caller_retries: bool = False,
+        error_alarm: bool = True,
         package_of: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -91,7 +93,8 @@ class PythonFunction(Construct):
                 max_event_age=Duration.hours(1),
                 on_failure=destinations.SqsDestination(self.dead_letters.queue),
             )
-            self._build_alarm(folder, alerts)
+            if error_alarm:
+                self._build_alarm(folder, alerts)
 
     def _build_role(self, log_group: KeptLogs) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
