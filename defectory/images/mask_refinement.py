@@ -19,8 +19,7 @@ STRONG, WEAK = 8.0, 4.0
 """Differences in CIELAB that a defect's core must reach, and its outskirts; 2.3 is the least that eyes notice."""
 
 _FEWEST_PIXELS = 6
-_LIVELINESS = 12  # so many steps from plain ground to the strongest edges, each of as many pixels
-_USUAL = 0.8  # share of the pixels whose difference is called usual
+_LIVELINESS = (*np.linspace(0, 0.9, 10), 0.95, 0.98, 0.99, 1)  # shares of pixels, from plain ground to strong edges
 _MOST_SHIFT = 0.03  # of the longer side; what moved further is another picture
 _ALIGNED_SIDE = 512  # shifts are found in copies of this size, at most
 
@@ -163,9 +162,9 @@ def _line(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> tuple[float
     levels = (theirs // 8).astype(np.intp)
     weight = 1 / np.maximum(np.bincount(levels, minlength=32), 0.002 * len(levels))[levels]
     gain, offset = 1.0, float(np.median(ours - theirs))
-    for _ in range(4):
+    for _ in range(6):
         misfit = np.abs(gain * theirs + offset - ours)
-        kept = np.where(misfit <= max(3.0, float(np.quantile(misfit, 0.8))), weight, 0)
+        kept = np.where(misfit <= max(3.0, float(np.quantile(misfit, 0.6))), weight, 0)
         middle, aim = np.average(theirs, weights=kept), np.average(ours, weights=kept)
         spread = np.average((theirs - middle) ** 2, weights=kept)
         # Of a single level nothing tells a gain.
@@ -194,14 +193,20 @@ def _usual(photo: Image, plain: Field, outside: NDArray[np.bool_]) -> Field:
     slope = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     lively = cv2.GaussianBlur(cv2.dilate(slope, np.ones((5, 5), np.uint8)), (0, 0), 1.5)
     told, found = lively[outside], plain[outside]
-    bounds = np.unique(np.quantile(told, np.linspace(0, 1, _LIVELINESS + 1)))
+    bounds = np.unique(np.quantile(told, _LIVELINESS))
     if len(bounds) < 2:
-        return np.full(plain.shape, np.quantile(found, _USUAL), np.float32)
+        return np.full(plain.shape, _typical(found), np.float32)
     place = np.clip(np.searchsorted(bounds, told, side="right") - 1, 0, len(bounds) - 2)
     filled = [number for number in range(len(bounds) - 1) if (place == number).any()]
-    usual = [float(np.quantile(found[place == number], _USUAL)) for number in filled]
+    usual = [_typical(found[place == number]) for number in filled]
     middles = [float((bounds[number] + bounds[number + 1]) / 2) for number in filled]
     return np.interp(lively, middles, usual).astype(np.float32)
+
+
+def _typical(differences: Field) -> float:
+    """What most differences stay below; a large defect among them, up to half of all, has no say."""
+    middle, most = np.quantile(differences, (0.5, 0.8))
+    return float(min(most, 2.5 * middle))
 
 
 def _grown(core: NDArray[np.bool_], outskirts: NDArray[np.bool_]) -> Mask:
