@@ -236,12 +236,14 @@ class Comparison:
             for group, members in groups:
                 for index, patches in members:
                     getattr(oddness, group)[index] = signature.oddness(patches, self.valid)
+                    # The candidates' detector is the same one.
+                    distances = scorers[candidates[0]].detector.distances(patches)
                     maps: dict[tuple[float, bool], DistanceMap] = {}
                     for heads, scorer in scorers.items():
                         # Without trust in a patch head the map is the detector's alone.
                         same = heads.patch, heads.synthetic and heads.patch > 0
                         if same not in maps:
-                            maps[same] = scorer.map(patches)
+                            maps[same] = scorer.map_of(distances, patches)
                         anomaly = maps[same]
                         getattr(peaks[heads], group)[index] = scorer.peak(anomaly)
                         if scorer.image_head is not None:

@@ -123,7 +123,10 @@ class Scorer:
 
     def map(self, patches: NDArray[np.float32]) -> DistanceMap:
         """Anomaly of each patch, >= 0, smoothed; 0 where ignored."""
-        distances = self.detector.distances(patches)
+        return self.map_of(self.detector.distances(patches), patches)
+
+    def map_of(self, distances: DistanceMap, patches: NDArray[np.float32]) -> DistanceMap:
+        """The map by the detector's distances, where they are known already."""
         if self.head is not None:
             distances = self.head.correct(distances, patches)
         return smooth_map(distances, self.valid)
