@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -72,6 +73,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothin
 DatasetArgument = Annotated[
     Path, typer.Argument(metavar="DATASET", help="Real images: a stored dataset, a folder, a manifest or a CSV file.")
 ]
+NormalOption = Annotated[
+    str | None, typer.Option(help="Name of the dataset's folder of good parts, if not normal, good, ok...")
+]
 TargetOption = Annotated[
     int | None,
     typer.Option(help="Images that each kind is to have.", show_default="so many that defects equal good parts"),
@@ -100,12 +104,14 @@ BudgetOption = Annotated[float, typer.Option(min=0, help="US dollars that Bedroc
 
 _WORKERS = min(4, os.cpu_count() or 1)
 _BUDGET = 5.0
+MOST_LINES = 10
 
 
 @app.command()
 def plan(
     dataset: DatasetArgument,
     target: TargetOption = None,
+    normal: NormalOption = None,
     defect: KindsOption = None,
     renderer: PlannedRendererOption = PlannedRenderer.auto,
     mode: ModeChoice = None,
@@ -127,7 +133,7 @@ def plan(
     from defectory.inspection.datasets import load_dataset
 
     chosen = _renderer_name(renderer, mode)
-    made = plan_balance(load_dataset(dataset), target, renderer=chosen, defects=defect or ())
+    made = plan_balance(load_dataset(dataset, normal=normal), target, renderer=chosen, defects=defect or ())
     if out:
         save_plan(made, out)
     if as_json:
@@ -163,6 +169,7 @@ def synthesize(
     dataset: Annotated[
         Path | None, typer.Option(help="In place of --good, --defects, --masks: a dataset (folder, manifest, CSV...).")
     ] = None,
+    normal: NormalOption = None,
     mask: Annotated[
         Path | None, typer.Option(help="Where the defect is to be (white): one mask, or a folder named as the photos.")
     ] = None,
@@ -207,7 +214,7 @@ def synthesize(
     )
     if dataset and (good or defects or masks):
         raise InputError("--dataset", "given without --good, --defects and --masks, which it has")
-    real = load_dataset(dataset) if dataset else None
+    real = load_dataset(dataset, normal=normal) if dataset else None
     examples = real or _examples(defects, masks, [want.defect for want in wanted.wants])
     bedrock = _Bedrock(model, region, prompts, part, budget)
     renderers = _create_renderers(wanted, examples, bedrock)
@@ -236,6 +243,7 @@ def balance(
     dataset: DatasetArgument,
     out: OutOption,
     target: TargetOption = None,
+    normal: NormalOption = None,
     defect: KindsOption = None,
     renderer: PlannedRendererOption = PlannedRenderer.auto,
     mode: ModeChoice = None,
@@ -274,7 +282,7 @@ def balance(
     from defectory.images.plan import expand, plan_balance
     from defectory.inspection.datasets import load_dataset
 
-    loaded = load_dataset(dataset)
+    loaded = load_dataset(dataset, normal=normal)
     wanted = plan_balance(loaded, target, renderer=_renderer_name(renderer, mode), defects=defect or ())
     if not as_json:
         _show_plan(wanted)
@@ -339,7 +347,9 @@ class _Bedrock:
         try:
             prompts = Prompts.model_validate(prompts.model_dump() | ({"part": self.part} if self.part else {}))
         except ValidationError as error:
-            raise InputError("--part", error.errors()[0]["msg"], self.part) from None
+            raise InputError(
+                "--part", f"words for what the photos show ({error.errors()[0]['msg']})", self.part
+            ) from None
         self.models[name] = model
         mode: Mode = (
             "zero-shot" if name == "bedrock-zero-shot" else "inpaint" if name == "bedrock-inpaint" else "image-to-image"
@@ -476,6 +486,8 @@ def _find_sources(
 ) -> tuple[Sources, dict[str, str]]:
     """The photos to work on, with their masks, and those that cannot be worked on, with the reason."""
     from defectory.cli.inspect_model import find_images
+    from defectory.images.photos import load_mask, load_photo, load_region
+    from defectory.images.plan import expand
     from defectory.images.synthesis import Sources, choose_photos
 
     if all(want.renderer == "bedrock-zero-shot" for want in wanted.wants):
@@ -492,6 +504,13 @@ def _find_sources(
         masks = {name: by_stem[Path(name).stem] for name in photos}
     elif mask:
         masks = {mask.name: mask}
+    # A mask for all photos that fits none of them is better refused now than for every picture.
+    first = next(item.source for item in expand(wanted, list(photos), seed) if item.source)
+    photo = load_photo(photos[first], name=first)
+    if mask and not mask.is_dir():
+        load_mask(mask, photo)
+    if within:
+        load_region(within, photo)
     return Sources(photos, masks, within), refused
 
 
@@ -503,7 +522,7 @@ def _show_plan(plan: Plan) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{plan.good} good parts; {plan.target} images of each defect", title_justify="left")
+    table = Table(title=f"{plan.good} good parts; target: {plan.target} of each defect", title_justify="left")
     for column, justify in (
         ("defect", "left"),
         ("there", "right"),
@@ -532,11 +551,14 @@ def _show_refused(refused: dict[str, str]) -> None:
 def _show_summary(summary: Summary, out: Path) -> None:
     from defectory.images.contact_sheet import CONTACT_SHEET
 
-    for each in summary.unmade[:10]:
-        of = f" on {each.source}" if each.source else ""
-        typer.secho(f"{each.outcome}: {each.defect}{of}: {each.reason}", err=True, fg=typer.colors.YELLOW)
-    if len(summary.unmade) > 10:
-        typer.secho(f"... and {len(summary.unmade) - 10} more, in {out / 'records'}", err=True, fg=typer.colors.YELLOW)
+    lines = Counter(
+        f"{each.outcome}: {each.defect}{f' on {each.source}' if each.source else ''}: {each.reason}"
+        for each in summary.unmade
+    )
+    for line, times in list(lines.items())[:MOST_LINES]:
+        typer.secho(f"{line}{f' ({times} times)' if times > 1 else ''}", err=True, fg=typer.colors.YELLOW)
+    if len(lines) > MOST_LINES:
+        typer.secho(f"... and more: {out / CONTACT_SHEET} names them.", err=True, fg=typer.colors.YELLOW)
     if summary.stopped:
         typer.secho(f"Stopped with {summary.untried} still to make: {summary.stopped}", err=True, fg=typer.colors.RED)
         typer.secho("Run the same command again for them.", err=True, fg=typer.colors.RED)
@@ -544,7 +566,8 @@ def _show_summary(summary: Summary, out: Path) -> None:
         typer.echo(f"{kind}: {', '.join(f'{count} {outcome}' for outcome, count in found.items())}")
     before = f" ({summary.present} were there before)" if summary.present else ""
     typer.echo(f"{summary.made} of {summary.asked} pictures{before}; {out} holds {summary.images}.")
-    typer.echo(f"Look at them: {out / CONTACT_SHEET}")
+    if summary.images:
+        typer.echo(f"Look at them: {out / CONTACT_SHEET}")
 
 
 def _show_cost(cost: Cost | None) -> None:

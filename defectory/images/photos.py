@@ -18,8 +18,8 @@ MIN_SIDE, MAX_SIDE = 64, 8000
 MARKED = 128
 """Levels from here on are marked in a mask, so that the soft edges that drawing programs leave do not matter."""
 
-MOST_MARKED = 0.9
-"""A mask that marks more than this share is taken for an inverted one, or for one of the whole part."""
+MOST_MARKED = 0.5
+"""A mask that marks more than this share is taken for an inverted one, or for one of all the part."""
 
 ASPECT_TOLERANCE = 0.01
 
@@ -66,14 +66,14 @@ def load_mask(source: Path | bytes, photo: Photo, *, name: str = "") -> Mask:
 
     Raises:
         ImageError: it is no image that can be read.
-        InputError: it is of another aspect, marks nothing, or nearly all.
+        InputError: it is of another aspect, marks nothing, or more than half.
     """
     mask = load_region(source, photo, name=name)
     share = float((mask > 0).mean())
     if share > MOST_MARKED:
-        rule = "a mask that leaves some of the photo as it is"
-        fix = "White is where the defect is to be, black stays as it is: is it inverted?"
-        raise InputError(_called(source, name), rule, f"{share:.0%} of it marked", fix)
+        rule = f"a mask of one defect, {MOST_MARKED:.0%} of the photo at most"
+        fix = "White is where it is to be, black stays as it is: is it inverted? To say where defects may be: --within."
+        raise InputError(_called(source, name), rule, f"{share:.0%} marked", fix)
     return mask
 
 

@@ -193,7 +193,9 @@ def load_plan(file: Path) -> Plan:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "content"
-        raise InputError(f"{file}, {place}", f"part of a plan ({shorten(first['msg'])})", first["input"]) from None
+        rule = f"as `defectory images plan` writes it ({shorten(first['msg'])})"
+        got = None if isinstance(first["input"], bytes) else first["input"]
+        raise InputError(f"{file}, {place}", rule, got) from None
 
 
 def _kinds(dataset: Dataset) -> tuple[dict[str, int], Counter[str], dict[str, str]]:

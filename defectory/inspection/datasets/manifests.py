@@ -61,6 +61,7 @@ def manifest_line(record: ImageRecord, image: str, mask: str | None, *, created:
         created: when it was labelled; now by default.
     """
     date = (created or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+    annotated = "no" if record.synthetic else "yes"
     line: dict[str, object] = {"source-ref": image}
     if record.label is not None:
         line[LABEL_ATTRIBUTE] = int(record.label == "anomaly")
@@ -68,7 +69,7 @@ def manifest_line(record: ImageRecord, image: str, mask: str | None, *, created:
             "confidence": 1,
             "job-name": "labeling-job/defectory",
             "class-name": record.label,
-            "human-annotated": "yes",
+            "human-annotated": annotated,
             "creation-date": date,
             "type": _CLASSIFICATION,
         }
@@ -80,7 +81,7 @@ def manifest_line(record: ImageRecord, image: str, mask: str | None, *, created:
                 for number, (name, colour) in enumerate(_with_background(record.colour_map).items())
             },
             "type": _SEGMENTATION,
-            "human-annotated": "yes",
+            "human-annotated": annotated,
             "creation-date": date,
             "job-name": "labeling-job/defectory",
         }
