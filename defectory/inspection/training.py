@@ -124,10 +124,12 @@ def train(
     training = _Training(
         options or TrainingOptions(), dict(groups or {}), dict(synthetic or {}), on_progress or (lambda progress: None)
     )
+    # Before the limits, which hold for what is loaded by then.
+    import sklearn.linear_model  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     # The products are many and small: threads wait for each other longer than they work, most of all on a busy machine.
-    with threadpool_limits(1, user_api="blas"):
+    with threadpool_limits(1):
         return training.run(
             list(good), list(defects), dict(masks or {}), {key: tuple(names) for key, names in (classes or {}).items()}
         )
