@@ -17,9 +17,9 @@ from pydantic import JsonValue
 
 from defectory.aws.image_models import STABILITY_GROWS_MASK, GeneratedImage, ImageModel, ImageRequest, Task
 from defectory.errors import InputError, RenderError
-from defectory.images.blending import severity_of
-from defectory.images.foreground import find_part
-from defectory.images.mask_refinement import Refined, blend, refine_mask
+from defectory.images.blending import VISIBLE, severity_of
+from defectory.images.foreground import allowed_region
+from defectory.images.mask_refinement import blend, refine_mask
 from defectory.images.placement import Placement, Spot
 from defectory.images.prompts import MODES, Mode, Prompt, Prompts, load_prompts
 from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
@@ -42,8 +42,7 @@ _NAMES: Mapping[Mode, RendererName] = {
 }
 _CONTEXT = 3.0  # sides of the window that is painted in, in lengths of the defect: models need to see what is around
 _LEAST_WINDOW = 256
-_LEAST_SIDE = 64
-_COMPARED_SIDE = 2048  # pictures from whole photos are compared at this size, at most: models make no larger ones
+_COMPARED_SIDE = 2048  # larger windows are reduced to this: models make no larger pictures
 _MOST_CHANGED = 0.5  # of the part; a defect that takes more is another part
 _MOST_NOISE = 10.0  # the usual difference in CIELAB from which on nothing can be told from it
 
@@ -102,10 +101,13 @@ class BedrockRenderer:
             return self._from_text(photo, order, prompt)
         if photo is None:
             raise InputError("source", f"a photo of a good part, as {self.name} starts from one")
-        region = _allowed_region(photo, order)
+        region = allowed_region(photo, order)
+        if order.mask is not None and order.mask.all():
+            fix = "White is where the defect is to be, black stays as it is."
+            raise InputError("mask", "a mask that leaves some of the photo as it is", "a full mask", fix)
         if self._mode == "inpaint":
             return self._inpaint(photo, order, prompt, region)
-        return self._from_photo(photo, order, prompt, region)
+        return self._painted(photo, order, prompt, region, _Window.all_of(region), None)
 
     def _from_text(self, photo: Photo | None, order: Order, prompt: Prompt) -> Rendered:
         if order.mask is not None:
@@ -118,54 +120,66 @@ class BedrockRenderer:
     def _inpaint(self, photo: Photo, order: Order, prompt: Prompt, region: Mask) -> Rendered:
         place = order.mask if order.mask is not None else self._place(photo, order, region)
         place = np.where((place > 127) & (region > 0), 255, 0).astype(np.uint8)
-        window = _Window.around(place)
-        cut, wanted = window.of(photo.image), window.of(place)
-        made = self._model.generate(self._request(order, prompt, image=cut, mask=wanted))
-        # Models grow the mask for a smooth passage, and so does the reduction of a large window.
-        grown = 3 + round(STABILITY_GROWS_MASK * max(1.0, max(cut.shape) / 1024))
-        allowed = np.minimum(_dilated(wanted, grown), window.of(region))
-        refined = refine_mask(cut, made.image, allowed)
-        image, mask = photo.image.copy(), np.zeros_like(region)
-        window.of(image)[:] = blend(cut, refined.picture, refined.mask, allowed)
-        window.of(mask)[:] = refined.mask
-        told = _told(refined)
-        told["window"] = [window.left, window.top, window.width, window.height]
-        return self._rendered(photo, image, mask, self._parameters(prompt, made, told))
+        if not place.any():
+            raise RenderError(f"{order.defect} on {photo.name or 'the photo'}: no place was found. Try another seed.")
+        return self._painted(photo, order, prompt, region, _Window.around(place), place)
 
-    def _from_photo(self, photo: Photo, order: Order, prompt: Prompt, region: Mask) -> Rendered:
-        height, width = region.shape
-        scale = min(1.0, _COMPARED_SIDE / max(height, width))
-        size = (round(width * scale), round(height * scale))
-        small = _resized(photo.image, size)
-        made = self._model.generate(self._request(order, prompt, image=small))
-        refined = refine_mask(small, made.image)
-        if refined.noise > _MOST_NOISE:
+    def _painted(
+        self, photo: Photo, order: Order, prompt: Prompt, region: Mask, window: _Window, place: Mask | None
+    ) -> Rendered:
+        """What the model paints in ``window``, into ``place`` or anywhere, put into the photo where it is a defect."""
+        cut, may = window.of(photo.image), window.of(region)
+        own = (window.width, window.height)
+        scale = min(1.0, _COMPARED_SIDE / max(own))
+        size = (round(window.width * scale), round(window.height * scale))
+        seen = _resized(cut, size)
+        wanted = None if place is None else _resized_mask(window.of(place), size)
+        made = self._model.generate(self._request(order, prompt, image=seen, mask=wanted))
+        allowed = None
+        if wanted is not None:
+            # Models grow the mask for a smooth passage.
+            grown = 3 + round(STABILITY_GROWS_MASK * max(1.0, max(size) / 1024))
+            allowed = np.minimum(_dilated(wanted, grown), _resized_mask(may, size))
+            may = np.minimum(may, _resized_mask(allowed, own))
+        refined = refine_mask(seen, made.image, allowed)
+        if allowed is None and refined.noise > _MOST_NOISE:
             raise RenderError(
                 f"{self._model.model_id} made another picture instead of a defect on {photo.name or 'the photo'}. "
                 f"Lower the strength ({self._strength}), or inpaint."
             )
-        mask = np.where((_resized(refined.mask, (width, height)) > 127) & (region > 0), 255, 0).astype(np.uint8)
-        changed = np.count_nonzero(mask) / np.count_nonzero(region)
+        image, mask = photo.image.copy(), np.zeros_like(region)
+        found = np.where((_resized(refined.mask, own) > 127) & (may > 0), 255, 0).astype(np.uint8)
+        changed = np.count_nonzero(found) / np.count_nonzero(region)
         if order.mask is None and changed > _MOST_CHANGED:
             raise RenderError(
                 f"{self._model.model_id} changed {changed:.0%} of {photo.name or 'the photo'}: that is another part, "
-                f"no defect. Lower the strength ({self._strength}), or inpaint."
+                "no defect. Try another seed or a lower strength, or inpaint."
             )
-        image = blend(photo.image, _resized(refined.picture, (width, height)), mask, region)
-        told = _told(refined)
-        told["strength"] = self._strength
-        return self._rendered(photo, image, mask, self._parameters(prompt, made, told))
+        blended = blend(cut, _resized(refined.picture, own), found, may)
+        # What the passage around it visibly changes belongs to the defect, too.
+        window.of(mask)[:] = np.where(cv2.absdiff(cut, blended).max(2) >= 2 * VISIBLE, 255, found)
+        window.of(image)[:] = blended
+        parameters = self._parameters(prompt, made) | {
+            "shift": [round(each / scale, 2) for each in refined.shift],
+            "noise": round(refined.noise, 2),
+        }
+        if place is None:
+            parameters["strength"] = self._strength
+        else:
+            parameters["window"] = [window.left, window.top, window.width, window.height]
+        return Rendered(image, mask, severity_of(photo.image, image, mask), parameters)
 
     def _place(self, photo: Photo, order: Order, region: Mask) -> Mask:
-        """Where to paint when the order does not say: drawn as procedural defects of this kind are placed."""
-        kind = KINDS.get(order.defect)
-        placement = self._placements.get(order.defect) or (kind.placement if kind else Placement())
+        """Where to paint when the order does not say: placed as procedural defects of this kind are."""
         digest = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-        place = np.minimum(_ellipse(placement.draw(rng, region, photo.image), region), region)
-        if not place.any():
-            raise RenderError(f"{order.defect} on {photo.name or 'the photo'}: no place was found. Try another seed.")
-        return place
+        placement, kind = self._placements.get(order.defect), KINDS.get(order.defect)
+        if placement is None and kind is not None:
+            found = kind.find(rng, photo.image, region) if kind.find else None
+            if found is not None:
+                return found
+            placement = kind.placement
+        return _ellipse((placement or Placement()).draw(rng, region, photo.image), region)
 
     def _request(
         self, order: Order, prompt: Prompt, image: Image | None = None, mask: Mask | None = None, aspect: float = 1.0
@@ -174,20 +188,14 @@ class BedrockRenderer:
             TASKS[self._mode], prompt.text, prompt.negative, order.seed, image, mask, self._strength, aspect
         )
 
-    def _parameters(
-        self, prompt: Prompt, made: GeneratedImage, told: Mapping[str, JsonValue] | None = None
-    ) -> dict[str, JsonValue]:
+    def _parameters(self, prompt: Prompt, made: GeneratedImage) -> dict[str, JsonValue]:
         return {
             "model_id": self._model.model_id,
             "region": self._model.region,
             "prompt": prompt.text,
             "negative_prompt": prompt.negative,
             "model_seed": made.seed,
-            **(told or {}),
         }
-
-    def _rendered(self, photo: Photo, image: Image, mask: Mask, parameters: dict[str, JsonValue]) -> Rendered:
-        return Rendered(image, mask, severity_of(photo.image, image, mask), parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,30 +217,14 @@ class _Window:
         row = min(max(0, top + (height - high) // 2), place.shape[0] - high)
         return cls(column, row, wide, high)
 
+    @classmethod
+    def all_of(cls, region: Mask) -> _Window:
+        """The whole photo."""
+        return cls(0, 0, region.shape[1], region.shape[0])
+
     def of(self, pixels: Image) -> Image:
         """The window's view of ``pixels``."""
         return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
-
-
-def _allowed_region(photo: Photo, order: Order) -> Mask:
-    """Where the defect may be: 255 on the part, and within the photo's region and the order's mask."""
-    height, width = photo.image.shape[:2]
-    if min(height, width) < _LEAST_SIDE:
-        raise InputError("source", f"at least {_LEAST_SIDE} pixels wide and high", f"{width} x {height}")
-    for field, mask in (("region", photo.region), ("mask", order.mask)):
-        if mask is not None and mask.shape != (height, width):
-            got = f"{mask.shape[1]} x {mask.shape[0]}"
-            raise InputError(field, f"of the photo's size, {width} x {height}", got, "Resize it.")
-        if mask is not None and not (mask > 127).any():
-            raise InputError(field, "255 where the defect may be", "an empty mask")
-    if order.mask is None:
-        return find_part(photo.image) if photo.region is None else photo.region
-    if (order.mask > 127).all():
-        raise InputError("mask", "a mask that leaves some of the photo as it is", "a full mask")
-    region = order.mask if photo.region is None else np.minimum(order.mask, photo.region)
-    if not (region > 127).any():
-        raise InputError("mask", "a mask that overlaps the photo's region", "no pixel in common")
-    return region
 
 
 def _ellipse(spot: Spot, like: Mask) -> Mask:
@@ -257,5 +249,7 @@ def _resized(pixels: Image, size: tuple[int, int]) -> Image:
     return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC).astype(np.uint8)
 
 
-def _told(refined: Refined) -> dict[str, JsonValue]:
-    return {"shift": [round(each, 2) for each in refined.shift], "noise": round(refined.noise, 2)}
+def _resized_mask(mask: Mask, size: tuple[int, int]) -> Mask:
+    """``mask`` at (width, height), without losing what is thinner than a pixel of a smaller one."""
+    least = 1 if size[0] < mask.shape[1] else 128
+    return np.where(_resized(mask, size) >= least, 255, 0).astype(np.uint8)
