@@ -25,7 +25,9 @@ IMAGE_TRUST = 0.7
 """How much an image head may count, as the logarithm of what it multiplies a score with."""
 
 TRUSTED_GAIN, TRUSTED_GAIN_SYNTHETIC = 0.01, 0.05
-"""By how much another candidate's AUROC must exceed the default's, on real defects and on synthetic ones."""
+"""By how much another candidate's AUROC must exceed the default's: on real defects, beyond a standard error of the
+difference, and on good images damaged on purpose.
+"""
 
 MAX_EXPONENT = 2.0
 SIGNATURE_IMAGES = 100.0
@@ -161,21 +163,28 @@ class Comparison:
         return replace(scorer, signature=signature.tuned(trial.typical, trial.exponent))
 
     def best(self, trials: Sequence[Trial], *, synthetic: Literal["measured", "always"] = "measured") -> Trial:
-        """The first, unless another is better by more than chance would often make it.
+        """The first, unless another is better by more than chance would often make it: there are many candidates, and
+        few real defects to compare them on.
 
-        One with synthetic images has to be better than the best without them, too, and by a standard error more: there
-        are many ways to make images that do not help, and few real defects to notice it on.  ``always`` takes one of
-        those, if there are any.
+        One with synthetic images has to be better than the best without them, too; ``always`` takes one of those, if
+        there are any.
         """
-        gain = TRUSTED_GAIN_SYNTHETIC if self.damaged else TRUSTED_GAIN
         without, helped = (
-            _best([trial for trial in trials if trial.recipe.heads.synthetic == made], gain) for made in (False, True)
+            self._best([trial for trial in trials if trial.recipe.heads.synthetic == made]) for made in (False, True)
         )
         assert without is not None  # the default has no heads
         if helped is None or synthetic == "always":
             return helped or without
-        certain = without.auroc + gain + _deviation(without.scores, helped.scores)
-        return helped if helped.auroc > certain else without
+        return helped if self._is_better(helped, without) else without
+
+    def _best(self, trials: Sequence[Trial]) -> Trial | None:
+        best = max(trials, key=lambda trial: trial.auroc, default=None)
+        return best if best is None or self._is_better(best, trials[0]) else trials[0]
+
+    def _is_better(self, one: Trial, other: Trial) -> bool:
+        if self.damaged:
+            return one.auroc > other.auroc + TRUSTED_GAIN_SYNTHETIC
+        return one.auroc > other.auroc + TRUSTED_GAIN + _deviation(other.scores, one.scores)
 
     def _heads(self, turns: Sequence[int]) -> tuple[Heads, ...]:
         """The heads to try: none, where there are too few real defects to hold some out."""
@@ -312,11 +321,6 @@ class Comparison:
         anomaly = plain.map(sample.patches)
         limit = np.quantile(anomaly[self.valid], 0.99)
         return np.asarray(np.where(self.valid & (anomaly >= limit), sample.kind, 0), np.uint8)
-
-
-def _best(trials: Sequence[Trial], gain: float) -> Trial | None:
-    best = max(trials, key=lambda trial: trial.auroc, default=None)
-    return best if best is None or best.auroc > trials[0].auroc + gain else trials[0]
 
 
 def find_outliers(scores: Scores) -> list[int]:

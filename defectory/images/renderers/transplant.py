@@ -22,7 +22,7 @@ from pydantic import JsonValue
 from defectory.errors import InputError, RenderError
 from defectory.images.blending import severity_of
 from defectory.images.filling import spread
-from defectory.images.foreground import find_part
+from defectory.images.foreground import allowed_region, find_part
 from defectory.images.photos import ASPECT_TOLERANCE
 from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
 from defectory.images.surface import grain_of
@@ -42,7 +42,7 @@ SCALES, GAINS, GRAINED_TURN, TURN = (0.75, 1.3), (0.8, 1.2), 8.0, 30.0
 """How far a defect is changed: in size, in contrast, in degrees turned on surfaces with grain and without."""
 
 _TRIES = 6
-_SEARCHED_SIDE = 160
+_SEARCHED_SIDE, _PIECES_SIDE = 160, 512
 _DARK = 8.0
 """Added to brightness before its logarithm is taken: in the dark, noise is no contrast."""
 
@@ -149,12 +149,10 @@ class TransplantRenderer:
         if not cuttings:
             fix = "Give a masked photo of such a defect, or choose the procedural renderer."
             raise InputError("defect", f"one that a donor shows: {', '.join(self.kinds)}", order.defect, fix)
+        allowed = allowed_region(photo, order)
         rng = np.random.default_rng(order.seed)
         cutting = cuttings[int(rng.integers(len(cuttings)))]
-        if order.mask is not None:
-            placing = _fit_to(cutting, _asked(order.mask, photo), rng)
-        else:
-            placing = _search(cutting, photo, rng)
+        placing = _fit_to(cutting, allowed, rng) if order.mask is not None else _search(cutting, photo, allowed, rng)
         return _compose(cutting, photo, placing, order, rng)
 
 
@@ -163,17 +161,17 @@ class _Cutting:
     """A defect cut from its photo, with a margin around.
 
     ``contrast`` ``(h, w, 3)`` is the logarithm of the ratio to the filled-in surface, ``mask`` the defect's share of
-    each pixel, ``reach`` where the defect may still show beyond its mask, ``scene`` the logarithm of the photo,
-    ``around`` the weight of the surroundings.  ``borders`` says whether the defect reaches the photo's top, bottom,
-    left and right; ``centre`` is its middle as shares of height and width, ``on_part`` its share on the part.
+    each pixel, ``reach`` where the defect may still show beyond its mask.  ``outline`` is the cutting as it is searched
+    with, made small: the logarithm of the photo, the mask, and 1 where the surroundings are.  ``borders`` says whether
+    the defect reaches the photo's top, bottom, left and right; ``centre`` is its middle as shares of height and width,
+    ``on_part`` its share on the part.
     """
 
     donor: Donor
     contrast: Field
     mask: Field
     reach: Field
-    scene: Field
-    around: Field
+    outline: Field
     borders: tuple[bool, bool, bool, bool]
     centre: tuple[float, float]
     on_part: float
@@ -230,64 +228,67 @@ def _cut(donor: Donor) -> list[_Cutting]:
     if marked.sum() < MIN_PIXELS or share > LARGEST_SHARE:
         rule = f"a mask of {MIN_PIXELS} pixels at least and {LARGEST_SHARE:.0%} of the photo at most"
         raise InputError(field, rule, f"{int(marked.sum())} pixels, {share:.0%}", "Mark the defect alone.")
-    scene = _logarithm(donor.image)
     part = find_part(donor.image) > 0
-    side = min(marked.shape)
-    near = cv2.dilate(marked.astype(np.uint8), _disc(max(2, side // 20)))
-    count, labels = cv2.connectedComponents(near)
-    pieces = [marked & (labels == number) for number in range(1, count)]
+    pieces = _pieces(marked)
     largest = max(int(piece.sum()) for piece in pieces)
     chosen = [piece for piece in pieces if piece.sum() >= max(MIN_PIXELS, largest * 0.1)]
-    return [_cut_piece(donor, scene, marked, piece, part) for piece in chosen]
+    return [_cut_piece(donor, marked, piece, part) for piece in chosen]
 
 
-def _cut_piece(
-    donor: Donor, scene: Field, marked: NDArray[np.bool_], piece: NDArray[np.bool_], part: NDArray[np.bool_]
-) -> _Cutting:
+def _pieces(marked: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """What is marked, in parts that are far from each other."""
+    height, width = marked.shape
+    shrink = min(1.0, _PIECES_SIDE / max(height, width))
+    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    small = cv2.resize(marked.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    near = cv2.dilate(small.astype(np.uint8), _disc(max(2, min(size) // 20)))
+    count, labels = cv2.connectedComponents(near)
+    labels = cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+    pieces = [marked & (labels == number) for number in range(1, count)]
+    return [piece for piece in pieces if piece.any()]
+
+
+def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_], part: NDArray[np.bool_]) -> _Cutting:
     height, width = piece.shape
     rows, columns = np.nonzero(piece.any(axis=1))[0], np.nonzero(piece.any(axis=0))[0]
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     extent = max(bottom - top, right - left)
     margin = int(np.clip(0.5 * extent, 8, max(8, min(height, width) // 4)))
     window = np.s_[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    mask, others, view = piece[window], (marked & ~piece)[window], scene[window]
+    mask, others, view = piece[window], (marked & ~piece)[window], _logarithm(donor.image[window])
     # What the eye sees of a defect often ends a little beyond what the mask's author drew.
     soft = int(np.clip(round(0.04 * extent), 2, 6))
     outer = cv2.dilate(mask.astype(np.uint8), _disc(soft)) > 0
     known = ~(outer | (cv2.dilate(others.astype(np.uint8), _disc(soft)) > 0))
     if known.sum() < MIN_PIXELS:
         raise InputError(f"donor {donor.name}", "a defect with some of the good surface around it")
-    contrast = view - _fill(view, known)
-    known_mask = np.where(known, 255, 0).astype(np.uint8)
     feathered = cv2.GaussianBlur(
         cv2.dilate(mask.astype(np.float32), _disc(soft // 2)), (0, 0), soft / 2, borderType=cv2.BORDER_REPLICATE
     )
     edge = 2  # masks drawn by hand often stop short of the photo's border
-    borders = (top <= edge, bottom >= height - edge, left <= edge, right >= width - edge)
+    fineness = min(1.0, _SEARCHED_SIDE / max(mask.shape))
+    size = max(1, round(mask.shape[1] * fineness)), max(1, round(mask.shape[0] * fineness))
+    outline = [view, mask.astype(np.float32), known.astype(np.float32)]
     return _Cutting(
         donor=donor,
-        contrast=contrast,
+        contrast=view - _fill(view, known),
         mask=mask.astype(np.float32),
         reach=np.where(outer, np.clip(feathered * 1.25, 0, 1), 0).astype(np.float32),
-        scene=view,
-        around=known.astype(np.float32),
-        borders=borders,
+        outline=np.dstack([cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in outline]),
+        borders=(top <= edge, bottom >= height - edge, left <= edge, right >= width - edge),
         centre=((top + bottom) / 2 / height, (left + right) / 2 / width),
         on_part=float(part[piece].mean()),
         texture=_texture(view, known),
-        grained=grain_of(donor.image[window], known_mask)[1] > _GRAIN,
+        grained=grain_of(donor.image[window], np.where(known, 255, 0).astype(np.uint8))[1] > _GRAIN,
     )
 
 
-def _search(cutting: _Cutting, photo: Photo, rng: np.random.Generator) -> _Placing:
+def _search(cutting: _Cutting, photo: Photo, allowed: Mask, rng: np.random.Generator) -> _Placing:
     """The place, of a few ways to turn and scale the defect, drawn from those whose surroundings are most alike."""
     height, width = photo.image.shape[:2]
-    allowed = photo.region if photo.region is not None else find_part(photo.image)
-    if allowed.shape != (height, width) or not allowed.any():
-        raise InputError("region", "as large as the photo, not 0 where defects may be", allowed.shape)
     shrink = min(1.0, _SEARCHED_SIDE / max(height, width))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    scene = np.asarray(cv2.resize(_logarithm(photo.image), size, interpolation=cv2.INTER_AREA), np.float32)
+    scene = _logarithm(np.asarray(cv2.resize(photo.image, size, interpolation=cv2.INTER_AREA), np.uint8))
     part = np.asarray(cv2.resize((allowed > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
     needed = 0.95 if photo.region is not None else 0.9 * cutting.on_part
     own_place = rng.random() < 0.5
@@ -295,8 +296,6 @@ def _search(cutting: _Cutting, photo: Photo, rng: np.random.Generator) -> _Placi
     found = []
     for placing in drawn:
         small = _shrunk(cutting, placing, size, shrink)
-        if small is None:
-            continue
         unlike, share = _unlikeness(scene, part, *small)
         unlike[share < needed] = np.inf
         _keep_borders(unlike, cutting, placing)
@@ -369,9 +368,10 @@ def _fit_to(cutting: _Cutting, asked: Mask, rng: np.random.Generator) -> _Placin
     top = round(place_y - shift[1] - (rows - 1) / 2)
     left = round(place_x - shift[0] - (columns - 1) / 2)
     turn = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
-    near = cv2.dilate(asked, _disc(max(2, round(0.1 * math.sqrt(float((asked > 0).sum()))))))
+    reach = max(2.0, 0.1 * math.sqrt(float((asked > 0).sum())))
+    near = cv2.distanceTransform((asked == 0).astype(np.uint8), cv2.DIST_L2, 3) <= reach
     mirrored = bool(np.linalg.det(matrix) < 0)
-    return _Placing(matrix, top, left, rows, columns, 0.0, turn, scale, mirrored, np.asarray(near, np.uint8))
+    return _Placing(matrix, top, left, rows, columns, 0.0, turn, scale, mirrored, near.astype(np.uint8))
 
 
 def _compose(cutting: _Cutting, photo: Photo, placing: _Placing, order: Order, rng: np.random.Generator) -> Rendered:
@@ -435,14 +435,12 @@ def _visible(change: Field, marked: Field, reach: Field, texture: float) -> Mask
     return np.where(shown & (cv2.dilate(changed.astype(np.uint8), _disc(1)) > 0), 255, 0).astype(np.uint8)
 
 
-def _shrunk(
-    cutting: _Cutting, placing: _Placing, size: tuple[int, int], shrink: float
-) -> tuple[Field, Field, Field] | None:
-    """Scene, mask and surroundings of the moved cutting as small as the searched photo; None where it is too large."""
+def _shrunk(cutting: _Cutting, placing: _Placing, size: tuple[int, int], shrink: float) -> tuple[Field, Field, Field]:
+    """Scene, mask and surroundings of the moved cutting, as small as the photo that is searched."""
     rows, columns = max(1, round(placing.height * shrink)), max(1, round(placing.width * shrink))
     rows, columns = min(rows, size[1]), min(columns, size[0])
-    layers = np.dstack([cutting.scene, cutting.mask, cutting.around])
-    small = _warp(layers, placing.matrix * shrink, (rows, columns), None, replicate=any(cutting.borders))
+    matrix = placing.matrix * shrink * (cutting.mask.shape[1] / cutting.outline.shape[1])
+    small = _warp(cutting.outline, matrix, (rows, columns), None, replicate=any(cutting.borders))
     return small[..., :3], small[..., 3], small[..., 4]
 
 
@@ -501,12 +499,6 @@ def _borders(cutting: _Cutting, placing: _Placing) -> tuple[bool, bool, bool, bo
     if placing.matrix[0, 0] < 0:
         left, right = right, left
     return top, bottom, left, right
-
-
-def _asked(mask: Mask, photo: Photo) -> Mask:
-    if mask.shape != photo.image.shape[:2] or not (mask > 0).any():
-        raise InputError("mask", "as large as the photo, not 0 where the defect is to be", mask.shape)
-    return np.where(mask > 0, 255, 0).astype(np.uint8)
 
 
 def _spread(marked: NDArray[np.bool_]) -> tuple[tuple[float, float], NDArray[np.float64]]:
