@@ -84,7 +84,7 @@ class ImageSynthesis(Stack):
         plan = self._build_function(
             "plan_synthesis",
             "Plans a batch of pictures: which defect on which photo",
-            self._model_environment(),
+            {**self._model_environment(), "IMAGE_CONCURRENCY": str(self.config.image_concurrency)},
             timeout=Duration.minutes(5),
             memory_size=1024,
             caller_retries=True,

@@ -28,13 +28,14 @@ class Environment(BaseModel):
     image_region: str
     image_model_id: str = ""
     inpaint_model_id: str = ""
+    image_concurrency: int
 
 
 @cache
 def planner() -> Planner:
     env = Environment.model_validate(os.environ)
     models = ImageModels(env.image_region, env.image_model_id, env.inpaint_model_id)
-    return Planner(ImagesBucket(env.images_bucket), models)
+    return Planner(ImagesBucket(env.images_bucket), models, env.image_concurrency)
 
 
 @logger.inject_lambda_context

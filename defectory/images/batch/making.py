@@ -16,6 +16,7 @@ from defectory.images.batch.models import ImageModels
 from defectory.images.batch.planning import plan_run
 from defectory.images.batch.requests import Folder, PicturesRequest
 from defectory.images.batch.runs import DonorKeys, Run
+from defectory.images.costs import Cost, actual_cost, used_by
 from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
 from defectory.images.photos import load_mask, load_photo
 from defectory.images.renderers import Mask, Photo, Renderer
@@ -45,7 +46,7 @@ class Picture(BaseModel):
 
 
 class Made(BaseModel):
-    """What became of a request for a few pictures; ``outcomes`` count them."""
+    """What became of a request for a few pictures; ``outcomes`` count them, ``cost`` is that of image models."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,6 +54,7 @@ class Made(BaseModel):
     user_id: str
     dataset: str
     outcomes: dict[str, int]
+    cost: Cost
     pictures: tuple[Picture, ...]
 
 
@@ -93,6 +95,7 @@ class Studio:
             user_id=run.user_id,
             dataset=run.dataset,
             outcomes=dict(sorted(outcomes.items())),
+            cost=actual_cost(used_by(records, run.models)),
             pictures=tuple(Picture.of(record, run) for record in records),
         )
 

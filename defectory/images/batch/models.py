@@ -19,9 +19,19 @@ class ImageModels:
     image_model_id: str
     inpaint_model_id: str
 
+    @property
+    def by_renderer(self) -> dict[RendererName, str]:
+        """The id of the model that each renderer calls."""
+        told: dict[RendererName, str] = {
+            "bedrock-zero-shot": self.image_model_id,
+            "bedrock-image-to-image": self.image_model_id,
+            "bedrock-inpaint": self.inpaint_model_id,
+        }
+        return {name: model_id for name, model_id in told.items() if model_id}
+
     def check(self, name: RendererName) -> None:
         """Raise ``InputError`` if the renderer needs a model that is not deployed."""
-        if name.startswith("bedrock-") and not self._model_of(name):
+        if name.startswith("bedrock-") and name not in self.by_renderer:
             setting = "inpaint_model_id" if name == "bedrock-inpaint" else "image_model_id"
             fix = f"This deployment has no {setting}; deploy it with one, or use procedural or transplant."
             raise InputError("renderer", "one whose model is deployed", name, fix)
@@ -37,7 +47,7 @@ class ImageModels:
         from defectory.images.renderers.bedrock import BedrockRenderer
 
         self.check(name)
-        model = create_image_model(self._model_of(name), self.region, patience=PATIENCE)
+        model = create_image_model(self.by_renderer[name], self.region, patience=PATIENCE)
         match name:
             case "bedrock-zero-shot":
                 return BedrockRenderer("zero-shot", model)
@@ -45,6 +55,3 @@ class ImageModels:
                 return BedrockRenderer("image-to-image", model)
             case _:
                 return BedrockRenderer("inpaint", model)
-
-    def _model_of(self, name: RendererName) -> str:
-        return self.inpaint_model_id if name == "bedrock-inpaint" else self.image_model_id

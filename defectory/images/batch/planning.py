@@ -16,6 +16,7 @@ from defectory.errors import InputError, shorten
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.requests import MAX_BATCH, RULES, BatchRequest, PicturesRequest, Request
 from defectory.images.batch.runs import DonorKeys, Run, Status
+from defectory.images.costs import estimate_cost
 from defectory.images.items import Item
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers.procedural import KINDS
@@ -26,31 +27,33 @@ _KINDS_OF_FILE = ", ".join(sorted(IMAGE_SUFFIXES))
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """Plans what is made from photos in ``bucket``, as far as ``models`` allow."""
+    """Plans what is made from photos in ``bucket``, as far as ``models`` allow, so many pictures ``at_a_time``."""
 
     bucket: ImagesBucket
     models: ImageModels
+    at_a_time: int
 
     def store(self, request: BatchRequest, execution: str, now: datetime) -> dict[str, Any]:
         """Plan an execution, store what it is to make, and that it runs.
 
         Returns:
-            ``plan`` (the key that it is stored at) and ``count``, for the state machine.
+            ``plan`` (the key that it is stored at), ``count``, and ``estimate`` (of costs, in words).
 
         Raises:
             InputError, ServiceError: as `plan_run`.
         """
         run = plan_run(request, execution, bucket=self.bucket, models=self.models)
         key = run.run_key(execution)
+        cost = estimate_cost(run.items, run.models, at_a_time=self.at_a_time)
         status = Status(
             status="RUNNING",
             execution=execution,
             planned=len(run.items),
-            estimate=run.estimate,
+            estimate=cost,
             updated_at=now.isoformat(),
         )
         self.bucket.write({key: run.model_dump_json(indent=1).encode(), run.status_key: status.content})
-        return {"plan": key, "count": len(run.items), "estimate": run.estimate}
+        return {"plan": key, "count": len(run.items), "estimate": str(cost)}
 
 
 def plan_run(
@@ -81,6 +84,7 @@ def plan_run(
         items=tuple(items),
         donors=tuple(_donors(request, plan, bucket)),
         classes={kind: name for kind, name in plan.classes.items() if name != kind},
+        models=models.by_renderer,
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import InputError
 from defectory.images.batch.requests import Folder
+from defectory.images.costs import Cost
 from defectory.images.items import Item, Outcome
+from defectory.images.renderers import RendererName
 
 NAMED_FAILURES = 100
 """So many pictures that were not made are named with the reason; all are in ``dataset.json``."""
@@ -28,8 +29,8 @@ class DonorKeys(BaseModel):
 class Run(Folder):
     """The pictures to be made, in order, each with a number from 0 on.
 
-    ``classes`` says what the dataset calls a kind of defect, where it is not called like the kind; ``estimate`` is what
-    it may cost.
+    ``classes`` says what the dataset calls a kind of defect, where it is not called like the kind; ``models`` are the
+    models that renderers call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -37,8 +38,8 @@ class Run(Folder):
     execution: str
     items: tuple[Item, ...] = Field(min_length=1)
     donors: tuple[DonorKeys, ...] = ()
-    classes: Mapping[str, str] = Field(default_factory=dict)
-    estimate: Mapping[str, JsonValue] = Field(default_factory=dict)
+    classes: dict[str, str] = Field(default_factory=dict)
+    models: dict[RendererName, str] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, content: bytes, key: str) -> Self:
@@ -71,7 +72,8 @@ class Status(BaseModel):
     """What became of the latest execution for a dataset, stored as ``status.json``.
 
     ``status`` is RUNNING, COMPLETE (every picture was made), PARTIAL, or FAILED (none was, or the execution failed);
-    ``outcomes`` count the execution's pictures, ``pictures`` those of the whole dataset.
+    ``outcomes`` count the execution's pictures, ``pictures`` those of the whole dataset.  ``estimate`` is what image
+    models were thought to cost beforehand, ``cost`` what they did, by the pictures that they made.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -80,10 +82,11 @@ class Status(BaseModel):
     reason: str = ""
     execution: str
     planned: int = 0
-    outcomes: Mapping[str, int] = Field(default_factory=dict)
+    outcomes: dict[str, int] = Field(default_factory=dict)
     not_made: tuple[Failure, ...] = ()
     pictures: int = 0
-    estimate: Mapping[str, JsonValue] = Field(default_factory=dict)
+    estimate: Cost | None = None
+    cost: Cost | None = None
     updated_at: str
 
     @property

@@ -1,0 +1,124 @@
+"""The functions of image synthesis on moto's S3, with real renderers on small photos."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+
+import boto3
+import numpy as np
+import pytest
+from PIL import Image
+
+from defectory.aws.images_bucket import ImagesBucket
+from defectory.images.batch.making import Studio
+from defectory.images.batch.models import ImageModels
+from defectory.images.batch.planning import Planner
+from lambdas.assemble_dataset import handler as assembling
+from lambdas.plan_synthesis import handler as planning
+from lambdas.synthesize_images import handler as making
+from tests.support.image_server import INPAINT, SD35
+
+NAME = "images"
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+SIDE = 96
+
+
+def png(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def plate(seed: int, *, spot: bool = False) -> np.ndarray:
+    """A photo of a brushed plate on a dark table; with a dark spot where `spot_mask` says."""
+    rng = np.random.default_rng(seed)
+    pixels = np.full((SIDE, SIDE, 3), 25.0) + rng.normal(0, 1.5, (SIDE, SIDE, 3))
+    pixels[10:86, 10:86] = 150 + 8 * np.sin(np.arange(10, 86) / 3)[:, None, None] + rng.normal(0, 3, (76, 76, 3))
+    if spot:
+        pixels[spot_mask() > 0] *= 0.4
+    return pixels.clip(0, 255).astype(np.uint8)
+
+
+def spot_mask() -> np.ndarray:
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    return np.where((rows - 40) ** 2 + (columns - 50) ** 2 < 64, 255, 0).astype(np.uint8)
+
+
+@dataclass
+class Factory:
+    """The bucket as users see it, and the functions on it."""
+
+    s3: Any
+    bucket: ImagesBucket
+    models: ImageModels
+    context: Any
+    monkeypatch: pytest.MonkeyPatch
+
+    def upload(self, key: str, content: bytes | np.ndarray) -> None:
+        body = content if isinstance(content, bytes) else png(content)
+        self.s3.put_object(Bucket=NAME, Key=key, Body=body)
+
+    def keys(self, prefix: str = "") -> set[str]:
+        return {key.removeprefix(prefix) for key in self.bucket.keys(prefix)}
+
+    def read(self, key: str) -> Any:
+        return json.loads(self.bucket.read(key))
+
+    def image(self, key: str) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(self.bucket.read(key))))
+
+    def plan(self, execution: str = "run-1", **request: Any) -> dict[str, Any]:
+        planner = Planner(self.bucket, self.models, 4)
+        return self._call(planning, "planner", planner, {"request": request, "execution": execution})
+
+    def make(self, event: object = None, **fields: Any) -> dict[str, Any]:
+        return self._call(making, "studio", Studio(self.bucket, self.models), fields if event is None else event)
+
+    def assemble(self, **event: Any) -> dict[str, Any]:
+        return self._call(assembling, "bucket", self.bucket, event)
+
+    def run(self, **request: Any) -> dict[str, Any]:
+        """What the state machine does where nothing fails."""
+        planned = self.plan(**request)
+        for number in range(planned["count"]):
+            self.make(plan=planned["plan"], number=number)
+        return self.assemble(plan=planned["plan"], failures=[])
+
+    def _call(self, module: ModuleType, maker: str, made: object, event: object) -> Any:
+        self.monkeypatch.setattr(module, maker, lambda: made)
+        return json.loads(json.dumps(module.handler(event, self.context)))
+
+
+@pytest.fixture(scope="session")
+def images_client():
+    return boto3.client("s3", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+
+
+@pytest.fixture
+def factory(aws, images_client, context, monkeypatch) -> Factory:
+    """An installation with three photos of ann's plates."""
+    images_client.create_bucket(Bucket=NAME)
+    made = Factory(
+        images_client,
+        ImagesBucket(NAME, images_client),
+        ImageModels("us-west-2", SD35, INPAINT),
+        context,
+        monkeypatch,
+    )
+    for number in range(3):
+        made.upload(f"ann/photos/{number}.png", plate(number))
+    return made
+
+
+@pytest.fixture
+def wish() -> dict[str, Any]:
+    """Two scratches on ann's plates."""
+    return {
+        **{"user_id": "ann", "dataset": "plates", "renderer": "procedural", "defect": "scratch"},
+        **{"count": 2, "source": "ann/photos/"},
+    }
