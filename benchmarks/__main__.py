@@ -14,7 +14,7 @@ import re
 
 from benchmarks.measure import ROOT
 
-NAMES = ("sensor_data", "contract", "sandbox_overhead", "application", "inspection", "inspection_line")
+NAMES = ("sensor_data", "contract", "sandbox_overhead", "application", "inspection", "inspection_line", "defect_images")
 # These measure on photos that are not part of the repository; DEFECTORY_PHOTOS names their folder.
 ON_PHOTOS = ("inspection",)
 PAGE = ROOT / "benchmarks" / "README.md"

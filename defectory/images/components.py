@@ -75,11 +75,15 @@ def _candidates(lab: NDArray[np.float32], low: int, high: int) -> list[_Points]:
     off = np.sqrt(np.square((levels - usual) * np.array([1 / 2.55, 1, 1], np.float32)).sum(axis=2))
     off = cv2.GaussianBlur(off, (0, 0), 0.7)
     candidates: list[_Points] = []
+    known: set[tuple[int, ...]] = set()
     for level in (9, 14, 20, 28, 38, 50):
         count, labels, stats, _ = cv2.connectedComponentsWithStats((off > level).astype(np.uint8), connectivity=4)
         for number in range(1, count):
             left, top, width, height, area = (int(value) for value in stats[number])
-            if low <= area and width * height <= 2 * high:
+            # What has sharp edges is the same at several levels.
+            place = left // 2, top // 2, (left + width) // 2, (top + height) // 2
+            if low <= area and width * height <= 2 * high and place not in known:
+                known.add(place)
                 ys, xs = np.nonzero(labels[top : top + height, left : left + width] == number)
                 candidates.append(np.stack([xs + left, ys + top], axis=1))
     return candidates

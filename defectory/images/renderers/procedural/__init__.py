@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
 
 _TRIES = 6
 _FEWEST_PIXELS = 5
+_ON_PART = 0.25  # share of a mask that has to lie on the part that was found
 _FAINTEST = 0.1  # severity; fainter ones are taken for noise
 
 
@@ -71,7 +72,7 @@ class ProceduralRenderer:
             raise InputError("defect", f"one of {known}", order.defect, "Other kinds need another renderer.")
         if photo is None:
             raise InputError("source", "a photo of a good part, as the procedural renderer changes photos")
-        scene = _Scene.of(photo, order)
+        scene = _Scene.of(photo, order, kind)
         placement = self._placements.get(order.defect, kind.placement)
         seed = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
@@ -100,11 +101,18 @@ class _Scene:
     lamp: Lamp
 
     @classmethod
-    def of(cls, photo: Photo, order: Order) -> _Scene:
+    def of(cls, photo: Photo, order: Order, kind: Kind) -> _Scene:
         region = allowed_region(photo, order)
         part = region
-        if order.mask is not None:  # the light shows on all of the part, not where the defect is to be
-            part = find_part(photo.image) if photo.region is None else photo.region
+        if order.mask is not None and photo.region is not None:
+            part = photo.region
+        elif order.mask is not None:
+            part = find_part(photo.image)
+            on_part = np.minimum(order.mask, part)
+            # Masks are drawn by hand, past the outline too; one that hardly meets the part says that it was not found.
+            meets = np.count_nonzero(on_part) >= _ON_PART * np.count_nonzero(order.mask)
+            if meets and not kind.past_outline:
+                region = on_part
         bounded = photo.region is not None or order.mask is not None
         return cls(photo, part, region, bounded, Lamp.of(photo.image, part))
 
@@ -127,6 +135,7 @@ def _render(
     canvas = Canvas(
         light=to_light(cut),
         part=feathered(allowed, 1 + surface.sharpness),
+        body=scene.part[place],
         spot=Spot(spot.x - left, spot.y - top, spot.length, spot.width, spot.angle, spot.at_edge),
         surface=surface,
         wanted=None if wanted is None else wanted[place],

@@ -22,6 +22,7 @@ class Canvas:
     Attributes:
         light: the cut-out in linear light, 0..1, float32 ``(h, w, 3)``; not to be changed in place.
         part: 1 where the defect may be, falling to 0 at the part's outline, float32 ``(h, w)``.
+        body: 255 where the part is, whatever an order's mask allows of it, of the cut-out's shape.
         spot: where in the cut-out the defect is to be, and how large.
         surface: light, grain, sharpness, noise and contrast hereabouts.
         wanted: 255 where the order's mask wants the defect, of the cut-out's shape; None: the spot says enough.
@@ -33,6 +34,7 @@ class Canvas:
 
     light: Field
     part: Field
+    body: Mask
     spot: Spot
     surface: Surface
     wanted: Mask | None

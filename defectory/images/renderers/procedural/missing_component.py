@@ -12,7 +12,6 @@ from defectory.images import shapes
 from defectory.images.blending import Field
 from defectory.images.components import find_components, solid
 from defectory.images.filling import fill, spread
-from defectory.images.foreground import find_part
 from defectory.images.placement import Placement
 from defectory.images.renderers import Image, Mask
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
@@ -20,6 +19,7 @@ from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 Where = NDArray[np.bool_]
 
 _SIDE = 320  # pieces are broken off a copy of this size; their edges are drawn in the photo itself
+_HALO_SIDE = 160
 _LEAST, _MOST = 0.006, 0.25  # the share of the part that a missing piece takes
 _CLEAR = 0.025  # what is less clear is more likely grain than a component
 _SEEN = 0.03  # the change, of the root of light, from which something is called removed
@@ -39,7 +39,7 @@ def find_missing(rng: np.random.Generator, image: Image, part: Mask) -> Mask | N
 
 def draw_missing_component(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """Draw what is left where a component was, where a piece broke off, or where material broke out."""
-    part = _part(canvas)
+    part = canvas.body > 0
     wanted = None if canvas.wanted is None else canvas.wanted > 0
     if wanted is None:
         return _broken_out(rng, canvas, None)
@@ -65,19 +65,13 @@ def _one_of(rng: np.random.Generator, masks: list[tuple[Mask, float]]) -> Mask:
     return masks[int(rng.choice(len(masks), p=chances / chances.sum()))][0]
 
 
-def _part(canvas: Canvas) -> Where:
-    """The part within the cut-out, whatever region the order names."""
-    photo = canvas.photo
-    whole = find_part(photo.image) if photo.region is None else photo.region
-    height, width = canvas.shape
-    return np.asarray(whole[canvas.top : canvas.top + height, canvas.left : canvas.left + width] > 0)
-
-
 # A component ----------------------------------------------------------------------------------------------------------
 
 
 def _without_component(rng: np.random.Generator, canvas: Canvas, wanted: Where, part: Where) -> Drawn:
-    hole = cv2.dilate(wanted.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    # A mask drawn by hand leaves a rim of what is to go, which would be taken for its surround.
+    margin = 1 + canvas.surface.sharpness + 0.06 * canvas.spot.width
+    hole = cv2.distanceTransform((~wanted).astype(np.uint8), cv2.DIST_L2, 5) <= margin
     root = np.sqrt(canvas.light)
     filled = fill(root, hole, part | hole)
     if float(np.abs(filled - root).max(axis=2)[wanted].mean()) < _SEEN:
@@ -204,10 +198,17 @@ def _outwards(kept: Where) -> tuple[Field, Field]:
     return np.asarray(distance, np.float32), np.asarray(np.arctan2(y, x), np.float32)
 
 
-def _halo(light: Field, part: Where, clean: Field, reach: float) -> _Halo:
-    """Measured around the part as it is: shadows, reflections, the blur of its outline."""
+def _halo(light: Field, part: Where, usable: Where, reach: float) -> _Halo:
+    """Measured around the part as it is, on a small copy: shadows, reflections, the blur of its outline."""
+    factor = min(1.0, _HALO_SIDE / max(part.shape))
+    size = max(8, round(part.shape[1] * factor)), max(8, round(part.shape[0] * factor))
+    light = np.asarray(cv2.resize(light, size, interpolation=cv2.INTER_AREA), np.float32)
+    part = cv2.resize(part.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
+    usable = cv2.resize(usable.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 250
+    clean = spread(light, usable)
     turns, steps = 8, 10
     distance, direction = _outwards(part)
+    distance = distance / np.float32(factor)
     ratio = np.clip((light + 1e-3) / (clean + 1e-3), 0.2, 2.0)
     row = (direction / (2 * np.pi) * turns + 0.5).astype(int) % turns
     column = (distance / reach * (steps - 1) + 0.5).astype(int)
@@ -248,20 +249,18 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Where, part: 
     root = np.sqrt(canvas.light)
 
     # The table without the part, and the part's shadow on it.
-    rim = 2 * round(1.5 + sharp) + 1
-    covered = cv2.dilate(part.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rim, rim))) > 0
-    shaded = cv2.distanceTransform((~part).astype(np.uint8), cv2.DIST_L2, 5) < reach
-    open_ = ~(covered | shaded)
-    usable = open_ if open_.sum() > 0.02 * open_.size else ~covered
-    bare = cv2.dilate(gone.astype(np.uint8), np.ones((2 * round(reach) + 1,) * 2, np.uint8)) > 0
-    hole = (part | bare) & ~usable
+    away = cv2.distanceTransform((~part).astype(np.uint8), cv2.DIST_L2, 5)
+    usable = away >= reach
+    if usable.mean() < 0.02:
+        usable = away > 1.5 + sharp
+    to_gone = cv2.distanceTransform((~gone).astype(np.uint8), cv2.DIST_L2, 5)
+    hole = (gone | (to_gone < 1.6 * reach)) & ~usable
     clean = np.square(np.clip(fill(root, hole, usable), 0, 1))
     kept = part & ~gone
-    halo = _halo(canvas.light, part, np.square(np.clip(spread(root, usable), 0, 1)), reach)
+    halo = _halo(canvas.light, part, usable, reach)
     table = clean * cv2.GaussianBlur(halo.around(kept), (0, 0), 1.0)
 
     # What is new: on this side of the break all that is nearer to the missing piece than to the rest.
-    to_gone = cv2.distanceTransform((~gone).astype(np.uint8), cv2.DIST_L2, 5)
     to_kept = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5) if kept.any() else to_gone + 1e3
     crumbly = _crumbly(canvas)
     jagged = min(3.0, 0.012 * length + 0.4) * (0.2 + 0.8 * crumbly)
