@@ -446,12 +446,10 @@ def _examples(defects: Path | None, masks: Path | None, kinds: Sequence[str]) ->
 
 
 def _create_renderers(wanted: Plan, examples: Dataset | None, bedrock: _Bedrock) -> dict[RendererName, Renderer]:
-    from defectory.images.plan import UNNAMED_DEFECT
     from defectory.images.renderers.creation import create_offline_renderer
     from defectory.images.renderers.procedural import KINDS
-    from defectory.images.renderers.transplant import kind_of
+    from defectory.images.renderers.transplant import TransplantRenderer
 
-    shown = {UNNAMED_DEFECT, *map(kind_of, examples.classes)} if examples else set()
     renderers: dict[RendererName, Renderer] = {}
     for want in wanted.wants:
         if want.renderer == "procedural" and want.defect not in KINDS:
@@ -460,13 +458,18 @@ def _create_renderers(wanted: Plan, examples: Dataset | None, bedrock: _Bedrock)
         if want.renderer == "transplant" and examples is None:
             fix = "Or draw it: --renderer procedural."
             raise InputError("transplant", "given photos of real defects: --defects and --masks", None, fix)
-        if want.renderer == "transplant" and want.defect not in shown:
-            raise InputError("--defect", f"a kind that --defects show ({', '.join(sorted(shown))})", want.defect)
-        if want.renderer not in renderers:
-            if want.renderer.startswith("bedrock"):
-                renderers[want.renderer] = bedrock.create(want.renderer)
-            else:
-                renderers[want.renderer] = create_offline_renderer(want.renderer, examples)
+        if want.renderer in renderers:
+            renderer = renderers[want.renderer]
+        elif want.renderer.startswith("bedrock"):
+            renderer = bedrock.create(want.renderer)
+        else:
+            renderer = create_offline_renderer(want.renderer, examples)
+            for reason in renderer.unusable if isinstance(renderer, TransplantRenderer) else ():
+                typer.secho(f"Real defect left out: {reason}", err=True, fg=typer.colors.YELLOW)
+        renderers[want.renderer] = renderer
+        if isinstance(renderer, TransplantRenderer) and want.defect not in renderer.kinds:
+            rule = f"a kind whose real defects can be moved ({', '.join(renderer.kinds)})"
+            raise InputError("--defect", rule, want.defect, "Mask one, or draw it: --renderer procedural.")
     return renderers
 
 

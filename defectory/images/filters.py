@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -26,13 +26,13 @@ SEEN_SHARE = 0.1
 MIN_SEVERITY = 0.02
 """Below this nothing strikes the eye: the renderer itself says that the defect drowns in the texture around it."""
 
-SAME_BITS = 0.06
-"""Pictures of whose fingerprints no more than this share of bits differ look the same."""
+SAME_LEVELS = 3.0
+"""Pictures whose fingerprints differ by no more than this many levels of 255 on average look the same."""
 
 SAME_OVERLAP = 0.8
 """Defects whose masks overlap by at least this (intersection over union) are at the same place."""
 
-_HASH_SIDE = 12
+_WHOLE_SIDE, _WINDOW_SIDE = 8, 12
 _MARGIN = 0.25
 
 
@@ -54,14 +54,14 @@ def unseen(rendered: Rendered, photo: Photo | None) -> str:
 
 
 def fingerprint_of(image: Image, box: Box | None) -> str:
-    """A perceptual hash in hexadecimal digits: of the whole picture, and of what ``box`` and a margin around it show.
+    """Small grey copies, in hexadecimal digits: of the whole picture, and of what `window_of` ``box`` shows.
 
-    Each half says of a small grey copy which pixels are brighter than their right neighbour (a difference hash, N.
-    Krawetz, 2013).  The second tells defects apart that are small on equal parts.
+    The second tells defects apart that are small on equal parts; it is missing where there is no box.
     """
+    whole = _small(image, _WHOLE_SIDE)
     if box is None:
-        return _difference_hash(image)
-    return _difference_hash(image) + _difference_hash(crop(image, window_of(box, image.shape[1], image.shape[0])))
+        return whole
+    return whole + _small(crop(image, window_of(box, image.shape[1], image.shape[0])), _WINDOW_SIDE)
 
 
 def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
@@ -70,22 +70,38 @@ def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
     Two are as good as the same where they are to show the same defect, look the same (in whole and around the defect),
     and have it at the same place.
     """
-    kept: defaultdict[str, list[ItemRecord]] = defaultdict(list)
-    prints: defaultdict[str, list[NDArray[np.bool_]]] = defaultdict(list)
-    marked = []
+    kinds: defaultdict[str, list[ItemRecord]] = defaultdict(list)
     for record in records:
         if record.outcome == "made":
-            rivals, bits = kept[record.item.defect], _bits(record.fingerprint)
-            alike = _alike(bits, prints[record.item.defect])
-            twin = next((rivals[place].id for place in alike if _same_place(rivals[place], record)), None)
-            if twin is None:
-                rivals.append(record)
-                prints[record.item.defect].append(bits)
-            else:
-                reason = f"as good as the same as {twin}"
-                record = ItemRecord(id=record.id, item=record.item, outcome="duplicate", reason=reason)
-        marked.append(record)
-    return tuple(marked)
+            kinds[record.item.defect].append(record)
+    twins = {each: twin for made in kinds.values() for each, twin in _twins(made)}
+    return tuple(
+        ItemRecord(
+            id=record.id, item=record.item, outcome="duplicate", reason=f"as good as the same as {twins[record.id]}"
+        )
+        if record.outcome == "made" and record.id in twins
+        else record
+        for record in records
+    )
+
+
+def _twins(records: Sequence[ItemRecord]) -> Iterator[tuple[str, str]]:
+    """The ids of duplicates, each with the id of the earlier one it is as good as."""
+    size = _WHOLE_SIDE**2 + _WINDOW_SIDE**2
+    levels = np.zeros((len(records), size), np.int16)
+    for row, record in zip(levels, records, strict=True):
+        told = np.frombuffer(bytes.fromhex(record.fingerprint), np.uint8)
+        row[: len(told)] = told
+    kept: list[int] = []
+    for number, record in enumerate(records):
+        off = np.abs(levels[kept] - levels[number])
+        whole, window = off[:, : _WHOLE_SIDE**2].mean(axis=1), off[:, _WHOLE_SIDE**2 :].mean(axis=1)
+        alike = np.flatnonzero((whole <= SAME_LEVELS) & (window <= SAME_LEVELS))
+        twin = next((records[kept[place]] for place in alike if _same_place(records[kept[place]], record)), None)
+        if twin is None:
+            kept.append(number)
+        elif twin.id != record.id:
+            yield record.id, twin.id
 
 
 def window_of(box: Box, width: int, height: int, margin: float = _MARGIN) -> Box:
@@ -119,28 +135,9 @@ def _difference(before: Image, after: Image, mask: Mask) -> NDArray[np.float32]:
     return distance
 
 
-def _difference_hash(image: Image) -> str:
+def _small(image: Image, side: int) -> str:
     grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-    small = cv2.resize(grey, (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
-    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
-
-
-def _bits(fingerprint: str) -> NDArray[np.bool_]:
-    return np.unpackbits(np.frombuffer(bytes.fromhex(fingerprint), np.uint8)).astype(np.bool_)
-
-
-def _alike(bits: NDArray[np.bool_], others: Sequence[NDArray[np.bool_]]) -> list[int]:
-    half = _HASH_SIDE * _HASH_SIDE
-    return [
-        place
-        for place, other in enumerate(others)
-        if len(other) == len(bits)
-        and all(float((bits[part] != other[part]).mean()) <= SAME_BITS for part in _halves(len(bits), half))
-    ]
-
-
-def _halves(length: int, half: int) -> list[slice]:
-    return [slice(start, start + half) for start in range(0, length, half)]
+    return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA).tobytes().hex()
 
 
 def _same_place(one: ItemRecord, other: ItemRecord) -> bool:

@@ -48,8 +48,8 @@ class ItemRecord(BaseModel):
 
     ``box`` is left, top, width, height in pixels around all of the mask; ``area`` is the mask's share of the picture;
     ``runs`` is the mask in COCO's uncompressed run lengths, column by column, the background first; ``closeup`` shows
-    the defect's place in the photo and in the picture, side by side; ``fingerprint`` is a perceptual hash in
-    hexadecimal digits, of the whole picture and then of the defect.
+    the defect's place in the photo and in the picture, side by side; ``fingerprint`` are tiny grey copies of the
+    picture and of the defect's place, in hexadecimal digits, by which pictures are compared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +71,7 @@ class ItemRecord(BaseModel):
     box: tuple[int, int, int, int] | None = None
     area: float = Field(default=0.0, ge=0, le=1)
     runs: tuple[int, ...] = ()
-    fingerprint: str = ""
+    fingerprint: str = Field(default="", pattern=r"^([0-9a-f]{2})*$", max_length=416)
     parameters: dict[str, JsonValue] = {}
 
     @property

@@ -1,0 +1,60 @@
+"""Small photos of parts, and a renderer that does what a test tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from defectory.images.renderers import Order, Photo, Rendered
+from defectory.inspection.images import encode_png
+
+
+def part(seed: int, height: int = 72, width: int = 96) -> np.ndarray:
+    """A part's photo: a grain of its own."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(90, 160, (9, 12, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture
+def photo_files(tmp_path: Path) -> dict[str, Path]:
+    """Three photos by name."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    files = {f"{name}.png": folder / f"{name}.png" for name in "abc"}
+    for seed, file in enumerate(files.values()):
+        file.write_bytes(encode_png(part(seed)))
+    return files
+
+
+@dataclass
+class Scripted:
+    """Paints a black bar at a place that the seed says, or does what ``script`` returns or raises for an order."""
+
+    name: str = "procedural"
+    needs_photo: bool = True
+    script: Callable[[Photo | None, Order], Rendered | None] = field(default=lambda photo, order: None)
+    orders: list[Order] = field(default_factory=list)
+
+    def render(self, photo: Photo | None, order: Order) -> Rendered:
+        self.orders.append(order)
+        scripted = self.script(photo, order)
+        return scripted or paint(photo, order)
+
+
+def paint(photo: Photo | None, order: Order, *, parameters: dict | None = None) -> Rendered:
+    """A black bar of 12 x 5 pixels."""
+    image = (part(order.seed % 100) if photo is None else photo.image).copy()
+    if photo is None:
+        return Rendered(image, None, 0.0, {"prompt": order.prompt})
+    rng = np.random.default_rng(order.seed)
+    left, top = int(rng.integers(0, image.shape[1] - 12)), int(rng.integers(0, image.shape[0] - 5))
+    mask = np.zeros(image.shape[:2], np.uint8)
+    mask[top : top + 5, left : left + 12] = 255
+    image[mask > 0] = 10
+    return Rendered(image, mask, 0.8, {"left": left, **(parameters or {})})

@@ -1,0 +1,132 @@
+"""Plans: what is missing, what makes it, and the items that it comes to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from defectory.errors import InputError
+from defectory.images.items import Item, item_id
+from defectory.images.plan import Plan, Want, expand, load_plan, plan_balance, save_plan
+from defectory.images.renderers import MAX_SEED
+from defectory.inspection.datasets import Dataset, ImageRecord
+
+
+def dataset(good: int, *, masked: bool = True, synthetic: bool = False, **kinds: int) -> Dataset:
+    """Good parts and so many defects of each class."""
+    named = [("normal", ())] * good + [("anomaly", (kind,)) for kind, count in kinds.items() for _ in range(count)]
+    paths = [Path(f"/parts/{number}.png") for number in range(len(named))]
+    records = tuple(
+        ImageRecord(path, label, classes, path if masked and classes else None, synthetic=synthetic and bool(classes))
+        for path, (label, classes) in zip(paths, named, strict=True)
+    )
+    return Dataset(records, Path("/parts"), digests={path: f"{path.stem:0>64}" for path in paths})
+
+
+def wanted(plan: Plan) -> dict[str, tuple[str, int]]:
+    return {want.defect: (want.renderer, want.count) for want in plan.wants}
+
+
+def test_every_kind_gets_as_many_as_make_defects_equal_to_good_parts():
+    plan = plan_balance(dataset(30, scratch=4, crack=1))
+    assert plan.target == 15
+    assert wanted(plan) == {"scratch": ("transplant", 11), "crack": ("transplant", 14)}
+    assert (plan.good, plan.have) == (30, {"scratch": 4, "crack": 1})
+
+
+def test_no_kind_is_left_behind_the_most_frequent():
+    assert wanted(plan_balance(dataset(4, scratch=9, crack=2))) == {"crack": ("transplant", 7)}
+
+
+def test_a_kind_without_a_masked_example_is_drawn_or_left_out_with_the_reason():
+    plan = plan_balance(dataset(10, masked=False, scratch=2, blowhole=2), 5)
+    assert wanted(plan) == {"scratch": ("procedural", 3)}
+    assert "mask a real one" in plan.left_out["blowhole"]
+
+
+def test_synthetic_defects_are_no_examples_to_transplant():
+    plan = plan_balance(dataset(10, synthetic=True, blowhole=2), 5)
+    assert plan.wants == ()
+    assert "blowhole" in plan.left_out
+
+
+def test_the_renderer_that_is_asked_for_is_taken():
+    assert wanted(plan_balance(dataset(9, crack=2), 3, renderer="procedural"))["crack"] == ("procedural", 1)
+    assert wanted(plan_balance(dataset(9, rust=2), 3, renderer="bedrock-inpaint"))["rust"] == ("bedrock-inpaint", 1)
+    assert plan_balance(dataset(9, masked=False, crack=2), 3, renderer="transplant").left_out.keys() == {"crack"}
+
+
+def test_kinds_that_the_dataset_lacks_can_be_asked_for():
+    assert wanted(plan_balance(dataset(8), 5, defects=["oil"])) == {"oil": ("procedural", 5)}
+
+
+def test_classes_keep_their_names():
+    plan = plan_balance(dataset(8, **{"Deep scratch": 2}), 5)
+    assert plan.wants[0].defect == "deep_scratch"
+    assert plan.classes == {"deep_scratch": "Deep scratch"}
+
+
+@pytest.mark.parametrize(
+    ("told", "arguments", "message"),
+    [
+        (dataset(0, scratch=3), {}, "good parts"),
+        (dataset(9), {}, "at least one labelled defect"),
+        (dataset(9, scratch=1), {"target": 0}, "from 1 to"),
+        (dataset(9, scratch=1), {"defects": ["Oil Spot"]}, "lower-case"),
+        (dataset(9, Crack=1, crack=1), {}, "Rename one"),
+    ],
+)
+def test_what_cannot_be_planned_is_said(told, arguments, message):
+    with pytest.raises(InputError, match=message):
+        plan_balance(told, **arguments)
+
+
+PHOTOS = ["a.png", "b.png", "c.png"]
+
+
+def plan_of(*wants: tuple[str, int]) -> Plan:
+    return Plan(wants=tuple(Want(renderer="procedural", defect=defect, count=count) for defect, count in wants))
+
+
+@given(count=st.integers(1, 40), more=st.integers(0, 20), seed=st.integers(0, MAX_SEED))
+def test_items_use_all_photos_evenly_and_a_larger_count_only_adds(count, more, seed):
+    items = expand(plan_of(("scratch", count)), PHOTOS, seed)
+    assert len({item_id(item) for item in items}) == count
+    uses = Counter(item.source for item in items)
+    assert max(uses.values()) - min(uses[name] for name in PHOTOS) <= 1
+    assert expand(plan_of(("scratch", count + more)), PHOTOS[::-1], seed)[:count] == items
+
+
+def test_the_same_wanted_twice_gives_other_pictures():
+    items = expand(plan_of(("scratch", 4), ("scratch", 4)), PHOTOS)
+    assert len({item_id(item) for item in items}) == 8
+    assert expand(plan_of(("scratch", 4)), PHOTOS, 1)[0] != items[0]
+
+
+def test_pictures_from_a_text_need_no_photo_and_others_do():
+    plan = Plan(wants=(Want(renderer="bedrock-zero-shot", defect="rust", count=2, prompt="rust"),))
+    assert [(item.source, item.prompt) for item in expand(plan, [])] == [("", "rust")] * 2
+    with pytest.raises(InputError, match="at least one photo"):
+        expand(plan_of(("scratch", 1)), [])
+    with pytest.raises(InputError, match="seed"):
+        expand(plan_of(("scratch", 1)), PHOTOS, MAX_SEED + 1)
+
+
+def test_ids_are_the_same_for_ever():
+    # Resumed folders and repeated messages are known again by it.
+    assert item_id(Item(renderer="procedural", defect="oil", seed=7, source="a.png")) == "oil-a03aa47f797f7d54"
+
+
+def test_a_plan_is_stored_and_may_be_changed_by_hand(tmp_path):
+    plan = plan_balance(dataset(30, scratch=4), 10)
+    file = save_plan(plan, tmp_path / "plans/plan.json")
+    assert load_plan(file) == plan
+    file.write_text(file.read_text().replace('"count": 6', '"count": "many"'))
+    with pytest.raises(InputError, match=r"plan\.json, wants\.0\.count.*many"):
+        load_plan(file)
+    with pytest.raises(InputError, match="No such file"):
+        load_plan(tmp_path / "none.json")
