@@ -81,8 +81,13 @@ class Placement:
         )
         angle = self._angle(rng, _around(image, x, y, length), _around(part, x, y, length))
         if edge:
-            angle = _inwards(depth, cell, rng)
-            x, y = x + np.cos(angle) * length / 2, y + np.sin(angle) * length / 2
+            inwards, aside = _inwards(depth, cell), float(rng.normal(0, 0.4))
+            for turn in (aside, aside / 2, 0.0):  # near a corner, a way aside soon leaves the part again
+                angle = inwards + turn
+                x_on, y_on = x + np.cos(angle) * length / 2, y + np.sin(angle) * length / 2
+                if 0 <= x_on < width and 0 <= y_on < height and part[int(y_on), int(x_on)]:
+                    break
+            x, y = x_on, y_on
         return Spot(float(x), float(y), length, across, angle, edge)
 
     def _chances(self, depth: NDArray[np.float32], across: float, edge: bool) -> NDArray[np.float64]:
@@ -177,11 +182,11 @@ def _around(pixels: NDArray[np.uint8], x: float, y: float, length: float) -> NDA
     return pixels[max(0, row - reach) : row + reach, max(0, column - reach) : column + reach]
 
 
-def _inwards(depth: NDArray[np.float32], cell: int, rng: np.random.Generator) -> float:
+def _inwards(depth: NDArray[np.float32], cell: int) -> float:
     """The way into the part from a cell at its edge."""
     # Beyond the photo's edge nothing is part, as beyond the part's own.
     smooth = cv2.GaussianBlur(np.pad(depth, 8), (0, 0), 2)
     row, column = (int(index) + 8 for index in np.unravel_index(cell, depth.shape))
     x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[row, column]
     y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[row, column]
-    return float(np.arctan2(y, x) + rng.normal(0, 0.4))
+    return float(np.arctan2(y, x))

@@ -13,6 +13,7 @@ from defectory.images.renderers import Image, Mask
 Field = NDArray[np.float32]
 
 _SIDE = 256
+_EDGES_WITHIN = 256  # pixels; a smaller place may have no edge to tell the sharpness by
 _FROM_ABOVE_LEFT = -3 * np.pi / 4
 """What eyes take for granted where a picture does not tell (Kleffner & Ramachandran, 1992)."""
 
@@ -92,7 +93,7 @@ class Surface:
             grain,
             strength,
             _noise(grey, within),
-            _sharpness(grey),
+            _sharpness(image, (left, top, width, height)),
             _contrast(grey, within),
             _roughness(grey, within) * (1 - strength),
             lamp.gloss,
@@ -197,11 +198,15 @@ def _noise(grey: Field, within: NDArray[np.bool_]) -> float:
     return float(np.percentile(local[within], 15) * np.sqrt(np.pi / 2) / 6)
 
 
-def _sharpness(grey: Field) -> float:
-    """After Zhuo & Sim, "Defocus map estimation from a single image" (2011), of the sharpest edges.
+def _sharpness(image: Image, box: tuple[int, int, int, int]) -> float:
+    """After Zhuo & Sim, "Defocus map estimation from a single image" (2011), of the sharpest edges in or near ``box``.
 
     Blurring an edge once more weakens it by the less, the more it is blurred already.
     """
+    left, top, width, height = box
+    aside, above = max(0, (_EDGES_WITHIN - width) // 2), max(0, (_EDGES_WITHIN - height) // 2)
+    place = image[max(0, top - above) : top + height + above, max(0, left - aside) : left + width + aside]
+    grey = cv2.cvtColor(np.ascontiguousarray(place), cv2.COLOR_RGB2GRAY).astype(np.float32)
     again = 1.0
     first = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     blurred = cv2.GaussianBlur(grey, (0, 0), again)
@@ -210,7 +215,8 @@ def _sharpness(grey: Field) -> float:
     if edges.sum() < 10:
         return 0.8
     ratio = float(np.percentile(first[edges] / (second[edges] + 1e-3), 80))
-    return float(np.clip(again / np.sqrt(max(ratio**2 - 1, 1e-3)), 0.5, 4))
+    blur = again**2 / max(ratio**2 - 1, 1e-3) - 0.5  # half a pixel's variance is the gradient filter's own
+    return float(np.sqrt(np.clip(blur, 0.25, 16)))
 
 
 def _contrast(grey: Field, within: NDArray[np.bool_]) -> float:

@@ -11,7 +11,7 @@ from defectory.images import shapes
 from defectory.images.blending import Field
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
-from defectory.images.renderers.procedural.strokes import Points, Stroke, wander
+from defectory.images.renderers.procedural.strokes import Points, Stroke, wander, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,10 @@ def _fissure(rng: np.random.Generator, canvas: Canvas, width: float, jaggedness:
     spot = canvas.spot
     start = np.array([spot.x, spot.y]) - spot.length / 2 * np.array([np.cos(spot.angle), np.sin(spot.angle)])
     weakness = _weakness(canvas)
-    main = _walk(rng, start, spot.angle, spot.length, jaggedness, weakness)
+    if canvas.wanted is None:
+        main = _walk(rng, start, spot.angle, spot.length, jaggedness, weakness)
+    else:
+        main = within(rng, canvas.wanted, max(16, round(spot.length / 1.5)), 0.8)
     branches = [_Branch(main, width, 0.0 if spot.at_edge else float(rng.uniform(0.3, 0.7)))]
     for _ in range(int(rng.poisson(0.9))):
         first = int(rng.uniform(0.1, 0.75) * len(main))
@@ -130,8 +133,9 @@ def _lip(canvas: Canvas, stroke: Stroke, width: Field) -> Field:
     """The gap's edges are broken round: the one that faces the light catches it, the other falls into shade."""
     size = np.hypot(0.7, canvas.surface.sharpness)
     distance = (np.abs(stroke.across) - width / 2) / size
-    slope = -0.35 * np.sign(stroke.across) * np.exp(-0.5 * (distance - 0.6) ** 2) * np.exp(-stroke.beyond)
-    slope = slope * np.minimum(1, width / 2)
+    side = np.tanh(stroke.across / size)
+    slope = -0.35 * side * np.exp(-0.5 * (distance - 0.6) ** 2) * np.exp(-stroke.beyond)
+    slope = slope * np.minimum(1, width / 2) * np.minimum(1, width / (2 * size))
     return canvas.shaded(
         np.asarray(slope * stroke.normal_x, np.float32), np.asarray(slope * stroke.normal_y, np.float32)
     )

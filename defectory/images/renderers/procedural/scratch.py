@@ -9,7 +9,7 @@ from defectory.images import shapes
 from defectory.images.blending import Field
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
-from defectory.images.renderers.procedural.strokes import Points, Stroke, wander
+from defectory.images.renderers.procedural.strokes import Points, Stroke, wander, within
 
 
 def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -56,6 +56,8 @@ def _polarity(rng: np.random.Generator, canvas: Canvas) -> int:
 def _sweep(rng: np.random.Generator, canvas: Canvas) -> Points:
     """The path of something hard that slid over the surface: nearly straight, bent one way, a little unsteady."""
     spot, count = canvas.spot, 64
+    if canvas.wanted is not None:
+        return within(rng, canvas.wanted, count, 0.4)
     along = np.linspace(-0.5, 0.5, count) * spot.length
     bend = rng.normal(0, 0.05) * spot.length * (1 - (2 * along / spot.length) ** 2)
     across = bend + wander(rng, count, 9) * 0.004 * spot.length

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from defectory.images.blending import Field
+from defectory.images.renderers import Mask
 
 Points = NDArray[np.float64]
 
@@ -83,6 +85,29 @@ def evenly(points: Points, step: float) -> Points:
     count = max(2, round(way[-1] / step) + 1)
     at = np.linspace(0, way[-1], count)
     return np.stack([np.interp(at, way, points[:, 0]), np.interp(at, way, points[:, 1])], 1)
+
+
+def within(rng: np.random.Generator, mask: Mask, count: int, jitter: float) -> Points:
+    """A line of ``count`` points through ``mask`` (255 = inside, not empty), from end to end along its longer axis.
+
+    It follows the mask's bends; ``jitter`` is how far it strays from its middle, 1 = as far as its edges.
+    """
+    ys, xs = np.nonzero(mask)
+    centre = np.array([xs.mean(), ys.mean()])
+    offsets = np.stack([xs, ys], 1) - centre
+    _, axes = np.linalg.eigh(offsets.T @ offsets)
+    along, across = offsets @ axes[:, 1], offsets @ axes[:, 0]
+    bins = max(2, min(24, round(np.ptp(along) / 3)))
+    edges = np.linspace(along.min() - 1e-6, along.max() + 1e-6, bins + 1)
+    filled = [np.flatnonzero((along >= low) & (along <= high)) for low, high in pairwise(edges)]
+    filled = [chosen for chosen in filled if len(chosen)]
+    at = np.array([along[chosen].mean() for chosen in filled])
+    middles = np.array([(across[chosen].max() + across[chosen].min()) / 2 for chosen in filled])
+    halves = np.array([np.ptp(across[chosen]) / 2 for chosen in filled])
+    ways = np.linspace(along.min(), along.max(), count)
+    strays = np.clip(0.5 * wander(rng, count, count / 6) + 0.3 * wander(rng, count, count / 24), -1, 1)
+    aside = np.interp(ways, at, middles) + jitter * strays * np.maximum(np.interp(ways, at, halves) - 1, 0)
+    return np.asarray(centre + ways[:, None] * axes[:, 1] + aside[:, None] * axes[:, 0])
 
 
 def wander(rng: np.random.Generator, count: int, scale: float) -> NDArray[np.float64]:
