@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from defectory.errors import InputError
+from defectory.errors import InputError, shorten
 from defectory.images.contact_sheet import CONTACT_SHEET, contact_sheet
 from defectory.images.filters import mark_duplicates
-from defectory.images.gate import GateResult
+from defectory.images.gate_result import GateResult
 from defectory.images.items import ItemRecord, record_file
 from defectory.images.plan import class_name
 from defectory.inspection.datasets.annotations import (
@@ -189,5 +189,6 @@ def read_record(content: bytes, name: str) -> ItemRecord:
     """
     try:
         return ItemRecord.model_validate_json(content)
-    except ValueError as error:
-        raise InputError(name, f"the record of an item ({error})", fix="Delete it; its picture is made anew.") from None
+    except ValidationError as error:
+        rule = f"the record of an item ({shorten(error.errors()[0]['msg'])})"
+        raise InputError(name, rule, fix="Delete it; its picture is made anew.") from None

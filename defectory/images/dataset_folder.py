@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from defectory.errors import ImageError, InputError
 from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.filters import mark_duplicates
-from defectory.images.gate import GateResult
+from defectory.images.gate_result import GateResult
 from defectory.images.items import ItemRecord, record_file
 from defectory.inspection.datasets.records import Dataset, file_digest
 from defectory.inspection.datasets.versions import DATASET_FILE, load_stored
@@ -47,7 +47,11 @@ class DatasetFolder:
         with _explained(self.path):
             if not file.is_file():
                 return None
-            record = read_record(file.read_bytes(), str(file))
+            content = file.read_bytes()
+        try:
+            record = read_record(content, str(file))
+        except InputError:
+            return None
         stored = {record.image: record.image_sha256, record.mask or "": record.mask_sha256}
         try:
             whole = all(file_digest(self.path / name) == digest for name, digest in stored.items() if name)
@@ -55,10 +59,14 @@ class DatasetFolder:
             whole = False
         return record if whole else None
 
-    def records(self) -> list[ItemRecord]:
-        """All records, by id."""
+    def records(self, *, but: Collection[str] = ()) -> list[ItemRecord]:
+        """All records, by id, without those of the ids in ``but``.
+
+        Raises:
+            InputError: one cannot be read.
+        """
         with _explained(self.path):
-            files = sorted((self.path / _RECORDS).glob("*.json"))
+            files = sorted(file for file in (self.path / _RECORDS).glob("*.json") if file.stem not in but)
             return [read_record(file.read_bytes(), str(file)) for file in files]
 
     def store(self, record: ItemRecord, files: Mapping[str, bytes]) -> None:

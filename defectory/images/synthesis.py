@@ -184,6 +184,7 @@ def synthesize(
     for item in distinct.values():
         if item.renderer not in renderers:
             raise InputError("renderer", f"one of {', '.join(renderers) or 'none'}", item.renderer)
+    others = folder.records(but=distinct)
     found: dict[str, ItemRecord] = {}
     tell = on_progress or (lambda done, total: None)
     with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -197,7 +198,6 @@ def synthesize(
         except BaseException:
             run.stop("interrupted")
             raise
-    others = [record for record in folder.records() if record.id not in distinct]
     dataset, told = folder.publish([*others, *found.values()], title=title, classes=classes)
     asked = [record for record in told if record.id in distinct]
     return Summary(
