@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from defectory.errors import InputError, ServiceError
 from defectory.images.dataset_folder import DatasetFolder
-from defectory.images.gate import GateResult
+from defectory.images.gate_result import GateResult
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers import Renderer, RendererName
 from defectory.images.synthesis import Sources, Summary, choose_photos, photos_of, synthesize

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from defectory.images.filters import window_of
-from defectory.images.gate import GateResult
+from defectory.images.gate_result import GateResult
 from defectory.images.items import ItemRecord, Outcome
 from defectory.inspection.datasets.annotations import decode_runs
 

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
 
 from defectory.errors import InputError
+from defectory.images.gate_result import Comparison, GateResult
 from defectory.inspection.candidates import FOLDS
 from defectory.inspection.datasets import Dataset, ImageRecord, Split, read_mask, split
 from defectory.inspection.images import load_image
@@ -37,39 +37,6 @@ _RESAMPLES = 1000
 _LEVELS = 256
 
 _Array = NDArray[np.float64]
-
-
-class Comparison(BaseModel):
-    """One figure of merit, 0..1, a value for each seed, of models trained without and with the synthetic images.
-
-    ``low`` and ``high`` bound the 95 % confidence interval of the mean ``difference`` (with less without).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    without: tuple[float, ...]
-    with_synthetic: tuple[float, ...]
-    difference: float
-    low: float
-    high: float
-
-
-class GateResult(BaseModel):
-    """What the gate found.
-
-    ``unmeasured`` says that there are too few real defects to hold out, so that nobody knows; the images are not kept.
-    ``figures`` are by name, the deciding one first: ``image AUROC``, ``pixel AUROC``, ...
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    decision: Literal["kept", "dropped", "unmeasured"]
-    reason: str
-    real_good: int = Field(ge=0)
-    real_defects: int = Field(ge=0)
-    synthetic: int = Field(ge=0)
-    seeds: tuple[int, ...] = ()
-    figures: dict[str, Comparison] = {}
 
 
 def run_gate(
