@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from defectory.errors import InputError
 from defectory.images.renderers import Image, Mask
-from defectory.images.surface import grain_of
+from defectory.images.surface import View, grain_of
 
 _SIDE = 192  # places are drawn on a copy of the part's mask of this size
 _SMALLEST = 6.0  # pixels; shorter defects cannot be told from noise
@@ -31,6 +31,19 @@ class Spot:
     width: float
     angle: float
     at_edge: bool = False
+
+    def seen(self, view: View) -> Spot:
+        """The same defect on a part that is seen obliquely."""
+        cos, sin = np.cos(view.angle), np.sin(view.angle)
+        turn = np.array([[cos, -sin], [sin, cos]])
+        squash = turn @ np.diag([view.ratio, 1.0]) @ turn.T
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        axes, extents, _ = np.linalg.svd(
+            squash @ np.array([[cos, -sin], [sin, cos]]) @ np.diag([self.length, self.width])
+        )
+        way = axes[:, 0] if axes[:, 0] @ squash @ np.array([cos, sin]) >= 0 else -axes[:, 0]
+        angle = float(np.arctan2(way[1], way[0]))
+        return replace(self, length=float(extents[0]), width=float(extents[1]), angle=angle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from defectory.images.renderers import Image, Mask
 Field = NDArray[np.float32]
 
 _SIDE = 256
+_FACE_ON = 0.93  # what is rounder is taken for round: outlines are not found to the pixel
 _EDGES_WITHIN = 256  # pixels; a smaller place may have no edge to tell the sharpness by
 _FROM_ABOVE_LEFT = -3 * np.pi / 4
 """What eyes take for granted where a picture does not tell (Kleffner & Ramachandran, 1992)."""
@@ -30,6 +32,36 @@ class Lamp:
     def of(cls, image: Image, part: Mask) -> Lamp:
         """Measure the light on ``part`` of ``image``."""
         return cls(*_light(image, part))
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How obliquely a part is seen.
+
+    ``ratio`` is how much shorter lengths look along ``angle`` (radians, 0 = right, pi / 2 = down) than across it; 1
+    where the camera looks straight at the part, or nothing tells.
+    """
+
+    ratio: float = 1.0
+    angle: float = 0.0
+
+    @classmethod
+    def of(cls, part: Mask) -> View:
+        """Round outlines and holes that look like ellipses tell it; other shapes tell nothing."""
+        factor = min(1.0, _SIDE / max(part.shape))
+        size = max(1, round(part.shape[1] * factor)), max(1, round(part.shape[0] * factor))
+        small = np.where(cv2.resize(part, size, interpolation=cv2.INTER_AREA) > 127, 255, 0).astype(np.uint8)
+        outlines, _ = cv2.findContours(np.pad(small, 1), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        ellipses = [
+            cv2.fitEllipse(outline) for outline in outlines if cv2.contourArea(outline) > 120 and _round(outline)
+        ]
+        if not ellipses:
+            return cls()
+        _, (across, along), degrees = max(ellipses, key=lambda ellipse: ellipse[1][0] * ellipse[1][1])
+        ratio = min(across, along) / max(across, along)
+        if ratio > _FACE_ON:
+            return cls()
+        return cls(float(ratio), float(np.radians(degrees if across < along else degrees + 90) % np.pi))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +256,19 @@ def _contrast(grey: Field, within: NDArray[np.bool_]) -> float:
     coarse = cv2.GaussianBlur(grey, (0, 0), max(2.0, min(grey.shape) / 16))
     rest = np.abs(grey - coarse)[within]
     return float(1.4826 * np.median(rest))
+
+
+def _round(outline: NDArray[Any]) -> bool:
+    """Whether an outline is an ellipse's, to a few hundredths."""
+    if len(outline) < 12:
+        return False
+    left, top, width, height = cv2.boundingRect(outline)
+    found, ideal = np.zeros((2, height + 8, width + 8), np.uint8)
+    offset = np.array([4 - left, 4 - top], np.int32)
+    cv2.drawContours(found, [outline + offset], -1, 1, -1)
+    (x, y), axes, angle = cv2.fitEllipse(outline)
+    cv2.ellipse(ideal, ((x + 4 - left, y + 4 - top), axes, angle), 1, -1)
+    return bool((found & ideal).sum() > 0.96 * (found | ideal).sum())
 
 
 def _roughness(grey: Field, within: NDArray[np.bool_]) -> float:

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defectory.errors import InputError
-from defectory.images.placement import Placement, learn_placement, spot_of
+from defectory.images.placement import Placement, Spot, learn_placement, spot_of
 from defectory.images.renderers import Mask
+from defectory.images.surface import View
 
 PART = cv2.circle(np.zeros((160, 240), np.uint8), (150, 80), 60, 255, -1)
 BLANK = np.full((160, 240, 3), 100, np.uint8)
@@ -109,3 +110,24 @@ def test_round_defects_teach_no_direction_and_crumbs_nothing() -> None:
 def test_nothing_is_learned_from_empty_masks() -> None:
     with pytest.raises(InputError, match=r"masks: .* polarity"):
         learn_placement([np.zeros((50, 50), np.uint8)])
+
+
+@settings(max_examples=30, deadline=None)
+@given(angle=st.floats(0, 2 * np.pi), view=st.floats(0, np.pi))
+def test_defects_are_foreshortened_as_their_part_is(angle: float, view: float) -> None:
+    spot = Spot(10, 20, 60, 60, angle)
+
+    seen = spot.seen(View(0.5, view))
+
+    assert (seen.x, seen.y) == (10, 20)
+    assert seen.length == pytest.approx(60)
+    assert seen.width == pytest.approx(30)
+    assert abs(np.cos(seen.angle - view)) < 1e-6
+
+
+def test_a_part_seen_face_on_changes_no_defect() -> None:
+    seen = Spot(10, 20, 60, 15, 5.0, at_edge=True).seen(View())
+
+    assert (seen.length, seen.width) == pytest.approx((60, 15))
+    assert np.exp(1j * seen.angle) == pytest.approx(np.exp(5j))
+    assert seen.at_edge

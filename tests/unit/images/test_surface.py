@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defectory.images.renderers import Image
-from defectory.images.surface import Surface
+from defectory.images.surface import Surface, View
 
 
 def picture(grey: np.ndarray) -> Image:
@@ -97,3 +97,31 @@ def test_tone_is_how_colours_change_with_the_light() -> None:
     red, green, blue = surface.tone
     assert red < green < blue
     assert blue - red == pytest.approx(0.7, abs=0.15)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, 1.5, 2.4])
+def test_a_round_part_that_looks_like_an_ellipse_is_seen_obliquely(angle: float) -> None:
+    part = np.zeros((200, 260), np.uint8)
+    cv2.ellipse(part, ((130, 100), (100, 160), np.degrees(angle)), 255, -1)
+    cv2.ellipse(part, ((130, 100), (30, 48), np.degrees(angle)), 0, -1)
+
+    view = View.of(part)
+
+    assert view.ratio == pytest.approx(100 / 160, abs=0.04)
+    assert apart(view.angle, angle, np.pi) < 0.06
+
+
+@pytest.mark.parametrize("name", ["disc", "plate", "all of the photo", "blot"])
+def test_other_parts_tell_nothing_of_the_view(name: str) -> None:
+    part = np.zeros((200, 260), np.uint8)
+    if name == "disc":
+        cv2.circle(part, (130, 100), 70, 255, -1)
+    elif name == "plate":
+        cv2.rectangle(part, (40, 60), (220, 140), 255, -1)
+    elif name == "blot":
+        for x, y, size in ((90, 100, 40), (140, 90, 30), (170, 120, 35)):
+            cv2.circle(part, (x, y), size, 255, -1)
+    else:
+        part[:] = 255
+
+    assert View.of(part) == View()

@@ -22,7 +22,7 @@ from defectory.images.renderers.procedural.missing_component import MISSING_COMP
 from defectory.images.renderers.procedural.oil import OIL
 from defectory.images.renderers.procedural.scratch import SCRATCH
 from defectory.images.renderers.procedural.stain import STAIN
-from defectory.images.surface import Lamp, Surface
+from defectory.images.surface import Lamp, Surface, View
 
 KINDS: dict[str, Kind] = {
     "scratch": SCRATCH,
@@ -80,7 +80,7 @@ class ProceduralRenderer:
             wanted = order.mask
             if wanted is None and kind.find is not None and order.defect not in self._placements:
                 wanted = kind.find(rng, photo.image, scene.region)
-            spot = placement.draw(rng, scene.region, photo.image) if wanted is None else spot_of(wanted)
+            spot = _spot(rng, placement, scene) if wanted is None else spot_of(wanted)
             made = _render(rng, kind, scene, wanted, spot, 1 + 0.3 * number)
             if made is not None:
                 return made
@@ -92,13 +92,14 @@ class ProceduralRenderer:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """A photo, its part, where the defect may be, whether somebody said so, and the light."""
+    """A photo, its part, where the defect may be, whether somebody said so, the light and the camera's view."""
 
     photo: Photo
     part: Mask
     region: Mask
     bounded: bool
     lamp: Lamp
+    view: View
 
     @classmethod
     def of(cls, photo: Photo, order: Order, kind: Kind) -> _Scene:
@@ -114,7 +115,13 @@ class _Scene:
             if meets and not kind.past_outline:
                 region = on_part
         bounded = photo.region is not None or order.mask is not None
-        return cls(photo, part, region, bounded, Lamp.of(photo.image, part))
+        return cls(photo, part, region, bounded, Lamp.of(photo.image, part), View.of(part))
+
+
+def _spot(rng: np.random.Generator, placement: Placement, scene: _Scene) -> Spot:
+    spot = placement.draw(rng, scene.region, scene.photo.image)
+    # What was learned from masks was seen by the same camera.
+    return spot if placement.of_photo else spot.seen(scene.view)
 
 
 def _render(

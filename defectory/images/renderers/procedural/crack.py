@@ -43,7 +43,7 @@ def draw_crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         gap = np.maximum(gap, stroke.coverage(across, surface.sharpness))
         core = np.maximum(core, stroke.coverage(0.6 * across - 0.3, surface.sharpness))
         lit = lit * _lip(canvas, stroke, across)
-    depth = float(rng.uniform(0.7, 0.97))
+    depth = float(rng.uniform(0.55, 0.97))
     inside = _depths(rng, canvas, depth, core)
     light = canvas.shade(canvas.light, lit)
     light = light * (1 - gap[..., None]) + inside * gap[..., None]
