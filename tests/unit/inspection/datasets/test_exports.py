@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from defectory.errors import ImageError, InputError
-from defectory.inspection.datasets import Dataset, ImageRecord, export, load_dataset, read_classes
+from defectory.inspection.datasets import (
+    Dataset,
+    ImageRecord,
+    export,
+    load_dataset,
+    make_detectable,
+    read_classes,
+    read_mask,
+)
+from defectory.inspection.datasets.annotations import decode_runs
 from defectory.inspection.datasets.folders import read_folders
 from defectory.inspection.datasets.masks import parse_colour
 from defectory.inspection.images import encode_png
@@ -41,6 +50,19 @@ def statements(dataset: Dataset, *names: str) -> list[str]:
         statement = {name: value for name, value in dataset.statement(record).items() if name in names}
         said.append(json.dumps([statement, None if classes is None else classes.tolist()], sort_keys=True))
     return sorted(said)
+
+
+@pytest.fixture
+def masked(dataset) -> Dataset:
+    """Of these the labelled ones, without defects that lack a mask."""
+    return make_detectable(dataset, validation=0, skip=True).dataset
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+def test_dataset_json_beside_an_export_for_detectors_says_all(masked, tmp_path, form):
+    export(masked, form, tmp_path / "out")
+    names = ("image", "label", "classes", "group", "synthetic")
+    assert statements(load_dataset(tmp_path / "out"), *names) == statements(masked, *names)
 
 
 @pytest.mark.parametrize("form", ["manifest", "folders", "csv"])
@@ -160,3 +182,77 @@ def test_a_broken_mask_is_named_before_anything_is_written(dataset, parts, tmp_p
     with pytest.raises(ImageError, match=r"11\.png"):
         export(dataset, "csv", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_coco_marks_the_pixels_that_the_masks_mark(masked, tmp_path):
+    coco = json.loads(export(masked, "coco", tmp_path / "out").read_text("utf-8"))
+    names = {each["id"]: each["name"] for each in coco["categories"]}
+    assert set(names.values()) == {"dent", "scratch"}
+    assert len(coco["images"]) == len(masked.records)
+    for image, record in zip(coco["images"], masked.records, strict=True):
+        assert (tmp_path / "out" / image["file_name"]).read_bytes() == record.path.read_bytes()
+        own = [each for each in coco["annotations"] if each["image_id"] == image["id"]]
+        assert {names[each["category_id"]] for each in own} == set(record.classes)
+        marked, truth = np.zeros((64, 64), int), read_mask(record)
+        for each in own:
+            marked += decode_runs(each["segmentation"]["counts"], image["width"], image["height"]) // 255
+        assert np.array_equal(marked, np.zeros((64, 64)) if truth is None else truth // 255)
+    assert len({each["id"] for each in coco["annotations"]}) == len(coco["annotations"])
+
+
+def test_yolo_has_a_label_file_for_each_image_and_validates_on_what_it_is_told(masked, tmp_path):
+    chosen = {record.path for record in (*masked.normal[:2], masked.anomalous[0])}
+    file = export(masked, "yolo", tmp_path / "out", validation=chosen)
+    assert "val: images/val" in file.read_text()
+    images = {path.relative_to(tmp_path / "out/images") for path in (tmp_path / "out/images").rglob("*.*")}
+    labels = {path.relative_to(tmp_path / "out/labels") for path in (tmp_path / "out/labels").rglob("*.txt")}
+    assert {path.with_suffix("") for path in images} == {path.with_suffix("") for path in labels}
+    assert {path.name for path in images if path.parts[0] == "val"} == {path.name for path in chosen}
+    assert (tmp_path / "out/labels/train/0.txt").read_text().count("\n") == 2
+    assert (tmp_path / "out/labels/val" / masked.normal[0].path.with_suffix(".txt").name).read_text() == ""
+
+
+def test_a_mask_of_another_size_is_stretched_over_its_image(tmp_path, photo, mask):
+    record = ImageRecord(photo(tmp_path / "a.png", size=128), "anomaly", ("dent",), mask(tmp_path / "m.png", size=64))
+    coco = json.loads(export(Dataset((record,), tmp_path), "coco", tmp_path / "out").read_text())
+    assert coco["annotations"][0]["bbox"] == [0, 0, 32, 16]
+
+
+def test_a_mask_of_an_unnamed_defect_has_a_category(tmp_path, photo, mask):
+    record = ImageRecord(photo(tmp_path / "a.png"), "anomaly", (), mask(tmp_path / "m.png"))
+    coco = json.loads(export(Dataset((record,), tmp_path), "coco", tmp_path / "out").read_text())
+    assert [each["name"] for each in coco["categories"]] == ["defect"]
+    assert coco["annotations"][0]["category_id"] == 1
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+@pytest.mark.parametrize("told", [{"label": "anomaly"}, {"label": None}, {"label": "anomaly", "mask": "empty"}])
+def test_what_a_detector_would_learn_as_a_good_part_is_refused(tmp_path, photo, mask, form, told):
+    empty = mask(tmp_path / "m.png", level=0) if told.get("mask") else None
+    records = (ImageRecord(photo(tmp_path / "a.png"), told["label"], (), empty),)
+    with pytest.raises(InputError, match=r"a\.png.*learn them as good parts"):
+        export(Dataset(records, tmp_path), form, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    detectable = make_detectable(Dataset(records, tmp_path), validation=0, skip=True)
+    assert (detectable.dataset.records, [name for name, _ in detectable.left_out]) == ((), ["a.png"])
+
+
+def test_synthetic_images_made_from_what_is_validated_on_are_left_out(parts, photo):
+    real = load_dataset(parts)
+    real = real.select([record for record in real.records if record.label == "normal" or record.mask])
+    made = [
+        ImageRecord(
+            photo(parts / f"made/{number}.png", 100 + number),
+            "anomaly",
+            ("scratch",),
+            parts / "masks/scratch/10.png",
+            synthetic=True,
+            made_from=(real.digest(record.path),),
+        )
+        for number, record in enumerate(real.normal)
+    ]
+    detectable = make_detectable(real.select([*real.records, *made]), validation=0.3)
+    digests = {real.digest(path) for path in detectable.validation}
+    assert digests
+    assert all(digests.isdisjoint(record.made_from) for record in detectable.dataset.records)
+    assert len(detectable.left_out) == len([r for r in real.normal if r.path in detectable.validation])

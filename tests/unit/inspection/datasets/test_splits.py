@@ -193,3 +193,20 @@ def test_running_numbers_close_together_are_one_part():
 def test_a_bad_pattern_is_refused(pattern, gap, message):
     with pytest.raises(InputError, match=message):
         group(numbered("part7.png"), pattern, gap=gap)
+
+
+def test_synthetic_images_made_from_tested_ones_are_in_neither_part():
+    base = dataset(*((f"{n}", "normal") for n in range(20)))
+    made = [
+        replace(
+            record, path=base.root / f"made/{number}.png", label="anomaly", synthetic=True, made_from=(f"{number}",)
+        )
+        for number, record in enumerate(base.records)
+    ]
+    digests = {record.path: f"{number}" for number, record in enumerate(base.records)}
+    digests |= {record.path: f"made {number}" for number, record in enumerate(made)}
+    parts = split(Dataset((*base.records, *made), base.root, digests=digests), test=0.25)
+    tested = {digests[record.path] for record in parts.test.records}
+    assert len(tested) == 5
+    assert {record.made_from[0] for record in parts.left_out} == tested
+    assert Counter((*parts.train.records, *parts.test.records, *parts.left_out)) == Counter((*base.records, *made))

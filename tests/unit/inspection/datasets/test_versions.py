@@ -63,6 +63,16 @@ def test_a_stored_dataset_comes_back(parts, tmp_path):
     assert load_dataset(tmp_path / "stored/dataset.json").version == dataset.version
 
 
+def test_notes_and_origins_are_stored_and_are_no_part_of_the_version(parts, tmp_path):
+    plain = load_dataset(parts)
+    told = replace(plain.records[0], made_from=("a" * 64, "b" * 64))
+    noted = replace(plain.select([told, *plain.records[1:]]), notes={"gate": {"figures": [0.5, None, "x"]}})
+    stored = load_dataset(save_dataset(noted, tmp_path / "stored/dataset.json"))
+    assert stored.notes == noted.notes
+    assert stored.records[0].made_from == told.made_from
+    assert stored.version == plain.version
+
+
 def test_a_stored_dataset_moves_with_its_images(parts, tmp_path):
     save_dataset(load_dataset(parts), parts / "dataset.json")
     version = load_dataset(parts).version
