@@ -127,7 +127,7 @@ class Surface:
             _noise(grey, within),
             _sharpness(image, (left, top, width, height)),
             _contrast(grey, within),
-            _roughness(grey, within) * (1 - strength),
+            _roughness(grey, within),
             lamp.gloss,
             _tone(*_wider(image, part, (left, top, width, height))),
         )
@@ -272,9 +272,13 @@ def _round(outline: NDArray[Any]) -> bool:
 
 
 def _roughness(grey: Field, within: NDArray[np.bool_]) -> float:
-    """Structure of a few pixels, such as nearly everywhere has, 0..1."""
+    """Structure of a few pixels, such as nearly everywhere has, 0..1; grooves that run alike nearby do not count."""
     fine = cv2.blur(np.abs(grey - cv2.GaussianBlur(grey, (0, 0), 2.5)), (9, 9))
-    return float(np.clip((1.25 * np.percentile(fine[within], 25) - 2.5) / 9, 0, 1))
+    x, y = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    xx, yy, xy = (cv2.GaussianBlur(product, (0, 0), 4) for product in (x * x, y * y, x * y))
+    alike = float((np.hypot(xx - yy, 2 * xy) / (xx + yy + 1e-3))[within].mean())
+    grooved = np.clip((alike - 0.35) / 0.35, 0, 1)
+    return float(np.clip((1.25 * np.percentile(fine[within], 25) - 2.5) / 9, 0, 1) * (1 - grooved))
 
 
 def _wider(image: Image, part: Mask, box: tuple[int, int, int, int]) -> tuple[Image, NDArray[np.bool_]]:

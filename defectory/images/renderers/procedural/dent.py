@@ -21,7 +21,7 @@ def draw_dent(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     lifted = np.exp(-(((radius - 1.3) / 0.3) ** 2)).astype(np.float32)
     uneven = shapes.noise(rng, canvas.shape, max(4.0, size), octaves=2)
     # Walls of the same steepness, however round they are.
-    height = size * steep * (0.4 * rim * lifted - (1.9 / sharp) * bowl * (1 + 0.12 * uneven))
+    height = size * steep * (0.4 * rim * lifted - (1.9 / sharp) * bowl * (1 + 0.08 * uneven))
     height = canvas.softened(np.asarray(height, np.float32))
     pressed = np.clip(bowl * float(rng.uniform(0, 0.8)), 0, 1)[..., None]
     bent = _bent(canvas, height)
