@@ -67,7 +67,7 @@ def assemble(
     boxed = [images[record.id] for record in made if record.mask is not None]
     before = {record.id: record for record in records}
     files = {
-        record_file(record.id): (record.model_dump_json(indent=1) + "\n").encode()
+        record_file(record.id): (record.model_dump_json() + "\n").encode()
         for record in told
         if record != before[record.id]
     }

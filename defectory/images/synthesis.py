@@ -351,9 +351,9 @@ def _keep(item: Item, photo: Photo | None, rendered: Rendered, seed: int) -> Mad
     height, width = rendered.image.shape[:2]
     mask = None if rendered.mask is None else np.where(rendered.mask > 127, 255, 0).astype(np.uint8)
     box = None if mask is None else box_of(mask)
-    files = {f"images/{identity}.png": encode_png(rendered.image)}
+    files = {f"images/{identity}.png": encode_png(rendered.image, effort=1)}
     if mask is not None:
-        files[f"masks/{identity}.png"] = encode_png(mask)
+        files[f"masks/{identity}.png"] = encode_png(mask, effort=1)
     files[f"thumbnails/{identity}.jpg"] = encode_jpeg(_fit(rendered.image, THUMBNAIL_SIDE), 85)
     closeup = f"thumbnails/{identity}-closeup.jpg" if photo is not None and box else ""
     if photo is not None and box:
@@ -382,7 +382,7 @@ def _keep(item: Item, photo: Photo | None, rendered: Rendered, seed: int) -> Mad
 
 
 def _close(record: ItemRecord, files: Mapping[str, bytes]) -> Made:
-    return Made(record, {**files, record_file(record.id): (record.model_dump_json(indent=1) + "\n").encode()})
+    return Made(record, {**files, record_file(record.id): (record.model_dump_json() + "\n").encode()})
 
 
 def _before_and_after(before: Image, after: Image, box: Box) -> Image:
