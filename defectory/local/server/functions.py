@@ -75,6 +75,7 @@ class Function:
     digest: str
     config: Mapping[str, Any]
     package: bytes
+    package_digest: str
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Function:
@@ -94,10 +95,11 @@ class Function:
             )
         }
         digest = hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode())
-        digest.update((config.get("CodeSha256") or hashlib.sha256(package).hexdigest()).encode())
+        package_digest = config.get("CodeSha256") or hashlib.sha256(package).hexdigest()
+        digest.update(package_digest.encode())
         # The ARN may end in the alias or version that was called; seven parts name the function.
         arn = ":".join(config["FunctionArn"].split(":")[:7])
-        return cls(arn=arn, digest=digest.hexdigest(), config=config, package=package)
+        return cls(arn=arn, digest=digest.hexdigest(), config=config, package=package, package_digest=package_digest)
 
     def same_as(self, other: Function) -> bool:
         return (self.arn, self.digest) == (other.arn, other.digest)
@@ -221,8 +223,7 @@ class Functions(Extension):
         }
 
     def _unpack(self, function: Function) -> Path:
-        digest = hashlib.sha256(function.package).hexdigest()
-        code = self._folder / digest
+        code = self._folder / hashlib.sha256(function.package_digest.encode()).hexdigest()
         with self._unpacking:
             if not code.exists():
                 unfinished = self._folder / f"unpacking-{uuid.uuid4().hex}"
