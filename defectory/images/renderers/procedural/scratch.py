@@ -23,7 +23,7 @@ def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     strength = float(rng.uniform(0.6, 1.0)) * (1 - 0.6 * rough) * canvas.boldness
     count = 1 + int(rng.random() < 0.25) + int(rng.random() < 0.1)
     light, extent = canvas.light, np.zeros(canvas.shape, np.float32)
-    curve = _sweep(rng, canvas)
+    curve, bare = _sweep(rng, canvas), _material(rng, canvas, polarity)
     for number in range(count):
         share = 1.0 if number == 0 else float(rng.uniform(0.3, 0.7))
         points = curve if number == 0 else _beside(rng, curve, spot.length)
@@ -32,7 +32,7 @@ def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         pressure = np.interp(stroke.along, np.linspace(0, 1, len(points)), tooth).astype(np.float32)
         line = stroke.coverage(width * (0.35 + 0.65 * pressure), surface.sharpness)
         line *= np.minimum(1, pressure * 1.4) * _caught(rng, canvas, stroke, spot.length)
-        light = _bare(canvas, light, line * strength * _glint(canvas, stroke), polarity)
+        light = _bare(light, bare, line * strength * _glint(canvas, stroke))
         light = canvas.shade(light, _flanks(canvas, stroke, width, depth * pressure))
         extent = np.maximum(extent, line * min(1.0, 2.0 * width))
     return Drawn(
@@ -81,19 +81,28 @@ def _pressure(rng: np.random.Generator, count: int, share: float) -> np.ndarray[
     return np.asarray(np.clip(share * envelope * uneven, 0, 1))
 
 
-def _bare(canvas: Canvas, light: Field, amount: Field, polarity: int) -> Field:
+def _bare(light: Field, bare: Field, amount: Field) -> Field:
+    weight = np.clip(amount, 0, 1)[..., None]
+    return np.asarray(light * (1 - weight) + bare * weight, np.float32)
+
+
+def _material(rng: np.random.Generator, canvas: Canvas, polarity: int) -> Field:
+    """What shows where the skin is gone, ``(h, w, 3)``.
+
+    Torn material scatters white light: it is lighter and less coloured.
+    """
     base = canvas.base()
+    if polarity < 0:
+        dark = canvas.shade(base, np.full(canvas.shape, 0.35, np.float32))
+        return np.asarray(np.maximum(dark + 0.5 * canvas.noise(rng), 0), np.float32)
     grey = base.mean(2, keepdims=True)
-    # Torn material scatters white light: lighter and less coloured than the skin.
     smooth = 1 - canvas.surface.roughness
     torn = (
         base
         + 0.45 * smooth * (grey - base)
         + (0.15 + smooth * (0.25 + 0.2 * canvas.surface.gloss)) * (1 - base) * (0.35 + base)
     )
-    shown = torn if polarity > 0 else base * 0.35
-    weight = np.clip(amount, 0, 1)[..., None]
-    return np.asarray(light * (1 - weight) + shown * weight, np.float32)
+    return np.asarray(np.maximum(torn + canvas.noise(rng), 0), np.float32)
 
 
 def _caught(rng: np.random.Generator, canvas: Canvas, stroke: Stroke, length: float) -> Field:
