@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -58,6 +60,7 @@ class ImageSynthesis(Stack):
             synthesize=self.synthesize,
             assemble=self.assemble,
         )
+        self._build_rule()
         self._build_outputs()
 
     def _build_access_logs(self) -> SecureBucket:
@@ -115,7 +118,7 @@ class ImageSynthesis(Stack):
             {"IMAGES_BUCKET": self.images.bucket_name},
             timeout=Duration.minutes(10),
             memory_size=2048,
-            caller_retries=True,
+            error_alarm=False,
         )
         self._allow_bucket(
             assemble.role,
@@ -127,6 +130,30 @@ class ImageSynthesis(Stack):
         _allow(assemble.role, ["s3:DeleteObject"], removable)
         acknowledge_wildcards(assemble.role, removable, "Duplicates in datasets of every user, by this one function.")
         return assemble
+
+    def _build_rule(self) -> None:
+        """A batch that was stopped, or ran out of time, cannot store that itself."""
+        stopped = events.Rule(
+            self,
+            "Stopped",
+            description="Defectory: store that a batch of pictures was stopped",
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={
+                    "stateMachineArn": [self.line.machine.state_machine_arn],
+                    "status": ["ABORTED", "TIMED_OUT"],
+                },
+            ),
+        )
+        stopped.add_target(
+            targets.LambdaFunction(
+                self.assemble.function,
+                dead_letter_queue=self.assemble.dead_letters.queue,
+                retry_attempts=8,
+                max_event_age=Duration.hours(2),
+            )
+        )
 
     def _build_function(
         self,

@@ -1,11 +1,12 @@
 """Lambda: make a dataset of the pictures that were made, ``{user_id, dataset}``, and the status of a batch.
 
 The state machine calls it with ``{plan, failures}`` at the end of a batch, and with ``{request, execution, problem}``
-when a batch failed as a whole.
+when a batch failed as a whole; EventBridge when one was stopped or ran out of time.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from functools import cache
@@ -46,6 +47,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             answer = assemble_run(plan, reasons, bucket(), now).model_dump(mode="json", include=_ANSWERED)
         case {"request": request, "execution": str(execution), "problem": str(problem)}:
             answer = {"stored": store_failure(request, execution, problem, bucket(), now)}
+        case {"detail": {"name": str(execution), "status": str(status), "input": str(request)}}:
+            problem = f"The execution was stopped: {status}."
+            answer = {"stored": store_failure(json.loads(request), execution, problem, bucket(), now)}
         case {"user_id": _, "dataset": _}:
             answer = {"outcomes": assemble_folder(parse_folder(event), bucket(), now)}
         case _:

@@ -149,16 +149,34 @@ def test_the_state_machine_calls_its_functions_and_tells_people(synthesis):
 def test_people_are_told_of_every_end_that_the_machine_cannot_tell_and_of_lost_events(synthesis):
     alarms = list(synthesis.of_type("AWS::CloudWatch::Alarm").values())
     machine = f"<{synthesis.only('AWS::StepFunctions::StateMachine')}>"
-    queue = synthesis.only("AWS::SQS::Queue")
+    queues = set(synthesis.of_type("AWS::SQS::Queue"))
 
     assert {(alarm["MetricName"], flat(alarm["Dimensions"][0]["Value"])) for alarm in alarms} == {
         *((f"Executions{end}", machine) for end in ("Failed", "Aborted", "TimedOut")),
-        ("ApproximateNumberOfMessagesVisible", f"<{queue}.QueueName>"),
+        *(("ApproximateNumberOfMessagesVisible", f"<{queue}.QueueName>") for queue in queues),
     }
     assert all(alarm["AlarmActions"] == [{"Ref": synthesis.only("AWS::SNS::Topic")}] for alarm in alarms)
-    [invoke] = synthesis.of_type("AWS::Lambda::EventInvokeConfig").values()
-    assert "SynthesizeImages" in flat(invoke["FunctionName"])
-    assert flat(invoke["DestinationConfig"]["OnFailure"]["Destination"]) == f"<{queue}.Arn>"
+    # Those that users call, or EventBridge, keep what they gave up.
+    kept = {
+        flat(invoke["FunctionName"]): flat(invoke["DestinationConfig"]["OnFailure"]["Destination"])
+        for invoke in synthesis.of_type("AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert set(kept.values()) == {f"<{queue}.Arn>" for queue in queues}
+    assert {name.partition("Function")[0] for name in kept} == {"<SynthesizeImages", "<AssembleDataset"}
+
+
+def test_a_batch_that_was_stopped_is_stored_as_such(synthesis):
+    [rule] = synthesis.of_type("AWS::Events::Rule").values()
+    [target] = rule["Targets"]
+
+    assert rule["EventPattern"]["detail-type"] == ["Step Functions Execution Status Change"]
+    assert rule["EventPattern"]["detail"] == {
+        "stateMachineArn": [{"Ref": synthesis.only("AWS::StepFunctions::StateMachine")}],
+        "status": ["ABORTED", "TIMED_OUT"],
+    }
+    assert "AssembleDatasetFunction" in flat(target["Arn"])
+    assert target["RetryPolicy"]["MaximumRetryAttempts"] > 0
+    assert "AssembleDatasetDeadLetters" in flat(target["DeadLetterConfig"]["Arn"])
 
 
 def test_what_was_overwritten_can_be_had_back_and_everything_goes_as_configured(synthesise):

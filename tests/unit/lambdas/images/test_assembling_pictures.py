@@ -153,6 +153,18 @@ def test_a_batch_that_failed_as_a_whole_is_stored_where_the_request_says(factory
     assert (status["status"], status["execution"], status["reason"]) == ("FAILED", "run-9", problem["problem"])
 
 
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT"])
+def test_a_batch_that_was_stopped_is_no_longer_said_to_run(factory, wish, status):
+    factory.plan(**wish)
+    detail = {"name": "run-1", "status": status, "input": json.dumps(wish), "stateMachineArn": "arn"}
+
+    factory.assemble(**{"detail-type": "Step Functions Execution Status Change", "detail": detail})
+
+    stored = factory.read("ann/plates/status.json")
+    assert (stored["status"], stored["execution"]) == ("FAILED", "run-1")
+    assert status in stored["reason"]
+
+
 @pytest.mark.parametrize("request_", [None, [], {}, {"user_id": "../../etc", "dataset": "x"}, "text"])
 def test_a_request_that_names_no_dataset_writes_nowhere(factory, request_):
     before = factory.keys()
