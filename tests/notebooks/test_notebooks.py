@@ -10,6 +10,7 @@ from nbclient import NotebookClient
 
 from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
+from tests.support.image_server import ImageServer
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -73,3 +74,23 @@ def test_the_inspection_walkthrough_runs_against_the_local_cloud(monkeypatch, tm
 
     assert "IN_SERVICE" in printed
     assert "heatmap: " in printed
+
+
+@pytest.mark.xdist_group("notebooks")
+def test_the_defect_image_tutorial_runs_with_bedrock(monkeypatch, tmp_path):
+    with ImageServer() as bedrock:
+        printed = run(
+            "defect-images.ipynb",
+            monkeypatch,
+            tmp_path,
+            DEFECTORY_BEDROCK="1",
+            AWS_ENDPOINT_URL_BEDROCK_RUNTIME=bedrock.endpoint,
+            AWS_ACCESS_KEY_ID="test",
+            AWS_SECRET_ACCESS_KEY="test",
+        )
+
+    assert "pictures=2" in printed, "both inpainted"
+    assert "four scratches: " in printed
+    assert "unmeasured" in printed
+    assert "image AUROC: " in printed
+    assert "Left out" not in printed
