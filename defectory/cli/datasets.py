@@ -192,10 +192,14 @@ def split(
     parts = split_dataset(loaded, test=test, seed=seed)
     parts.save(out)
     if as_json:
-        _print_json({"of": parts.of, "seed": seed, "train": _describe(parts.train), "test": _describe(parts.test)})
+        content = {"of": parts.of, "seed": seed, "train": _describe(parts.train), "test": _describe(parts.test)}
+        _print_json(content | {"left_out": [loaded.name(record.path) for record in parts.left_out]})
         return
     typer.echo(f"{out / 'train.json'}: {_sentence(parts.train)}")
     typer.echo(f"{out / 'test.json'}: {_sentence(parts.test)}")
+    if parts.left_out:
+        count = _count(len(parts.left_out), "synthetic image")
+        typer.secho(f"Left out, made from images to test on: {count}.", err=True, fg=typer.colors.YELLOW)
 
 
 @app.command()

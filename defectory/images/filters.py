@@ -23,7 +23,7 @@ MIN_MARKED = 12
 SEEN_SHARE = 0.1
 """The share of a mask's pixels that have to differ noticeably from the photo."""
 
-MIN_SEVERITY = 0.02
+MIN_SEVERITY = 0.05
 """Below this nothing strikes the eye: the renderer itself says that the defect drowns in the texture around it."""
 
 SAME_LEVELS = 3.0
