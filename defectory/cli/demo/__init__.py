@@ -1,7 +1,7 @@
 """``defectory demo``: the whole way on this machine, as a user of the deployed application would go it.
 
 Starts a local cloud, deploys the application's own templates into it, and uses what they make: sensor data first, then
-an inspection line.
+an inspection line, then pictures of defects.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Deploy the application into a local cloud, make sensor data in it, and train and run an inspection line.
+    """Deploy the application into a local cloud; make sensor data in it, run an inspection line, make defect images.
 
     Needs no AWS account and no Docker, and leaves nothing running.
 
@@ -40,6 +40,7 @@ def demo(
     from rich.console import Console
     from rich.text import Text
 
+    from defectory.cli.demo.defect_images import show_defect_images
     from defectory.cli.demo.inspection import choose_photos, show_inspection
     from defectory.cli.demo.sensor_data import show_sensor_data
     from defectory.cli.demo.steps import step
@@ -48,7 +49,7 @@ def demo(
 
     console = Console()
     started = time.monotonic()
-    sensor_data, inspection = (_claim(out / name) for name in ("sensor-data", "inspection"))
+    sensor_data, inspection, images = (_claim(out / name) for name in ("sensor-data", "inspection", "defect-images"))
     chosen = choose_photos(console, photos, inspection)
     with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch:
         with step(console, "Synthesising the application's templates"):
@@ -58,6 +59,7 @@ def demo(
                 stacks = {name.rpartition("defectory-")[2]: found for name, found in cloud.deploy(assembly).items()}
             good = show_sensor_data(console, cloud, stacks["sensor-data"], sensor_data, number)
             good &= show_inspection(console, cloud, stacks["inspection"], chosen, inspection)
+            good &= show_defect_images(console, cloud, stacks["image-synthesis"], chosen.training, images)
             mails = list(cloud.mails())
     for mail in mails:
         console.print(Text(f"Mailed: {mail.subject}"))

@@ -1,0 +1,65 @@
+"""The demo's third part: pictures of defects, made from the photos of good parts that the line learned from.
+
+Uploads photos, starts the synthesis machine, waits for it, and downloads the dataset that it assembled.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from defectory.cli.demo.steps import step
+from defectory.errors import DefectoryError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from defectory.local.cloud import LocalCloud
+
+USER, DATASET = "demo", "defects"
+DEFECTS = ("scratch", "crack", "dent", "stain", "oil", "contamination")
+PHOTOS, EACH = 4, 2
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 600
+
+
+def show_defect_images(
+    console: Console, cloud: LocalCloud, outputs: Mapping[str, str], good: Sequence[Path], target: Path
+) -> bool:
+    """Have pictures of some kinds made from ``good``; the dataset goes to ``target``.  Whether any were made."""
+    bucket, storage = outputs["ImagesBucketName"], cloud.client("s3")
+    for path in good[:PHOTOS]:
+        storage.upload_file(str(path), bucket, f"{USER}/photos/{path.name}")
+    wants = [{"renderer": "procedural", "defect": defect, "count": EACH} for defect in DEFECTS]
+    event = {"user_id": USER, "dataset": DATASET, "source": f"{USER}/photos/", "plan": {"wants": wants}}
+    with step(console, f"Making {EACH * len(DEFECTS)} pictures of defects from {PHOTOS} photos of good parts"):
+        found = _execute(cloud, outputs["SynthesisMachineArn"], event)
+        prefix = f"{USER}/{DATASET}/"
+        pages = storage.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        for item in (item for page in pages for item in page.get("Contents", [])):
+            path = target / item["Key"].removeprefix(prefix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            storage.download_file(bucket, item["Key"], str(path))
+    if found["status"] != "SUCCEEDED":
+        raise DefectoryError(f"Synthesis ended as {found['status']}: {found.get('error')}: {found.get('cause')}")
+    status = json.loads((target / "status.json").read_text())
+    console.print(
+        f"{status['pictures']} of {status['planned']} made. Look at {target / 'contact-sheet.html'}.",
+        markup=False,
+        highlight=False,
+    )
+    return bool(status["pictures"])
+
+
+def _execute(cloud: LocalCloud, machine: str, event: Mapping[str, object]) -> dict[str, str]:
+    client = cloud.client("stepfunctions")
+    execution = client.start_execution(stateMachineArn=machine, input=json.dumps(event))["executionArn"]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := client.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        if time.monotonic() > deadline:
+            raise DefectoryError(f"Synthesis has not ended within {PATIENCE_SECONDS} s.")
+        time.sleep(POLL_SECONDS)
+    return dict(found)
