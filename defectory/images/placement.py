@@ -86,7 +86,7 @@ class Placement:
         across = max(2.0, length * float(rng.uniform(*self.aspect)))
         edge = bool(rng.random() < self.at_edge)
         depth = cv2.distanceTransform(np.pad(small.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1] / factor
-        chances = self._chances(np.asarray(depth, np.float32), across, edge)
+        chances = self._chances(np.asarray(depth, np.float32), length, across, edge)
         cell = int(rng.choice(chances.size, p=chances.ravel()))
         y, x = (np.array(np.unravel_index(cell, chances.shape)) + rng.random(2)) / (
             chances.shape[0] / height,
@@ -103,11 +103,11 @@ class Placement:
             x, y = x_on, y_on
         return Spot(float(x), float(y), length, across, angle, edge)
 
-    def _chances(self, depth: NDArray[np.float32], across: float, edge: bool) -> NDArray[np.float64]:
+    def _chances(self, depth: NDArray[np.float32], length: float, across: float, edge: bool) -> NDArray[np.float64]:
         if edge:
             fit = (depth > 0) & (depth < depth[depth > 0].min() * 1.6)
         else:
-            fit = depth >= min(0.75 * across, 0.7 * float(depth.max()))
+            fit = depth >= min(max(0.75 * across, 0.12 * length), 0.7 * float(depth.max()))
         chances = fit.astype(np.float64)
         if self.centres:
             ys, xs = np.mgrid[: depth.shape[0], : depth.shape[1]]

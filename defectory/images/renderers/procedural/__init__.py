@@ -38,6 +38,7 @@ KINDS: dict[str, Kind] = {
 _TRIES = 6
 _FEWEST_PIXELS = 5
 _ON_PART = 0.25  # share of a mask that has to lie on the part that was found
+_CLEAR = 0.25  # severity that is tried for: what a glance at the whole picture finds
 _FAINTEST = 0.1  # severity; fainter ones are taken for noise
 
 
@@ -76,14 +77,19 @@ class ProceduralRenderer:
         placement = self._placements.get(order.defect, kind.placement)
         seed = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
+        best: Rendered | None = None
         for number in range(_TRIES):
             wanted = order.mask
             if wanted is None and kind.find is not None and order.defect not in self._placements:
                 wanted = kind.find(rng, photo.image, scene.region)
             spot = _spot(rng, placement, scene) if wanted is None else spot_of(wanted)
-            made = _render(rng, kind, scene, wanted, spot, 1 + 0.3 * number)
-            if made is not None:
-                return made
+            made = _render(rng, kind, scene, wanted, spot, 1 + 0.4 * number)
+            if made is not None and (best is None or made.severity > best.severity):
+                best = made
+            if best is not None and best.severity >= _CLEAR:
+                break
+        if best is not None:
+            return best
         raise RenderError(
             f"{order.defect} on {photo.name or 'the photo'}: none of {_TRIES} tries could be seen. "
             "Try another seed, or a larger mask."

@@ -16,7 +16,7 @@ def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """Draw one scratch, sometimes with fainter ones beside it, as one sweep leaves them."""
     spot, surface = canvas.spot, canvas.surface
     rough = surface.roughness
-    width = float(np.clip(spot.length * rng.uniform(0.012, 0.03), 0.9, 1.3 + 0.012 * spot.length)) * (1 + rough)
+    width = float(np.clip(spot.length * rng.uniform(0.012, 0.03), 1.1, 1.3 + 0.012 * spot.length)) * (1 + rough)
     polarity = _polarity(rng, canvas)
     # Smooth surfaces show where they are torn, rough ones only where they are ploughed.
     depth = float(rng.uniform(0.1, 0.45)) * (1 + 3 * rough) * canvas.boldness
@@ -42,7 +42,7 @@ def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     )
 
 
-SCRATCH = Kind(draw_scratch, Placement(size=(0.08, 0.45), aspect=(0.02, 0.06), along_grain=0.35), reach=0.65)
+SCRATCH = Kind(draw_scratch, Placement(size=(0.1, 0.5), aspect=(0.02, 0.06), along_grain=0.35), reach=0.65)
 
 
 def _polarity(rng: np.random.Generator, canvas: Canvas) -> int:
