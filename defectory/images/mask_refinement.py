@@ -19,6 +19,8 @@ STRONG, WEAK = 8.0, 4.0
 """Differences in CIELAB that a defect's core must reach, and its outskirts; 2.3 is the least that eyes notice."""
 
 _FEWEST_PIXELS = 6
+_MOST_RECOLOURED = 40.0  # levels
+_MOST_USUAL = 10.0  # in CIELAB; more is no noise, but a defect that takes most of what is as lively
 _LIVELINESS = (*np.linspace(0, 0.9, 10), 0.95, 0.98, 0.99, 1)  # shares of pixels, from plain ground to strong edges
 _MOST_SHIFT = 0.03  # of the longer side; what moved further is another picture
 _ALIGNED_SIDE = 512  # shifts are found in copies of this size, at most
@@ -71,7 +73,8 @@ def refine_mask(photo: Image, picture: Image, allowed: Mask | None = None) -> Re
     plain, beyond = _differences(photo, aligned)
     usual = _usual(photo, plain, outside)
     free = seen if allowed is None else seen & (allowed > 0)
-    mask = _grown((beyond > np.maximum(STRONG, 3 * usual)) & free, (plain > np.maximum(WEAK, 2 * usual)) & free)
+    excused = np.minimum(usual, _MOST_USUAL)
+    mask = _grown((beyond > np.maximum(STRONG, 3 * excused)) & free, (plain > np.maximum(WEAK, 2 * excused)) & free)
     return Refined(aligned, mask, shift, float(np.median(usual)))
 
 
@@ -171,7 +174,8 @@ def _line(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> tuple[float
         gain = 1.0 if spread < 9 else float(np.average((theirs - middle) * (ours - aim), weights=kept) / spread)
         gain = float(np.clip(gain, 0.75, 1.33))
         offset = float(aim - gain * middle)
-    return gain, offset
+    # What changed so much is no shade of the same picture.
+    return (gain, offset) if abs(gain * 128 + offset - 128) <= _MOST_RECOLOURED else (1.0, 0.0)
 
 
 def _differences(photo: Image, picture: Image) -> tuple[Field, Field]:

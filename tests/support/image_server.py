@@ -103,12 +103,13 @@ AMAZON_FILTERED_PROMPT = Failure(
 class Painting:
     """A picture made of the request.
 
-    ``defect`` is how much darker the defect gets (0: none that can be seen); all of the picture is moved by ``shift``
-    pixels (right, down), tinted by ``tint``, scaled by ``scale``, and goes through JPEG of ``quality``; ``alpha`` adds
-    an alpha channel.
+    ``defect`` is how much darker the defect gets (0: none that can be seen) and ``reach`` how far it goes from its
+    middle, as a share of the picture or of the mask; all of the picture is moved by ``shift`` pixels (right, down),
+    tinted by ``tint``, scaled by ``scale``, and goes through JPEG of ``quality``; ``alpha`` adds an alpha channel.
     """
 
     defect: int = 90
+    reach: float | None = None
     shift: tuple[int, int] = (0, 0)
     tint: tuple[int, int, int] = (0, 0, 0)
     scale: float = 1.0
@@ -214,11 +215,11 @@ def _painted(asked: _Asked, painting: Painting) -> NDArray[np.uint8]:
     blot = Image.new("L", (width, height))
     if asked.where is None:
         x, y = rng.uniform(0.35, 0.65, 2) * (width, height)
-        reach = np.array((width, height)) * 0.08
+        reach = np.array((width, height)) * (painting.reach or 0.08)
     else:
         ys, xs = np.nonzero(asked.where)
         x, y = (xs.min() + xs.max()) / 2, (ys.min() + ys.max()) / 2
-        reach = np.array((np.ptp(xs) + 1, np.ptp(ys) + 1)) * 0.3
+        reach = np.array((np.ptp(xs) + 1, np.ptp(ys) + 1)) * (painting.reach or 0.3)
     ImageDraw.Draw(blot).ellipse((x - reach[0], y - reach[1], x + reach[0], y + reach[1]), fill=255)
     inside = np.asarray(blot) > 0
     if asked.where is not None:

@@ -140,7 +140,6 @@ class BedrockRenderer:
             # Models grow the mask for a smooth passage.
             grown = 3 + round(STABILITY_GROWS_MASK * max(1.0, max(size) / 1024))
             allowed = np.minimum(_dilated(wanted, grown), _resized_mask(may, size))
-            may = np.minimum(may, _resized_mask(allowed, own))
         refined = refine_mask(seen, made.image, allowed)
         if allowed is None and refined.noise > _MOST_NOISE:
             raise RenderError(

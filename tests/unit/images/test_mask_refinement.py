@@ -79,14 +79,20 @@ def test_where_nothing_was_painted_nothing_is_found(change):
     assert not refined.mask.any()
 
 
-def test_the_shift_is_told_and_undone():
+def test_shift_and_colours_are_undone():
     photo = textured()
     defect = ellipse(photo.shape, (100, 64), (17, 8))
 
-    refined = refine_mask(photo, generated(photo, defect, shift=(3.0, -2.0)))
+    refined = refine_mask(photo, generated(photo, defect, shift=(3.0, -2.0), gain=0.9, tint=(20, 12, -5)))
 
     assert refined.shift == pytest.approx((3.0, -2.0), abs=0.2)
     assert np.abs(refined.picture.astype(int) - photo)[10:-10, 10:90].mean() < 3
+
+
+def test_a_picture_that_is_darker_altogether_is_told_by_its_noise():
+    photo = textured()
+
+    assert refine_mask(photo, np.maximum(photo, 90) - 90).noise > 20
 
 
 def test_a_large_dark_defect_does_not_pull_the_colours_with_it():
@@ -106,6 +112,16 @@ def test_on_a_saturated_background_a_brighter_picture_is_no_defect():
     refined = refine_mask(photo, generated(photo, defect, gain=1.05, tint=(7, 7, 7), quality=90))
 
     assert overlap(refined.mask, defect) > 0.75
+    assert (refined.picture[:, 96:] > 250).all()
+
+
+def test_what_a_shifted_picture_has_lost_along_its_edge_is_no_defect():
+    photo = textured()
+    photo[:, :4] -= 70
+    picture = np.roll(photo, -4, axis=1)
+    picture[:, -4:] = picture[:, -8:-4]
+
+    assert not refine_mask(photo, picture).mask.any()
 
 
 def test_what_changed_beyond_the_place_is_not_marked():
