@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -191,3 +193,42 @@ def test_small_and_narrow_photos_will_do(kind: str, size: tuple[int, int]) -> No
 
     assert made.image.shape == photo.image.shape
     assert made.mask is not None and made.mask.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    size=st.tuples(st.integers(64, 110), st.integers(64, 110)),
+    look=st.sampled_from(["flat", "noise", "gradient", "checks"]),
+    level=st.integers(0, 255),
+)
+def test_any_photo_gives_a_defect_or_says_that_none_can_be_seen(
+    kind: str, seed: int, size: tuple[int, int], look: str, level: int
+) -> None:
+    picture = np.full((*size, 3), float(level))
+    if look == "noise":
+        picture += np.random.default_rng(seed).normal(0, 60, picture.shape)
+    elif look == "gradient":
+        picture += np.linspace(-120, 120, size[1])[None, :, None]
+    elif look == "checks":
+        picture += 90 * (np.indices(size).sum(0) // 9 % 2)[..., None]
+    photo = Photo("any.png", np.clip(picture, 0, 255).astype(np.uint8), "a")
+
+    try:
+        made = RENDERER.render(photo, Order(kind, seed % 1000))
+    except RenderError:
+        return
+    assert made.image.shape == photo.image.shape
+    assert made.mask is not None and set(np.unique(made.mask)) == {0, 255}
+    assert made.severity >= 0.1
+
+
+def test_one_renderer_serves_several_threads(flange: Photo) -> None:
+    orders = [Order(kind, seed) for kind in KINDS for seed in (1, 2)]
+    alone = [RENDERER.render(flange, order).image.tobytes() for order in orders]
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda order: RENDERER.render(flange, order).image.tobytes(), orders))
+
+    assert together == alone
