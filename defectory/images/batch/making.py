@@ -19,10 +19,13 @@ from defectory.images.batch.runs import DonorKeys, Run
 from defectory.images.costs import Cost, actual_cost, used_by
 from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
 from defectory.images.photos import load_mask, load_photo
+from defectory.images.placement import learn_placement
 from defectory.images.renderers import Mask, Photo, Renderer
 from defectory.images.renderers.procedural import ProceduralRenderer
 from defectory.images.renderers.transplant import Donor, TransplantRenderer
 from defectory.images.synthesis import make_item, order_of
+
+_MOST_DONORS, _MOST_EXAMPLES = 3, 5
 
 
 class Picture(BaseModel):
@@ -126,12 +129,14 @@ class Studio:
         return load_mask(self.bucket.read(item.mask), photo, name=item.mask)
 
     def _renderer(self, item: Item, donors: Sequence[DonorKeys]) -> Renderer:
+        # However many there are, a picture reads a few, and other pictures read others.
+        turned = [donors[(item.seed + number) % len(donors)] for number in range(len(donors))]
         match item.renderer:
             case "procedural":
-                return ProceduralRenderer()
+                masks = [self._donor(item, keys).mask for keys in turned[:_MOST_EXAMPLES]]
+                return ProceduralRenderer({item.defect: learn_placement(masks)} if masks else None)
             case "transplant":
-                # One donor a picture: two files to read, however many there are.
-                return TransplantRenderer([self._donor(item, donors[item.seed % len(donors)])])
+                return TransplantRenderer([self._donor(item, keys) for keys in turned[:_MOST_DONORS]])
             case _:
                 return self.models.renderer(item.renderer)
 

@@ -159,11 +159,14 @@ def _name(key: str) -> str:
 
 
 def _donors(request: Request, plan: Plan, bucket: ImagesBucket) -> Sequence[DonorKeys]:
-    kinds = sorted({want.defect for want in plan.wants if want.renderer == "transplant"})
-    if not kinds:
-        return []
-    if not request.donors:
+    # What is drawn can do without, but looks to them for where and how large it is to be.
+    moved, drawn = (
+        {want.defect for want in plan.wants if want.renderer == name} for name in ("transplant", "procedural")
+    )
+    if moved and not request.donors:
         raise InputError("donors", RULES["donors"], fix="It is missing; transplant moves real defects from there.")
+    if not request.donors or not (moved or drawn):
+        return []
     prefix = f"{request.donors.rstrip('/')}/"
     keys = [key for key in bucket.keys(prefix) if _is_image(key)]
     images, masks = (
@@ -176,11 +179,11 @@ def _donors(request: Request, plan: Plan, bucket: ImagesBucket) -> Sequence[Dono
         for name, key in images.items()
         if _place(name) in masks_by_name
     ]
-    for kind in kinds:
+    for kind in sorted(moved):
         if not any(donor.kind in (kind, "") for donor in donors):
             fix = f"Put photos in {prefix}images/{kind}/ and masks of the same names in {prefix}masks/{kind}/."
             raise InputError("donors", f"a prefix with a masked defect of each kind ({kind})", request.donors, fix)
-    return [donor for donor in donors if donor.kind in ("", *kinds)]
+    return [donor for donor in donors if donor.kind in {"", *moved, *drawn}]
 
 
 def _place(name: str) -> tuple[str, str]:

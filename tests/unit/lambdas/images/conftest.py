@@ -44,9 +44,9 @@ def plate(seed: int, *, spot: bool = False) -> np.ndarray:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def spot_mask() -> np.ndarray:
+def spot_mask(radius: int = 8) -> np.ndarray:
     rows, columns = np.mgrid[:SIDE, :SIDE]
-    return np.where((rows - 40) ** 2 + (columns - 50) ** 2 < 64, 255, 0).astype(np.uint8)
+    return np.where((rows - 40) ** 2 + (columns - 50) ** 2 < radius**2, 255, 0).astype(np.uint8)
 
 
 @dataclass

@@ -87,6 +87,19 @@ def test_a_real_defect_is_moved_and_its_donor_is_on_record(factory, wish):
         assert factory.image(picture["image"])[mask].mean() < photo[mask].mean() - 20, "a dark spot stays dark"
 
 
+def test_what_is_drawn_is_as_large_as_the_real_defects_that_were_given(factory, wish):
+    wish |= {"defect": "oil", "count": 3}
+    areas = {}
+    for name, radius in (("small", 4), ("large", 22)):
+        factory.upload(f"ann/{name}/images/oil/1.png", plate(20))
+        factory.upload(f"ann/{name}/masks/oil/1.png", spot_mask(radius))
+
+        made = factory.make(**{**wish, "dataset": f"oil-{name}"}, donors=f"ann/{name}/")["pictures"]
+        areas[name] = sum((factory.image(picture["mask"]) > 0).sum() for picture in made if picture["mask"])
+
+    assert areas["large"] > 4 * areas["small"]
+
+
 def test_an_image_model_paints_and_the_answer_says_what_it_cost(factory, wish, image_models):
     answer = factory.make(**{**wish, "renderer": "bedrock-inpaint", "count": 1})
 
