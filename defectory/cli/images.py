@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from defectory.aws.image_models import ImageModel
     from defectory.images.balance import Balanced
     from defectory.images.costs import Cost
-    from defectory.images.gate import GateResult
+    from defectory.images.gate_result import GateResult
     from defectory.images.items import Item
     from defectory.images.plan import Plan, RendererChoice
     from defectory.images.prompts import Mode
@@ -278,12 +278,14 @@ def balance(
         defectory images balance parts --defect scratch --target 50 --keep-all --format yolo --val 0 --out balanced
     """
     from defectory.images.balance import balance as balance_dataset
+    from defectory.images.balance import part_to_learn_from
     from defectory.images.gate import run_gate
     from defectory.images.plan import expand, plan_balance
     from defectory.inspection.datasets import load_dataset
 
     loaded = load_dataset(dataset, normal=normal)
-    wanted = plan_balance(loaded, target, renderer=_renderer_name(renderer, mode), defects=defect or ())
+    part_of_it = part_to_learn_from(loaded, form.value, validation=val, skip_unmasked=skip_unmasked, seed=seed)
+    wanted = plan_balance(part_of_it, target, renderer=_renderer_name(renderer, mode), defects=defect or ())
     if not as_json:
         _show_plan(wanted)
     if not wanted.wants:
@@ -291,8 +293,8 @@ def balance(
             "dataset", "one that lacks defects which can be made", f"nothing to make for {wanted.target} each"
         )
     bedrock = _Bedrock(model, region, prompts, part, budget)
-    renderers = _create_renderers(wanted, loaded, bedrock)
-    bedrock.estimate(expand(wanted, [record.path.name for record in loaded.normal], seed))
+    renderers = _create_renderers(wanted, part_of_it, bedrock)
+    bedrock.estimate(expand(wanted, [record.path.name for record in part_of_it.normal], seed))
     with _progress_bars("making pictures", "trying whether they help") as (show, show_gate):
 
         def gate(real: Dataset, synthetic: Dataset) -> GateResult:

@@ -61,8 +61,8 @@ def balance(
 
     Args:
         dataset: real images, those to train on: of what is tested on, nothing may be learnt.
-        plan: made for it, see `plan_balance`.
-        renderers: by name, all that the plan asks for.
+        plan: made for its `part_to_learn_from`, see `plan_balance`.
+        renderers: by name, all that the plan asks for; what they learn from is to be of that part, too.
         out: a new or empty folder, or one in which this was interrupted.
         gate: None keeps the synthetic images unasked, which ``dataset.json`` then says.
         form: as what to export.
@@ -77,14 +77,12 @@ def balance(
             dataset says.
         ServiceError: a service failed for so many pictures in a row that the others were left; what is made stays.
     """
-    if plan.dataset and plan.dataset != dataset.version:
-        raise InputError("plan", f"one for dataset {dataset.version}", plan.dataset, "Plan again.")
     if (out / "dataset").exists() and (not (out / "dataset").is_dir() or any((out / "dataset").iterdir())):
         raise InputError("out", "a folder without a finished dataset in it", str(out / "dataset"), "Choose another.")
-    if form in ("coco", "yolo"):
-        # Before hours of work rather than after them.
-        make_detectable(dataset, validation=validation if form == "yolo" else 0, seed=seed, skip=skip_unmasked)
-    photos, refused = choose_photos(plan, photos_of(dataset), seed)
+    learnt_from = part_to_learn_from(dataset, form, validation=validation, skip_unmasked=skip_unmasked, seed=seed)
+    if plan.dataset and plan.dataset != learnt_from.version:
+        raise InputError("plan", f"one for dataset {learnt_from.version}", plan.dataset, "Plan again.")
+    photos, refused = choose_photos(plan, photos_of(learnt_from), seed)
     title = f"Synthetic defects for dataset {dataset.version}"
     summary = synthesize(
         expand(plan, list(photos), seed),
@@ -126,3 +124,18 @@ def balance(
         together, chosen, left_out = detectable.dataset, detectable.validation, detectable.left_out
     file = export(together, form, out / "dataset", validation=chosen)
     return Balanced(summary, found, kept, together, file, left_out, refused)
+
+
+def part_to_learn_from(
+    dataset: Dataset, form: Form, *, validation: float = 0.2, skip_unmasked: bool = False, seed: int = 0
+) -> Dataset:
+    """The part of ``dataset`` that pictures may be made from: for YOLO, nothing that is validated on; else all.
+
+    Raises:
+        InputError: the form cannot say what the dataset says; better known before hours of work than after them.
+    """
+    if form not in ("coco", "yolo"):
+        return dataset
+    share = validation if form == "yolo" else 0.0
+    chosen = make_detectable(dataset, validation=share, seed=seed, skip=skip_unmasked).validation
+    return dataset.select([record for record in dataset.records if record.path not in chosen])

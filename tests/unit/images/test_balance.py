@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from defectory.errors import InputError, ServiceError
-from defectory.images.balance import Balanced, balance
+from defectory.images.balance import Balanced, balance, part_to_learn_from
 from defectory.images.gate import GateResult
 from defectory.images.plan import plan_balance
 from defectory.inspection.datasets import Dataset, load_dataset
@@ -51,7 +51,8 @@ def gate_of(decision: str):
 @pytest.fixture
 def run(parts, tmp_path):
     def run_(renderer: Scripted | None = None, *, real: Dataset = parts, gate=None, **more) -> Balanced:
-        plan = plan_balance(real, 6, renderer="procedural")
+        options = {name: more[name] for name in ("validation", "skip_unmasked") if name in more}
+        plan = plan_balance(part_to_learn_from(real, more.get("form", "manifest"), **options), 6, renderer="procedural")
         return balance(real, plan, {"procedural": renderer or Scripted()}, tmp_path / "out", gate=gate, **more)
 
     return run_
@@ -91,16 +92,18 @@ def test_images_can_be_kept_unasked_and_the_dataset_says_so(run, tmp_path):
     assert notes(tmp_path / "out/dataset")["gate"]["decision"] == "not asked"
 
 
-def test_a_detector_validates_on_real_images_that_no_synthetic_one_was_made_from(run, tmp_path):
+def test_a_detector_validates_on_real_images_that_no_synthetic_one_was_made_from(run, parts, tmp_path):
     done = run(form="yolo", validation=0.3)
-    validated = {file.name for file in (tmp_path / "out/dataset/images/val").iterdir()}
     trained = load_dataset(tmp_path / "out/dataset")
-    digests = {trained.digest(record.path) for record in trained.records if record.path.name in validated}
+    validated = [record for record in trained.records if record.path.parent.name == "val"]
+    digests = {trained.digest(record.path) for record in validated}
     assert len(validated) >= 2
-    assert not any(record.synthetic for record in trained.records if record.path.name in validated)
+    assert not any(record.synthetic for record in validated)
     assert all(digests.isdisjoint(record.made_from) for record in trained.records)
-    assert {reason for _, reason in done.left_out} == {"made from an image to validate on"}
-    assert len(trained.records) + len(done.left_out) == 14
+    # Nothing was made in vain, and what is trained on is balanced
+    learnt = [record for record in trained.anomalous if record not in validated]
+    assert (len(learnt), done.left_out) == (6, ())
+    assert sum(record.synthetic for record in learnt) == done.summary.made
 
 
 def test_what_the_form_cannot_say_is_refused_before_any_work(run, parts, tmp_path):
