@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,6 +83,9 @@ def balance(
     learnt_from = part_to_learn_from(dataset, form, validation=validation, skip_unmasked=skip_unmasked, seed=seed)
     if plan.dataset and plan.dataset != learnt_from.version:
         raise InputError("plan", f"one for dataset {learnt_from.version}", plan.dataset, "Plan again.")
+    if form in ("coco", "yolo") and not skip_unmasked and any(w.renderer == "bedrock-zero-shot" for w in plan.wants):
+        fix = "Use manifest, csv or folders, or another renderer."
+        raise InputError("form", "one that takes defects without a mask, as pictures from a text have none", form, fix)
     photos, refused = choose_photos(plan, photos_of(learnt_from), seed)
     title = f"Synthetic defects for dataset {dataset.version}"
     summary = synthesize(
@@ -122,8 +126,23 @@ def balance(
         share = validation if form == "yolo" else 0.0
         detectable = make_detectable(together, validation=share, seed=seed, skip=skip_unmasked)
         together, chosen, left_out = detectable.dataset, detectable.validation, detectable.left_out
-    file = export(together, form, out / "dataset", validation=chosen)
+    file = _export_whole(together, form, out / "dataset", chosen)
     return Balanced(summary, found, kept, together, file, left_out, refused)
+
+
+def _export_whole(dataset: Dataset, form: Form, out: Path, validation: frozenset[Path]) -> Path:
+    """Export, so that the folder is there whole or not at all: a full disk must not look like a finished dataset."""
+    unfinished = out.with_name(f".{out.name}-unfinished")
+    try:
+        if unfinished.exists():
+            shutil.rmtree(unfinished)
+        file = export(dataset, form, unfinished, validation=validation)
+        if out.exists():
+            out.rmdir()
+        unfinished.rename(out)
+    except OSError as error:
+        raise InputError("out", f"a folder that can be written ({error.strerror})", str(out)) from error
+    return out / file.relative_to(unfinished)
 
 
 def part_to_learn_from(

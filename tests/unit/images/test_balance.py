@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from defectory.errors import InputError, ServiceError
 from defectory.images.balance import Balanced, balance, part_to_learn_from
 from defectory.images.gate import GateResult
 from defectory.images.plan import plan_balance
-from defectory.inspection.datasets import Dataset, load_dataset
+from defectory.inspection.datasets import Dataset, exports, load_dataset
 from defectory.inspection.images import encode_png
 from tests.unit.images.conftest import Scripted, part
 from tests.unit.images.test_synthesis import raising
@@ -134,3 +135,28 @@ def test_a_plan_of_another_dataset_is_refused(parts, tmp_path):
     plan = plan_balance(parts.select(parts.records[1:]), 6)
     with pytest.raises(InputError, match="Plan again"):
         balance(parts, plan, {}, tmp_path / "out", gate=None)
+
+
+def test_an_interrupted_export_is_no_finished_dataset(run, tmp_path, monkeypatch):
+    copy = exports.shutil.copyfile
+
+    def full(source, target):
+        if "5" in target.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return copy(source, target)
+
+    monkeypatch.setattr(exports.shutil, "copyfile", full)
+    with pytest.raises(InputError, match="No space left"):
+        run()
+    assert not (tmp_path / "out/dataset").exists()
+    monkeypatch.setattr(exports.shutil, "copyfile", copy)
+    assert len(load_dataset(run().file).records) == 14
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"dataset", "synthetic"}
+
+
+def test_pictures_without_masks_are_not_made_for_a_form_that_needs_them(parts, tmp_path):
+    plan = plan_balance(parts, 6, renderer="bedrock-zero-shot")
+    renderer = Scripted("bedrock-zero-shot", needs_photo=False)
+    with pytest.raises(InputError, match="takes defects without a mask"):
+        balance(parts, plan, {"bedrock-zero-shot": renderer}, tmp_path / "out", gate=None, form="coco")
+    assert renderer.orders == []
