@@ -29,6 +29,17 @@ def to_levels(light: Field) -> Image:
     return np.asarray(np.rint(levels * 255), np.uint8)
 
 
+def blurred(field: Field, sigma: float) -> Field:
+    """``field``, ``(h, w)`` or ``(h, w, 3)``, blurred by a Gaussian of ``sigma`` pixels; wide ones cost no more."""
+    factor = max(1, int(sigma / 3))
+    if factor == 1:
+        return np.asarray(cv2.GaussianBlur(field, (0, 0), max(sigma, 0.1)), np.float32)
+    height, width = field.shape[:2]
+    size = max(1, round(width / factor)), max(1, round(height / factor))
+    small = cv2.GaussianBlur(cv2.resize(field, size, interpolation=cv2.INTER_AREA), (0, 0), sigma / factor)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
 def feathered(region: Mask, width: float = 1.0) -> Field:
     """``region`` (255 = inside) as weights 0..1 that rise inside of it over about ``width`` pixels: nothing spills."""
     depth = cv2.distanceTransform((region > 0).astype(np.uint8), cv2.DIST_L2, 3)
@@ -70,7 +81,7 @@ def _disc(radius: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
-def severity_of(photo: Image, image: Image, mask: Mask | None) -> float:
+def severity_of(photo: Image, image: Image, mask: Mask | None, *, pixels: int | None = None) -> float:
     """How much the defect strikes the eye: 0 (can hardly be seen) to 1.
 
     After Rose, "The sensitivity performance of the human eye on an absolute scale" (1948): what counts is the contrast
@@ -81,6 +92,7 @@ def severity_of(photo: Image, image: Image, mask: Mask | None) -> float:
         photo: the good part, uint8 RGB ``(h, w, 3)``.
         image: the same with the defect.
         mask: 255 = defect; None gives 0, as nothing tells what to look at.
+        pixels: how many the whole picture has, where a cut-out is given.
     """
     if mask is None or not mask.any():
         return 0.0
@@ -96,6 +108,6 @@ def severity_of(photo: Image, image: Image, mask: Mask | None) -> float:
     structure = before - cv2.GaussianBlur(before, (0, 0), 3)
     around = ~inside if (~inside).any() else inside
     lively = float(np.sqrt((structure**2).sum(2)[around].mean()))
-    area = float(inside.sum()) * 512**2 / mask.size
+    area = float(inside.sum()) * 512**2 / (pixels or mask.size)
     seen = contrast / (lively + 2.3) * np.sqrt(area)  # 2.3: the least difference in CIELAB that eyes notice
     return float(np.clip(np.log(max(seen, 1e-6) / 5) / np.log(60), 0, 1))

@@ -13,7 +13,7 @@ from defectory.errors import InputError, RenderError
 from defectory.images.blending import changed_pixels, feathered, severity_of, to_levels, to_light
 from defectory.images.foreground import allowed_region, find_part
 from defectory.images.placement import Placement, Spot, spot_of
-from defectory.images.renderers import Mask, Order, Photo, Rendered, RendererName
+from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.contamination import CONTAMINATION
 from defectory.images.renderers.procedural.crack import CRACK
@@ -77,19 +77,19 @@ class ProceduralRenderer:
         placement = self._placements.get(order.defect, kind.placement)
         seed = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
-        best: Rendered | None = None
+        best: _Try | None = None
         for number in range(_TRIES):
             wanted = order.mask
             if wanted is None and kind.find is not None and order.defect not in self._placements:
                 wanted = kind.find(rng, photo.image, scene.region)
             spot = _spot(rng, placement, scene) if wanted is None else spot_of(wanted)
-            made = _render(rng, kind, scene, wanted, spot, 1 + 0.4 * number)
+            made = _try(rng, kind, scene, wanted, spot, 1 + 0.4 * number)
             if made is not None and (best is None or made.severity > best.severity):
                 best = made
             if best is not None and best.severity >= _CLEAR:
                 break
         if best is not None:
-            return best
+            return best.on(photo)
         raise RenderError(
             f"{order.defect} on {photo.name or 'the photo'}: none of {_TRIES} tries could be seen. "
             "Try another seed, or a larger mask."
@@ -110,18 +110,40 @@ class _Scene:
     @classmethod
     def of(cls, photo: Photo, order: Order, kind: Kind) -> _Scene:
         region = allowed_region(photo, order)
+        bounded = photo.region is not None or order.mask is not None
         part = region
-        if order.mask is not None and photo.region is not None:
+        if photo.region is not None:
             part = photo.region
         elif order.mask is not None:
             part = find_part(photo.image)
+        # A region drawn by hand may be an ellipse, whatever the part is.
+        view = View.of(part) if photo.region is None else View()
+        if photo.region is None and order.mask is not None and not kind.past_outline:
             on_part = np.minimum(order.mask, part)
             # Masks are drawn by hand, past the outline too; one that hardly meets the part says that it was not found.
-            meets = np.count_nonzero(on_part) >= _ON_PART * np.count_nonzero(order.mask)
-            if meets and not kind.past_outline:
+            if np.count_nonzero(on_part) >= _ON_PART * np.count_nonzero(order.mask):
                 region = on_part
-        bounded = photo.region is not None or order.mask is not None
-        return cls(photo, part, region, bounded, Lamp.of(photo.image, part), View.of(part))
+        return cls(photo, part, region, bounded, Lamp.of(photo.image, part), view)
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A drawn defect: the photo's cut-out at ``left`` and ``top`` with it, and its mask there."""
+
+    left: int
+    top: int
+    image: Image
+    mask: Mask
+    severity: float
+    parameters: dict[str, JsonValue]
+
+    def on(self, photo: Photo) -> Rendered:
+        """The whole picture."""
+        height, width = self.mask.shape
+        place = np.s_[self.top : self.top + height, self.left : self.left + width]
+        image, mask = photo.image.copy(), np.zeros(photo.image.shape[:2], np.uint8)
+        image[place], mask[place] = self.image, self.mask
+        return Rendered(image, mask, self.severity, self.parameters)
 
 
 def _spot(rng: np.random.Generator, placement: Placement, scene: _Scene) -> Spot:
@@ -130,10 +152,10 @@ def _spot(rng: np.random.Generator, placement: Placement, scene: _Scene) -> Spot
     return spot if placement.of_photo else spot.seen(scene.view)
 
 
-def _render(
+def _try(
     rng: np.random.Generator, kind: Kind, scene: _Scene, wanted: Mask | None, spot: Spot, boldness: float
-) -> Rendered | None:
-    """One try; None where nothing of it can be seen."""
+) -> _Try | None:
+    """Draw the defect once; None where nothing of it can be seen."""
     photo, region = scene.photo, scene.region
     height, width = region.shape
     reach = kind.reach * max(spot.length, spot.width) + 12
@@ -160,16 +182,11 @@ def _render(
     drawn = kind.draw(rng, canvas)
     weight = np.ones_like(canvas.part) if kind.past_outline and not scene.bounded else canvas.part
     changed = to_levels(canvas.light + weight[..., None] * (drawn.light - canvas.light))
-    mask = np.zeros(region.shape, np.uint8)
-    mask[place] = changed_pixels(cut, changed, drawn.extent * weight)
-    if np.count_nonzero(mask) < _FEWEST_PIXELS:
+    mask = changed_pixels(cut, changed, drawn.extent * weight)
+    severity = severity_of(cut, changed, mask, pixels=region.size)
+    if np.count_nonzero(mask) < _FEWEST_PIXELS or severity < _FAINTEST:
         return None
-    image = photo.image.copy()
-    image[place] = changed
-    severity = severity_of(photo.image, image, mask)
-    if severity < _FAINTEST:
-        return None
-    return Rendered(image, mask, severity, _parameters(spot, drawn, surface))
+    return _Try(left, top, changed, mask, severity, _parameters(spot, drawn, surface))
 
 
 def _parameters(spot: Spot, drawn: Drawn, surface: Surface) -> dict[str, JsonValue]:

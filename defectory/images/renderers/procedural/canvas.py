@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from pydantic import JsonValue
 
-from defectory.images.blending import Field
+from defectory.images.blending import Field, blurred
 from defectory.images.placement import Placement, Spot
 from defectory.images.renderers import Image, Mask, Photo
 from defectory.images.surface import Surface
@@ -64,8 +64,8 @@ class Canvas:
         """The light without its fine structure: what the surface looks like hereabouts, ``(h, w, 3)``."""
         size = max(3.0, 0.15 * self.spot.length)
         weight = np.maximum(self.part, 1e-3)
-        blurred = cv2.GaussianBlur(self.light * weight[..., None], (0, 0), size)
-        return np.asarray(blurred / cv2.GaussianBlur(weight, (0, 0), size)[..., None], np.float32)
+        light, weight = blurred(self.light * weight[..., None], size), blurred(weight, size)
+        return np.asarray(light / weight[..., None], np.float32)
 
     def shade(self, light: Field, factor: Field) -> Field:
         """``light`` ``(h, w, 3)`` times ``factor`` ``(h, w)``, in colours as the surface shades them."""

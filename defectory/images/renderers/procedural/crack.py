@@ -23,6 +23,15 @@ class _Branch:
     middle: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a crack runs through: the way to weaker material, -1..1 to the right and down, and where the part is."""
+
+    right: Field
+    down: Field
+    part: Field
+
+
 def draw_crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """Draw one crack with its branches."""
     spot, surface = canvas.spot, canvas.surface
@@ -55,6 +64,7 @@ def draw_crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
 
 
 CRACK = Kind(draw_crack, Placement(size=(0.12, 0.6), aspect=(0.05, 0.15), along_grain=0.75, at_edge=0.5), reach=0.75)
+"""Half of the cracks start at an edge, where parts are loaded and notched; inside of a part, most follow the grain."""
 
 
 def _along_grain(canvas: Canvas) -> bool:
@@ -65,9 +75,9 @@ def _along_grain(canvas: Canvas) -> bool:
 def _fissure(rng: np.random.Generator, canvas: Canvas, width: float, jaggedness: float) -> list[_Branch]:
     spot = canvas.spot
     start = np.array([spot.x, spot.y]) - spot.length / 2 * np.array([np.cos(spot.angle), np.sin(spot.angle)])
-    weakness = _weakness(canvas)
+    ground = _ground(canvas)
     if canvas.wanted is None:
-        main = _walk(rng, start, spot.angle, spot.length, jaggedness, weakness)
+        main = _walk(rng, start, spot.angle, spot.length, jaggedness, ground)
     else:
         main = within(rng, canvas.wanted, max(16, round(spot.length / 1.5)), 0.8)
     branches = [_Branch(main, width, 0.0 if spot.at_edge else float(rng.uniform(0.3, 0.7)))]
@@ -77,18 +87,18 @@ def _fissure(rng: np.random.Generator, canvas: Canvas, width: float, jaggedness:
         angle = float(np.arctan2(ahead[1], ahead[0])) + float(rng.choice([-1, 1]) * rng.uniform(0.35, 1.0))
         length = spot.length * float(rng.uniform(0.1, 0.4))
         thin = width * float(rng.uniform(0.35, 0.65))
-        branches.append(_Branch(_walk(rng, main[first], angle, length, jaggedness, weakness), thin))
+        branches.append(_Branch(_walk(rng, main[first], angle, length, jaggedness, ground), thin))
     return branches
 
 
-def _weakness(canvas: Canvas) -> tuple[Field, Field, Field]:
-    """The way to darker places nearby, right and down: pores and furrows are where material gives; and the part."""
+def _ground(canvas: Canvas) -> _Ground:
+    # Pores and furrows are where material gives, and they are darker than what is around them.
     size = max(1.5, 0.02 * canvas.spot.length)
     grey = cv2.GaussianBlur(canvas.light.mean(2), (0, 0), size)
     scale = float(np.percentile(np.abs(grey - grey.mean()), 75)) / size + 1e-4
     x, y = cv2.Sobel(grey, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(grey, cv2.CV_32F, 0, 1, scale=1 / 8)
-    to_right, down = np.clip(-x / scale, -1, 1), np.clip(-y / scale, -1, 1)
-    return np.asarray(to_right, np.float32), np.asarray(down, np.float32), canvas.part
+    right, down = np.clip(-x / scale, -1, 1), np.clip(-y / scale, -1, 1)
+    return _Ground(np.asarray(right, np.float32), np.asarray(down, np.float32), canvas.part)
 
 
 def _walk(
@@ -97,10 +107,10 @@ def _walk(
     angle: float,
     length: float,
     jaggedness: float,
-    weakness: tuple[Field, Field, Field],
+    ground: _Ground,
 ) -> Points:
     """A path that keeps its direction on the whole, jumps aside at grains, and is drawn to weak places."""
-    height, width = weakness[0].shape
+    height, width = ground.part.shape
     step = max(0.8, length / 160)
     place, turn, points = start.astype(float), 0.0, [start.astype(float)]
     count = max(6, round(length / step))
@@ -111,9 +121,9 @@ def _walk(
             turn = rng.normal(0, 1.1 * jaggedness)
         heading = angle + turn + bend
         column, row = int(np.clip(place[0], 0, width - 1)), int(np.clip(place[1], 0, height - 1))
-        pull = np.cos(heading) * weakness[1][row, column] - np.sin(heading) * weakness[0][row, column]
+        pull = np.cos(heading) * ground.down[row, column] - np.sin(heading) * ground.right[row, column]
         heading += 0.35 * float(pull)
-        if weakness[2][row, column] <= 0 and len(points) > 2:
+        if ground.part[row, column] <= 0 and len(points) > 2:
             break  # the part ends here
         place = place + step * np.array([np.cos(heading), np.sin(heading)])
         points.append(place)

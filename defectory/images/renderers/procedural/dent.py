@@ -38,6 +38,7 @@ def draw_dent(rng: np.random.Generator, canvas: Canvas) -> Drawn:
 
 
 DENT = Kind(draw_dent, Placement(size=(0.05, 0.2), aspect=(0.55, 1.0), along_grain=0.1), reach=1.0)
+"""Dents are small and nearly round, wherever something can hit the part."""
 
 
 def _outline(rng: np.random.Generator, canvas: Canvas) -> tuple[Field, float]:

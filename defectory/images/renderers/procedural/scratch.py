@@ -43,6 +43,7 @@ def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
 
 
 SCRATCH = Kind(draw_scratch, Placement(size=(0.1, 0.5), aspect=(0.02, 0.06), along_grain=0.35), reach=0.65)
+"""Parts are scratched anywhere, in any direction: by tools, which made the grain, too, and by each other."""
 
 
 def _polarity(rng: np.random.Generator, canvas: Canvas) -> int:
