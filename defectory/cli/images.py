@@ -102,6 +102,7 @@ ModelOption = Annotated[str, typer.Option("--model", help="Bedrock's image model
 RegionOption = Annotated[str, typer.Option("--region", help="AWS region of the image model.", show_default="us-west-2")]
 BudgetOption = Annotated[float, typer.Option(min=0, help="US dollars that Bedrock may cost; more is not begun.")]
 
+_DRAWN = "scratch, crack, dent, oil, stain, contamination, missing_component"
 _WORKERS = min(4, os.cpu_count() or 1)
 _BUDGET = 5.0
 MOST_LINES = 10
@@ -149,7 +150,8 @@ def synthesize(
     out: Annotated[Path, typer.Option(help="New folder, or one of an earlier run to add to.", file_okay=False)],
     good: Annotated[Path | None, typer.Option(help="Folder of photos of good parts.", file_okay=False)] = None,
     defect: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="Kind of defect, such as scratch; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="KIND", help=f"Kind of defect, repeatable; drawn without an example: {_DRAWN}."),
     ] = None,
     count: Annotated[int | None, typer.Option(min=1, help="Pictures of each kind.")] = None,
     plan_file: Annotated[

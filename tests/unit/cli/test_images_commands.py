@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from defectory.cli import main
+from defectory.images.renderers.procedural import KINDS
 from defectory.inspection.datasets import load_dataset
 from defectory.inspection.images import encode_png
 from tests.support.bedrock_server import Failure
@@ -58,6 +59,11 @@ def test_every_command_has_an_example(run, command):
     code, out, _ = run(command, "--help")
     assert code == 0
     assert f"defectory images {command}" in out
+
+
+def test_the_help_names_all_kinds_that_can_be_drawn(run):
+    out = run("synthesize", "--help")[1]
+    assert all(kind in out.replace("│", "").replace("\n", "") for kind in KINDS)
 
 
 def test_plan_then_synthesize_then_train_on_it(run, parts, tmp_path):
