@@ -85,7 +85,7 @@ TROUBLES = (
         busy=True,
     ),
     Trouble(
-        "EndpointConnectionError|ConnectTimeoutError|ConnectionClosedError",
+        "EndpointConnectionError|ConnectTimeoutError|ConnectionClosedError|ResponseStreamingError|IncompleteReadError",
         "",
         3,
         "Check the network (or the VPC endpoint of bedrock-runtime), and that Bedrock exists in this region.",

@@ -278,8 +278,10 @@ class _InvokedModel(BedrockRuntime, ABC):
             raise NoPictureError(f"The reply holds no picture, but {shorten(', '.join(reply) or 'nothing')}")
         picture = _decoded(pictures[0])
         logger.info("%s: a picture in %.1f s", self.model_id, time.monotonic() - started)
-        seeds = reply.get("seeds")
-        return GeneratedImage(picture, int(seeds[0]) if isinstance(seeds, list) and seeds else seed)
+        match reply.get("seeds"):
+            case [int(used), *_]:
+                seed = used
+        return GeneratedImage(picture, seed)
 
     def _withheld(self, said: str) -> ContentFilteredError:
         said = shorten(said, 300).rstrip(".")

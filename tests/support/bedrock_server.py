@@ -69,10 +69,11 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """An answer that is no Converse reply, as from a proxy in between."""
+    """An answer that is no reply, as from a proxy in between; it breaks off before its last ``missing`` bytes."""
 
     body: bytes = b"<html>502 Bad Gateway</html>"
     status: int = 200
+    missing: int = 0
 
 
 Answer = Reply | Failure | Dropped | Garbage | str
@@ -234,7 +235,9 @@ class _Handler(BaseHTTPRequestHandler):
                 bedrock.wait(answer.seconds)
                 self._fail(answer)
             case Garbage():
-                self._send(answer.status, answer.body, "text/html")
+                promised = str(len(answer.body) + answer.missing)
+                self._send(answer.status, answer.body, "text/html", {"Content-Length": promised})
+                self.close_connection = self.close_connection or bool(answer.missing)
             case Dropped():
                 # Without lingering, closing sends a reset instead of an orderly end.
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -255,19 +255,15 @@ def test_a_picture_with_an_alpha_channel_or_of_another_size_is_taken(image_model
 # What is waited for, and what is told
 
 
-PASSING = [
-    *(
-        THROTTLED,
-        NOT_READY,
-        UNAVAILABLE,
-        INTERNAL,
-        MODEL_ERROR,
-        MODEL_TIMEOUT,
-        Dropped(),
-        Garbage(),
-        Garbage(status=502),
-    ),
-    *(INFERENCE_ERROR, NO_IMAGES, EMPTY, NOT_BASE64, NOT_A_PICTURE),
+PASSING = [THROTTLED, NOT_READY, UNAVAILABLE, INTERNAL, MODEL_ERROR, MODEL_TIMEOUT, Dropped(), Garbage(status=502)]
+PASSING += [
+    Garbage(),
+    Garbage(b'{"images": [', missing=500),
+    INFERENCE_ERROR,
+    NO_IMAGES,
+    EMPTY,
+    NOT_BASE64,
+    NOT_A_PICTURE,
 ]
 
 
@@ -298,6 +294,7 @@ REPORTS = [
     (NO_IMAGES, 2, ServiceError, "The reply holds no picture, but seeds, finish_reasons"),
     (EMPTY, 2, ServiceError, "The reply holds no picture, but nothing"),
     (Garbage(), 2, ServiceError, "The answer is no JSON"),
+    (Garbage(missing=100), 3, ServiceError, "Check the network (or"),
     (NOT_A_PICTURE, 2, ServiceError, "What the reply has for a picture is none"),
     (Failure("TeapotException", 418, "I am\na teapot"), 1, ServiceError, "TeapotException: I am a teapot. See"),
 ]
