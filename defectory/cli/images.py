@@ -480,12 +480,13 @@ def _create_renderers(wanted: Plan, examples: Dataset | None, bedrock: _Bedrock)
 def _photos(good: Path | None, dataset: Dataset | None) -> dict[str, Path]:
     """The photos of good parts, by the names that items have for them."""
     from defectory.cli.inspect_model import find_images
+    from defectory.images.photos import storable
 
     if dataset:
         from defectory.images.synthesis import photos_of
 
         return photos_of(dataset)
-    return {path.name: path for path in find_images(good, "--good")} if good else {}
+    return {storable(path.name): path for path in find_images(good, "--good")} if good else {}
 
 
 def _find_sources(
@@ -504,13 +505,13 @@ def _find_sources(
     photos, refused = choose_photos(wanted, photos, seed)
     masks = {}
     if mask and mask.is_dir():
-        by_stem = {path.stem.removesuffix("_mask"): path for path in find_images(mask, "--mask")}
+        by_stem = {storable(path.stem).removesuffix("_mask"): path for path in find_images(mask, "--mask")}
         missing = [name for name in photos if Path(name).stem not in by_stem]
         if missing:
             raise InputError("--mask", "a folder with a mask for each photo, named as it", f"none for {missing[0]}")
         masks = {name: by_stem[Path(name).stem] for name in photos}
     elif mask:
-        masks = {mask.name: mask}
+        masks = {storable(mask.name): mask}
     # A mask for all photos that fits none of them is better refused now than for every picture.
     first = next(item.source for item in expand(wanted, list(photos), seed) if item.source)
     photo = load_photo(photos[first], name=first)
@@ -522,7 +523,9 @@ def _find_sources(
 
 
 def _mask_name(mask: Path, source: str) -> str:
-    return source if mask.is_dir() else mask.name
+    from defectory.images.photos import storable
+
+    return source if mask.is_dir() else storable(mask.name)
 
 
 def _show_plan(plan: Plan) -> None:

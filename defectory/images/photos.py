@@ -55,6 +55,11 @@ def load_photo(source: Path | bytes, *, name: str = "", region: Mask | None = No
     return Photo(called, image, hashlib.sha256(content).hexdigest(), region)
 
 
+def storable(name: str) -> str:
+    """A file's name as records can hold it: bytes that are no UTF-8 are written as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def load_mask(source: Path | bytes, photo: Photo, *, name: str = "") -> Mask:
     """Read a mask that says where a defect is to be on ``photo``.
 

@@ -19,7 +19,7 @@ from defectory.images.assembly import count_outcomes
 from defectory.images.dataset_folder import DatasetFolder
 from defectory.images.filters import crop, fingerprint_of, unseen, window_of
 from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
-from defectory.images.photos import load_mask, load_photo, load_region
+from defectory.images.photos import load_mask, load_photo, load_region, storable
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers import MAX_SEED, Image, Mask, Order, Photo, Rendered, Renderer, RendererName
 from defectory.inspection.datasets.annotations import Box, box_of, encode_runs
@@ -220,7 +220,7 @@ def synthesize(
 
 def photos_of(dataset: Dataset) -> dict[str, Path]:
     """The real photos of good parts of ``dataset``, by their names in it."""
-    return {dataset.name(record.path): record.path for record in dataset.normal if not record.synthetic}
+    return {storable(dataset.name(record.path)): record.path for record in dataset.normal if not record.synthetic}
 
 
 def choose_photos(plan: Plan, photos: Mapping[str, Path], seed: int = 0) -> tuple[dict[str, Path], dict[str, str]]:

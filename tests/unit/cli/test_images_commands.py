@@ -106,6 +106,15 @@ def test_a_photo_that_is_none_is_left_out_and_named(run, parts, tmp_path):
     assert "Photo left out: broken.png" in err
 
 
+def test_a_file_name_that_is_no_text_does_no_harm(run, parts, tmp_path):
+    (parts / "good/0.png").rename(parts / "good/\udcff\udcfe.png")
+    code, _, _ = run(
+        "synthesize", "--good", parts / "good", "--defect", "stain", "--count", 6, "--out", tmp_path / "out"
+    )
+    assert code == 0
+    assert r"\udcff\udcfe.png" in {record.source_ref for record in load_dataset(tmp_path / "out").records}
+
+
 def test_masks_say_where_one_for_each_photo_or_one_for_all(run, parts, tmp_path):
     mask = np.zeros((80, 96), np.uint8)
     mask[50:70, 10:40] = 255
