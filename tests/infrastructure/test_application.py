@@ -26,7 +26,6 @@ CONFIGURATIONS = {
     "destroyed with its stack": {"removal_policy": "destroy"},
     "on this machine": {"lambda_platform": "host"},
     "Europe": {"region": "eu-central-1"},
-    "with image models of another kind": {"image_model_id": "amazon.nova-canvas-v1:0", "inpaint_model_id": ""},
     "China": {"region": "cn-north-1", "author": "catalogue"},
     "GovCloud": {"region": "us-gov-west-1"},
 }

@@ -180,7 +180,7 @@ def test_a_batch_that_was_stopped_is_stored_as_such(synthesis):
 
 
 def test_what_was_overwritten_can_be_had_back_and_everything_goes_as_configured(synthesise):
-    stack = synthesise("image-synthesis", retention_days="30")
+    stack = synthesise("image-synthesis", retention_days="30", log_retention_days="14")
     images = stack.of_type("AWS::S3::Bucket")[stack.only("AWS::S3::Bucket", "Images")]
     rules = {key: value for rule in images["LifecycleConfiguration"]["Rules"] for key, value in rule.items()}
 
