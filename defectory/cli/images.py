@@ -494,7 +494,7 @@ def _find_sources(
 ) -> tuple[Sources, dict[str, str]]:
     """The photos to work on, with their masks, and those that cannot be worked on, with the reason."""
     from defectory.cli.inspect_model import find_images
-    from defectory.images.photos import load_mask, load_photo, load_region
+    from defectory.images.photos import load_mask, load_photo, load_region, storable
     from defectory.images.plan import expand
     from defectory.images.synthesis import Sources, choose_photos
 
