@@ -18,6 +18,8 @@ from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RendererName
 
 DEFAULT_FILE = Path(__file__).with_name("prices.yaml")
+USUAL_SECONDS = 15.0
+"""How long a picture takes of which nobody said it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Price(_Model):
     """What one picture costs, and how many seconds it takes."""
 
     picture: float = Field(ge=0)
-    seconds: float = Field(default=15, gt=0)
+    seconds: float = Field(default=USUAL_SECONDS, gt=0)
 
 
 class Prices(_Model):
@@ -175,7 +177,7 @@ def _cost(counts: Mapping[str, int], prices: Prices, *, filtered: int = 0, at_a_
                 cost=None if each is None else round(each * pictures, 4),
             )
         )
-        seconds += math.ceil(pictures / at_a_time) * (15 if price is None else price.seconds)
+        seconds += math.ceil(pictures / at_a_time) * (USUAL_SECONDS if price is None else price.seconds)
     return Cost(
         lines=tuple(lines),
         total=round(sum(line.cost or 0 for line in lines), 4),
