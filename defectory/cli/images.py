@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,7 @@ WorkersOption = Annotated[
     int, typer.Option(min=1, max=64, help="Pictures made at a time.", show_default="one for each core, 4 at most")
 ]
 PartOption = Annotated[
-    str, typer.Option(help="What the photos show, for Bedrock: 'a ceramic tile'.", show_default="a part")
+    str, typer.Option(help="What the photos show, for Bedrock: 'ceramic tile'.", show_default="manufactured part")
 ]
 PromptsOption = Annotated[
     Path | None, typer.Option(help="YAML file of prompts and defects, for Bedrock.", dir_okay=False)
@@ -349,7 +350,9 @@ class _Bedrock:
         model = create_image_model(self.model_id or Config.model_fields[setting].default, self.region or None)
         prompts = load_prompts(self.prompts)
         try:
-            prompts = Prompts.model_validate(prompts.model_dump() | ({"part": self.part} if self.part else {}))
+            # The prompts have an article of their own.
+            part = re.sub(r"^(an?|the)\s+", "", self.part.strip(), flags=re.IGNORECASE)
+            prompts = Prompts.model_validate(prompts.model_dump() | ({"part": part} if part else {}))
         except ValidationError as error:
             raise InputError(
                 "--part", f"words for what the photos show ({error.errors()[0]['msg']})", self.part

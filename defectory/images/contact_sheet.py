@@ -27,12 +27,12 @@ MOST_NAMED = 200
 OUTLINE_SIDE = 800
 """Outlines are drawn as for a picture of this longest side, which is as large as they are shown."""
 
-_OUTCOMES: dict[Outcome, str] = {
-    "made": "Made",
-    "duplicate": "Near-duplicates, left out",
-    "invisible": "Invisible, left out",
-    "filtered": "Withheld by a content filter",
-    "failed": "Failed",
+_OUTCOMES: dict[Outcome, tuple[str, str]] = {
+    "made": ("Made", "Made"),
+    "duplicate": ("Near-duplicates, left out", "Duplicate"),
+    "invisible": ("Invisible, left out", "Invisible"),
+    "filtered": ("Withheld by a content filter", "Withheld"),
+    "failed": ("Failed", "Failed"),
 }
 
 
@@ -60,7 +60,7 @@ def contact_sheet(
             title=title,
             made=made,
             asked=len(records),
-            outcomes=[(name, words, counts[name]) for name, words in _OUTCOMES.items() if counts[name]],
+            outcomes=[(name, *words, counts[name]) for name, words in _OUTCOMES.items() if counts[name]],
             kinds=[_kind(kind, records) for kind in sorted({record.item.defect for record in records})],
             renderers=sorted(Counter(record.item.renderer for record in made).items()),
             photos=len({record.item.source for record in made if record.item.source}),

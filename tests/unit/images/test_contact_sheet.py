@@ -108,7 +108,7 @@ def test_nothing_made_is_a_page_too():
 @pytest.mark.skipif(BROWSER is None, reason="no chromium here")
 def test_in_a_browser_kinds_are_filtered_ordered_and_opened(made, tmp_path):
     records, files = made
-    faint = records[2].model_copy(update={"severity": 0.1})
+    faint = records[2].model_copy(update={"severity": 0.1, "parameters": {"model_seed": 4_294_967_294}})
     page = tmp_path / "sheet.html"
     page.write_bytes(contact_sheet([*records[:2], faint, *records[3:]], files.__getitem__, title="Set"))
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
@@ -128,4 +128,5 @@ def test_in_a_browser_kinds_are_filtered_ordered_and_opened(made, tmp_path):
     assert any(tag == "dialog" and "open" in each for tag, each in tags)
     assert ">3 pictures<" in finished.stdout
     assert f">{faint.id}</dd>" in finished.stdout
+    assert ">4294967294</dd>" in finished.stdout
     assert Path(page).stat().st_size < 200_000
