@@ -83,14 +83,19 @@ def blend(photo: Image, picture: Image, mask: Mask, within: Mask | None = None, 
 
     Nothing changes beyond ``within`` (255 = may change), and little at its edge.
     """
+    blended = photo.copy()
     if not mask.any():
-        return photo.copy()
-    distance = cv2.distanceTransform(np.where(mask > 0, 0, 255).astype(np.uint8), cv2.DIST_L2, 5)
+        return blended
+    left, top, width, height = cv2.boundingRect(mask)
+    margin = round(2 * softness) + 2
+    near = np.s_[max(0, top - margin) : top + height + margin, max(0, left - margin) : left + width + margin]
+    distance = cv2.distanceTransform(np.where(mask[near] > 0, 0, 255).astype(np.uint8), cv2.DIST_L2, 5)
     weight = np.clip(1 - (distance - 1) / (2 * softness), 0, 1).astype(np.float32)
     if within is not None:
-        weight = np.minimum(weight, feathered(within, softness))
-    blended = photo + weight[..., None] * (picture.astype(np.float32) - photo)
-    return np.asarray(np.clip(np.rint(blended), 0, 255), np.uint8)
+        weight = np.minimum(weight, feathered(np.ascontiguousarray(within[near]), softness))
+    shown = photo[near] + weight[..., None] * (picture[near].astype(np.float32) - photo[near])
+    blended[near] = np.clip(np.rint(shown), 0, 255)
+    return blended
 
 
 def _shift(photo: Image, picture: Image, outside: NDArray[np.bool_]) -> tuple[float, float]:
