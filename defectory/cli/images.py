@@ -215,6 +215,8 @@ def synthesize(
     wanted = _wanted(
         plan_file, defect or (), count, _renderer_name(renderer or RendererOption.procedural, mode), prompt
     )
+    if (mask or within) and any(want.renderer == "bedrock-zero-shot" for want in wanted.wants):
+        raise InputError("--mask, --within", "left out where pictures are made from a text, which has no places")
     if dataset and (good or defects or masks):
         raise InputError("--dataset", "given without --good, --defects and --masks, which it has")
     real = load_dataset(dataset, normal=normal) if dataset else None
@@ -224,7 +226,7 @@ def synthesize(
     sources, refused = _find_sources(wanted, _photos(good, real), mask, within, seed)
     items = expand(wanted, list(sources.photos), seed)
     if mask:
-        items = [item.model_copy(update={"mask": _mask_name(mask, item.source)}) for item in items if item.source]
+        items = [item.model_copy(update={"mask": _mask_name(mask, item.source)}) for item in items]
     bedrock.estimate([item for item in items if not (out / record_file(item_id(item))).is_file()])
     with _progress_bars("making pictures") as (show,):
         summary = make_all(items, sources, renderers, out, classes=wanted.classes, workers=workers, on_progress=show)

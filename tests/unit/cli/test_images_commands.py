@@ -150,6 +150,10 @@ def test_masks_say_where_one_for_each_photo_or_one_for_all(run, parts, tmp_path)
         (["--good", "GOOD/none", "--defect", "scratch", "--count", "1"], "existing folder"),
         (["--good", "GOOD", "--defect", "scratch", "--count", "1", "--mask", "EMPTY"], "an empty one"),
         (["--good", "GOOD", "--defect", "scratch", "--count", "1", "--within", "EMPTY"], "an empty one"),
+        (
+            ["--defect", "x", "--count", "1", "--renderer", "bedrock", "--mode", "zero-shot", "--mask", "EMPTY"],
+            "a text",
+        ),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(run, parts, tmp_path, arguments, message):
