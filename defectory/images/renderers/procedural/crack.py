@@ -37,8 +37,9 @@ def draw_crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     spot, surface = canvas.spot, canvas.surface
     # A little above the square root: long cracks gape, but not in proportion.
     gape = float(rng.uniform(0.08, 0.2)) * (0.8 + 1.4 * surface.roughness**2) * canvas.boldness
-    width = float(np.clip(gape * spot.length**0.6, 1.1, (0.009 + 0.033 * surface.roughness) * spot.length + 1.2))
-    jaggedness = float(rng.uniform(0.3, 0.7)) * (0.55 if _along_grain(canvas) else 1.0)
+    widest = (0.009 + 0.033 * surface.roughness) * spot.length + 1.2 + surface.roughness
+    width = float(np.clip(gape * spot.length**0.6, 1.1 + 0.9 * surface.roughness, widest))
+    jaggedness = float(rng.uniform(0.3, 0.7)) * (0.55 if _along_grain(canvas) else 1 + 0.4 * surface.roughness)
     branches = _fissure(rng, canvas, width, jaggedness)
     gap, core, lit = (np.full(canvas.shape, value, np.float32) for value in (0, 0, 1))
     for branch in branches:

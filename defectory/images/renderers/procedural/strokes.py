@@ -63,8 +63,11 @@ class Stroke:
         forward = x * tangent_x + y * tangent_y
         length = 0.5 * (len(points) - 1)
         way = 0.5 * nearest + forward
+        aside = y * tangent_x - x * tangent_y
+        # Around a bend's outer side, the nearest point's tangent leads away from the line: that is no part of it.
+        ahead = np.maximum(np.abs(forward) - 1, 0)
         return cls(
-            across=(y * tangent_x - x * tangent_y).astype(np.float32),
+            across=(np.sign(aside) * np.hypot(aside, ahead)).astype(np.float32),
             along=np.clip(way / length, 0, 1).astype(np.float32),
             beyond=np.maximum(np.maximum(-way, way - length), 0).astype(np.float32),
             normal_x=(-tangent_y).astype(np.float32),
