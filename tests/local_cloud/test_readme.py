@@ -29,7 +29,8 @@ def test_the_examples_run_as_they_stand(applications, tmp_path):
         ran.append(result.stdout)
     assert len(ran) >= 4
     assert re.search(r"\(525600, \d+\)", "".join(ran))
-    request = re.search(r"^(\S+) REQUESTED ", ran[-1], re.MULTILINE)
-    assert request, ran[-1]
+    request = re.search(r"^(\S+) REQUESTED ", "".join(ran), re.MULTILINE)
+    assert request, ran
+    assert "'outcome': 'made'" in ran[-1], ran[-1]
     assert app.wait("jane", request.group(1))["status"] == "PUBLISHED"
     assert (tmp_path / "labels.csv").is_file()
