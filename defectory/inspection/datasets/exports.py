@@ -159,7 +159,10 @@ def make_detectable(dataset: Dataset, *, validation: float = 0.2, seed: int = 0,
     rest = dataset.select([record for record in dataset.records if record.path not in paths])
     if not validation:
         return Detectable(rest, frozenset(), tuple(left_out))
-    parts = split(rest, test=validation, seed=seed)
+    try:
+        parts = split(rest, test=validation, seed=seed)
+    except InputError as error:
+        raise InputError(error.field, error.rule, error.got, f"{error.fix} Or validate on none (--val 0).") from None
     left_out += [(dataset.name(record.path), "made from an image to validate on") for record in parts.left_out]
     paths = {record.path for record in parts.left_out}
     rest = rest.select([record for record in rest.records if record.path not in paths])

@@ -79,9 +79,11 @@ def check(
                 on_progress(number, len(dataset.records))
     copies = list(_copies(dataset, readable))
     findings.extend(_describe_copies(dataset, copies))
-    # One of each set of copies stands for it, so that a pair is told of once.
-    repeated = {id(record) for group in copies for record in group[1:]}
-    single = [number for number, record in enumerate(readable) if id(record) not in repeated]
+    # One of each set of copies stands for it, so that a pair is told of once.  A synthetic image is the picture that it
+    # was made from but for the defect, and is compared with its like when it is made.
+    passed_by = {id(record) for group in copies for record in group[1:]}
+    passed_by |= {id(record) for record in readable if record.synthetic}
+    single = [number for number, record in enumerate(readable) if id(record) not in passed_by]
     findings.extend(_near(dataset, [readable[n] for n in single], [thumbnails[n] for n in single]))
     if labels:
         # It brings the backbone with it, which nothing else that reads a dataset needs.

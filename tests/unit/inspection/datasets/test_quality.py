@@ -76,6 +76,14 @@ def test_a_picture_saved_anew_is_a_near_duplicate(parts, suffix, options, size):
     assert found(parts) == [("near-duplicate", ("good/3.png", f"good/again{suffix}"))]
 
 
+def test_a_synthetic_image_is_no_near_duplicate_of_its_photo(parts):
+    Image.open(parts / "good/3.png").save(parts / "scratch/made.jpg", quality=95)
+    dataset = load_dataset(parts)
+    marked = [replace(record, synthetic=record.path.stem == "made") for record in dataset.records]
+    assert {each.kind for each in check(dataset, labels=False)} == {"near-duplicate"}
+    assert list(check(dataset.select(marked), labels=False)) == []
+
+
 def test_parts_in_a_fixture_look_alike_but_are_no_near_duplicates(tmp_path):
     # Given photos of one scene that differ by the sensor's noise and a little light
     rng = np.random.default_rng(1)
