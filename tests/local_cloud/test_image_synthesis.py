@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from defectory.inspection.datasets import load_dataset
+from tests.support.image_server import FILTERED_PROMPT, ImageServer
 
 pytestmark = pytest.mark.xdist_group("application")
 
@@ -158,3 +159,23 @@ def test_one_call_makes_a_few_pictures_once_and_another_assembles_them(workshop)
         assert np.asarray(Image.open(io.BytesIO(workshop.read(picture["mask"])))).max() == 255
     assert workshop.call("Assemble", user_id="bob", dataset="few") == {"outcomes": {"made": 2}}
     assert b"<html" in workshop.read("bob/few/contact-sheet.html")
+
+
+def test_an_image_model_paints_where_the_defect_is_to_be_and_what_a_filter_withholds_is_counted(applications):
+    painter = Workshop(applications["bedrock"])
+    functions, name = painter.cloud.client("lambda"), painter.outputs["SynthesizeFunctionName"]
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    wish = {"user_id": "ann", "dataset": "painted", "renderer": "bedrock-inpaint", "defect": "crack", "count": 2}
+
+    with ImageServer(FILTERED_PROMPT) as models:
+        variables |= {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": models.endpoint}
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        answer = painter.call("Synthesize", **wish, source="ann/photos/")
+
+    withheld, made = sorted(answer["pictures"], key=lambda picture: picture["outcome"])
+    assert (withheld["outcome"], made["outcome"]) == ("filtered", "made")
+    assert not withheld["image"]
+    assert (answer["cost"]["filtered"], answer["cost"]["lines"][0]["pictures"]) == (1, 1)
+    assert np.asarray(Image.open(io.BytesIO(painter.read(made["mask"])))).any()
+    assert {request.model_id for request in models.requests} == {variables["INPAINT_MODEL_ID"]}
+    assert {request.region for request in models.requests} == {"us-west-2"}

@@ -16,7 +16,7 @@ from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.batch.making import content_of, failed
 from defectory.images.batch.requests import Folder, parse_folder
 from defectory.images.batch.runs import NAMED_FAILURES, Failure, Run, Status
-from defectory.images.costs import actual_cost, estimate_cost, used_by
+from defectory.images.costs import actual_cost, used_by
 from defectory.images.items import ItemRecord, item_id, record_file
 from defectory.inspection.datasets.records import Dataset
 from defectory.inspection.datasets.versions import DATASET_FILE, StoredDataset
@@ -149,7 +149,7 @@ def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> Statu
             for record in rest[:NAMED_FAILURES]
         ),
         pictures=sum(record.outcome == "made" for record in records.values()),
-        estimate=estimate_cost(run.items, run.models),
+        estimate=run.estimate,
         cost=actual_cost(used_by(own, run.models)),
         updated_at=now.isoformat(),
     )

@@ -43,8 +43,8 @@ class Planner:
             InputError, ServiceError: as `plan_run`.
         """
         run = plan_run(request, execution, bucket=self.bucket, models=self.models)
-        key = run.run_key(execution)
         cost = estimate_cost(run.items, run.models, at_a_time=self.at_a_time)
+        run, key = run.model_copy(update={"estimate": cost}), run.run_key(execution)
         status = Status(
             status="RUNNING",
             execution=execution,

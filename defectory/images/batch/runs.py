@@ -30,7 +30,7 @@ class Run(Folder):
     """The pictures to be made, in order, each with a number from 0 on.
 
     ``classes`` says what the dataset calls a kind of defect, where it is not called like the kind; ``models`` are the
-    models that renderers call.
+    models that renderers call, and ``estimate`` is what they may cost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
@@ -40,6 +40,7 @@ class Run(Folder):
     donors: tuple[DonorKeys, ...] = ()
     classes: dict[str, str] = Field(default_factory=dict)
     models: dict[RendererName, str] = Field(default_factory=dict)
+    estimate: Cost | None = None
 
     @classmethod
     def read(cls, content: bytes, key: str) -> Self:

@@ -72,6 +72,17 @@ def test_pictures_without_a_record_are_named_with_what_the_machine_knows(factory
     assert {each["id"] for each in noted} == {failure["id"] for failure in status["not_made"]}
 
 
+def test_the_status_keeps_what_was_estimated_beside_what_it_did_cost(factory, wish):
+    planned = factory.plan(**{**wish, "renderer": "bedrock-inpaint"})
+    estimate = factory.read("ann/plates/status.json")["estimate"]
+    factory.assemble(plan=planned["plan"], failures=[])
+    status = factory.read("ann/plates/status.json")
+
+    assert status["estimate"] == estimate
+    assert estimate["total"] > 0
+    assert status["cost"]["total"] == 0, "nothing was made"
+
+
 def test_a_picture_that_was_only_late_wins_over_its_failure(factory, wish, monkeypatch):
     planned = factory.plan(**{**wish, "count": 1})
     write_new = factory.bucket.write_new
