@@ -621,6 +621,8 @@ def _show_balanced(done: Balanced, out: Path) -> None:
         f"{done.file}: {len(done.dataset.normal)} good parts and {len(done.dataset.anomalous)} defects, "
         f"{synthetic} of them synthetic, version {done.dataset.version}."
     )
+    if not done.kept and done.summary.made:
+        typer.echo(f"The synthetic images are not in it, but in {out / 'synthetic'}; --keep-all keeps them unasked.")
 
 
 def _mean(values: Sequence[float]) -> float:

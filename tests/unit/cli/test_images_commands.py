@@ -200,7 +200,7 @@ def test_what_bedrock_withholds_is_counted_and_paid_pictures_are_told(run, parts
 def test_balance_writes_a_dataset_to_train_on(run, parts, tmp_path):
     # Two real defects are too few to say whether synthetic ones help
     code, out, _ = run("balance", parts, "--target", 3, "--out", tmp_path / "asked")
-    assert (code, "unmeasured" in out) == (0, True)
+    assert (code, "unmeasured" in out, "--keep-all keeps them" in out) == (0, True, True)
     assert not any(record.synthetic for record in load_dataset(tmp_path / "asked/dataset").records)
     code, out, _ = run(
         "balance", parts, "--target", 3, "--keep-all", "--format", "coco", "--out", tmp_path / "o", "--json"
