@@ -23,11 +23,12 @@ INSPECTOR = "inspector@example.com"
 # Major versions of Node that jsii need not warn about: what it says would hide what the app says.
 SILENCED_NODES = ",".join(map(str, range(16, 40)))
 
-# What a deployment needs to run on this machine: functions for its interpreter and processor, no model to pay for,
-# somebody to send alerts to.
+# What a deployment needs to run on this machine: functions for its interpreter and processor, as much at a time as it
+# has processors for, no model to pay for, somebody to send alerts to.
 LOCAL_CONTEXT: Mapping[str, str] = {
     "lambda_platform": "host",
     "lambda_python": f"{sys.version_info.major}.{sys.version_info.minor}",
+    "image_concurrency": str(min(os.cpu_count() or 1, 40)),
     "pipeline_source": "asset",
     "author": "catalogue",
     "alert_email": OPERATOR,
