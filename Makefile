@@ -20,6 +20,8 @@ $(READY): requirements.txt models/inspection/weights.txt pyproject.toml
 demo: $(READY)
 	@$(BIN)/defectory demo
 
+# Workers share the cores already; threads of their libraries would only wait for each other.
+test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 
