@@ -84,6 +84,9 @@ def _patched(picture: Picture, usable: Where, box: tuple[slice, slice]) -> Pictu
     weight = cv2.GaussianBlur(known, (0, 0), _FINE)[..., None]
     smooth = cv2.GaussianBlur(picture * known, (0, 0), _FINE) / np.maximum(weight, 1e-3)
     structure = (picture - smooth) * known
+    # Edges and prints are no texture: laid over elsewhere they would be seen for what they are.
+    energy = cv2.blur(np.abs(structure).mean(axis=2), (9, 9))
+    plain = usable & (energy <= 1.4 * np.median(energy[usable]))
     height, width = usable.shape
     rows, columns = box[0].indices(height)[:2], box[1].indices(width)[:2]
     added = np.zeros((rows[1] - rows[0], columns[1] - columns[0], 3), np.float32)
@@ -94,7 +97,7 @@ def _patched(picture: Picture, usable: Where, box: tuple[slice, slice]) -> Pictu
         ys, xs = ys + (rows[0] + down), xs + (columns[0] + right)
         within = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
         ys, xs = ys[within], xs[within]
-        taken = usable[ys, xs]
+        taken = plain[ys, xs]
         ys, xs = ys[taken], xs[taken]
         here = ys - (rows[0] + down), xs - (columns[0] + right)
         added[here] = structure[ys, xs]

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.images.blending import blurred
+
 Coverage = NDArray[np.float32]
 Points = NDArray[np.float64]
 """Corners or steps of a line, ``(n, 2)``, x first, in pixels."""
@@ -122,7 +124,7 @@ def drip(rng: np.random.Generator, side: int, *, angle: float = math.pi / 2) -> 
     paste(coverage, spot, (0.5 + x) * side, (0.5 + y) * side)
     # Surface tension rounds the corners between spot and run.
     reach = max(0.6, 0.012 * side)
-    soft = cv2.GaussianBlur(coverage, (0, 0), reach)
+    soft = blurred(coverage, reach)
     return _framed(np.asarray(np.clip((soft - 0.5) * 2.5 * reach + 0.5, 0, 1), np.float32))
 
 
@@ -227,7 +229,7 @@ def depth(coverage: Coverage) -> Coverage:
 def dome(coverage: Coverage, width: float) -> Coverage:
     """The height of a liquid or a rounded body of that outline, 0..1: it rises within ``width`` pixels of its edge."""
     rise = np.clip(depth(coverage) / max(width, 1e-6), 0, 1)
-    return np.asarray(cv2.GaussianBlur(np.sqrt(1 - (1 - rise) ** 2), (0, 0), max(0.5, 0.12 * width)), np.float32)
+    return blurred(np.sqrt(1 - (1 - rise) ** 2), max(0.5, 0.12 * width))
 
 
 def paste(coverage: Coverage, shape: Coverage, x: float, y: float) -> None:

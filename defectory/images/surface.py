@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.images.blending import blurred
 from defectory.images.renderers import Image, Mask
 
 Field = NDArray[np.float32]
@@ -255,7 +256,7 @@ def _sharpness(image: Image, box: tuple[int, int, int, int]) -> float:
 
 def _contrast(grey: Field, within: NDArray[np.bool_]) -> float:
     """Structure finer than a sixteenth of the place."""
-    coarse = cv2.GaussianBlur(grey, (0, 0), max(2.0, min(grey.shape) / 16))
+    coarse = blurred(grey, max(2.0, min(grey.shape) / 16))
     rest = np.abs(grey - coarse)[within]
     return float(1.4826 * np.median(rest))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.images import shapes
-from defectory.images.blending import Field
+from defectory.images.blending import Field, blurred
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.spots import coloured, lamp, outlined, placed
@@ -131,7 +131,7 @@ def _hairs(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         widths = width * np.clip(1 - 0.75 * np.abs(2 * way - 1) ** 4, 0.25, 1)
         cover = shapes.line(points, widths, canvas.shape)
         # Round across: its side that faces the lamp gleams.
-        height = cv2.GaussianBlur(cover, (0, 0), max(0.6, 0.35 * width)) * (0.7 * width)
+        height = blurred(cover, max(0.6, 0.35 * width)) * np.float32(0.7 * width)
         cover = np.asarray(cover * min(1.0, 0.6 + 0.35 * width), np.float32)
         light = _laid(rng, canvas, light, cover, matter, np.asarray(height, np.float32))
         extent = np.maximum(extent, canvas.softened(shapes.line(points, np.maximum(widths, 1.6), canvas.shape)))
@@ -186,7 +186,7 @@ def _dust(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         rng, canvas, {name: _GRAINS[name] for name in ("sand", "soil", "grit")} | {"lint": (0.6, 0.6, 0.58)}
     )
     cloud = placed(canvas, shapes.patches(rng, side, grain=0.5, cover=rng.uniform(0.5, 0.9)))
-    cloud = np.asarray(cv2.GaussianBlur(cloud, (0, 0), 0.1 * spot.length), np.float32)
+    cloud = blurred(cloud, 0.1 * spot.length)
     fine = shapes.noise(rng, canvas.shape, max(1.5, 1.5 * canvas.surface.sharpness), octaves=2)
     density = float(rng.uniform(0.4, 0.8)) * canvas.boldness
     veil = np.clip(density * cloud * (0.45 + 0.8 * np.maximum(fine - 0.2, 0)), 0, 0.9)

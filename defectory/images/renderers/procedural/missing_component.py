@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.images import shapes
-from defectory.images.blending import Field
+from defectory.images.blending import Field, blurred
 from defectory.images.components import find_components, solid
 from defectory.images.filling import fill, spread
 from defectory.images.placement import Placement
@@ -76,7 +76,7 @@ def _without_component(rng: np.random.Generator, canvas: Canvas, wanted: Where, 
     filled = fill(root, hole, part | hole)
     if float(np.abs(filled - root).max(axis=2)[wanted].mean()) < _SEEN:
         return _broken_out(rng, canvas, wanted)
-    cover = canvas.softened(hole.astype(np.float32))
+    cover = canvas.softened(wanted.astype(np.float32))
     # Where something sat, light, dust and flux have not reached the surface.
     trace = float(rng.normal(0, 0.035))
     seat = canvas.softened(cv2.erode(wanted.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32))
@@ -209,7 +209,7 @@ def _halo(light: Field, part: Where, usable: Where, reach: float) -> _Halo:
     turns, steps = 8, 10
     distance, direction = _outwards(part)
     distance = distance / np.float32(factor)
-    ratio = np.clip((light + 1e-3) / (clean + 1e-3), 0.2, 2.0)
+    ratio = np.clip((light + 1e-3) / (clean + 1e-3), 0.3, 1.3)
     row = (direction / (2 * np.pi) * turns + 0.5).astype(int) % turns
     column = (distance / reach * (steps - 1) + 0.5).astype(int)
     factors = np.ones((turns, steps, 3), np.float32)
@@ -245,7 +245,7 @@ def _beyond(part: Where) -> Where:
 
 def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Where, part: Where) -> Drawn:
     length, sharp = canvas.spot.length, canvas.surface.sharpness
-    reach = float(np.clip(0.12 * np.sqrt(part.sum()), 4, 40))
+    reach = float(np.clip(0.16 * np.sqrt(part.sum()), 4, 64))
     root = np.sqrt(canvas.light)
 
     # The table without the part, and the part's shadow on it.
@@ -258,7 +258,8 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Where, part: 
     clean = np.square(np.clip(fill(root, hole, usable), 0, 1))
     kept = part & ~gone
     halo = _halo(canvas.light, part, usable, reach)
-    table = clean * cv2.GaussianBlur(halo.around(kept), (0, 0), 1.0)
+    # Directions jump where two edges are equally near; shadows do not.
+    table = clean * blurred(halo.around(kept), max(1.0, 0.25 * reach))
 
     # What is new: on this side of the break all that is nearer to the missing piece than to the rest.
     to_kept = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5) if kept.any() else to_gone + 1e3

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from defectory.images import shapes
-from defectory.images.blending import Field
+from defectory.images.blending import Field, blurred
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.spots import coloured, outlined, placed
@@ -41,7 +41,7 @@ def draw_oil(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     if soaked:
         # What has soaked in has neither a surface of its own nor a sharp edge.
         reach = float(rng.uniform(0.02, 0.08)) * smallest + sharp
-        soft = cv2.GaussianBlur(raw, (0, 0), reach)
+        soft = blurred(raw, reach)
         creep = shapes.noise(rng, canvas.shape, 0.25 * smallest + 3) * 0.12
         cover = np.asarray(np.clip((soft + creep * soft * (1 - soft) * 4 - 0.12) / 0.7, 0, 1), np.float32)
         film = np.asarray(cover * (0.8 + 0.1 * uneven), np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.images import shapes
-from defectory.images.blending import Field
+from defectory.images.blending import Field, blurred
 from defectory.images.renderers.procedural.canvas import Canvas
 
 
@@ -24,10 +24,11 @@ def outlined(rng: np.random.Generator, canvas: Canvas, roughness: float) -> shap
     ``roughness`` is by how much the outline wanders, 0..1.
     """
     wanted = (np.zeros(canvas.shape, np.uint8) if canvas.wanted is None else canvas.wanted) > 0
-    inside = cv2.distanceTransform(wanted.astype(np.uint8), cv2.DIST_L2, 5)
-    outside = cv2.distanceTransform((~wanted).astype(np.uint8), cv2.DIST_L2, 5)
+    framed = np.pad(wanted.astype(np.uint8), 1)  # a mask of everything has an edge, too: the photo's
+    inside = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    outside = cv2.distanceTransform(1 - framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
     size = max(1.0, float(inside.max()))
-    level = cv2.GaussianBlur(inside - outside, (0, 0), max(0.7, 0.15 * size))
+    level = blurred(inside - outside, max(0.7, 0.15 * size))
     level = level + shapes.noise(rng, canvas.shape, 0.9 * size + 2) * (0.3 * roughness * size)
     return np.asarray(np.clip(level + 0.5, 0, 1), np.float32)
 

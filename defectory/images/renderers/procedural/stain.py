@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from defectory.images import shapes
-from defectory.images.blending import Field
+from defectory.images.blending import Field, blurred
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.spots import coloured, fine, lamp, outlined, placed
@@ -106,7 +106,7 @@ def _edge(rng: np.random.Generator, canvas: Canvas, raw: shapes.Coverage, soft: 
         np.asarray(yy + shift_y + across * np.cos(surface.grain), np.float32),
         cv2.INTER_LINEAR,
     )
-    return np.asarray(cv2.GaussianBlur(moved, (0, 0), soft), np.float32)
+    return blurred(np.asarray(moved, np.float32), soft)
 
 
 def _dulled(canvas: Canvas, density: Field, lost: float) -> Field:
