@@ -172,7 +172,7 @@ class Comparison:
         without, helped = (
             self._best([trial for trial in trials if trial.recipe.heads.synthetic == made]) for made in (False, True)
         )
-        assert without is not None  # the default has no heads
+        assert without is not None  # the default learns from no synthetic images
         if helped is None or synthetic == "always":
             return helped or without
         return helped if self._is_better(helped, without) else without
@@ -187,13 +187,14 @@ class Comparison:
         return one.auroc > other.auroc + TRUSTED_GAIN + _deviation(other.scores, one.scores)
 
     def _heads(self, turns: Sequence[int]) -> tuple[Heads, ...]:
-        """The heads to try: none, where there are too few real defects to hold some out."""
+        """The heads to try, the default first: none where there are too few real defects to hold some out, and from
+        then on an image head, which helped on average already with five (`benchmarks/synthetic_lift.py`).
+        """
         masked = [turn for turn, sample in zip(turns, self.defects, strict=True) if sample.marks is not None]
         if self.damaged or len(set(turns)) < FOLDS:
             return (Heads(),)
         patch = [Heads(trust) for trust in TRUSTS] if len(set(masked)) == FOLDS else []
-        image = [Heads(0.0, IMAGE_TRUST)] + [Heads(TRUSTS[0], IMAGE_TRUST)] * bool(patch)
-        found = [Heads(), *patch, *image]
+        found = [Heads(0.0, IMAGE_TRUST), Heads(), *patch] + [Heads(TRUSTS[0], IMAGE_TRUST)] * bool(patch)
         if not self.synthetic:
             return tuple(found)
         marked = any(sample.marks is not None for sample in self.synthetic)

@@ -38,7 +38,7 @@ LARGEST_SHARE = 0.7
 """A mask that covers more of a photo leaves no surroundings to judge the defect by."""
 
 MIN_PIXELS = 4
-SCALES, GAINS, GRAINED_TURN, TURN = (0.75, 1.3), (0.8, 1.2), 8.0, 30.0
+SCALES, GAINS, GRAINED_TURN, TURN = (0.6, 1.5), (0.75, 1.35), 8.0, 30.0
 """How far a defect is changed: in size, in contrast, in degrees turned on surfaces with grain and without."""
 
 _TRIES = 6
@@ -46,7 +46,7 @@ _SEARCHED_SIDE, _PIECES_SIDE = 160, 512
 _DARK = 8.0
 """Added to brightness before its logarithm is taken: in the dark, noise is no contrast."""
 
-_SIMILAR, _UNLIKE = 0.06, 0.8
+_SIMILAR, _UNLIKE = 0.12, 0.8
 """Surroundings this much worse than the best (in logarithms of brightness) are as good; worse than this are unlike."""
 
 _GRAIN = 0.3
