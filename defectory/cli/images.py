@@ -349,7 +349,10 @@ class _Bedrock:
         from defectory.images.renderers.bedrock import BedrockRenderer
 
         setting = "inpaint_model_id" if name == "bedrock-inpaint" else "image_model_id"
-        model = create_image_model(self.model_id or Config.model_fields[setting].default, self.region or None)
+        model_id = self.model_id or Config.model_fields[setting].default
+        # One for all renderers of it, which counts what they ask together.
+        known = (model for model in self.models.values() if model.model_id == model_id)
+        model = next(known, None) or create_image_model(model_id, self.region or None)
         prompts = load_prompts(self.prompts)
         try:
             # The prompts have an article of their own.

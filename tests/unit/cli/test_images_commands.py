@@ -197,6 +197,18 @@ def test_what_bedrock_withholds_is_counted_and_paid_pictures_are_told(run, parts
     assert "surface of a grey plate" in image_models.requests[0].body["prompt"]
 
 
+def test_pictures_that_two_renderers_have_of_one_model_are_counted_together(run, parts, tmp_path, image_models):
+    wants = [
+        {"renderer": renderer, "defect": "scratch", "count": 1}
+        for renderer in ("bedrock-zero-shot", "bedrock-image-to-image")
+    ]
+    (tmp_path / "plan.json").write_text(json.dumps({"wants": wants}))
+    options = ("--good", parts / "good", "--plan", tmp_path / "plan.json", "--out", tmp_path / "out", "--json")
+    _, out, err = run("synthesize", *options)
+    assert "Estimate: 2 pictures" in err
+    assert [line["pictures"] for line in json.loads(out)["cost"]["lines"]] == [2]
+
+
 def test_balance_writes_a_dataset_to_train_on(run, parts, tmp_path):
     # Two real defects are too few to say whether synthetic ones help
     code, out, _ = run("balance", parts, "--target", 3, "--out", tmp_path / "asked")
