@@ -14,9 +14,12 @@ import re
 
 from benchmarks.measure import ROOT
 
-NAMES = ("sensor_data", "contract", "sandbox_overhead", "application", "inspection", "inspection_line", "defect_images")
+NAMES = (
+    "sensor_data", "contract", "sandbox_overhead", "application",
+    "inspection", "inspection_line", "defect_images", "synthetic_lift",
+)  # fmt: skip
 # These measure on photos that are not part of the repository; DEFECTORY_PHOTOS names their folder.
-ON_PHOTOS = ("inspection",)
+ON_PHOTOS = ("inspection", "synthetic_lift")
 PAGE = ROOT / "benchmarks" / "README.md"
 
 
