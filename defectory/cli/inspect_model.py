@@ -360,6 +360,8 @@ def _show_model(model: Model, out: Path) -> None:
     Console().print(table)
     thresholds = card.thresholds
     typer.echo(f"REVIEW from {thresholds.review:.4f}, FAIL from {thresholds.fail:.4f} ({card.threshold_basis})")
+    if card.synthetic_basis:
+        typer.echo(f"Synthetic defects {card.synthetic_basis}")
     for name in card.suspects:
         typer.secho(f"Unlike the other good parts, is it one? {name}", err=True, fg=typer.colors.YELLOW)
     if card.dataset_parent:

@@ -73,15 +73,17 @@ def run_gate(
     if not made:
         raise InputError("synthetic", "a dataset of images of defects that were made", len(synthetic.records))
     if len(known.anomalous) < MIN_DEFECTS:
-        reason = f"{len(known.anomalous)} real defects are too few to hold some out; {MIN_DEFECTS} are the least."
+        reason = (
+            f"There are {len(known.anomalous)} real defects, too few to hold some out; it takes at least {MIN_DEFECTS}."
+        )
         return GateResult(decision="unmeasured", reason=reason, **counts)
     splits = [_split(known, seed) for seed in range(seeds)]
     fewest = min(len(each.train.anomalous) for each in splits)
     parts = min(_count_parts(each.train.anomalous) for each in splits)
     if fewest < MIN_TRAINED or parts < FOLDS or not all(each.test.anomalous for each in splits):
         reason = (
-            f"Of {len(known.anomalous)} real defects {fewest} of {parts} parts are left to learn from when some are "
-            f"held out; {MIN_TRAINED} of {FOLDS} are the least, and photos of one part stay together."
+            f"There are {len(known.anomalous)} real defects. When some are held out, {fewest} of {parts} different "
+            f"parts are left to learn from; it takes at least {MIN_TRAINED} of {FOLDS} parts."
         )
         return GateResult(decision="unmeasured", reason=reason, **counts)
     pairs = []
