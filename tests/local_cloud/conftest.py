@@ -33,13 +33,6 @@ def laboratory(cloud: LocalCloud) -> Laboratory:
 
 
 @pytest.fixture(scope="session")
-def deployed_app(cloud: LocalCloud, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The outputs of the application itself, synthesised from this repository and deployed."""
-    assembly = synthesise(tmp_path_factory.mktemp("application") / "cdk.out")
-    return {name: value for outputs in cloud.deploy(assembly).values() for name, value in outputs.items()}
-
-
-@pytest.fixture(scope="session")
 def bedrock() -> Iterator[BedrockServer]:
     """What the application with a model talks to."""
     with BedrockServer(responder=model) as server:

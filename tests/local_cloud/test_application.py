@@ -4,14 +4,15 @@ import json
 
 import pytest
 
-from defectory.local.cloud import LocalCloud
+from tests.local_cloud.application import Application
 
-pytestmark = pytest.mark.xdist_group("local-cloud")
+pytestmark = pytest.mark.xdist_group("application")
 
 
 def test_application_deploys_with_functions_for_this_machine_and_a_reader_of_alerts(
-    cloud: LocalCloud, deployed_app: dict[str, str]
+    applications: dict[str, Application],
 ) -> None:
+    cloud, deployed_app = applications["catalogue"].cloud, applications["catalogue"].outputs
     event = json.dumps({"industry": "semiconductor", "number": 0, "user_id": "ada"})
     reply = cloud.client("lambda").invoke(FunctionName=deployed_app["FunctionName"], Payload=event)
     answer = reply["Payload"].read().decode()
