@@ -104,6 +104,9 @@ def _patched(picture: Picture, usable: Where, box: tuple[slice, slice]) -> Pictu
         open_[here] = False
         if not open_.any():
             break
+    rest, known_pixels = np.nonzero(open_), np.flatnonzero(plain)
+    # A stride without a common divisor scatters what no shift has reached.
+    added[rest] = structure.reshape(-1, 3)[known_pixels[np.arange(len(rest[0])) * 7919 % len(known_pixels)]]
     return np.asarray(spread(picture, usable)[box] + added, np.float32)
 
 

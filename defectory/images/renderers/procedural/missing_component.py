@@ -44,8 +44,10 @@ def draw_missing_component(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     if wanted is None:
         return _broken_out(rng, canvas, None)
     around = (cv2.dilate(wanted.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~wanted
-    if around.any() and part[around].mean() < 0.9:
-        gone = wanted & solid(part)
+    # What shows through the part's holes, and what was taken for that, is no table beside it.
+    body = solid(part)
+    if around.any() and body[around].mean() < 0.9:
+        gone = wanted & body
         if gone.any():
             return _without_piece(rng, canvas, gone, part)
     return _without_component(rng, canvas, wanted, part)
@@ -259,7 +261,13 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Where, part: 
     kept = part & ~gone
     halo = _halo(canvas.light, part, usable, reach)
     # Directions jump where two edges are equally near; shadows do not.
-    table = clean * blurred(halo.around(kept), max(1.0, 0.25 * reach))
+    soft = max(1.0, 0.25 * reach)
+    now, before = blurred(halo.around(kept), soft), blurred(halo.around(part), soft)
+    # Where the table was seen before, it is the same table in another shadow; the old outline itself is left out.
+    beyond = _beyond(part)
+    seen = (np.clip((away - 3 - 2 * sharp) / (0.4 * reach), 0, 1) * beyond)[..., None]
+    table = clean * now
+    table = table + seen * (canvas.light * np.clip(now / np.maximum(before, 0.1), 0.5, 2.0) - table)
 
     # What is new: on this side of the break all that is nearer to the missing piece than to the rest.
     to_kept = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5) if kept.any() else to_gone + 1e3
@@ -269,7 +277,7 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Where, part: 
     uneven = shapes.noise(rng, canvas.shape, 0.12 * length + 3, octaves=5) * jagged
     broken = np.asarray(apart / 2 + uneven * np.exp(-np.square(apart / (0.1 * length + 3))), np.float32)
     cover = cv2.GaussianBlur(np.clip(broken + 0.5, 0, 1).astype(np.float32), (0, 0), sharp)
-    fade = np.clip(1.5 - to_gone / reach, 0, 1) * (gone | _beyond(part))
+    fade = np.clip(1.5 - to_gone / reach, 0, 1) * (gone | beyond)
     cover = np.asarray(cover * fade * fade * (3 - 2 * fade), np.float32)
 
     # The broken face: rough, seen under a slant, lit by where it looks to.
