@@ -23,8 +23,8 @@ CONTENT_TYPES = {
     ".yaml": "application/yaml; charset=utf-8",
     ".html": "text/html; charset=utf-8",
 }
-# Small objects are waited for, not computed.
-_THREADS = 16
+# Small objects are waited for, not computed; a client keeps as many connections.
+_THREADS = 10
 
 
 class ImagesBucket:

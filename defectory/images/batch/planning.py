@@ -68,6 +68,8 @@ def plan_run(
     plan = request.own_plan() or _given_plan(request, bucket)
     for want in plan.wants:
         models.check(want.renderer)
+        if want.mask:
+            request.check_key("mask", want.mask)
         if want.renderer == "procedural" and want.defect not in KINDS:
             fix = "Move real ones by transplant, or have them painted by bedrock-inpaint."
             raise InputError("defect", f"one of {', '.join(KINDS)} for procedural", want.defect, fix)

@@ -71,13 +71,16 @@ class Request(Folder):
     def _names_its_users_files_alone(self) -> Self:
         for name in ("source", "mask", "donors", "plan"):
             key = getattr(self, name, "")
-            if not isinstance(key, str) or not key:
-                continue
-            if not key.startswith(f"{self.user_id}/") or not key.removeprefix(f"{self.user_id}/").strip("/"):
-                raise InputError(name, RULES[name], key, f"Upload it below {self.user_id}/, and name that.")
-            if name != "plan" and f"{key}/".startswith(self.prefix):
-                raise InputError(name, RULES[name], key, f"In {self.prefix} is what is made; take another dataset.")
+            if isinstance(key, str) and key:
+                self.check_key(name, key)
         return self
+
+    def check_key(self, name: str, key: str) -> None:
+        """Raise ``InputError`` unless the field ``name`` may name this key or prefix: one of the user's own uploads."""
+        if not key.startswith(f"{self.user_id}/") or not key.removeprefix(f"{self.user_id}/").strip("/"):
+            raise InputError(name, RULES[name], key, f"Upload it below {self.user_id}/, and name that.")
+        if name != "plan" and f"{key}/".startswith(self.prefix):
+            raise InputError(name, RULES[name], key, f"In {self.prefix} is what is made; take another dataset.")
 
 
 class PicturesRequest(Request):

@@ -192,6 +192,7 @@ def test_what_is_missing_is_named(wish, missing):
         ({"wants": [{"renderer": "procedural", "defect": "scratch", "count": MAX_BATCH + 1}]}, "Divide"),
         ({"wants": [{"renderer": "procedural", "defect": "scratch"}]}, "wants.0.count"),
         ({"format": "another"}, "format"),
+        ({"wants": [{"renderer": "procedural", "defect": "dent", "count": 1, "mask": "bob/m.png"}]}, "below ann/"),
     ],
 )
 def test_a_plan_that_is_none_is_refused_with_the_place(factory, plan, words):
