@@ -140,14 +140,18 @@ def train_dataset(
 ) -> Model:
     """Train a model from all labelled images of a dataset, with its masks, classes and colours.
 
-    Synthetic images are learned from as `train` says; good ones among them are not, since nothing is learned of good
-    parts that way.  The card names the dataset's version, and what changed from the one that it was made from.
+    Synthetic images are learned from as `train` says, or always where the dataset's notes say that the gate kept them,
+    which tried more splits than training does; good ones among them are not, since nothing is learned of good parts
+    that way.  The card names the dataset's version, and what changed from the one that it was made from.
 
     Raises:
         InputError: as `train` does.
     """
     options = options or TrainingOptions()
     options = options.model_copy(update={"colors": {**dataset.colour_map, **options.colors}})
+    gate = dataset.notes.get("gate")
+    if isinstance(gate, dict) and gate.get("decision") == "kept":
+        options = options.model_copy(update={"synthetic": "always"})
     model = train(
         [record.path for record in dataset.normal if not record.synthetic],
         defects=[record.path for record in dataset.anomalous],

@@ -243,3 +243,19 @@ def test_a_dataset_says_what_its_synthetic_images_were_made_from(parts):
 
     assert (model.card.good_images, model.card.defect_images) == (10, 6)
     assert model.card.synthetic_basis
+
+
+@pytest.mark.parametrize(("decision", "used"), [("kept", 6), ("dropped", 0)])
+def test_what_the_gate_kept_is_learned_from(parts, decision, used):
+    """Given synthetic images that training by itself sees no use in, then the gate's word counts for more."""
+    made_from = origins(parts)
+    records = [ImageRecord(path, "normal") for path in parts["good"]]
+    records += [ImageRecord(path, "anomaly") for path in parts["real"]]
+    records += [
+        ImageRecord(path, "anomaly", synthetic=True, made_from=tuple(made_from[path])) for path in parts["made"]
+    ]
+    dataset = Dataset(tuple(records), parts["good"][0].parent, notes={"gate": {"decision": decision}})
+
+    model = train_dataset(dataset, options=QUICK)
+
+    assert model.card.synthetic_images == used
