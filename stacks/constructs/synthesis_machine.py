@@ -20,6 +20,7 @@ HOPELESS = ["InputError", "ImageError"]
 # What mends itself as soon as fewer pictures are made at a time.
 BUSY = ["ModelBusyError", "Lambda.TooManyRequestsException", "Lambda.SnapStartNotReadyException"]
 # A state's result has at most 256 KiB: what is said of each of hundreds of pictures has to be short.
+# Their records say all of it, unless the function died.
 CAUSE_LIMIT = 120
 # What failed, and why: a failed function's own words, in the JSON that is the cause of its failure.
 _REASON = (

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from defectory.aws.images_bucket import ImagesBucket
-from defectory.errors import InputError
+from defectory.errors import DefectoryError, InputError, ServiceError
 from defectory.images.assembly import read_record
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.planning import plan_run
@@ -110,11 +111,20 @@ class Studio:
             order = order_of(item, self._mask(item, photo))
             made = make_item(item, self._renderer(item, run.donors_of(item.defect)), photo, order)
         except InputError as error:
-            record = failed(item, str(error))
-            self.bucket.write({run.prefix + record_file(record.id): content_of(record)})
-            return record
+            return self._fail(run, item, error)
+        except ServiceError as error:
+            # In case it is the last attempt; another one takes no failed picture for done.  The bucket itself may be
+            # what fails, and then the first error says more than a second.
+            with suppress(ServiceError):
+                self._fail(run, item, error)
+            raise
         self.bucket.write({run.prefix + name: content for name, content in made.files.items()})
         return made.record
+
+    def _fail(self, folder: Folder, item: Item, error: DefectoryError) -> ItemRecord:
+        record = failed(item, str(error))
+        self.bucket.write({folder.prefix + record_file(record.id): content_of(record)})
+        return record
 
     def _done(self, folder: Folder, item: Item) -> ItemRecord | None:
         """The record of a picture that needs no second try."""

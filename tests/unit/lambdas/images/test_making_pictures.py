@@ -168,6 +168,10 @@ def test_a_service_that_fails_is_for_the_caller_to_try_again_and_goes_on_from_th
     with pytest.raises(type(error)):
         factory.make(**{**wish, "renderer": "bedrock-inpaint"})
 
+    records = [factory.read(key) for key in factory.bucket.keys("ann/plates/records/")]
+    assert {(record["outcome"], record["reason"]) for record in records} == {
+        *(("filtered", "withheld"), ("failed", str(error))),
+    }
     factory.models = Scripted(ContentFilteredError("the second"))
     answer = factory.make(**{**wish, "renderer": "bedrock-inpaint"})
     assert [picture["reason"] for picture in answer["pictures"]] == ["withheld", "the second"]
