@@ -63,19 +63,22 @@ def _outlined(image: Image, part: Mask) -> Mask:
     inside = np.asarray(cv2.erode(part, kernel, borderValue=255) > 0, np.float32)
     outside = np.asarray(cv2.dilate(part, kernel, borderValue=0) == 0, np.float32)
     light = image.astype(np.float32)
+    band = (inside == 0) & (outside == 0)
 
     def nearby(where: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """The mean colour of that side near each pixel of the band, and whether any of it is near."""
         size = (8 * reach + 1, 8 * reach + 1)
-        weight = cv2.blur(where, size)
-        mean = cv2.blur(light * where[..., None], size) / np.maximum(weight, 1e-6)[..., None]
+        weight = cv2.blur(where, size)[band]
+        mean = cv2.blur(light * where[..., None], size)[band] / np.maximum(weight, 1e-6)[:, None]
         return np.asarray(mean, np.float32), np.asarray(weight > 1e-3)
 
     (on, known_on), (off, known_off) = nearby(inside), nearby(outside)
     step = on - off
-    length = np.einsum("ijk,ijk->ij", step, step)
-    share = np.einsum("ijk,ijk->ij", light - off, step) / np.maximum(length, 1)
-    unsure = (inside == 0) & (outside == 0) & known_on & known_off & (length > 30**2)
-    outlined = np.where(unsure, np.where(share > 0.7, 255, 0), part).astype(np.uint8)
+    length = np.square(step).sum(axis=1)
+    share = ((light[band] - off) * step).sum(axis=1) / np.maximum(length, 1)
+    told = known_on & known_off & (length > 30**2)
+    outlined = part.copy()
+    outlined[band] = np.where(told, np.where(share > 0.7, 255, 0), part[band])
     return np.asarray(cv2.medianBlur(outlined, 5), np.uint8)
 
 
