@@ -137,7 +137,7 @@ def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> Statu
         told = {
             "status": "PARTIAL" if outcomes["made"] else "FAILED",
             "reason": f"{outcomes['made']} of {len(own)} pictures were made; {counted}. "
-            f"The first: {rest[0].id}: {shorten(rest[0].reason, 300)}",
+            f"The first: {rest[0].id}: {shorten(rest[0].reason, 600)}",
         }
     return Status(
         **told,
@@ -145,7 +145,7 @@ def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> Statu
         planned=len(own),
         outcomes=dict(sorted(outcomes.items())),
         not_made=tuple(
-            Failure(id=record.id, outcome=record.outcome, reason=shorten(record.reason, 300))
+            Failure(id=record.id, outcome=record.outcome, reason=shorten(record.reason, 600))
             for record in rest[:NAMED_FAILURES]
         ),
         pictures=sum(record.outcome == "made" for record in records.values()),

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from defectory.errors import InputError
 from defectory.images.batch.models import ImageModels
-from defectory.images.batch.requests import MAX_BATCH, parse_batch_request
+from defectory.images.batch.requests import (
+    MAX_BATCH,
+    RULES,
+    BatchRequest,
+    parse_batch_request,
+    parse_pictures_request,
+)
 from tests.unit.lambdas.images.conftest import plate, spot_mask
 
 PLAN = {
@@ -172,6 +180,26 @@ def test_what_breaks_a_rule_is_refused_by_field(wish, change, field):
         parse_batch_request({**wish, **change})
 
     assert caught.value.field == field
+
+
+@given(
+    field=st.sampled_from([*BatchRequest.model_fields, "another"]),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+        max_leaves=4,
+    ),
+)
+def test_whatever_a_field_holds_is_taken_or_refused_by_its_name(field, value):
+    event = {"user_id": "ann", "dataset": "plates", "renderer": "procedural", "defect": "dent", "count": 1}
+
+    for parse in (parse_batch_request, parse_pictures_request):
+        try:
+            request = parse({**event, field: value})
+        except InputError as error:
+            assert error.field in RULES or error.field == field
+        else:
+            assert getattr(request, field) == value
 
 
 @pytest.mark.parametrize("missing", ["user_id", "dataset", "renderer", "defect", "count"])
