@@ -99,13 +99,15 @@ def _judged(
     # What is cut by the photo's edge, or lies along it, has no surround to tell.
     if min(left, top, lab.shape[1] - 1 - right, lab.shape[0] - 1 - bottom) < 0.4 * reach:
         return None
+    hull = cv2.contourArea(cv2.convexHull(np.asarray(points, np.int32)))
+    if len(points) < 0.4 * hull:
+        return None
     x0, y0 = max(0, int(left) - reach), max(0, int(top) - reach)
     box = slice(y0, int(bottom) + reach + 1), slice(x0, int(right) + reach + 1)
     colours, on_part = lab[box], outline[box]
     core = np.zeros(on_part.shape, bool)
     core[points[:, 1] - y0, points[:, 0] - x0] = True
     core = solid(core)
-    hull = cv2.contourArea(cv2.convexHull(np.asarray(points, np.int32)))
     if core.sum() < 0.75 * hull or not on_part[core].all():
         return None
     # A gap in the part is a hole only where it is as round as drilled ones.
