@@ -188,8 +188,8 @@ def test_masks_are_matched_in_the_folder_of_their_class(tmp_path):
         (masks / name).parent.mkdir(parents=True, exist_ok=True)
         (masks / name).touch()
 
-    listed, classes = inspect_model._labelled(photos)
-    matched = inspect_model._match_masks(masks, listed)
+    listed, classes = inspect_model.labelled_photos(photos)
+    matched = inspect_model.match_masks(masks, listed)
 
     assert {f"{path.parent.name}/{path.name}": str(mask.relative_to(masks)) for path, mask in matched.items()} == {
         "blot/1.jpg": "blot/1.png",
