@@ -143,6 +143,7 @@ def _exemplar(
     if weight.sum() < 4 or gap.sum() < 1:
         return None
     # Brightness may differ, as the rim levels it: only what is left without each place's mean is compared.
+    unlike = 0.8 * float(template[weight > 0].var(axis=0).sum())
     best: tuple[float, float, int, int] | None = None
     for turn in range(_TURNS):
         angle = 360.0 * turn / _TURNS
@@ -156,9 +157,11 @@ def _exemplar(
         cost = _difference(turned, template, weight) + _liveliness(turned, template, weight, gap)
         cost[~free] = np.inf
         place = int(cost.argmin())
-        # Turning blurs a little: a turned place has to be clearly better.
-        value = float(cost.flat[place]) * (1.15 if turn else 1.0)
-        if best is None or value < best[0]:
+        value = float(cost.flat[place])
+        if turn:
+            # Turning blurs, and turns the grain: a turned place has to be clearly better, and like the rim at all.
+            value = value * 1.6 if value < unlike else np.inf
+        if value < (np.inf if best is None else best[0]):
             row, column = divmod(place, cost.shape[1])
             best = value, angle, row, column
     if best is None:
@@ -192,14 +195,16 @@ def _liveliness(
 
     Without this, another component would be put where one was taken away.
     """
-    # In grey, as what stands out in colour alone is told by its rim; by the median, as a rim may hold a little of what
-    # is to go.
-    layer, wanted = picture.mean(axis=2), template.mean(axis=2)[weight > 0]
-    usual = (1.4826 * float(np.median(np.abs(wanted - np.median(wanted))))) ** 2
-    level = cv2.matchTemplate(layer, weight, cv2.TM_CCORR) / float(weight.sum())
-    mean = cv2.matchTemplate(layer, gap, cv2.TM_CCORR) / float(gap.sum())
-    square = cv2.matchTemplate(layer * layer, gap, cv2.TM_CCORR) / float(gap.sum())
-    return np.asarray(3 * np.maximum(square - 2 * level * mean + level**2 - usual, 0), np.float32)
+    total: Picture = np.zeros((), np.float32)
+    for channel in range(3):
+        layer, wanted = np.ascontiguousarray(picture[..., channel]), template[..., channel][weight > 0]
+        # By the median, as a rim may hold a little of what is to go.
+        usual = (1.4826 * float(np.median(np.abs(wanted - np.median(wanted))))) ** 2
+        level = cv2.matchTemplate(layer, weight, cv2.TM_CCORR) / float(weight.sum())
+        mean = cv2.matchTemplate(layer, gap, cv2.TM_CCORR) / float(gap.sum())
+        square = cv2.matchTemplate(layer * layer, gap, cv2.TM_CCORR) / float(gap.sum())
+        total = np.asarray(total + np.maximum(square - 2 * level * mean + level**2 - usual, 0), np.float32)
+    return 3 * total
 
 
 def _turned(

@@ -80,6 +80,17 @@ def test_the_defect_keeps_to_the_mask_of_the_order(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", COVERING)
+def test_a_mask_of_the_whole_photo_is_taken_as_said(kind: str) -> None:
+    photo = Photo("plate", _plate(side=80), "1" * 64)
+    everywhere = np.full(photo.image.shape[:2], 255, np.uint8)
+
+    made = ProceduralRenderer().render(photo, Order(kind, 1, mask=everywhere))
+
+    assert made.mask is not None
+    assert (made.mask > 0).mean() > 0.3
+
+
+@pytest.mark.parametrize("kind", COVERING)
 def test_the_defect_keeps_to_the_part(kind: str) -> None:
     image = np.full((140, 140, 3), 235, np.uint8)
     image[30:110, 30:110] = _plate()[:80, :80]

@@ -94,3 +94,32 @@ def test_the_same_order_takes_the_same_thing_away() -> None:
 
     assert np.array_equal(first.image, again.image)
     assert first.parameters == again.parameters
+
+
+def test_a_hole_of_the_part_that_is_to_be_missing_is_closed_not_widened() -> None:
+    image, part = _disc()
+    image[60:80, 60:80] = TABLE
+    wanted = np.zeros(image.shape[:2], np.uint8)
+    wanted[58:82, 58:82] = 255
+
+    made = ProceduralRenderer().render(Photo("disc", image, "1" * 64), Order("missing_component", 1, mask=wanted))
+
+    assert part[58:82, 58:82].all()
+    assert made.parameters["form"] == "component"
+    assert made.image[65:75, 65:75].mean(axis=(0, 1)) == pytest.approx(np.array(PART), abs=15)
+
+
+def test_what_breaks_off_takes_all_that_held_on_by_it() -> None:
+    image = np.full((140, 200, 3), TABLE, np.uint8)
+    cv2.rectangle(image, (20, 40), (110, 110), PART, -1)
+    cv2.rectangle(image, (110, 70), (150, 80), PART, -1)
+    cv2.rectangle(image, (150, 62), (170, 88), PART, -1)
+    head = np.s_[62:89, 150:171]
+    lost = []
+    for seed in range(12):
+        made = ProceduralRenderer().render(Photo("key", image, "2" * 64), Order("missing_component", seed))
+        assert made.mask is not None
+        if (made.mask[68:82, 125:135] > 0).all():
+            lost.append((made.mask[head] > 0).mean())
+
+    assert all(share > 0.8 for share in lost)
