@@ -25,9 +25,12 @@ IMAGE_TRUST = 0.7
 """How much an image head may count, as the logarithm of what it multiplies a score with."""
 
 TRUSTED_GAIN, TRUSTED_GAIN_SYNTHETIC = 0.01, 0.05
-"""By how much another candidate's AUROC must exceed the default's: on real defects, beyond a standard error of the
-difference, and on good images damaged on purpose.
+"""By how much another candidate's AUROC must exceed the default's: on real defects, beyond what may be chance, and on
+good images damaged on purpose.
 """
+
+_CERTAIN = 2.0
+"""Standard errors that a difference has to exceed: with fewer, the best of many candidates is so by chance."""
 
 MAX_EXPONENT = 2.0
 SIGNATURE_IMAGES = 100.0
@@ -184,17 +187,17 @@ class Comparison:
     def _is_better(self, one: Trial, other: Trial) -> bool:
         if self.damaged:
             return one.auroc > other.auroc + TRUSTED_GAIN_SYNTHETIC
-        return one.auroc > other.auroc + TRUSTED_GAIN + _deviation(other.scores, one.scores)
+        return one.auroc > other.auroc + TRUSTED_GAIN + _CERTAIN * _deviation(other.scores, one.scores)
 
     def _heads(self, turns: Sequence[int]) -> tuple[Heads, ...]:
-        """The heads to try, the default first: none where there are too few real defects to hold some out, and from
-        then on an image head, which helped on average already with five (`benchmarks/synthetic_lift.py`).
+        """The heads to try, the default first: none where there are too few real defects to hold some out, then an
+        image head, and a patch head where there are masks, as both helped on average (`benchmarks/synthetic_lift.py`).
         """
         masked = [turn for turn, sample in zip(turns, self.defects, strict=True) if sample.marks is not None]
         if self.damaged or len(set(turns)) < FOLDS:
             return (Heads(),)
         patch = [Heads(trust) for trust in TRUSTS] if len(set(masked)) == FOLDS else []
-        found = [Heads(0.0, IMAGE_TRUST), Heads(), *patch] + [Heads(TRUSTS[0], IMAGE_TRUST)] * bool(patch)
+        found = [*[Heads(TRUSTS[0], IMAGE_TRUST)] * bool(patch), Heads(0.0, IMAGE_TRUST), Heads(), *patch]
         if not self.synthetic:
             return tuple(found)
         marked = any(sample.marks is not None for sample in self.synthetic)

@@ -38,7 +38,7 @@ def bad_sample(
     """A good image but for four patches, moved a little along ``axis``: less than good ones differ by elsewhere."""
     patches, marks = good_sample(rng).patches.copy(), np.zeros((6, 6), np.uint8)
     y, x = rng.integers(0, 5, 2)
-    patches[y : y + 2, x : x + 2] += 0.05 * np.eye(DEPTH, dtype=np.float32)[axis]
+    patches[y : y + 2, x : x + 2] += 0.03 * np.eye(DEPTH, dtype=np.float32)[axis]
     marks[y : y + 2, x : x + 2] = 1
     return Sample(unit(patches), 1, marks, group, sources)
 
@@ -115,7 +115,7 @@ def test_defects_of_one_part_are_held_out_together(monkeypatch):
 
 
 def test_synthetic_images_that_help_are_used():
-    comparison = compare(real=8, synthetic=made(200))
+    comparison = compare(real=24, synthetic=made(400))
     trials = comparison.trials(("patchcore",))
 
     best = comparison.best(trials)
