@@ -165,6 +165,37 @@ def test_one_defect_more_may_be_chance_and_many_are_not(found, kept):
     assert compare().best(trials).recipe.heads.synthetic == kept
 
 
+# ------------------------------------------------------------------ the image head
+
+
+def test_an_image_head_tells_defective_images_from_good_ones_it_has_not_seen():
+    rng = np.random.default_rng(3)
+    good, bad = ([make(rng).patches for _ in range(60)] for make in (good_sample, bad_sample))
+
+    head = ImageHead.fit(good[:40], bad[:40], (), VALID, trust=0.7)
+
+    chances = [[head.probability(each, VALID) for each in images[40:]] for images in (good, bad)]
+    assert np.median(chances[0]) < 0.5 < np.median(chances[1])
+    assert all(1 <= head.factor(each, VALID) <= np.exp(0.7) for each in (*good, *bad))
+
+
+def test_few_real_images_weigh_as_much_as_many_synthetic_ones():
+    """Given many synthetic images unlike the few real ones, then the head knows the real ones all the same."""
+    rng = np.random.default_rng(3)
+    good = [good_sample(rng).patches for _ in range(40)]
+    real, made = [bad_sample(rng).patches for _ in range(4)], [bad_sample(rng, axis=2).patches for _ in range(200)]
+
+    head = ImageHead.fit(good, real, made, VALID, trust=0.7)
+
+    assert min(head.probability(each, VALID) for each in real) > 0.5
+
+
+@pytest.mark.parametrize("arrays", [{"weights": np.zeros((3, 3)), "trust": np.array(1.0)}, {"weights": np.zeros(2)}])
+def test_arrays_of_no_image_head_are_refused(arrays):
+    with pytest.raises((ValueError, KeyError)):
+        ImageHead.from_arrays(arrays)
+
+
 # ------------------------------------------------------------------ training
 
 
