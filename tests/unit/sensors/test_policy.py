@@ -114,7 +114,7 @@ def test_honest_code_is_left_alone() -> None:
     assert messages(HONEST) == ""
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in PEERS.glob("*.py")))
+@pytest.mark.parametrize("name", ["defectory_machine.py", "mixed_pandas.py", "row_loop.py", "vectorised_pandas.py"])
 def test_scripts_in_the_style_of_models_are_left_alone(name: str) -> None:
     assert messages((PEERS / name).read_text()) == ""
 
