@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import Duration
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from defectory.config import Config
+from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
-from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.model_access import grant_image_models
+from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
-from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.synthesis_machine import SynthesisMachine
 
 # One package for all three functions: OpenCV and numpy, which two of them need, outweigh everything else.
@@ -38,16 +37,12 @@ DATASET = ("*/dataset.json", "*/dataset.manifest", "*/coco.json", "*/data.yaml",
 STATUS = "*/status.json"
 
 
-class ImageSynthesis(Stack):
+class ImageSynthesis(Capability):
     """From photos of good parts in the bucket to pictures of defective ones, with masks, beside them."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
-        super().__init__(scope, construct_id, description="Defectory: pictures of defects, with masks", **stack)
-        self.config = config
-        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
-        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
-        self.access_logs = self._build_access_logs()
-        self.images = self._build_bucket()
+        super().__init__(scope, construct_id, config=config, description="pictures of defects, with masks", **stack)
+        self.images = self.build_bucket("Images")
         self.plan = self._build_plan()
         self.synthesize = self._build_synthesize()
         self.assemble = self._build_assemble()
@@ -61,26 +56,14 @@ class ImageSynthesis(Stack):
             assemble=self.assemble,
         )
         self._build_rule()
-        self._build_outputs()
-
-    def _build_access_logs(self) -> SecureBucket:
-        return SecureBucket(
-            self,
-            "AccessLogs",
-            logs=None,
-            removal_policy=self.removal_policy,
-            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(self.config.log_retention_days))],
-        )
-
-    def _build_bucket(self) -> SecureBucket:
-        kept = Duration.days(self.config.retention_days)
-        return SecureBucket(
-            self,
-            "Images",
-            logs=self.access_logs,
-            removal_policy=self.removal_policy,
-            versioned=True,
-            lifecycle_rules=[s3.LifecycleRule(expiration=kept, noncurrent_version_expiration=Duration.days(30))],
+        self.build_outputs(
+            {
+                "ImagesBucketName": self.images.bucket_name,
+                "SynthesizeFunctionName": self.synthesize.function.function_name,
+                "SynthesisMachineArn": self.line.machine.state_machine_arn,
+                "AssembleFunctionName": self.assemble.function.function_name,
+                "SynthesisAlertsTopicArn": self.alerts.topic.topic_arn,
+            }
         )
 
     def _build_plan(self) -> PythonFunction:
@@ -127,7 +110,7 @@ class ImageSynthesis(Stack):
         )
         # Pictures that turn out to be there already go.
         removable = [self.images.arn_for_objects(key) for key in (IMAGES, MASKS, LABELS)]
-        _allow(assemble.role, ["s3:DeleteObject"], removable)
+        allow(assemble.role, ["s3:DeleteObject"], removable)
         acknowledge_wildcards(assemble.role, removable, "Duplicates in datasets of every user, by this one function.")
         return assemble
 
@@ -185,22 +168,8 @@ class ImageSynthesis(Stack):
 
     def _allow_bucket(self, role: iam.Role, *, read: Sequence[str], write: Sequence[str]) -> None:
         readable, writable = ([self.images.arn_for_objects(key) for key in keys] for keys in (read, write))
-        _allow(role, ["s3:GetObject"], readable)
-        _allow(role, ["s3:PutObject"], writable)
+        allow(role, ["s3:GetObject"], readable)
+        allow(role, ["s3:PutObject"], writable)
         # Without it a missing object looks like a forbidden one.
-        _allow(role, ["s3:ListBucket"], [self.images.bucket_arn])
+        allow(role, ["s3:ListBucket"], [self.images.bucket_arn])
         acknowledge_wildcards(role, {*readable, *writable}, "Photos and datasets of every user, by this one function.")
-
-    def _build_outputs(self) -> None:
-        for name, value in {
-            "ImagesBucketName": self.images.bucket_name,
-            "SynthesizeFunctionName": self.synthesize.function.function_name,
-            "SynthesisMachineArn": self.line.machine.state_machine_arn,
-            "AssembleFunctionName": self.assemble.function.function_name,
-            "SynthesisAlertsTopicArn": self.alerts.topic.topic_arn,
-        }.items():
-            CfnOutput(self, name, value=value)
-
-
-def _allow(role: iam.Role, verbs: list[str], resources: list[str]) -> None:
-    role.add_to_policy(iam.PolicyStatement(actions=verbs, resources=resources))

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Aws, CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from defectory.aws.results_table import INDEXES, OWED_INDEX
 from defectory.config import Config
+from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.inspection_machine import InspectionMachine
+from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
-from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.training_machine import TrainingMachine
 from stacks.constructs.upload_queue import UploadQueue
 
@@ -44,19 +44,20 @@ LINE_MODULES = {
 }
 
 
-class Inspection(Stack):
+class Inspection(Capability):
     """From an image in the bucket of uploads to a row of results, a heatmap and an alert."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
-        super().__init__(scope, construct_id, description="Defectory: visual inspection of uploaded images", **stack)
-        self.config = config
-        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
+        super().__init__(
+            scope, construct_id, config=config, description="visual inspection of uploaded images", **stack
+        )
         # Training and deployment make the endpoint; that the line calls it by name lets either come first.
         self.endpoint_name = f"{config.name}-inspection"
-        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
         self.defects, self.reviews = (self._build_topic(name) for name in ("Defects", "Reviews"))
-        self.access_logs = self._build_access_logs()
-        self.uploads, self.results = (self._build_bucket(name) for name in ("Uploads", "Results"))
+        # Rows name versions: an image that was overwritten stays as long as its row.
+        self.uploads, self.results = (
+            self.build_bucket(name, overwritten_days=config.retention_days) for name in ("Uploads", "Results")
+        )
         self.table = self._build_table()
         self.queue = UploadQueue(self, "UploadQueue", bucket=self.uploads, alerts=self.alerts)
         self.line = self._build_line()
@@ -71,7 +72,22 @@ class Inspection(Stack):
             access_logs=self.access_logs,
             endpoint_name=self.endpoint_name,
         )
-        self._build_outputs()
+        self.build_outputs(
+            {
+                "UploadBucketName": self.uploads.bucket_name,
+                "ResultsBucketName": self.results.bucket_name,
+                "ResultsTableName": self.table.table_name,
+                "StateMachineArn": self.line.machine.state_machine_arn,
+                "EndpointName": self.endpoint_name,
+                "DefectTopicArn": self.defects.topic.topic_arn,
+                "ReviewTopicArn": self.reviews.topic.topic_arn,
+                "QueueUrl": self.queue.queue.queue_url,
+                "DeadLetterQueueUrl": self.queue.dead_letters.queue.queue_url,
+                "ConfirmFunctionName": self.confirm.function.function_name,
+                "TrainingBucketName": self.training.bucket.bucket_name,
+                "TrainingMachineArn": self.training.machine.state_machine_arn,
+            }
+        )
 
     def _build_topic(self, name: str) -> AlertTopic:
         return AlertTopic(
@@ -81,27 +97,6 @@ class Inspection(Stack):
             removal_policy=self.removal_policy,
             key=self.alerts.key,
             display_name=f"Defectory {name.lower()}",
-        )
-
-    def _build_access_logs(self) -> SecureBucket:
-        return SecureBucket(
-            self,
-            "AccessLogs",
-            logs=None,
-            removal_policy=self.removal_policy,
-            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(self.config.log_retention_days))],
-        )
-
-    def _build_bucket(self, name: str) -> SecureBucket:
-        # Rows name versions: an image that was overwritten stays as long as its row.
-        kept = Duration.days(self.config.retention_days)
-        return SecureBucket(
-            self,
-            name,
-            logs=self.access_logs,
-            removal_policy=self.removal_policy,
-            versioned=True,
-            lifecycle_rules=[s3.LifecycleRule(expiration=kept, noncurrent_version_expiration=kept)],
         )
 
     def _build_table(self) -> dynamodb.TableV2:
@@ -140,9 +135,9 @@ class Inspection(Stack):
         )
         endpoint = f"arn:{Aws.PARTITION}:sagemaker:{self.region}:{Aws.ACCOUNT_ID}:endpoint/{self.endpoint_name}"
         uploads, results = self.uploads.arn_for_objects("*"), self.results.arn_for_objects("*")
-        _allow(inspect.role, ["sagemaker:InvokeEndpoint"], [endpoint])
-        _allow(inspect.role, ["s3:GetObject", "s3:GetObjectVersion"], [uploads])
-        _allow(inspect.role, ["s3:PutObject"], [results])
+        allow(inspect.role, ["sagemaker:InvokeEndpoint"], [endpoint])
+        allow(inspect.role, ["s3:GetObject", "s3:GetObjectVersion"], [uploads])
+        allow(inspect.role, ["s3:PutObject"], [results])
         acknowledge_wildcards(inspect.role, [uploads, results], "Any upload is inspected, by this one function.")
 
         record = self._build_function(
@@ -180,7 +175,7 @@ class Inspection(Stack):
             timeout=Duration.minutes(1),
             caller_retries=True,
         )
-        _allow(start.role, ["states:StartExecution"], [self.line.machine.state_machine_arn])
+        allow(start.role, ["states:StartExecution"], [self.line.machine.state_machine_arn])
         self.queue.feed(start.function)
 
     def _build_digest(self) -> None:
@@ -191,7 +186,7 @@ class Inspection(Stack):
             timeout=Duration.minutes(10),
         )
         self._allow_table(digest.role, "UpdateItem")
-        _allow(digest.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{OWED_INDEX}"])
+        allow(digest.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{OWED_INDEX}"])
         for topic in (self.defects, self.reviews):
             topic.grant_publish(digest.role)
         hourly = events.Rule(
@@ -245,30 +240,9 @@ class Inspection(Stack):
             "REVIEW_TOPIC_ARN": self.reviews.topic.topic_arn,
         }
 
-    def _build_outputs(self) -> None:
-        for name, value in {
-            "UploadBucketName": self.uploads.bucket_name,
-            "ResultsBucketName": self.results.bucket_name,
-            "ResultsTableName": self.table.table_name,
-            "StateMachineArn": self.line.machine.state_machine_arn,
-            "EndpointName": self.endpoint_name,
-            "DefectTopicArn": self.defects.topic.topic_arn,
-            "ReviewTopicArn": self.reviews.topic.topic_arn,
-            "QueueUrl": self.queue.queue.queue_url,
-            "DeadLetterQueueUrl": self.queue.dead_letters.queue.queue_url,
-            "ConfirmFunctionName": self.confirm.function.function_name,
-            "TrainingBucketName": self.training.bucket.bucket_name,
-            "TrainingMachineArn": self.training.machine.state_machine_arn,
-        }.items():
-            CfnOutput(self, name, value=value)
-
     def _allow_table(self, role: iam.Role, *verbs: str) -> None:
-        _allow(role, [f"dynamodb:{verb}" for verb in verbs], [self.table.table_arn])
+        allow(role, [f"dynamodb:{verb}" for verb in verbs], [self.table.table_arn])
 
 
 def _text(name: str) -> dynamodb.Attribute:
     return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
-
-
-def _allow(role: iam.Role, verbs: list[str], resources: list[str]) -> None:
-    role.add_to_policy(iam.PolicyStatement(actions=verbs, resources=resources))

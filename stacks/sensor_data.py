@@ -5,37 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import Duration
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from defectory.aws.requests_table import ACTIVE_INDEX
 from defectory.config import Config
+from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
-from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.model_access import grant_invoke_model
+from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.request_pipeline import RequestPipeline
-from stacks.constructs.secure_bucket import SecureBucket
 
 SENSOR_MODULES = ("defectory/__init__.py", "defectory/errors.py", "defectory/aws", "defectory/sensors")
 
 
-class SensorData(Stack):
+class SensorData(Capability):
     """From ``{industry, number, user_id}`` to datasets in the data bucket."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
-        super().__init__(scope, construct_id, description="Defectory: labelled sensor data for machines", **stack)
-        self.config = config
-        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
-        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
+        super().__init__(scope, construct_id, config=config, description="labelled sensor data for machines", **stack)
         self.table = self._build_table()
-        self.access_logs = self._build_access_logs()
-        self.data = self._build_data_bucket()
+        self.data = self.build_bucket("Data")
         self.pipeline = RequestPipeline(
             self,
             "Pipeline",
@@ -52,7 +47,15 @@ class SensorData(Stack):
         self.trigger = self._build_trigger()
         self.closer = self._build_closer()
         self._build_rules()
-        self._build_outputs()
+        self.build_outputs(
+            {
+                "FunctionName": self.trigger.function.function_name,
+                "TableName": self.table.table_name,
+                "DataBucketName": self.data.bucket_name,
+                "PipelineName": self.pipeline.name,
+                "AlertsTopicArn": self.alerts.topic.topic_arn,
+            }
+        )
 
     def _build_table(self) -> dynamodb.TableV2:
         return dynamodb.TableV2(
@@ -77,30 +80,6 @@ class SensorData(Stack):
             removal_policy=self.removal_policy,
         )
 
-    def _build_access_logs(self) -> SecureBucket:
-        return SecureBucket(
-            self,
-            "AccessLogs",
-            logs=None,
-            removal_policy=self.removal_policy,
-            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(self.config.log_retention_days))],
-        )
-
-    def _build_data_bucket(self) -> SecureBucket:
-        return SecureBucket(
-            self,
-            "Data",
-            logs=self.access_logs,
-            removal_policy=self.removal_policy,
-            versioned=True,
-            lifecycle_rules=[
-                s3.LifecycleRule(
-                    expiration=Duration.days(self.config.retention_days),
-                    noncurrent_version_expiration=Duration.days(30),
-                )
-            ],
-        )
-
     def _author_environment(self) -> Mapping[str, str]:
         return {
             "REQUESTS_TABLE": self.table.table_name,
@@ -118,8 +97,8 @@ class SensorData(Stack):
         self._allow_table(publisher, "GetItem", "UpdateItem")
         self.alerts.grant_publish(publisher)
         datasets = self.data.arn_for_objects("*")
-        _allow(publisher, ["s3:ListBucket"], [self.data.bucket_arn])
-        _allow(publisher, ["s3:PutObject", "s3:AbortMultipartUpload"], [datasets])
+        allow(publisher, ["s3:ListBucket"], [self.data.bucket_arn])
+        allow(publisher, ["s3:PutObject", "s3:AbortMultipartUpload"], [datasets])
         acknowledge_wildcards(publisher, [datasets], "Datasets of every user and request are published by this role.")
 
     def _build_trigger(self) -> PythonFunction:
@@ -139,7 +118,7 @@ class SensorData(Stack):
         self._allow_table(trigger.role, "GetItem", "PutItem", "UpdateItem")
         self.alerts.grant_publish(trigger.role)
         grant_invoke_model(trigger.role, self.config)
-        _allow(trigger.role, ["codepipeline:StartPipelineExecution"], [self.pipeline.arn])
+        allow(trigger.role, ["codepipeline:StartPipelineExecution"], [self.pipeline.arn])
         return trigger
 
     def _build_closer(self) -> PythonFunction:
@@ -155,10 +134,10 @@ class SensorData(Stack):
             timeout=Duration.minutes(5),
         )
         self._allow_table(closer.role, "GetItem", "UpdateItem")
-        _allow(closer.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{ACTIVE_INDEX}"])
+        allow(closer.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{ACTIVE_INDEX}"])
         self.alerts.grant_publish(closer.role)
         reading = ["codepipeline:GetPipelineExecution", "codepipeline:ListActionExecutions"]
-        _allow(closer.role, reading, [self.pipeline.arn])
+        allow(closer.role, reading, [self.pipeline.arn])
         return closer
 
     def _function_environment(self) -> Mapping[str, str]:
@@ -196,19 +175,5 @@ class SensorData(Stack):
                 )
             )
 
-    def _build_outputs(self) -> None:
-        for name, value in {
-            "FunctionName": self.trigger.function.function_name,
-            "TableName": self.table.table_name,
-            "DataBucketName": self.data.bucket_name,
-            "PipelineName": self.pipeline.name,
-            "AlertsTopicArn": self.alerts.topic.topic_arn,
-        }.items():
-            CfnOutput(self, name, value=value)
-
     def _allow_table(self, role: iam.Role, *verbs: str) -> None:
-        _allow(role, [f"dynamodb:{verb}" for verb in verbs], [self.table.table_arn])
-
-
-def _allow(role: iam.Role, verbs: list[str], resources: list[str]) -> None:
-    role.add_to_policy(iam.PolicyStatement(actions=verbs, resources=resources))
+        allow(role, [f"dynamodb:{verb}" for verb in verbs], [self.table.table_arn])

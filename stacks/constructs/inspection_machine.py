@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from aws_cdk import Duration
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from defectory.config import Config
-from stacks.constructs.acknowledgements import acknowledge
 from stacks.constructs.alert_topic import AlertTopic
-from stacks.constructs.kept_logs import KeptLogs
+from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.state_machines import MachineRole, WatchedMachine
 
 # What a call again cannot mend: there is no endpoint, or the model cannot cope with the image.
 HOPELESS = ["EndpointMissingError", "EndpointAnswerError"]
@@ -43,19 +41,21 @@ class InspectionMachine(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._put_aside = put_aside
-        logs = KeptLogs(self, "Logs", config)
-        self.machine = sfn.StateMachine(
+        role = MachineRole(self, "Role", inspect, record, tell)
+        allow(role, ["sqs:SendMessage"], [put_aside.queue_arn])
+        self.machine = WatchedMachine(
             self,
             "StateMachine",
+            config=config,
+            alerts=alerts,
+            role=role,
+            bad_end="an inspection was not recorded, or nobody was told. The executions of the state machine say why; "
+            "the dead letters hold what was not recorded.",
             state_machine_name=f"{config.name}-inspection",
             comment="Defectory: one uploaded image, from its inspection to its row and its alert",
             query_language=sfn.QueryLanguage.JSONATA,
             definition_body=sfn.DefinitionBody.from_chainable(self._build_states(inspect, record, tell)),
-            role=self._build_role(inspect, record, tell).without_policy_updates(),
-            logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False),
-            tracing_enabled=True,
         )
-        self._build_alarms(alerts)
 
     def _build_states(self, inspect: PythonFunction, record: PythonFunction, tell: PythonFunction) -> sfn.IChainable:
         inspect_image = self._build_call(
@@ -138,35 +138,3 @@ class InspectionMachine(Construct):
             self, "Not recorded", error="NotRecorded", cause="The table refused the row; the upload was put aside."
         )
         return put_aside.next(not_recorded)
-
-    def _build_role(self, *functions: PythonFunction) -> iam.Role:
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-        arns = [function.function.function_arn for function in functions]
-        role.add_to_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=arns))
-        role.add_to_policy(iam.PolicyStatement(actions=["sqs:SendMessage"], resources=[self._put_aside.queue_arn]))
-        watching = [
-            *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
-            *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies"),
-            *("logs:DescribeLogGroups", "xray:PutTraceSegments", "xray:PutTelemetryRecords"),
-            *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
-        ]
-        role.add_to_policy(iam.PolicyStatement(actions=watching, resources=["*"]))
-        acknowledge(role, {"IAM5[Resource::*]": "Delivery of logs and traces knows no resources."})
-        return role
-
-    def _build_alarms(self, alerts: AlertTopic) -> None:
-        five = Duration.minutes(5)
-        for name, metric in (
-            ("Failed", self.machine.metric_failed(period=five)),
-            ("Aborted", self.machine.metric_aborted(period=five)),
-        ):
-            alarm = metric.create_alarm(
-                self,
-                name,
-                alarm_description=f"Defectory: inspections were {name.lower()}: not recorded, or nobody was told. The "
-                "executions of the state machine say why; the dead letters hold what was not recorded.",
-                threshold=1,
-                evaluation_periods=1,
-                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            )
-            alerts.on(alarm)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from aws_cdk import Duration
-from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from defectory.config import Config
-from stacks.constructs.acknowledgements import acknowledge
 from stacks.constructs.alert_topic import AlertTopic
-from stacks.constructs.kept_logs import KeptLogs
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.state_machines import MachineRole, WatchedMachine
 
 # What the input is to blame for: trying again cannot mend it.
 HOPELESS = ["InputError", "ImageError"]
@@ -50,21 +47,22 @@ class SynthesisMachine(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._config, self._alerts = config, alerts
-        logs = KeptLogs(self, "Logs", config)
-        self.machine = sfn.StateMachine(
+        role = MachineRole(self, "Role", plan, synthesize, assemble)
+        alerts.grant_publish(role)
+        self.machine = WatchedMachine(
             self,
             "StateMachine",
+            config=config,
+            alerts=alerts,
+            role=role,
+            bad_end="a batch of pictures did not come to its end; its execution says why.",
             # A name that people can type.
             state_machine_name=f"{config.name}-image-synthesis",
             comment="Defectory: a dataset of pictures of defects, from its plan to its contact sheet",
             query_language=sfn.QueryLanguage.JSONATA,
             definition_body=sfn.DefinitionBody.from_chainable(self._build_states(plan, synthesize, assemble)),
-            role=self._build_role(plan, synthesize, assemble).without_policy_updates(),
             timeout=Duration.days(1),
-            logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=False),
-            tracing_enabled=True,
         )
-        self._build_alarms()
 
     def _build_states(
         self, plan: PythonFunction, synthesize: PythonFunction, assemble: PythonFunction
@@ -191,36 +189,3 @@ class SynthesisMachine(Construct):
         )
         alert.add_retry(errors=["States.ALL"], interval=Duration.seconds(2), backoff_rate=2, max_attempts=6)
         return alert
-
-    def _build_role(self, *functions: PythonFunction) -> iam.Role:
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-        arns = [function.function.function_arn for function in functions]
-        role.add_to_policy(iam.PolicyStatement(actions=["lambda:InvokeFunction"], resources=arns))
-        self._alerts.grant_publish(role)
-        watching = [
-            *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
-            *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies"),
-            *("logs:DescribeLogGroups", "xray:PutTraceSegments", "xray:PutTelemetryRecords"),
-            *("xray:GetSamplingRules", "xray:GetSamplingTargets"),
-        ]
-        role.add_to_policy(iam.PolicyStatement(actions=watching, resources=["*"]))
-        acknowledge(role, {"IAM5[Resource::*]": "Delivery of logs and traces knows no resources."})
-        return role
-
-    def _build_alarms(self) -> None:
-        """For ends that the machine cannot tell of itself, too: aborted, out of time, an alert that was refused."""
-        five = Duration.minutes(5)
-        for name, metric in (
-            ("FailedAlarm", self.machine.metric_failed(period=five)),
-            ("AbortedAlarm", self.machine.metric_aborted(period=five)),
-            ("TimedOutAlarm", self.machine.metric_timed_out(period=five)),
-        ):
-            alarm = metric.create_alarm(
-                self,
-                name,
-                alarm_description="Defectory: a batch of pictures did not come to its end; its execution says why.",
-                threshold=1,
-                evaluation_periods=1,
-                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            )
-            self._alerts.on(alarm)

@@ -23,11 +23,12 @@ from constructs import Construct
 
 from defectory.config import Config
 from defectory.errors import ConfigError
-from stacks.constructs.acknowledgements import acknowledge, acknowledge_wildcards
+from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
-from stacks.constructs.kept_logs import KeptLogs
+from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.secure_bucket import SecureBucket
+from stacks.constructs.state_machines import MachineRole, WatchedMachine
 from stacks.model_source import ModelSource
 
 # AWS Deep Learning Containers of PyTorch for CPU, with Python 3.12, both to train and to serve
@@ -99,7 +100,6 @@ class TrainingMachine(Construct):
         self.rollback_alarm = self._build_rollback_alarm(alerts)
         self.overseer = self._build_overseer(alerts)
         self.machine = self._build_machine(alerts)
-        self._build_alarm(alerts)
 
     def _build_source(self) -> assets.Asset:
         source = ModelSource.of("inspection", for_host=self._config.lambda_platform == "host")
@@ -137,16 +137,16 @@ class TrainingMachine(Construct):
         source = f"{self.source.bucket.bucket_arn}/{self.source.s3_object_key}"
         logs = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws/sagemaker/*"
         repositories = [_repository_arn(image) for image in self._images]
-        _allow(role, ["s3:GetObject"], [everything, source])
-        _allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn, self.source.bucket.bucket_arn])
-        _allow(role, ["s3:PutObject", "s3:AbortMultipartUpload"], [models])
-        _allow(role, ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [logs])
-        _allow(role, ["logs:DescribeLogStreams"], [logs])
+        allow(role, ["s3:GetObject"], [everything, source])
+        allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn, self.source.bucket.bucket_arn])
+        allow(role, ["s3:PutObject", "s3:AbortMultipartUpload"], [models])
+        allow(role, ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [logs])
+        allow(role, ["logs:DescribeLogStreams"], [logs])
         ecr = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
-        _allow(role, ecr, repositories)
-        _allow(role, ["ecr:GetAuthorizationToken"], ["*"])
+        allow(role, ecr, repositories)
+        allow(role, ["ecr:GetAuthorizationToken"], ["*"])
         namespaces = {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "AWS/SageMaker"]}}
-        _allow(role, ["cloudwatch:PutMetricData"], ["*"], namespaces)
+        allow(role, ["cloudwatch:PutMetricData"], ["*"], namespaces)
         acknowledge_wildcards(role, [everything], "Jobs read whichever dataset, test set and model a run names.")
         acknowledge_wildcards(role, [models], "Jobs write their models under the names of their runs.")
         acknowledge_wildcards(role, [logs], "SageMaker names a job's and an endpoint's logs itself.")
@@ -188,41 +188,38 @@ class TrainingMachine(Construct):
             caller_retries=True,
         )
         role, objects = overseer.role, self.bucket.arn_for_objects("*")
-        _allow(role, ["s3:GetObject"], [objects])
-        _allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn])
-        _allow(role, ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"], [self._sagemaker_arn("endpoint", "")])
+        allow(role, ["s3:GetObject"], [objects])
+        allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn])
+        allow(role, ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"], [self._sagemaker_arn("endpoint", "")])
         created = [self._sagemaker_arn(kind, "-*") for kind in ("endpoint-config", "model")]
-        _allow(role, ["sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"], created)
+        allow(role, ["sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"], created)
         acknowledge_wildcards(role, [objects], "Any prefix may be named as dataset or test set.")
         acknowledge_wildcards(role, created, "Models and configurations are named after the runs that made them.")
         return overseer
 
     def _build_machine(self, alerts: AlertTopic) -> sfn.StateMachine:
-        role = iam.Role(self, "MachineRole", assumed_by=iam.ServicePrincipal("states.amazonaws.com"))
-        logs = KeptLogs(self, "MachineLogs", self._config)
-        # A name that people can type.
-        machine = sfn.StateMachine(
+        role = MachineRole(self, "MachineRole", self.overseer)
+        self._allow_machine(role, alerts)
+        return WatchedMachine(
             self,
             "Machine",
+            config=self._config,
+            alerts=alerts,
+            role=role,
+            bad_end="training did not come to its end; the execution says at which step and why.",
+            log_data=True,
+            # A name that people can type.
             state_machine_name=f"{self._endpoint_name}-training",
             definition_body=sfn.DefinitionBody.from_string(Stack.of(self).to_json_string(self._definition(alerts))),
-            role=role,
             timeout=Duration.hours(6),
-            tracing_enabled=True,
-            logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=True),
         )
-        self._allow_machine(role, alerts)
-        tracing = "X-Ray and the delivery of logs know no resources."
-        acknowledge(machine, {"IAM5[Resource::*]": tracing})
-        acknowledge(role, {"IAM5[Resource::*]": tracing})
-        return machine
 
-    def _allow_machine(self, role: iam.Role, alerts: AlertTopic) -> None:
+    def _allow_machine(self, role: MachineRole, alerts: AlertTopic) -> None:
         jobs = self._sagemaker_arn("training-job", "-*")
         created = [self._sagemaker_arn(kind, "-*") for kind in ("model", "endpoint-config")]
         endpoint = self._sagemaker_arn("endpoint", "")
         package = self._sagemaker_arn("model-package", "/*")
-        _allow(
+        allow(
             role,
             [
                 f"sagemaker:{verb}"
@@ -230,17 +227,17 @@ class TrainingMachine(Construct):
             ],
             [jobs],
         )
-        _allow(role, ["sagemaker:CreateModel", "sagemaker:CreateEndpointConfig"], created)
-        _allow(
+        allow(role, ["sagemaker:CreateModel", "sagemaker:CreateEndpointConfig"], created)
+        allow(
             role,
             ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DescribeEndpoint"],
             [endpoint, created[1]],
         )
         if self.registry:
             group = self.registry.attr_model_package_group_arn
-            _allow(role, ["sagemaker:CreateModelPackage"], [group, package])
+            allow(role, ["sagemaker:CreateModelPackage"], [group, package])
             acknowledge_wildcards(role, [package], "Packages are numbered as they are registered.")
-        _allow(
+        allow(
             role,
             ["iam:PassRole"],
             [self.job_role.role_arn],
@@ -249,27 +246,15 @@ class TrainingMachine(Construct):
         # How Step Functions hears of a job's end
         # (https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html).
         rule = "rule/StepFunctionsGetEventsForSageMakerTrainingJobsRule"
-        _allow(
+        allow(
             role,
             ["events:PutTargets", "events:PutRule", "events:DescribeRule"],
             [f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:{rule}"],
         )
-        _allow(role, ["lambda:InvokeFunction"], [self.overseer.function.function_arn])
-        _allow(role, ["cloudwatch:DescribeAlarms"], [self.rollback_alarm.alarm_arn])
+        allow(role, ["cloudwatch:DescribeAlarms"], [self.rollback_alarm.alarm_arn])
         alerts.grant_publish(role)
         reason = "Jobs, models and configurations are named after the runs that made them."
         acknowledge_wildcards(role, [jobs, *created], reason)
-
-    def _build_alarm(self, alerts: AlertTopic) -> None:
-        alarm = self.machine.metric_failed(period=Duration.minutes(5)).create_alarm(
-            self,
-            "Failures",
-            alarm_description="Defectory: training failed; the execution says at which step and why.",
-            threshold=1,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-        alerts.on(alarm)
 
     def _definition(self, alerts: AlertTopic) -> dict[str, Any]:
         """The machine in the Amazon States Language, with JSONata throughout."""
@@ -632,9 +617,3 @@ def _repository_arn(image: str) -> str:
     registry, _, rest = image.partition("/")
     account, _, _, region, *_ = registry.split(".")
     return f"arn:{Aws.PARTITION}:ecr:{region}:{account}:repository/{rest.partition(':')[0]}"
-
-
-def _allow(
-    role: iam.Role, verbs: list[str], resources: list[str], conditions: dict[str, dict[str, Any]] | None = None
-) -> None:
-    role.add_to_policy(iam.PolicyStatement(actions=verbs, resources=resources, conditions=conditions))

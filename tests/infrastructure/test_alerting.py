@@ -128,3 +128,16 @@ def test_a_rule_may_call_its_function(template):
         f"<{name}.Arn>" for name in template.of_type("AWS::Events::Rule")
     }
     assert {each["Principal"] for each in permissions} == {"events.amazonaws.com"}
+
+
+@pytest.mark.parametrize("stack", ["inspection", "synthesis"])
+def test_a_state_machine_that_fails_is_stopped_or_runs_out_of_time_is_told_of(stack, request):
+    template = request.getfixturevalue(stack)
+    topics = template.of_type("AWS::SNS::Topic")
+
+    for machine in template.of_type("AWS::StepFunctions::StateMachine"):
+        for end in ("Failed", "Aborted", "TimedOut"):
+            [alarm] = alarms_on(template, f"Executions{end}", {"Ref": machine})
+            [action] = alarm["AlarmActions"]
+            assert action["Ref"] in topics
+            assert alarm["TreatMissingData"] == "notBreaching"

@@ -1,0 +1,60 @@
+"""A capability's stack: what those of all capabilities have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from defectory.config import Config
+from stacks.constructs.alert_topic import AlertTopic
+from stacks.constructs.secure_bucket import SecureBucket
+
+
+class Capability(Stack):
+    """``alerts`` tell people of what fails; ``access_logs`` say who reached the stack's buckets."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: Config,
+        description: str,
+        **stack: Any,  # noqa: ANN401
+    ) -> None:
+        super().__init__(scope, construct_id, description=f"Defectory: {description}", **stack)
+        self.config = config
+        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
+        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
+        self.access_logs = SecureBucket(
+            self,
+            "AccessLogs",
+            logs=None,
+            removal_policy=self.removal_policy,
+            lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(config.log_retention_days))],
+        )
+
+    def build_bucket(self, name: str, *, overwritten_days: int = 30) -> SecureBucket:
+        """A bucket whose objects are kept as long as configured, and ``overwritten_days`` once they are overwritten."""
+        return SecureBucket(
+            self,
+            name,
+            logs=self.access_logs,
+            removal_policy=self.removal_policy,
+            versioned=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    expiration=Duration.days(self.config.retention_days),
+                    noncurrent_version_expiration=Duration.days(overwritten_days),
+                )
+            ],
+        )
+
+    def build_outputs(self, outputs: Mapping[str, str]) -> None:
+        """Tell people the names of what they use."""
+        for name, value in outputs.items():
+            CfnOutput(self, name, value=value)
