@@ -29,6 +29,9 @@ TRUSTED_GAIN, TRUSTED_GAIN_SYNTHETIC = 0.01, 0.05
 good images damaged on purpose.
 """
 
+MIN_TELLING = 10
+"""Of fewer real defects, even the standard error of a difference is not known well."""
+
 _CERTAIN = 2.0
 """Standard errors that a difference has to exceed: with fewer, the best of many candidates is so by chance."""
 
@@ -169,8 +172,8 @@ class Comparison:
         """The first, unless another is better by more than chance would often make it: there are many candidates, and
         few real defects to compare them on.
 
-        One with synthetic images has to be better than the best without them, too; ``always`` takes one of those, if
-        there are any.
+        One with synthetic images has to be better than the best without them, too, on as many real defects as tell
+        what is chance; ``always`` takes one of those, if there are any.
         """
         without, helped = (
             self._best([trial for trial in trials if trial.recipe.heads.synthetic == made]) for made in (False, True)
@@ -178,7 +181,8 @@ class Comparison:
         assert without is not None  # the default learns from no synthetic images
         if helped is None or synthetic == "always":
             return helped or without
-        return helped if self._is_better(helped, without) else without
+        enough = len(self.defects) >= MIN_TELLING
+        return helped if enough and self._is_better(helped, without) else without
 
     def _best(self, trials: Sequence[Trial]) -> Trial | None:
         best = max(trials, key=lambda trial: trial.auroc, default=None)

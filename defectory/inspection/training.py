@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import ImageError, InputError
 from defectory.inspection.backbone import Backbone, embedded_backbone
-from defectory.inspection.candidates import FOLDS, Comparison, Sample, Trial, find_outliers
+from defectory.inspection.candidates import FOLDS, MIN_TELLING, Comparison, Sample, Trial, find_outliers
 from defectory.inspection.datasets.masks import UNNAMED, read_classes
 from defectory.inspection.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.inspection.detectors import Patches
@@ -461,7 +461,10 @@ def _synthetic_basis(best: Trial, trials: Sequence[Trial], made: int, real: int)
     if not tried:
         return f"left out: {real} real defects are too few to measure on ({MIN_LABELLED} of {FOLDS} parts at least)"
     without = max(trial.auroc for trial in trials if not trial.recipe.heads.synthetic)
-    said = "used" if best.recipe.heads.synthetic else "left out, as they do not clearly help"
+    few = f"left out, as {real} real defects do not tell whether they help ({MIN_TELLING} at least)"
+    said = few if real < MIN_TELLING else "left out, as they do not clearly help"
+    if best.recipe.heads.synthetic:
+        said = "used"
     return f"{said}: AUROC {max(tried):.3f} with them, {without:.3f} without, on {real} real defects held out by turns"
 
 

@@ -133,6 +133,13 @@ def test_synthetic_images_that_teach_something_wrong_are_left_out_and_their_figu
     assert comparison.best(trials, synthetic="always").recipe.heads.synthetic
 
 
+def test_a_few_real_defects_do_not_tell_whether_synthetic_ones_help():
+    trials = [trial(held_out(40, 1, 5)), trial(held_out(40, 5, 5), Heads(1.0, 0.7, synthetic=True))]
+
+    assert not compare(real=5).best(trials).recipe.heads.synthetic
+    assert compare(real=5).best(trials, synthetic="always").recipe.heads.synthetic
+
+
 def test_every_candidate_is_measured_on_real_images_only():
     comparison = compare(real=8, synthetic=made())
 
