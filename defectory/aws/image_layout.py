@@ -56,10 +56,12 @@ class Layout:
 
     def lay_out_mask(self, mask: Mask) -> Mask:
         """The mask as the model gets it: 0 and 255 only, and no stroke lost, however thin."""
-        scaled = _scaled(self._widened(mask, cv2.BORDER_CONSTANT), self.sent)
-        # Reduced, thin strokes turn grey before they vanish.
-        least = 1 if self.sent[0] < self.widened[0] else 128
-        return np.where(scaled >= least, 255, 0).astype(np.uint8)
+        widened = self._widened(mask, cv2.BORDER_CONSTANT)
+        smaller = (min(self.sent[0], self.widened[0]), min(self.sent[1], self.widened[1]))
+        # Reduced, thin strokes turn grey before they vanish; enlarged, no pixel falls between two others.
+        kept = cv2.resize(widened, smaller, interpolation=cv2.INTER_AREA) > 0
+        enlarged = cv2.resize(kept.astype(np.uint8), self.sent, interpolation=cv2.INTER_NEAREST)
+        return np.where(enlarged > 0, 255, 0).astype(np.uint8)
 
     def restore(self, picture: Image) -> Image:
         """The model's picture, of whatever size it made it, as the image was."""

@@ -35,7 +35,14 @@ def test_what_is_sent_keeps_to_the_limits(width, height, limits):
 )
 @settings(max_examples=25, deadline=None)
 def test_a_mark_is_found_again_where_it_was(width, height, limits, data):
-    x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    _check_mark(width, height, limits, data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1)))
+
+
+def test_a_mark_does_not_fall_between_the_pixels_of_a_slightly_larger_mask():
+    _check_mark(428, 17, TITAN, 10, 0)
+
+
+def _check_mark(width, height, limits, x, y):
     mask = np.zeros((height, width), np.uint8)
     mask[y, x] = 255
     layout = layout_of(width, height, limits)
