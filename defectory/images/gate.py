@@ -82,8 +82,8 @@ def run_gate(
     parts = min(_count_parts(each.train.anomalous) for each in splits)
     if fewest < MIN_TRAINED or parts < FOLDS or not all(each.test.anomalous for each in splits):
         reason = (
-            f"There are {len(known.anomalous)} real defects. When some are held out, {fewest} of {parts} different "
-            f"parts are left to learn from; it takes at least {MIN_TRAINED} of {FOLDS} parts."
+            f"There are {len(known.anomalous)} real defects. When some are held out, {fewest} are left to learn from, "
+            f"on {parts} different parts; it takes at least {MIN_TRAINED}, on at least {FOLDS}."
         )
         return GateResult(decision="unmeasured", reason=reason, **counts)
     pairs = []
