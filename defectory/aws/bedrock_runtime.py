@@ -38,6 +38,12 @@ class ModelBusyError(ServiceError):
     code = "ModelBusy"
 
 
+class ModelRefusedError(ServiceError):
+    """The model refused for a reason that does not pass by itself: no access, no such model here, a used-up quota."""
+
+    code = "ModelRefused"
+
+
 class AnswerError(Exception):
     """What came back with status 200 is no answer of the model; the class's name is the failure's code."""
 
@@ -54,6 +60,13 @@ class Trouble:
     attempts: int
     cure: str
     busy: bool = False
+
+    @property
+    def error(self) -> type[ServiceError]:
+        """What it ends in.  Of a kind that nobody knows, nobody knows whether it passes."""
+        if self.busy:
+            return ModelBusyError
+        return ModelRefusedError if self.attempts == 1 and self.code else ServiceError
 
 
 _THROTTLING = "Throttling.*|TooManyRequests.*|ServiceQuotaExceeded.*|LimitExceeded.*"
@@ -199,7 +212,8 @@ class BedrockRuntime:
 
         Raises:
             ModelBusyError: still throttled, not ready or failing on Bedrock's side after the attempts that it is worth.
-            ServiceError: refused, or failing otherwise.  Both name the model, the region and what to do.
+            ModelRefusedError: refused for a reason that does not pass.
+            ServiceError: failing otherwise.  All name the model, the region and what to do.
         """
         deadline = self._clock() + patience
         attempt = 0
@@ -212,8 +226,7 @@ class BedrockRuntime:
                 trouble = _diagnose(code, message, (*self.troubles, *TROUBLES))
                 wait = min(LONGEST_WAIT, 2.0**attempt) * random.uniform(0.5, 1.0)
                 if attempt >= trouble.attempts or self._clock() + wait > deadline:
-                    kind = ModelBusyError if trouble.busy else ServiceError
-                    raise kind(self._report(code, message, attempt, trouble.cure)) from error
+                    raise trouble.error(self._report(code, message, attempt, trouble.cure)) from error
                 logger.warning("%s: %s, attempt %d, waiting %.1f s", self.model_id, code, attempt, wait)
             self._sleep(wait)
 

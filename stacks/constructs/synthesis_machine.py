@@ -12,8 +12,8 @@ from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.state_machines import MachineRole, WatchedMachine
 
-# What the input is to blame for: trying again cannot mend it.
-HOPELESS = ["InputError", "ImageError"]
+# What the input is to blame for, or who may call which model: trying again cannot mend it.
+HOPELESS = ["InputError", "ImageError", "ModelRefusedError"]
 # What mends itself as soon as fewer pictures are made at a time.
 BUSY = ["ModelBusyError", "Lambda.TooManyRequestsException", "Lambda.SnapStartNotReadyException"]
 # A state's result has at most 256 KiB: what is said of each of hundreds of pictures has to be short.

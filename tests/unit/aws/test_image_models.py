@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from botocore.config import Config
 
-from defectory.aws.bedrock_runtime import ModelBusyError
+from defectory.aws.bedrock_runtime import ModelBusyError, ModelRefusedError
 from defectory.aws.image_models import AmazonModel, ImageRequest, StabilityModel, create_image_model
 from defectory.errors import ContentFilteredError, InputError, ServiceError
 from defectory.images.costs import Usage
@@ -282,14 +282,14 @@ def test_what_passes_is_tried_again_after_a_pause(image_models, connect, nap):
 
 REPORTS = [
     (THROTTLED, 8, ModelBusyError, "Ask for higher quotas"),
-    (THROTTLED_TODAY, 1, ServiceError, "The day's quota is used up"),
+    (THROTTLED_TODAY, 1, ModelRefusedError, "The day's quota is used up"),
     (NOT_READY, 8, ModelBusyError, "being made ready"),
     (UNAVAILABLE, 4, ModelBusyError, "on Bedrock's side"),
     (MODEL_TIMEOUT, 2, ModelBusyError, "took too long"),
     (Dropped(), 3, ServiceError, "Check the network"),
-    (DENIED, 1, ServiceError, "Allow bedrock:InvokeModel"),
-    (NOT_SUBSCRIBED, 1, ServiceError, "aws-marketplace:Subscribe"),
-    (EXPIRED, 1, ServiceError, "Renew the AWS credentials"),
+    (DENIED, 1, ModelRefusedError, "Allow bedrock:InvokeModel"),
+    (NOT_SUBSCRIBED, 1, ModelRefusedError, "aws-marketplace:Subscribe"),
+    (EXPIRED, 1, ModelRefusedError, "Renew the AWS credentials"),
     (INFERENCE_ERROR, 3, ServiceError, "broke down over this picture"),
     (NO_IMAGES, 2, ServiceError, "The reply holds no picture, but seeds, finish_reasons"),
     (EMPTY, 2, ServiceError, "The reply holds no picture, but nothing"),
