@@ -11,6 +11,7 @@ from constructs import Construct
 
 from defectory.config import Config
 from stacks.constructs.alert_topic import AlertTopic
+from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.secure_bucket import SecureBucket
 
 
@@ -52,6 +53,28 @@ class Capability(Stack):
                     noncurrent_version_expiration=Duration.days(overwritten_days),
                 )
             ],
+        )
+
+    def build_function(
+        self,
+        folder: str,
+        description: str,
+        environment: Mapping[str, str],
+        *,
+        modules: tuple[str, ...],
+        **options: Any,  # noqa: ANN401
+    ) -> PythonFunction:
+        """``lambdas/<folder>`` with the ``modules`` of defectory that it needs; ``options`` are PythonFunction's."""
+        return PythonFunction(
+            self,
+            "".join(word.capitalize() for word in folder.split("_")),
+            folder=folder,
+            modules=modules,
+            description=description,
+            config=self.config,
+            alerts=self.alerts,
+            environment=environment,
+            **options,
         )
 
     def build_outputs(self, outputs: Mapping[str, str]) -> None:

@@ -145,17 +145,9 @@ class ImageSynthesis(Capability):
         environment: dict[str, str],
         **options: Any,  # noqa: ANN401
     ) -> PythonFunction:
-        return PythonFunction(
-            self,
-            "".join(word.capitalize() for word in folder.split("_")),
-            folder=folder,
-            modules=SYNTHESIS_MODULES,
-            description=description,
-            config=self.config,
-            alerts=self.alerts,
-            environment=environment,
-            package_of=None if folder == PACKAGE else PACKAGE,
-            **options,
+        package_of = None if folder == PACKAGE else PACKAGE
+        return self.build_function(
+            folder, description, environment, modules=SYNTHESIS_MODULES, package_of=package_of, **options
         )
 
     def _model_environment(self) -> dict[str, str]:

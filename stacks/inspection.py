@@ -220,17 +220,8 @@ class Inspection(Capability):
         environment: dict[str, str],
         **options: Any,  # noqa: ANN401
     ) -> PythonFunction:
-        return PythonFunction(
-            self,
-            "".join(word.capitalize() for word in folder.split("_")),
-            folder=folder,
-            modules=LINE_MODULES[folder],
-            description=description,
-            config=self.config,
-            alerts=self.alerts,
-            environment=environment,
-            **{"timeout": Duration.seconds(50), **options},
-        )
+        options = {"timeout": Duration.seconds(50), **options}
+        return self.build_function(folder, description, environment, modules=LINE_MODULES[folder], **options)
 
     def _teller_environment(self) -> dict[str, str]:
         return {

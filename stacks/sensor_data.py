@@ -102,16 +102,15 @@ class SensorData(Capability):
         acknowledge_wildcards(publisher, [datasets], "Datasets of every user and request are published by this role.")
 
     def _build_trigger(self) -> PythonFunction:
-        trigger = PythonFunction(
-            self,
-            "RequestSensorData",
-            folder="request_sensor_data",
+        trigger = self.build_function(
+            "request_sensor_data",
+            "Accepts {industry, number, user_id} and starts the pipeline",
+            {
+                **self._author_environment(),
+                **self._function_environment(),
+                "RETENTION_DAYS": str(self.config.retention_days),
+            },
             modules=SENSOR_MODULES,
-            description="Accepts {industry, number, user_id} and starts the pipeline",
-            config=self.config,
-            alerts=self.alerts,
-            environment={**self._author_environment(), **self._function_environment()}
-            | {"RETENTION_DAYS": str(self.config.retention_days)},
             # A model may be asked twice, and be throttled for minutes each time.
             timeout=Duration.minutes(10),
         )
@@ -122,15 +121,11 @@ class SensorData(Capability):
         return trigger
 
     def _build_closer(self) -> PythonFunction:
-        closer = PythonFunction(
-            self,
-            "CloseFailedRequest",
-            folder="close_failed_request",
+        closer = self.build_function(
+            "close_failed_request",
+            "Closes requests whose pipeline failed or was stopped, and tells people",
+            self._function_environment(),
             modules=SENSOR_MODULES,
-            description="Closes requests whose pipeline failed or was stopped, and tells people",
-            config=self.config,
-            alerts=self.alerts,
-            environment=self._function_environment(),
             timeout=Duration.minutes(5),
         )
         self._allow_table(closer.role, "GetItem", "UpdateItem")

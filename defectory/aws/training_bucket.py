@@ -23,7 +23,7 @@ class TrainingBucket:
         self._client = client or aws_client("s3")
 
     def images(self, prefix: str) -> list[str]:
-        """Keys of the files under ``prefix``, sorted; folders' placeholders are none."""
+        """Keys of the files under ``prefix``, sorted; the empty objects that stand for folders left out."""
         with service_errors(f"list s3://{self.name}/{prefix}"):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
             keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]

@@ -18,11 +18,11 @@ Mode = Literal["zero-shot", "image-to-image", "inpaint"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 DEFAULT_FILE = Path(__file__).with_name("defects.yaml")
 
-_PLACEHOLDERS = ("part", "defect")
+_FIELDS = ("part", "defect")
 
 
 def _template(text: str) -> str:
-    """A text with no other placeholders than ours, and with {defect}.
+    """A text that has nothing in braces but {part} and {defect}; a kind's own may spell either out.
 
     Raises:
         ValueError: it has others, or a lone brace.
@@ -31,7 +31,7 @@ def _template(text: str) -> str:
         names = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
     except ValueError as error:
         raise ValueError(f"has a brace of its own ({error}); double it") from None
-    if unknown := sorted(names - set(_PLACEHOLDERS)):
+    if unknown := sorted(names - set(_FIELDS)):
         raise ValueError(f"knows only {{part}} and {{defect}}, not {{{unknown[0]}}}")
     return text
 

@@ -12,7 +12,7 @@ from defectory.config import Config
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
-from stacks.constructs.state_machines import MachineRole, WatchedMachine
+from stacks.constructs.state_machines import MachineRole, WatchedMachine, build_call
 
 # What a call again cannot mend: there is no endpoint, or the model cannot cope with the image.
 HOPELESS = ["EndpointMissingError", "EndpointAnswerError"]
@@ -58,21 +58,24 @@ class InspectionMachine(Construct):
         )
 
     def _build_states(self, inspect: PythonFunction, record: PythonFunction, tell: PythonFunction) -> sfn.IChainable:
-        inspect_image = self._build_call(
+        inspect_image = build_call(
+            self,
             "Inspect image",
             inspect,
             payload="{% $states.input.upload %}",
             outputs='{% {"upload": $states.input.upload, "record": $states.result.Payload} %}',
             seconds=180,
         )
-        record_inspection = self._build_call(
+        record_inspection = build_call(
+            self,
             "Record inspection",
             record,
             payload="{% $states.input %}",
             outputs="{% $states.result.Payload %}",
             seconds=60,
         )
-        send_alert = self._build_call(
+        send_alert = build_call(
+            self,
             "Send alert",
             tell,
             payload='{% {"inspection_id": $states.input.inspection_id} %}',
@@ -108,19 +111,6 @@ class InspectionMachine(Construct):
         people.when(sfn.Condition.jsonata("{% $states.input.tell %}"), send_alert)
         people.otherwise(sfn.Succeed.jsonata(self, "Nobody has to know now"))
         return inspect_image.next(record_inspection).next(people)
-
-    def _build_call(
-        self, name: str, function: PythonFunction, *, payload: str, outputs: str, seconds: int
-    ) -> tasks.LambdaInvoke:
-        return tasks.LambdaInvoke.jsonata(
-            self,
-            name,
-            lambda_function=function.function,
-            payload=sfn.TaskInput.from_text(payload),
-            outputs=outputs,
-            retry_on_service_exceptions=False,
-            task_timeout=sfn.Timeout.duration(Duration.seconds(seconds)),
-        )
 
     def _build_putting_aside(self) -> sfn.IChainable:
         """What was put aside is a new attempt when it is taken up again: it needs a name that has not run."""

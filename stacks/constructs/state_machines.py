@@ -8,6 +8,7 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from defectory.config import Config
@@ -33,6 +34,21 @@ class MachineRole(iam.Role):
         allow(self, ["lambda:InvokeFunction"], [function.function.function_arn for function in functions])
         allow(self, _WATCHING, ["*"])
         acknowledge(self, {"IAM5[Resource::*]": "Delivery of logs and traces knows no resources."})
+
+
+def build_call(
+    scope: Construct, name: str, function: PythonFunction, *, payload: str, outputs: str, seconds: int
+) -> tasks.LambdaInvoke:
+    """A state that calls ``function``, for so many ``seconds`` at most; what is tried again is up to the machine."""
+    return tasks.LambdaInvoke.jsonata(
+        scope,
+        name,
+        lambda_function=function.function,
+        payload=sfn.TaskInput.from_text(payload),
+        outputs=outputs,
+        retry_on_service_exceptions=False,
+        task_timeout=sfn.Timeout.duration(Duration.seconds(seconds)),
+    )
 
 
 class WatchedMachine(sfn.StateMachine):

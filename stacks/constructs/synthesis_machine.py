@@ -10,7 +10,7 @@ from constructs import Construct
 from defectory.config import Config
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.python_function import PythonFunction
-from stacks.constructs.state_machines import MachineRole, WatchedMachine
+from stacks.constructs.state_machines import MachineRole, WatchedMachine, build_call
 
 # What the input is to blame for, or who may call which model: trying again cannot mend it.
 HOPELESS = ["InputError", "ImageError", "ModelRefusedError"]
@@ -150,15 +150,7 @@ class SynthesisMachine(Construct):
     def _build_call(
         self, name: str, function: PythonFunction, *, payload: str, outputs: str, seconds: int
     ) -> tasks.LambdaInvoke:
-        call = tasks.LambdaInvoke.jsonata(
-            self,
-            name,
-            lambda_function=function.function,
-            payload=sfn.TaskInput.from_text(payload),
-            outputs=outputs,
-            retry_on_service_exceptions=False,
-            task_timeout=sfn.Timeout.duration(Duration.seconds(seconds)),
-        )
+        call = build_call(self, name, function, payload=payload, outputs=outputs, seconds=seconds)
         call.add_retry(errors=HOPELESS, max_attempts=0)
         call.add_retry(
             errors=BUSY,

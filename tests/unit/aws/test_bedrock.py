@@ -35,25 +35,6 @@ from tests.support.bedrock_server import (
 )
 
 
-class Nap:
-    """A clock that only sleeping moves."""
-
-    def __init__(self):
-        self.now, self.waits = 0.0, []
-
-    def __call__(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.waits.append(seconds)
-        self.now += seconds
-
-
-@pytest.fixture
-def nap():
-    return Nap()
-
-
 @pytest.fixture
 def model(bedrock, nap):
     # Standard mode, because adaptive mode paces threads by the real clock.

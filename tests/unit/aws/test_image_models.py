@@ -54,25 +54,6 @@ from tests.support.image_server import (
 )
 
 
-class Nap:
-    """A clock that only sleeping moves."""
-
-    def __init__(self):
-        self.now, self.waits = 0.0, []
-
-    def __call__(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.waits.append(seconds)
-        self.now += seconds
-
-
-@pytest.fixture
-def nap():
-    return Nap()
-
-
 @pytest.fixture(scope="module")
 def serving():
     """One server for all, because making a client takes boto3 longer than most of these tests."""

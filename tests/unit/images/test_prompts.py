@@ -65,7 +65,7 @@ def test_one_prompt_of_one_kind_can_be_replaced(load):
     assert prompts.write("dent", "inpaint") == OURS.write("dent", "inpaint")
 
 
-def test_braces_in_the_part_are_no_placeholders(load):
+def test_braces_in_the_part_stay_as_they_are(load):
     assert "one {left} bracket" in load('part: "{left} bracket"').write("dent", "zero-shot").text
 
 
