@@ -24,6 +24,7 @@ from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.detectors.patch_head import PatchHead
 from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.detectors.signature import Signature
+from defectory.inspection.numerics import one_thread
 from defectory.inspection.preparation import Preparation, patches_of
 from defectory.inspection.rules import RuleSet
 from defectory.inspection.thresholds import confidence_of
@@ -162,7 +163,8 @@ class Model:
     scorer: Scorer
 
     def inspect(self, image: NDArray[np.uint8]) -> Inspection:
-        """Inspect one image.
+        """Inspect one image, on one thread: the numbers are the same in every process, and from one kind of processor
+        to another within `numerics.SCORE_TOLERANCE` and `numerics.CONFIDENCE_TOLERANCE`.
 
         Args:
             image: uint8 RGB of shape ``(height, width, 3)``, of any size.
@@ -173,11 +175,12 @@ class Model:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise InputError("image", "a uint8 RGB array of shape (height, width, 3)", f"{image.dtype} {image.shape}")
         card, thresholds = self.card, self.card.thresholds
-        patches = patches_of(card.preparation.apply(image), card.preparation, self.backbone)
-        anomaly = self.scorer.map(patches)
-        score = self.scorer.score(anomaly, patches)
         height, width = image.shape[:2]
-        heatmap, mask, classes = self._draw(self._agreeing(anomaly, score), patches, height, width)
+        with one_thread():
+            patches = patches_of(card.preparation.apply(image), card.preparation, self.backbone)
+            anomaly = self.scorer.map(patches)
+            score = self.scorer.score(anomaly, patches)
+            heatmap, mask, classes = self._draw(self._agreeing(anomaly, score), patches, height, width)
         defects, classes = self._measure(classes)
         confidence = confidence_of(score, thresholds.fail, card.confidence_scale)
         verdict, reasons = card.rules.decide(thresholds.verdict(score), confidence, defects)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from defectory.errors import InputError
+from defectory.inspection.numerics import SMALLEST_SCALE
 from defectory.inspection.verdicts import Thresholds
 
 Scores = NDArray[np.float64]
@@ -109,10 +110,11 @@ def confidence_scale(good: Scores, defects: Scores, fail: float) -> tuple[float,
         spread = max(float(np.abs(distances).mean()), _SMALLEST)
         candidates = spread * np.geomspace(0.02, 20, 121)
         losses = [float(weights @ np.logaddexp(0, -distances / scale)) for scale in candidates]
-        return float(
-            candidates[int(np.argmin(losses))]
-        ), f"{len(good)} held-out good and {len(defects)} defective images"
-    return max(_upper_spread(good), fail * 1e-3, _SMALLEST), f"the spread of {len(good)} held-out good images"
+        scale = float(candidates[int(np.argmin(losses))])
+        basis = f"{len(good)} held-out good and {len(defects)} defective images"
+    else:
+        scale, basis = _upper_spread(good), f"the spread of {len(good)} held-out good images"
+    return max(scale, fail * SMALLEST_SCALE, _SMALLEST), basis
 
 
 def confidence_of(score: float, fail: float, scale: float) -> float:

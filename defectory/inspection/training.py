@@ -24,6 +24,7 @@ from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.images import load_image
 from defectory.inspection.model import DefectClass, LeaderboardEntry, Model, ModelCard, assemble
+from defectory.inspection.numerics import one_thread
 from defectory.inspection.perturbation import perturb
 from defectory.inspection.preparation import RESOLUTION, Preparation, Region, patches_of
 from defectory.inspection.rules import RuleSet
@@ -124,12 +125,10 @@ def train(
     training = _Training(
         options or TrainingOptions(), dict(groups or {}), dict(synthetic or {}), on_progress or (lambda progress: None)
     )
-    # Before the limits, which hold for what is loaded by then.
+    # Before the limit, which holds for what is loaded by then.
     import sklearn.linear_model  # noqa: F401
-    from threadpoolctl import threadpool_limits
 
-    # The products are many and small: threads wait for each other longer than they work, most of all on a busy machine.
-    with threadpool_limits(1):
+    with one_thread():
         return training.run(
             list(good), list(defects), dict(masks or {}), {key: tuple(names) for key, names in (classes or {}).items()}
         )

@@ -481,7 +481,6 @@ class TrainingMachine(Construct):
                 # Our libraries win over the container's own from the first import on.
                 "PYTHONPATH": "/opt/ml/model/code/packages",
                 "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
-                "OMP_NUM_THREADS": "1",
             },
         }
 

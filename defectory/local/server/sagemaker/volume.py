@@ -144,9 +144,14 @@ class Volume:
         """
         packed = self._objects.incoming()
         # As good as not compressed: it never leaves the machine.
-        with tarfile.open(packed, "w:gz", compresslevel=1) as archive:
+        # The same files make the same archive, whenever they were written.
+        with (
+            packed.open("wb") as file,
+            gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=1, mtime=0) as compressed,
+            tarfile.open(fileobj=compressed, mode="w") as archive,
+        ):
             for entry in sorted(folder.iterdir()):
-                archive.add(entry, arcname=entry.name)
+                archive.add(entry, arcname=entry.name, filter=_undated)
         try:
             self._objects.adopt(packed, *split(uri), content_type="application/x-gzip")
         except ServiceFault as fault:
@@ -199,3 +204,8 @@ def python(program: Path, *arguments: str) -> list[str]:
 def _relative(key: str, prefix: str) -> PurePosixPath:
     folder = prefix if prefix.endswith("/") or key.startswith(f"{prefix}/") else prefix.rpartition("/")[0]
     return PurePosixPath(key[len(folder) :].lstrip("/"))
+
+
+def _undated(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.mtime = 0
+    return member
