@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -106,11 +107,12 @@ def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], desc
     numbers = {name: number for number, name in enumerate(classes, 1)}
     entries: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
+    annotation_ids = itertools.count(1)
     for image_number, image in enumerate(images, 1):
         entries.append({"id": image_number, "file_name": image.file, "width": image.width, "height": image.height})
         annotations.extend(
             {
-                "id": len(annotations) + place,
+                "id": next(annotation_ids),
                 "image_id": image_number,
                 "category_id": numbers[each.name],
                 "bbox": list(each.box),
@@ -119,7 +121,7 @@ def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], desc
                 # 1 would have most trainers pass the object by.
                 "iscrowd": 0,
             }
-            for place, each in enumerate(image.objects, 1)
+            for each in image.objects
         )
     return {
         "info": {"description": description},

@@ -18,6 +18,7 @@ from defectory.images.renderers import Photo
 from defectory.images.synthesis import Made, make_item, order_of
 from defectory.inspection.datasets import load_dataset, read_mask
 from defectory.inspection.images import load_image
+from tests.support.coco_reader import read_masks
 from tests.unit.images.conftest import Scripted, part
 
 FAILED = ItemRecord(
@@ -125,6 +126,10 @@ def test_coco_marks_the_same_pixels(folder, made):
         assert np.array_equal(mask * 255, load_image(each.files[each.record.mask])[..., 0])
         assert annotation["area"] == mask.sum()
         assert annotation["bbox"] == list(each.record.box)
+    read = read_masks(coco)
+    for each in made[:3]:
+        truth = load_image(each.files[each.record.mask])[..., 0] > 0
+        assert np.array_equal(np.maximum.reduce(list(read[each.record.image].values())), truth)
 
 
 def test_yolo_has_the_same_boxes_and_nothing_synthetic_to_validate_on(folder, made):

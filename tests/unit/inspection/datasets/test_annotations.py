@@ -13,12 +13,14 @@ from defectory.inspection.datasets.annotations import (
     AnnotatedImage,
     Object,
     box_of,
+    coco_document,
     decode_runs,
     encode_runs,
     find_objects,
     yolo_rows,
     yolo_yaml,
 )
+from tests.support.coco_reader import read_masks
 
 MASKS = arrays(
     np.uint8, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=st.sampled_from([0, 255])
@@ -53,6 +55,28 @@ def test_the_box_is_the_tightest(mask):
     inside = mask[top : top + height, left : left + width]
     assert (inside > 0).sum() == (mask > 0).sum()
     assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+
+
+@given(
+    st.lists(
+        arrays(np.uint8, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=30), elements=st.integers(0, 2)),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_other_readers_of_coco_read_the_masks_that_were_written(masks):
+    names = ["b", "a"]
+    images = [
+        AnnotatedImage(f"{number}.png", *reversed(mask.shape), find_objects(mask, names))
+        for number, mask in enumerate(masks)
+    ]
+    document = coco_document(iter(images), names, "")
+
+    assert [each["id"] for each in document["annotations"]] == list(range(1, len(document["annotations"]) + 1))
+    read = read_masks(document)
+    for image, mask in zip(images, masks, strict=True):
+        for number, name in enumerate(names, 1):
+            assert np.array_equal(read[image.file].get(name, np.zeros_like(mask)), mask == number)
 
 
 @given(mask=arrays(np.uint8, (40, 50), elements=st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2])))

@@ -23,6 +23,7 @@ from defectory.inspection.datasets.annotations import decode_runs
 from defectory.inspection.datasets.folders import read_folders
 from defectory.inspection.datasets.masks import parse_colour
 from defectory.inspection.images import encode_png
+from tests.support.coco_reader import read_masks
 
 
 @pytest.fixture
@@ -197,7 +198,33 @@ def test_coco_marks_the_pixels_that_the_masks_mark(masked, tmp_path):
         for each in own:
             marked += decode_runs(each["segmentation"]["counts"], image["width"], image["height"]) // 255
         assert np.array_equal(marked, np.zeros((64, 64)) if truth is None else truth // 255)
-    assert len({each["id"] for each in coco["annotations"]}) == len(coco["annotations"])
+
+
+def test_other_readers_of_coco_find_each_image_s_own_objects(parts, photo, tmp_path):
+    """Images with 2, 1 and 3 objects of two classes."""
+    records = []
+    for number, corners in enumerate([(0, 40), (20,), (0, 24, 48)]):
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        for place, corner in enumerate(corners):
+            pixels[corner : corner + 8, 10 * place : 10 * place + 6] = parse_colour(("#000080", "#23A436")[place % 2])
+        mask = parts / f"objects-{number}.png"
+        mask.write_bytes(encode_png(pixels))
+        colours = {"dent": "#000080", "scratch": "#23A436"}
+        classes = ("dent", "scratch") if len(corners) > 1 else ("dent",)
+        records.append(
+            ImageRecord(photo(parts / f"objects/{number}.png", 70 + number), "anomaly", classes, mask, colours)
+        )
+    dataset = load_dataset(parts).select(records)
+
+    coco = json.loads(export(dataset, "coco", tmp_path / "out").read_text("utf-8"))
+
+    assert [annotation["id"] for annotation in coco["annotations"]] == [1, 2, 3, 4, 5, 6]
+    read = read_masks(coco)
+    for image, record in zip(coco["images"], records, strict=True):
+        truth = read_classes(record, dataset.classes)
+        assert set(read[image["file_name"]]) == set(record.classes)
+        for name, mask in read[image["file_name"]].items():
+            assert np.array_equal(mask, truth == dataset.classes.index(name) + 1)
 
 
 def test_yolo_has_a_label_file_for_each_image_and_validates_on_what_it_is_told(masked, tmp_path):
