@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,14 +132,13 @@ def balance(
 
 def _export_whole(dataset: Dataset, form: Form, out: Path, validation: frozenset[Path]) -> Path:
     """Export, so that the folder is there whole or not at all: a full disk must not look like a finished dataset."""
-    unfinished = out.with_name(f".{out.name}-unfinished")
     try:
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
-        file = export(dataset, form, unfinished, validation=validation)
-        if out.exists():
-            out.rmdir()
-        unfinished.rename(out)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-unfinished-", dir=out.parent) as work:
+            unfinished = Path(work) / out.name
+            file = export(dataset, form, unfinished, validation=validation)
+            if out.exists():
+                out.rmdir()
+            unfinished.rename(out)
     except OSError as error:
         raise InputError("out", f"a folder that can be written ({error.strerror})", str(out)) from error
     return out / file.relative_to(unfinished)

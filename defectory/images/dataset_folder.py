@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from defectory.claims import check_claim, mark
 from defectory.errors import ImageError, InputError
 from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.filters import mark_duplicates
@@ -15,6 +16,7 @@ from defectory.images.items import ItemRecord, record_file
 from defectory.inspection.datasets.records import Dataset, file_digest
 from defectory.inspection.datasets.versions import DATASET_FILE, load_stored
 
+COMMAND = "defectory images"
 _UNFINISHED = ".part"
 _RECORDS = "records"
 
@@ -34,9 +36,9 @@ class DatasetFolder:
         """
         self.path = path
         with _explained(path):
-            if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not (path / _RECORDS).is_dir())):
-                fix = "Choose another one; nothing of yours is touched."
-                raise InputError("out", "a new or empty folder, or one of a synthetic dataset", str(path), fix)
+            if not _is_synthetic(path):
+                check_claim(path, COMMAND)
+            mark(path, COMMAND)
             (path / _RECORDS).mkdir(parents=True, exist_ok=True)
             for left in path.glob(f"*/*{_UNFINISHED}"):
                 left.unlink()
@@ -143,6 +145,14 @@ class DatasetFolder:
         with _explained(self.path):
             for name, content in files.items():
                 _write_whole(self.path / name, content)
+
+
+def _is_synthetic(folder: Path) -> bool:
+    """Whether the folder is of a synthetic dataset: releases before 0.2 did not mark theirs."""
+    try:
+        return "synthesis" in load_stored(folder / DATASET_FILE).notes
+    except (InputError, OSError):
+        return False
 
 
 def _write_whole(file: Path, content: bytes) -> None:

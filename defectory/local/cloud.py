@@ -19,11 +19,12 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 import defectory
+from defectory.claims import claim
 from defectory.errors import LocalCloudError
 from defectory.local import instance, keeper, outbox
 from defectory.local.deploy import deploy
 from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
-from defectory.local.server.settings import Settings
+from defectory.local.server.settings import SERVER_LOG, Settings
 
 START_SECONDS = 60.0
 # What a server with much state needs to save it.
@@ -82,6 +83,9 @@ class LocalCloud:
         Raises:
             LocalCloudError: it cannot start; the message says why: the port or the folder is in use, say.
         """
+        if self._state and not (self._state / SERVER_LOG).is_file():
+            # What is in its folder work/ goes when it ends.
+            claim(self._state, "defectory local up", field="state")
         if self._registry:
             self._registry.mkdir(parents=True, exist_ok=True)
             self._lock = instance.lock(self._registry)

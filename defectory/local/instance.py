@@ -78,9 +78,7 @@ def note(folder: Path, instance: Instance) -> None:
 
 def running(folder: Path) -> Instance | None:
     """What is running there; None if nothing is, or nothing yet."""
-    descriptor = _try_lock(folder)
-    if descriptor is not None:
-        os.close(descriptor)
+    if not is_locked(folder):
         return None
     try:
         return Instance.model_validate_json((folder / NOTE).read_text())
@@ -90,6 +88,9 @@ def running(folder: Path) -> Instance | None:
 
 def is_locked(folder: Path) -> bool:
     """Whether a cloud is running there, or about to start or end."""
+    if not (folder / LOCK).exists():
+        # Whoever only asks leaves nothing in a folder that may be another's.
+        return False
     descriptor = _try_lock(folder)
     if descriptor is not None:
         os.close(descriptor)

@@ -18,6 +18,8 @@ from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBE
 
 APP = "app.py"
 CONTEXT = "cdk.json"
+# The CDK writes it into every assembly.
+ASSEMBLY_MARKER = "cdk.out"
 OPERATOR = "operator@example.com"
 INSPECTOR = "inspector@example.com"
 # Major versions of Node that jsii need not warn about: what it says would hide what the app says.
@@ -93,7 +95,10 @@ def synthesise(
     }
     for name in SCRUBBED:
         environment.pop(name, None)
-    shutil.rmtree(output, ignore_errors=True)
+    if (output / ASSEMBLY_MARKER).is_file():
+        shutil.rmtree(output)
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise LocalCloudError(f"{output} is no cloud assembly, and not empty; choose another folder.")
     done = subprocess.run(
         [sys.executable, APP], cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )

@@ -18,12 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from defectory.claims import MARKER, foreign, is_claimed, mark
 from defectory.errors import InputError
 from defectory.sensors.authors import Author, Script, ScriptTask
-from defectory.sensors.dataset import MANIFEST
+from defectory.sensors.dataset import read_manifest
 from defectory.sensors.machines import unique_slugs
 from defectory.sensors.pipeline.artifacts import bounded, seed_of
-from defectory.sensors.pipeline.finishing import Origin, finish_dataset
+from defectory.sensors.pipeline.finishing import DELIVERED_FILES, Origin, finish_dataset
 from defectory.sensors.pipeline.scripting import AUTHORS_AT_ONCE, write_checked_script
 from defectory.sensors.pipeline.simulation import CHECK_SECONDS, Simulated, Simulation, simulate
 from defectory.sensors.pipeline.workers import Lost, run_isolated
@@ -31,6 +32,7 @@ from defectory.sensors.report import write_index
 from defectory.sensors.requests import parse_event, timestamp
 from defectory.sensors.sandbox import Limits
 
+COMMAND = "defectory sensors generate"
 INDEX = "index.html"
 WORK_PREFIX = ".generating-"
 
@@ -130,7 +132,7 @@ def generate_datasets(
         for name, slug in zip(listing.names, unique_slugs(listing.names), strict=True)
     }
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        mark(out, COMMAND)
         workplace = tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=out)
     except OSError as error:
         raise InputError("out", f"a folder that can be written to ({error.strerror})", str(out)) from None
@@ -176,14 +178,27 @@ def _refuse_foreign(out: Path) -> None:
         return
     if not out.is_dir():
         raise InputError("out", "a folder", str(out))
-    foreign = sorted(path.name for path in out.iterdir() if not _is_ours(path))
-    if foreign:
-        fix = f"It holds {', '.join(foreign[:3])}{' …' if len(foreign) > 3 else ''}, which this command did not write."
-        raise InputError("out", "a new or empty folder, or one of an earlier call", str(out), fix)
+    claimed = is_claimed(out, COMMAND)
+    paths = sorted(path for path in out.iterdir() if not path.name.startswith(WORK_PREFIX))
+    names = [name for path in paths for name in _foreign(path, claimed)]
+    # Without the mark, an index alone may be anybody's.
+    if names or (not claimed and [path.name for path in paths] == [INDEX]):
+        raise foreign(out, COMMAND, names or [INDEX])
 
 
-def _is_ours(path: Path) -> bool:
-    return path.name == INDEX or path.name.startswith(WORK_PREFIX) or (path / MANIFEST).is_file()
+def _foreign(path: Path, claimed: bool) -> list[str]:
+    """What at ``path`` in the folder of results is none: neither index nor dataset, or beside a dataset's own files."""
+    if path.name in (INDEX, MARKER) and path.is_file():
+        return []
+    try:
+        # A folder in a file's place is none of ours either.
+        names = {entry.name if entry.is_file() else f"{entry.name}/" for entry in path.iterdir()}
+        if not claimed:
+            # Of a release that did not mark its folder.
+            read_manifest(path)
+    except (InputError, OSError):
+        return [path.name]
+    return sorted(f"{path.name}/{name}" for name in names - set(DELIVERED_FILES)) if names else [path.name]
 
 
 def _keep(folder: Path, target: Path) -> Path:

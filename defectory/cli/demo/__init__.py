@@ -6,13 +6,14 @@ an inspection line, then pictures of defects.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+COMMAND = "defectory demo"
 
 
 def demo(
@@ -40,6 +41,7 @@ def demo(
     from rich.console import Console
     from rich.text import Text
 
+    from defectory.claims import check_claim, claim_empty
     from defectory.cli.demo.defect_images import show_defect_images
     from defectory.cli.demo.inspection import choose_photos, show_inspection
     from defectory.cli.demo.sensor_data import show_sensor_data
@@ -49,7 +51,10 @@ def demo(
 
     console = Console()
     started = time.monotonic()
-    sensor_data, inspection, images = (_claim(out / name) for name in ("sensor-data", "inspection", "defect-images"))
+    folders = [out / name for name in ("sensor-data", "inspection", "defect-images")]
+    for folder in folders:
+        check_claim(folder, COMMAND)
+    sensor_data, inspection, images = (claim_empty(folder, COMMAND) for folder in folders)
     chosen = choose_photos(console, photos, inspection)
     with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch:
         with step(console, "Synthesising the application's templates"):
@@ -66,11 +71,3 @@ def demo(
     console.print(Text(f"Took {time.monotonic() - started:.0f} s."))
     if not good:
         raise typer.Exit(1)
-
-
-def _claim(folder: Path) -> Path:
-    """``folder``, empty."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    return folder

@@ -20,13 +20,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.claims import claim, mark
 from defectory.errors import InputError
 from defectory.inspection.datasets.masks import read_classes
 from defectory.inspection.datasets.records import Dataset, ImageRecord
 from defectory.inspection.evaluation.lookout_results import write_lookout_results
-from defectory.inspection.evaluation.pictures import write_pictures
+from defectory.inspection.evaluation.pictures import PICTURES, write_pictures
 from defectory.inspection.evaluation.pixels import PixelTally
 from defectory.inspection.evaluation.results import (
+    EVALUATION,
     Evaluation,
     ImageResult,
     Label,
@@ -37,6 +39,8 @@ from defectory.inspection.evaluation.results import (
 )
 from defectory.inspection.images import load_image
 from defectory.inspection.verdicts import Inspection
+
+COMMAND = "defectory inspect evaluate"
 
 
 class Inspector(Protocol):
@@ -83,6 +87,9 @@ def evaluate(
             left_out.append(LeftOut(name=dataset.name(record.path), kind="unlabelled", reason="has no label"))
         else:
             chosen.append((record, record.label))
+    # An evaluation of a release that did not mark its folder may be replaced, too.
+    claimed = mark if (out / EVALUATION).is_file() else claim
+    claimed(out / PICTURES, COMMAND)
     classes = sorted({*dataset.classes, *dataset.colour_map})
     pixels = PixelTally(classes)
     tested: list[tuple[ImageRecord, ImageResult]] = []

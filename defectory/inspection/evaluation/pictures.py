@@ -24,7 +24,6 @@ def write_pictures(
     folder: Path, number: int, image: NDArray[np.uint8], inspection: Inspection, truth: NDArray[np.uint8] | None
 ) -> None:
     """Write the photo, the heatmap, the mask found and the true one (above 0 = defect), at most 400 pixels a side."""
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     height, width = image.shape[:2]
     scale = min(1.0, LONGEST_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from defectory.local.environment import client_environment, inherited
 
+SERVER_LOG = "server.log"
+
 
 class Settings(BaseModel):
     """Given by ``LocalCloud`` to the server's process.
@@ -48,7 +50,7 @@ class Settings(BaseModel):
 
     @property
     def log(self) -> Path:
-        return self.folder / "server.log"
+        return self.folder / SERVER_LOG
 
     @property
     def endpoint(self) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from defectory.claims import MARKER
 from defectory.errors import AuthorError, InputError
 from defectory.sensors import generate
 from defectory.sensors.authors import MachineListing, ScriptTask
@@ -53,7 +54,7 @@ def script(word):
 
 
 def contents(folder):
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.iterdir()} - {MARKER}
 
 
 def test_datasets_of_the_catalogue(tmp_path):
@@ -152,6 +153,33 @@ def test_an_earlier_result_is_replaced(quick, listing_author, tmp_path):
     generate_datasets("steel", 1, "ann", tmp_path, author=listing_author({"Mill": [script("good")]}))
 
     assert (tmp_path / "mill" / "data.csv").read_text() == "data.csv of Mill, attempt 1"
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "mill/notes.txt", "mill/data.csv/notes.txt", "index.html/notes.txt"])
+def test_what_a_user_put_into_an_earlier_result_is_not_touched(quick, listing_author, tmp_path, name):
+    author = listing_author({"Mill": [script("good")]})
+    generate_datasets("steel", 1, "ann", tmp_path, author=author)
+    for place in (tmp_path / "mill/data.csv", tmp_path / "index.html"):
+        if name.startswith(str(place.relative_to(tmp_path)) + "/"):
+            place.unlink()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("precious")
+
+    with pytest.raises(InputError, match="which this command did not write"):
+        generate_datasets("steel", 1, "ann", tmp_path, author=author)
+
+    assert (tmp_path / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["index.html", "mill/dataset.json"])
+def test_names_of_ours_do_not_make_a_folder_ours(quick, listing_author, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('{"images": []}')
+
+    with pytest.raises(InputError, match="which this command did not write"):
+        generate_datasets("steel", 1, "ann", tmp_path, author=listing_author({"Mill": [script("good")]}))
+
+    assert (tmp_path / name).read_text() == '{"images": []}'
 
 
 @pytest.mark.parametrize("foreign", ["thesis.txt", ".git", "mill"])
