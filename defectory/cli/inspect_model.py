@@ -362,6 +362,8 @@ def _show_model(model: Model, out: Path) -> None:
     typer.echo(f"REVIEW from {thresholds.review:.4f}, FAIL from {thresholds.fail:.4f} ({card.threshold_basis})")
     if card.synthetic_basis:
         typer.echo(f"Synthetic defects {card.synthetic_basis}")
+    for warning in card.warnings:
+        typer.secho(warning, err=True, fg=typer.colors.YELLOW)
     for name in card.suspects:
         typer.secho(f"Unlike the other good parts, is it one? {name}", err=True, fg=typer.colors.YELLOW)
     if card.dataset_parent:

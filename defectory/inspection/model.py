@@ -71,8 +71,9 @@ class ModelCard(BaseModel):
     patches of an image must reach for it to fail by them alone, drawn as 0.5.  ``suspects`` are training images that
     look unlike the other good ones: the thresholds take no account of them.  ``defect_images`` and ``masked_images``
     are real; ``synthetic_images`` is how many synthetic ones were learned from besides, and ``synthetic_basis`` why, or
-    why not.  ``dataset`` is the version of the dataset trained on, if it was one, ``dataset_parent`` the version it was
-    made from and ``dataset_changes`` how.
+    why not.  ``warnings`` say in plain sentences what is to be known beside the figures, such as labelled defects that
+    would pass.  ``dataset`` is the version of the dataset trained on, if it was one, ``dataset_parent`` the version it
+    was made from and ``dataset_changes`` how.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,6 +101,7 @@ class ModelCard(BaseModel):
     synthetic_images: int = Field(default=0, ge=0)
     synthetic_basis: str = ""
     suspects: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     training_manifest_sha256: str
     dataset: str = ""
     dataset_parent: str = ""
@@ -182,7 +184,7 @@ class Model:
             score = self.scorer.score(anomaly, patches)
             heatmap, mask, classes = self._draw(self._agreeing(anomaly, score), patches, height, width)
         defects, classes = self._measure(classes)
-        confidence = confidence_of(score, thresholds.fail, card.confidence_scale)
+        confidence = confidence_of(score, thresholds.fail, card.confidence_scale, card.good_images)
         verdict, reasons = card.rules.decide(thresholds.verdict(score), confidence, defects)
         return Inspection(
             verdict=verdict,
@@ -362,7 +364,11 @@ def top_mean(anomaly: DistanceMap, valid: NDArray[np.bool_]) -> float:
 
 
 def _card_json(card: ModelCard) -> bytes:
-    return json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True).encode()
+    content = card.model_dump(mode="json")
+    # Bundles of releases that knew no warnings keep their version.
+    if not card.warnings:
+        del content["warnings"]
+    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode()
 
 
 def _version(card: ModelCard, content: Mapping[str, bytes]) -> str:

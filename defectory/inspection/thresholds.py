@@ -19,6 +19,12 @@ Scores = NDArray[np.float64]
 MIN_LABELLED = 5
 """Fewer held-out defects say too little to calibrate on."""
 
+MIN_CERTAIN = 10
+"""With fewer good parts nobody can be sure of anything."""
+
+MOST_UNCERTAIN = 0.9
+"""The highest confidence of a model that has seen fewer than `MIN_CERTAIN` good parts."""
+
 _SMALLEST = 1e-6
 _FARTHEST = 2.0
 """No limit is set beyond this many times the highest score of a good image."""
@@ -117,9 +123,13 @@ def confidence_scale(good: Scores, defects: Scores, fail: float) -> tuple[float,
     return max(scale, fail * SMALLEST_SCALE, _SMALLEST), basis
 
 
-def confidence_of(score: float, fail: float, scale: float) -> float:
-    """Certainty of the predicted class: 0.5 at the threshold, towards 1 on either side of it."""
-    return 1 / (1 + math.exp(-min(abs(score - fail) / scale, 700.0)))
+def confidence_of(score: float, fail: float, scale: float, good_images: int = MIN_CERTAIN) -> float:
+    """Certainty of the predicted class: 0.5 at the threshold, towards 1 on either side of it.
+
+    A model of fewer than `MIN_CERTAIN` good images is never surer than `MOST_UNCERTAIN`.
+    """
+    confidence = 1 / (1 + math.exp(-min(abs(score - fail) / scale, 700.0)))
+    return confidence if good_images >= MIN_CERTAIN else min(confidence, MOST_UNCERTAIN)
 
 
 def _upper_limit(scores: Scores, rate: float) -> float:

@@ -23,6 +23,7 @@ from defectory.inspection.datasets.records import Dataset, ImageRecord, file_dig
 from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.images import load_image
+from defectory.inspection.known_defects import fit_known_defects, label_warnings
 from defectory.inspection.model import DefectClass, LeaderboardEntry, Model, ModelCard, assemble
 from defectory.inspection.numerics import one_thread
 from defectory.inspection.perturbation import perturb
@@ -39,7 +40,7 @@ from defectory.inspection.thresholds import (
 )
 from defectory.inspection.verdicts import Thresholds
 
-MIN_GOOD = 5
+MIN_GOOD = 2
 MAX_FITTED = 400
 """More good images (or tiles of them) than this add little to the memory: a random choice of them is used."""
 
@@ -248,12 +249,26 @@ class _Training:
         trials = comparison.trials(tuple(DETECTORS) if options.detector == "auto" else (options.detector,))
         best = comparison.best(trials, synthetic=options.synthetic)
         # What no other good part resembles may be a defect or a rare good part: it must not move the thresholds.
-        unlike = find_outliers(best.scores.good)
+        unlike = find_outliers(best.scores.good) if len(best.scores.good) >= MIN_LABELLED else []
         left_out = unlike if options.exclude_suspects else ()
         kept = [sample for index, sample in enumerate(comparison.good) if index not in left_out]
         held_out, defective = np.delete(best.scores.good, unlike), best.scores.defects
         helped = best.recipe.heads.synthetic
         thresholds, threshold_basis = self._thresholds(held_out, defective)
+        known = None
+        if labelled and not enough and defective.min() < thresholds.review:
+            known = fit_known_defects(
+                [sample.patches for sample in comparison.good],
+                [sample.patches for sample in comparison.defects],
+                self._valid,
+                good_scores=best.scores.good,
+                defect_scores=defective,
+                left_out=unlike,
+                rates=options.rates,
+            )
+        if known is not None:
+            held_out, defective, thresholds = np.delete(known.good, unlike), known.defects, known.thresholds
+            threshold_basis = known.basis or threshold_basis
         scale, confidence_basis = confidence_scale(held_out, defective, thresholds.fail)
         card = ModelCard(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -264,7 +279,7 @@ class _Training:
             thresholds=thresholds,
             threshold_basis=threshold_basis,
             normal_level=best.level,
-            map_level=self._map_level(best, unlike, thresholds),
+            map_level=self._map_level(best, unlike, thresholds, whole=known is not None and known.head is not None),
             confidence_scale=scale,
             confidence_basis=confidence_basis,
             classes=self._kinds,
@@ -289,13 +304,24 @@ class _Training:
             synthetic_images=len(copies) if helped else 0,
             synthetic_basis=_synthetic_basis(best, trials, len(made), len(real)),
             suspects=tuple(photos[index].path.name for index in unlike),
+            warnings=label_warnings(
+                held_out,
+                defective,
+                thresholds,
+                names=[photo.path.name for photo in labelled],
+                masks=sum(sample.marks is not None for sample in samples),
+                fit=known,
+            ),
             training_manifest_sha256=_manifest(
                 photos, labelled, samples, *((copies, synthetic) if helped else ((), ()))
             ),
             metrics=_held_out_metrics(held_out, defective, thresholds),
             seed=options.seed,
         )
-        return assemble(card, self._backbone, comparison.fit(best, kept))
+        scorer = comparison.fit(best, kept)
+        if known is not None and known.head is not None:
+            scorer = replace(scorer, image_head=known.head)
+        return assemble(card, self._backbone, scorer)
 
     def _parts(self, paths: Sequence[Path]) -> dict[str, str]:
         """Which part the photo in a file shows, by the file's SHA-256; each its own where nobody says."""
@@ -346,8 +372,8 @@ class _Training:
         basis = f"{rates.review:.1%} of good parts held back and {rates.fail:.1%} failed, from {len(good)} held out"
         return thresholds_from_good(good, rates), basis
 
-    def _map_level(self, best: Trial, unlike: Sequence[int], thresholds: Thresholds) -> float:
-        if not best.recipe.signature and not best.recipe.heads.image:
+    def _map_level(self, best: Trial, unlike: Sequence[int], thresholds: Thresholds, *, whole: bool) -> float:
+        if not best.recipe.signature and not best.recipe.heads.image and not whole:
             return thresholds.fail
         return thresholds_from_good(np.delete(best.peaks, unlike), self._options.rates).fail
 

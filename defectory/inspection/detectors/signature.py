@@ -41,7 +41,8 @@ class Signature:
         summaries = np.stack([summarise(image, valid) for image in images])
         centre, scale = _half(summaries.mean(axis=0)), _half(summaries.std(axis=0) + 1e-4)
         standard = (summaries - centre) / scale
-        shrinkage = float(ledoit_wolf_shrinkage(standard, assume_centered=True))
+        # One image says nothing of how images vary.
+        shrinkage = float(ledoit_wolf_shrinkage(standard, assume_centered=True)) if len(images) > 1 else 1.0
         _, singular, axes = np.linalg.svd(standard, full_matrices=False)
         variances = singular**2 / len(images)
         floor = max(shrinkage * float(np.square(standard).mean()), 1e-6)

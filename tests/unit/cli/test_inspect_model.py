@@ -166,7 +166,7 @@ def test_what_are_no_results_is_explained(trained, tmp_path, content):
         (("--good", "normal", "--rules", "absent.json"), "absent.json"),
         (("--good", "normal", "--backbone", "absent.onnx"), "absent.onnx"),
         (("--good", "normal", "--defects", "anomaly", "--masks", "empty"), "named as the photos"),
-        (("--good", "masks"), "at least 5 different"),
+        (("--good", "masks"), "at least 2 different"),
     ],
 )
 def test_bad_input_is_explained(photos, monkeypatch, arguments, said):

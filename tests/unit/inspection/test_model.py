@@ -302,12 +302,12 @@ def test_costs_need_labelled_defects(good_parts):
 
 
 def test_one_image_is_not_enough(good_parts):
-    with pytest.raises(InputError, match="at least 5 different images"):
+    with pytest.raises(InputError, match="at least 2 different images"):
         train(good_parts[:1], options=QUICK)
 
 
 def test_no_image_is_not_enough():
-    with pytest.raises(InputError, match="at least 5 images"):
+    with pytest.raises(InputError, match="at least 2 images"):
         train([], options=QUICK)
 
 
