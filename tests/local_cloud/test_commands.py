@@ -101,11 +101,11 @@ def idle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
 
 def test_status_tells_what_is_there(busy: Shell) -> None:
     running = busy.status()["instance"]
-    sns = connect("sns", running["endpoint"], running["account"], running["region"])
+    sns = connect("sns", running["endpoint"], running["account"], running["secret"], running["region"])
     topic = sns.create_topic(Name="alerts")["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ops@example.com")
     sns.publish(TopicArn=topic, Subject="[bold]It is down", Message="text")
-    stacks = connect("cloudformation", running["endpoint"], running["account"], running["region"])
+    stacks = connect("cloudformation", running["endpoint"], running["account"], running["secret"], running["region"])
     template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}, "Outputs": {"Out": {"Value": "[red]put"}}}
     stacks.create_stack(StackName="small", TemplateBody=json.dumps(template))
     seen = eventually(lambda: (s := busy.status())["stacks"][0]["status"] == "CREATE_COMPLETE" and s, "stack")
