@@ -34,6 +34,9 @@ from typing import Any
 
 Headers = Sequence[tuple[str, str]]
 
+# Holds the token of 'defectory inspect serve': for the server a fixed one, for its clients the one to send.
+TOKEN_VARIABLE = "DEFECTORY_SERVE_TOKEN"
+
 # A Content-Length of more digits is no number of bytes that anybody has.
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?")
@@ -232,7 +235,9 @@ class GuardedServer(ThreadingHTTPServer):
     daemon_threads = True
     door: Door
 
-    def __init__(self, address: tuple[str, int], handler: type[GuardedHandler], *, names: Iterable[str] | None = ()):
+    def __init__(
+        self, address: tuple[str, int], handler: type[GuardedHandler], *, names: Iterable[str] | None = ()
+    ) -> None:
         """Listen; ``names`` are host names that may lead here, None for any."""
         self._free = threading.BoundedSemaphore(_CONNECTIONS)
         super().__init__(address, handler)

@@ -201,7 +201,8 @@ class LocalCloud:
         keeping = [sys.executable, "-I", "-S", str(keeper.__file__), "--grace", str(STOP_SECONDS)]
         # Of a kept state, only what is at work goes.
         keeping += ["--remove", str(settings.work if settings.persistent else settings.folder)]
-        serving = [sys.executable, "-m", "defectory.local.server"]
+        # The folder is for those who look at a list of processes; the secret shall not be in it.
+        serving = [sys.executable, "-m", "defectory.local.server", str(settings.folder)]
         told, tell = os.pipe()
         keeping += ["--input", str(told)]
         with os.fdopen(tell, "w") as given:

@@ -1,4 +1,4 @@
-"""Serve the local cloud: ``python -m defectory.local.server``, started by ``LocalCloud``.
+"""Serve the local cloud: ``python -m defectory.local.server FOLDER``, started by ``LocalCloud``.
 
 Standard input holds the settings, with the secret among them: other users can read what a command was called with.
 Standard output carries one line of JSON: ``{"port": …}`` once requests are answered, ``{"error": …}`` if that cannot
