@@ -28,6 +28,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from email import errors
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?")
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _HTTP_PORT = 80
+_CUT_SHORT = (errors.MissingHeaderBodySeparatorDefect, errors.FirstHeaderLineIsContinuationDefect)
 # How long, and how much, a refused client is listened to so that it comes to read why.
 _LINGER_SECONDS = 5.0
 _LINGER_BYTES = 64 * 1024 * 1024
@@ -268,7 +270,8 @@ class GuardedHandler(BaseHTTPRequestHandler):
 
     def admit(self) -> None:
         """Raise ``Refused`` if the request is not to be handled; called once its headers are read."""
-        if self.headers.defects or self.headers.get_payload():
+        # The parser takes a line that is no header for the end of them, and leaves out what follows.
+        if any(isinstance(defect, _CUT_SHORT) for defect in self.headers.defects):
             raise Refused("A line among the headers is none.", status=400, code="BadRequest")
         self.server.door.check(self.headers.items())
 

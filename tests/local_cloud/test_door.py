@@ -1,6 +1,5 @@
 """Who is let into the local cloud: what web pages, other names and people without its secret send, over the wire."""
 
-import functools
 import hashlib
 import hmac
 import json
@@ -21,41 +20,12 @@ from botocore.exceptions import ClientError
 from defectory.errors import LocalCloudError
 from defectory.local import instance
 from defectory.local.cloud import LocalCloud, connect
+from tests.local_cloud.intruder import TEMPLATE, assert_untouched
 from tests.local_cloud.signed import DIGEST, FORM, Answer, presign, send, send_raw, sign
 
 pytestmark = pytest.mark.xdist_group("local-cloud-door")
 
 EVIL = "http://evil.example"
-TEMPLATE = {
-    "Resources": {
-        "Role": {
-            "Type": "AWS::IAM::Role",
-            "Properties": {
-                "RoleName": "intruder",
-                "AssumeRolePolicyDocument": {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "lambda.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                        }
-                    ],
-                },
-            },
-        },
-        "Function": {
-            "Type": "AWS::Lambda::Function",
-            "Properties": {
-                "FunctionName": "intruder",
-                "Runtime": "python3.11",
-                "Handler": "index.handler",
-                "Role": {"Fn::GetAtt": ["Role", "Arn"]},
-                "Code": {"ZipFile": "def handler(event, context):\n    open('proof.txt', 'w').write('here')\n"},
-            },
-        },
-    }
-}
 CREATE = urlencode(
     {"Action": "CreateStack", "Version": "2010-05-15", "StackName": "intruder", "TemplateBody": json.dumps(TEMPLATE)}
 ).encode()
@@ -65,41 +35,11 @@ QUEUE = {"X-Amz-Target": "AmazonSQS.CreateQueue", "Content-Type": "application/x
 INVOKE = "/2015-03-31/functions/intruder/invocations"
 
 
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[LocalCloud]:
-    """A cloud in which nothing is but one bucket with one object."""
-    with LocalCloud() as cloud:
-        s3 = cloud.client("s3")
-        s3.create_bucket(Bucket="album")
-        s3.put_object(Bucket="album", Key="photo.txt", Body=b"a photo")
-        s3.put_bucket_cors(
-            Bucket="album",
-            CORSConfiguration={"CORSRules": [{"AllowedOrigins": ["*"], "AllowedMethods": ["GET", "PUT"]}]},
-        )
-        yield cloud
-
-
 @pytest.fixture(autouse=True)
 def untouched(guarded: LocalCloud) -> Iterator[None]:
     """Whatever a test sends, nothing comes of it."""
     yield
     assert_untouched(guarded)
-
-
-@functools.cache
-def client(cloud: LocalCloud, service: str) -> BaseClient:
-    return cloud.client(service)
-
-
-def assert_untouched(cloud: LocalCloud) -> None:
-    assert client(cloud, "cloudformation").describe_stacks()["Stacks"] == []
-    assert client(cloud, "iam").list_roles()["Roles"] == []
-    assert client(cloud, "lambda").list_functions()["Functions"] == []
-    assert client(cloud, "sqs").list_queues().get("QueueUrls", []) == []
-    s3 = client(cloud, "s3")
-    assert [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]] == ["album"]
-    assert [entry["Key"] for entry in s3.list_objects_v2(Bucket="album")["Contents"]] == ["photo.txt"]
-    assert s3.get_object(Bucket="album", Key="photo.txt")["Body"].read() == b"a photo"
 
 
 def assert_refused(answer: Answer, code: str) -> None:
