@@ -124,6 +124,20 @@ def test_printed_variables_lead_there_from_any_shell(busy: Shell, serving: list[
     assert shell.stdout.split() == [busy.status()["instance"]["endpoint"], "123456789012", "unset"]
 
 
+def test_another_shell_gets_the_same_variables(busy: Shell, serving: list[str]) -> None:
+    assert busy.type("status", "--env")[:2] == (0, "".join(serving))
+    secret = busy.status()["instance"]["secret"]
+    assert f"export AWS_SECRET_ACCESS_KEY={secret}\n" in serving
+    assert secret not in busy.type("status")[1]
+
+
+def test_a_shell_that_evaluates_nothing_runs_nothing(idle: Shell) -> None:
+    code, printed, said = idle.type("status", "--env")
+    assert (code, printed) == (1, "")
+    assert "No local cloud is running" in said
+    assert idle.type("status", "--env", "--json")[0] == 2
+
+
 def test_second_instance_is_refused_and_told_of_the_first(busy: Shell) -> None:
     code, _, said = busy.type("up", "--port", "0", "--no-deploy")
     assert code == 1

@@ -69,10 +69,12 @@ def visit(attacker: Attacker, address: str, home: Path, *options: str) -> None:
         subprocess.Popen(command, stdout=log, stderr=log, env=browser.environment(home)) as process,
     ):
         deadline = time.monotonic() + PATIENCE
-        while not attacker.done.wait(0.2):
-            ended = process.poll() is not None
-            assert not ended and time.monotonic() < deadline, (home / "log").read_text()
-        process.terminate()
+        try:
+            while not attacker.done.wait(0.2):
+                ended = process.poll() is not None
+                assert not ended and time.monotonic() < deadline, (home / "log").read_text()
+        finally:
+            process.kill()
 
 
 def stack(name: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ def transform_fn(model, content, content_type, accept, context):
 """
 ASK = """
 import http.client, os, sys
+"".encode("idna")  # loaded before this user can no longer read it
 os.setuid(int(sys.argv[3]))
 connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=30)
 connection.request("POST", sys.argv[2], b"{}")
@@ -83,7 +84,7 @@ def test_another_user_of_the_machine_is_refused(runtime: ExecutionEnvironment) -
     for user, status in ((65534, "403\n"), (0, "202\n")):
         assert runtime._answers.empty()
         command = [sys.executable, "-c", ASK, str(runtime._api.server_port), f"{API}/init/error", str(user)]
-        assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == status
+        assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == status
 
 
 @pytest.fixture
