@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint benchmarks clean
+.PHONY: demo test lint browser benchmarks clean
 .DEFAULT_GOAL := demo
 
 $(READY): requirements.txt models/inspection/weights.txt pyproject.toml
@@ -29,6 +29,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Tests that drive a browser are reported as not run where there is none.
+browser:
+	@tools/install_browser.sh
 
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks

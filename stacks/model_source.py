@@ -18,7 +18,10 @@ from pathlib import Path
 from defectory.inspection.hosting import BACKBONE
 from stacks.packaging import CACHE, ROOT, Requirements
 
-MODULES = ("defectory/__init__.py", "defectory/errors.py", "defectory/py.typed", "defectory/inspection")
+MODULES = (
+    *("defectory/__init__.py", "defectory/claims.py", "defectory/door.py", "defectory/errors.py", "defectory/py.typed"),
+    "defectory/inspection",
+)
 ENTRY_POINTS = ("train.py", "evaluate.py", "inference.py")
 # What the PyTorch containers have; libraries are built for it.
 CONTAINER_PYTHON = "3.12"

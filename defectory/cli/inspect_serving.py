@@ -5,10 +5,19 @@ Everything heavy is imported where it is used, so that ``--help`` answers at onc
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from defectory.door import TOKEN_VARIABLE, Authority, new_secret
+from defectory.errors import InputError
+
+# As long as a person may choose; one that is made has 43 characters.
+_TOKEN = re.compile(r"[!-~]{16,512}")
 
 
 def serve(
@@ -17,27 +26,71 @@ def serve(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"File with the token that callers have to send (16 characters or more), for a service; without it "
+            f"the variable {TOKEN_VARIABLE}, without that a new one at each start.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Host name by which callers may reach the server beside localhost and addresses, such as that of a "
+            "proxy in front; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a model by HTTP until Ctrl-C, as SageMaker's endpoints do and as Amazon Lookout for Vision did.
 
     POST a PNG or JPEG to /invocations (add ?format=lookout for the answer of DetectAnomalies), or to
-    /2020-11-20/projects/PROJECT/models/VERSION/detect. GET /ping answers once the model is loaded.
+    /2020-11-20/projects/PROJECT/models/VERSION/detect, with the header "Authorization: Bearer TOKEN". GET /ping answers
+    anybody once the model is loaded. Web pages of other servers are not let in. Prints the token, if it is a new one,
+    and the command that sends an image.
 
     Examples:
 
         defectory inspect serve model.tar.gz
 
-        curl -H "Content-Type: image/png" --data-binary @part.png http://127.0.0.1:8080/invocations
+        defectory inspect serve model.tar.gz --token-file token.txt --allow-host inspection.example.com
     """
     from defectory.inspection.model import load_model
     from defectory.inspection.serving import serve as serve_model
 
+    for name in allow_host or ():
+        if (host_name := Authority.parse(name)) is None or host_name.port is not None:
+            raise InputError("--allow-host", "a host name without a port", name)
+    token = _given_token(token_file)
     loaded = load_model(model)
 
     def ready(url: str) -> None:
         typer.echo(f"Serving model {loaded.card.version} at {url} (Ctrl-C stops it)")
+        if token is None:
+            typer.echo(f"export {TOKEN_VARIABLE}={made}")
+        # Not among curl's arguments, which every user of the machine can read.
+        sent = f"$(cat {shlex.quote(str(token_file))})" if token_file else f"${TOKEN_VARIABLE}"
+        command = f'curl -H @- -H "Content-Type: image/png" --data-binary @part.png {url}/invocations'
+        typer.echo(f'echo "Authorization: Bearer {sent}" | {command}')
 
+    made = new_secret()
     try:
-        serve_model(loaded, host, port, ready=ready)
+        serve_model(loaded, host, port, token=token or made, names=allow_host or (), ready=ready)
     except KeyboardInterrupt:
         typer.echo("Stopped.")
+
+
+def _given_token(file: Path | None) -> str | None:
+    """The token of the file or of the environment; None if there is none."""
+    try:
+        token = file.read_text().strip() if file else os.environ.get(TOKEN_VARIABLE)
+    except (OSError, ValueError) as error:
+        raise InputError("--token-file", "a file with a token", str(file)) from error
+    if token is not None and not _TOKEN.fullmatch(token):
+        place = "--token-file" if file else TOKEN_VARIABLE
+        # The token itself is not shown.
+        raise InputError(place, "a token of 16 to 512 printable characters without spaces", f"{len(token)} characters")
+    return token

@@ -68,7 +68,8 @@ def up(
 ) -> None:
     """Start the local cloud, deploy the application into it, and serve until Ctrl-C or 'defectory local down'.
 
-    Prints the variables with which the aws command, boto3 and every other AWS client reach it. Alerts by e-mail
+    Prints the variables with which the aws command, boto3 and every other AWS client reach it. The secret among them is
+    made anew at each start: web pages and other users of the machine, who do not know it, stay out. Alerts by e-mail
     become .eml files in its outbox; 'defectory local status' lists them.
 
     Examples:
@@ -85,6 +86,8 @@ def up(
 
     settings = _settings(context or [])
     region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+    if state is not None:
+        instance.claim_state(state)
     registry = instance.registry(state)
     console = Console(stderr=True)
     cloud = LocalCloud(port=port, state=state, region=region, registry=registry)
@@ -93,7 +96,7 @@ def up(
         with _step(console, "Starting the local cloud"):
             cloud.start()
         instance.note(registry, _instance(cloud, state))
-        _show_environment(cloud)
+        _show_environment(cloud.environment())
         if deploy:
             _deploy(console, cloud, settings, region)
         console.print(f"Serving at {cloud.endpoint} until Ctrl-C or 'defectory local down'.", highlight=False)
@@ -145,27 +148,41 @@ def down(state: StateOption = None) -> None:
 def status(
     state: StateOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
+    environment: Annotated[
+        bool, typer.Option("--env", help="Print the variables that 'up' printed, and nothing else: for another shell.")
+    ] = False,
 ) -> None:
     """Say what is in the local cloud: stacks with their outputs, pipelines and state machines with their executions,
     endpoints, e-mails sent.
 
-    The exit code is 1 if none is running.
+    The exit code is 1 if none is running.  What --json and --env print holds the secret that requests are signed with.
 
     Examples:
 
         defectory local status
 
         defectory local status --json
+
+        eval "$(defectory local status --env)"
     """
     from defectory.local import instance
     from defectory.local.cloud import connect
+    from defectory.local.environment import client_environment
     from defectory.local.status import look
+
+    if as_json and environment:
+        raise InputError("--json, --env", "one of them")
 
     found = instance.running(instance.registry(state))
     if found is None:
-        typer.echo(json.dumps({"running": False}) if as_json else "No local cloud is running: 'defectory local up'.")
+        said = json.dumps({"running": False}) if as_json else "No local cloud is running: 'defectory local up'."
+        # A shell that evaluates what is printed shall not run this sentence.
+        typer.echo(said, err=environment)
         raise typer.Exit(1)
-    seen = look(found, lambda service: connect(service, found.endpoint, found.account, found.region))
+    if environment:
+        _show_environment(client_environment(found.endpoint, found.account, found.secret, found.region))
+        return
+    seen = look(found, lambda service: connect(service, found.endpoint, found.account, found.secret, found.region))
     if as_json:
         typer.echo(json.dumps({"running": True, **seen.model_dump(mode="json")}, indent=2))
     else:
@@ -189,6 +206,7 @@ def _instance(cloud: LocalCloud, state: Path | None) -> Any:  # noqa: ANN401 - i
         pid=os.getpid(),
         endpoint=cloud.endpoint,
         account=cloud.settings.account,
+        secret=cloud.settings.secret,
         region=cloud.settings.region,
         folder=cloud.settings.folder,
         outbox=cloud.outbox_folder,
@@ -209,12 +227,12 @@ def _step(console: Console, what: str) -> Iterator[None]:
     console.print(f"[green]✓[/green] {what} [dim]({time.monotonic() - started:.1f} s)[/dim]", highlight=False)
 
 
-def _show_environment(cloud: LocalCloud) -> None:
+def _show_environment(environment: Mapping[str, str]) -> None:
     """On stdout, ready to be copied into a shell."""
     from defectory.local.environment import SCRUBBED
 
     typer.echo(f"unset {' '.join(SCRUBBED)}")
-    for name, value in cloud.environment().items():
+    for name, value in environment.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
+from defectory.door import TOKEN_VARIABLE
 from defectory.errors import DefectoryError, InputError, ServiceError
 from defectory.inspection.verdicts import DefectArea, Inspection, InspectionReply, decode_grey
 
@@ -73,7 +75,7 @@ class ValidationException(LookoutError):
 
 
 class AccessDeniedException(LookoutError):
-    """The caller may not invoke the endpoint."""
+    """The caller may not invoke the endpoint, or has no token, or a wrong one."""
 
     code = "AccessDeniedException"
 
@@ -175,8 +177,9 @@ class _Backend(Protocol):
 class LookoutForVision:
     """The operations of the service that run a trained model, with the names and shapes they had.
 
-    Give ``endpoint_url`` for ``defectory inspect serve``, or ``endpoint_name`` for an endpoint of SageMaker, of which
-    there is one a model: there, names of projects and versions are only checked and handed back.
+    Give ``endpoint_url`` and ``token`` for ``defectory inspect serve``, which prints both; without ``token``, that of
+    the environment variable ``DEFECTORY_SERVE_TOKEN`` is sent.  Or give ``endpoint_name`` for an endpoint of SageMaker:
+    there is one a model, so names of projects and versions are only checked and handed back.
 
         client = LookoutForVision(endpoint_name="defectory-inspection")
         client.detect_anomalies(ProjectName="boards", ModelVersion="1", Body=photo, ContentType="image/jpeg")
@@ -186,12 +189,18 @@ class LookoutForVision:
     """
 
     def __init__(
-        self, *, endpoint_url: str = "", endpoint_name: str = "", region_name: str | None = None, timeout: float = 60.0
+        self,
+        *,
+        endpoint_url: str = "",
+        endpoint_name: str = "",
+        token: str = "",
+        region_name: str | None = None,
+        timeout: float = 60.0,
     ) -> None:
         if bool(endpoint_url) == bool(endpoint_name):
             raise InputError("endpoint_url, endpoint_name", "given one of them", fix="The one says where, by HTTP.")
         if endpoint_url:
-            self._backend: _Backend = _Http(endpoint_url, timeout)
+            self._backend: _Backend = _Http(endpoint_url, token or os.environ.get(TOKEN_VARIABLE, ""), timeout)
         else:
             self._backend = _SageMaker(endpoint_name, region_name)
         self.exceptions = SimpleNamespace(**_EXCEPTIONS, ClientError=LookoutError)
@@ -241,14 +250,16 @@ class LookoutForVision:
 class _Http:
     """``defectory inspect serve``, or anything that speaks the service's protocol."""
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, token: str, timeout: float) -> None:
         if not url.startswith(("http://", "https://")):
             raise InputError("endpoint_url", "an address that starts with http:// or https://", url)
         self._url, self._timeout = url.rstrip("/"), timeout
+        self._headers = {"Authorization": f"Bearer {token.strip()}"} if token.strip() else {}
+        self._opener = urllib.request.build_opener(_NoRedirect)
 
     def detect(self, project: str, version: str, body: bytes, content_type: str) -> bytes:
         path = f"/{API_VERSION}/projects/{quote(project, safe='')}/models/{quote(version, safe='')}/detect"
-        headers = {"Content-Type": content_type, "Accept": "application/json"}
+        headers = {**self._headers, "Content-Type": content_type, "Accept": "application/json"}
         return self._call(urllib.request.Request(self._url + path, body, headers, method="POST"))
 
     def hosting(self) -> str:
@@ -260,7 +271,7 @@ class _Http:
 
     def _call(self, request: urllib.request.Request) -> bytes:
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as answer:
+            with self._opener.open(request, timeout=self._timeout) as answer:
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as error:
@@ -269,6 +280,13 @@ class _Http:
             raise kind(_message(error.read()) or str(error)) from None
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise InternalServerException(f"{self._url} does not answer ({error}). Is the server running?") from error
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Hands the token to nobody else."""
+
+    def redirect_request(self, *_: Any) -> None:  # noqa: ANN401
+        return None
 
 
 class _SageMaker:

@@ -6,6 +6,9 @@
 
 ``/invocations`` answers in Lookout for Vision's shape as well: with ``?format=lookout``, the custom attribute
 ``format=lookout`` or the Accept header of ``LOOKOUT_MEDIA_TYPE``.
+
+Images are inspected for those who send ``Authorization: Bearer TOKEN``; anybody may ask ``/ping``, except web pages of
+other servers (see ``defectory.door``).
 """
 
 from __future__ import annotations
@@ -14,15 +17,15 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.door import TOKEN_VARIABLE, GuardedHandler, GuardedServer, Refused, check_bearer
 from defectory.errors import DefectoryError, ImageError, InputError
 from defectory.inspection.images import load_image
 from defectory.inspection.lookout import (
@@ -30,6 +33,7 @@ from defectory.inspection.lookout import (
     CONTENT_TYPES,
     LOOKOUT_MEDIA_TYPE,
     STATUS_OF_ERROR,
+    AccessDeniedException,
     LookoutError,
     ValidationException,
     check_names,
@@ -73,22 +77,33 @@ def answer_invocation(model: Inspector, body: bytes, *, lookout: bool = False) -
     return InspectionReply.of(inspection).model_dump_json().encode()
 
 
-class InspectionServer(ThreadingHTTPServer):
+class InspectionServer(GuardedServer):
     """An HTTP server of one model; without one it answers 503 until ``load`` has brought it.
+
+    Args:
+        token: what callers have to send; None asks for none, where somebody else in front has authenticated them.
+        names: host names that may lead here beside addresses and localhost; None for any.
 
     Raises:
         InputError: the address cannot be listened on.
     """
 
-    daemon_threads = True
-
-    def __init__(self, host: str = "127.0.0.1", port: int = 8080, model: Inspector | None = None) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        model: Inspector | None = None,
+        *,
+        token: str | None,
+        names: Iterable[str] | None = (),
+    ) -> None:
         self.model = model
+        self.token = token
         self.failure: Exception | None = None
         # More at once would only slow each other down: one inspection keeps one core busy.
         self.working = threading.BoundedSemaphore(os.cpu_count() or 1)
         try:
-            super().__init__((host, port), _Handler)
+            super().__init__((host, port), _Handler, names=names)
         except (OSError, OverflowError) as error:
             fix = "Choose another with --port, or 0 for a free one."
             raise InputError("host, port", f"an address that is free ({error})", f"{host}:{port}", fix) from error
@@ -115,46 +130,79 @@ class InspectionServer(ThreadingHTTPServer):
 
 
 def serve(
-    model: Inspector, host: str = "127.0.0.1", port: int = 8080, *, ready: Callable[[str], None] = lambda url: None
+    model: Inspector,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    *,
+    token: str,
+    names: Iterable[str] = (),
+    ready: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve ``model`` until interrupted; ``ready`` hears the address, which tells the port where 0 asked for any.
+
+    Args:
+        token: what callers have to send, see ``defectory.door.new_secret``.
+        names: host names that may lead here beside addresses and localhost.
 
     Raises:
         InputError: the address cannot be listened on.
     """
-    with InspectionServer(host, port, model) as server:
+    with InspectionServer(host, port, model, token=token, names=names) as server:
         ready(server.url)
         server.serve_forever()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(GuardedHandler):
     server: InspectionServer
-    protocol_version = "HTTP/1.1"
     server_version = "defectory"
     sys_version = ""
     timeout = IDLE_SECONDS
+
+    def admit(self) -> None:
+        super().admit()
+        if self.server.token is not None and (self.command, self.path) != ("GET", "/ping"):
+            check_bearer(self.headers.items(), self.server.token)
+
+    def refuse(self, refusal: Refused) -> None:
+        if refusal.status == HTTPStatus.UNAUTHORIZED:
+            message = f"{refusal} The token is what 'defectory inspect serve' printed or was given ({TOKEN_VARIABLE})."
+            # Both shapes of an error: who calls is not known, nor what they expect.
+            content = {"error": {"code": refusal.code, "message": message}, "Message": message}
+            headers = {"WWW-Authenticate": "Bearer", "x-amzn-ErrorType": AccessDeniedException.code}
+            self.answer(refusal.status, _json(content), headers.items())
+        elif self._asks_as_lookout:
+            kind = AccessDeniedException if refusal.status == HTTPStatus.FORBIDDEN else ValidationException
+            self._refuse_detection(kind.code, str(refusal))
+        else:
+            super().refuse(refusal)
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         if path == "/ping" and self.server.model is None:
             self._refuse(_loading())
         elif path == "/ping":
-            self._send(HTTPStatus.OK, b"{}")
+            self.answer(HTTPStatus.OK, b"{}")
         else:
             self._refuse(_unknown(path))
 
     def do_POST(self) -> None:
         path = urlsplit(self.path).path
         try:
-            body = self._read_body()
+            body = self.body(LARGEST_BODY)
             if path == "/invocations":
                 self._answer_invocation(body)
-            elif path.startswith(f"/{API_VERSION}/projects/"):
+            elif self._asks_as_lookout:
                 self._answer_detection(path, body)
             else:
                 raise _unknown(path)
         except RequestError as error:
             self._refuse(error)
+        except Refused as refusal:
+            self.part(refusal)
+
+    @property
+    def _asks_as_lookout(self) -> bool:
+        return self.path.startswith(f"/{API_VERSION}/projects/")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401
         logger.info("%s %s", self.address_string(), format % args)
@@ -163,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._check_content_type()
         lookout = self._wants_lookout()
         try:
-            self._send(HTTPStatus.OK, self._inspect(body, lookout=lookout))
+            self.answer(HTTPStatus.OK, self._inspect(body, lookout=lookout))
         except ImageError as error:
             raise RequestError(HTTPStatus.BAD_REQUEST, error.code, str(error)) from error
 
@@ -176,7 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
                 case _:
                     raise _unknown(path)
             self._check_content_type()
-            self._send(HTTPStatus.OK, self._inspect(body, lookout=True))
+            self.answer(HTTPStatus.OK, self._inspect(body, lookout=True))
         except LookoutError as error:
             self._refuse_detection(error.code, error.message)
         except ImageError as error:
@@ -198,19 +246,6 @@ class _Handler(BaseHTTPRequestHandler):
             message = f"The model failed: {type(error).__name__}. The server's log says more."
             raise RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, "ModelFailed", message) from error
 
-    def _read_body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit():
-            # Where the body ends is unknown, so the next request cannot be found either.
-            self.close_connection = True
-            message = "The request needs a Content-Length header with the number of bytes of the image."
-            raise RequestError(HTTPStatus.LENGTH_REQUIRED, "LengthRequired", message)
-        if int(length) > LARGEST_BODY:
-            self.close_connection = True
-            message = f"The image has {length} bytes, at most {LARGEST_BODY} are taken. Send a smaller one."
-            raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "TooLarge", message)
-        return self.rfile.read(int(length))
-
     def _check_content_type(self) -> None:
         kind = self.headers.get_content_type()
         if kind not in CONTENT_TYPES:
@@ -227,23 +262,10 @@ class _Handler(BaseHTTPRequestHandler):
         return "lookout" in wanted or LOOKOUT_MEDIA_TYPE in self.headers.get("Accept", "")
 
     def _refuse(self, error: RequestError) -> None:
-        self._send(error.status, _json({"error": {"code": error.code, "message": str(error)}}))
+        self.answer(error.status, _json({"error": {"code": error.code, "message": str(error)}}))
 
     def _refuse_detection(self, code: str, message: str) -> None:
-        self._send(HTTPStatus(STATUS_OF_ERROR[code]), _json({"Message": message}), {"x-amzn-ErrorType": code})
-
-    def _send(self, status: HTTPStatus, content: bytes, headers: Mapping[str, str] | None = None) -> None:
-        try:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-        except (BrokenPipeError, ConnectionResetError):
-            # The caller went away; nobody is left to tell.
-            self.close_connection = True
+        self.answer(STATUS_OF_ERROR[code], _json({"Message": message}), {"x-amzn-ErrorType": code}.items())
 
 
 _LOOKOUT_CODES = {

@@ -19,12 +19,12 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 import defectory
-from defectory.claims import claim
+from defectory.door import new_secret
 from defectory.errors import LocalCloudError
 from defectory.local import instance, keeper, outbox
 from defectory.local.deploy import deploy
 from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
-from defectory.local.server.settings import SERVER_LOG, Settings
+from defectory.local.server.settings import Settings
 
 START_SECONDS = 60.0
 # What a server with much state needs to save it.
@@ -37,6 +37,9 @@ class LocalCloud:
     >>> with LocalCloud() as cloud:  # doctest: +SKIP
     ...     outputs = cloud.deploy(Path("cdk.out"))
     ...     cloud.client("s3").list_buckets()
+
+    Requests have to be signed with a secret that each start makes anew: ``client`` and ``environment`` hold it.  Web
+    pages and other users of the machine stay out.
 
     Every process that it starts ends with it, also when this process is killed.  Without ``state`` nothing is left
     afterwards; with it, what is in the cloud is there again at the next start with the same folder.
@@ -83,19 +86,21 @@ class LocalCloud:
         Raises:
             LocalCloudError: it cannot start; the message says why: the port or the folder is in use, say.
         """
-        if self._state and not (self._state / SERVER_LOG).is_file():
-            # What is in its folder work/ goes when it ends.
-            claim(self._state, "defectory local up", field="state")
+        if self._state:
+            instance.claim_state(self._state)
         if self._registry:
-            self._registry.mkdir(parents=True, exist_ok=True)
+            instance.make_private(self._registry)
             self._lock = instance.lock(self._registry)
         try:
+            if self._state:
+                instance.make_private(self._state)
             folder = self._state or Path(tempfile.mkdtemp(prefix="defectory-local-"))
             settings = Settings(
                 folder=folder,
                 persistent=self._state is not None,
                 port=self._port,
                 account=self._account,
+                secret=new_secret(),
                 region=self._region,
             )
             self._running = settings.model_copy(update={"port": self._launch(settings)})
@@ -176,7 +181,7 @@ class LocalCloud:
 
     def client(self, service: str) -> BaseClient:
         """A boto3 client of this cloud, whatever the environment of this process says."""
-        return connect(service, self.endpoint, self._account, self._region)
+        return connect(service, self.endpoint, self._account, self.settings.secret, self._region)
 
     def deploy(self, assembly: Path) -> dict[str, dict[str, str]]:
         """Deploy every stack of a cloud assembly (``cdk.out``); return the outputs by stack.
@@ -198,19 +203,28 @@ class LocalCloud:
         keeping = [sys.executable, "-I", "-S", str(keeper.__file__), "--grace", str(STOP_SECONDS)]
         # Of a kept state, only what is at work goes.
         keeping += ["--remove", str(settings.work if settings.persistent else settings.folder)]
-        serving = [sys.executable, "-m", "defectory.local.server", settings.model_dump_json()]
+        # The folder is for those who look at a list of processes; the secret shall not be in it.
+        serving = [sys.executable, "-m", "defectory.local.server", str(settings.folder)]
+        told, tell = os.pipe()
+        keeping += ["--input", str(told)]
+        with os.fdopen(tell, "w") as given:
+            # Fits into the pipe: nobody has to read it yet.
+            given.write(settings.model_dump_json())
         # Kept open: it can be read also when the folder is gone.
         self._log = settings.log.open("a+b")
-        self._keeper = subprocess.Popen(
-            [*keeping, "--", *serving],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=inherited(os.environ) | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
-            pass_fds=[] if self._lock is None else [self._lock],
-            # Ctrl-C is for the process that started it.
-            start_new_session=True,
-        )
+        try:
+            self._keeper = subprocess.Popen(
+                [*keeping, "--", *serving],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=inherited(os.environ) | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
+                pass_fds=[told] if self._lock is None else [told, self._lock],
+                # Ctrl-C is for the process that started it.
+                start_new_session=True,
+            )
+        finally:
+            os.close(told)
         assert self._keeper.stdout
         with self._keeper.stdout as said:
             ready = select.select([said], [], [], START_SECONDS)[0]
@@ -224,7 +238,7 @@ class LocalCloud:
         return int(message["port"])
 
 
-def connect(service: str, endpoint: str, account: str, region: str) -> BaseClient:
+def connect(service: str, endpoint: str, account: str, secret: str, region: str) -> BaseClient:
     """A boto3 client of a local cloud that heeds neither profiles nor configuration files."""
     # Name in the configuration, environment variable, default, conversion: as botocore lists its own.
     deaf = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
@@ -234,6 +248,11 @@ def connect(service: str, endpoint: str, account: str, region: str) -> BaseClien
         endpoint_url=endpoint,
         region_name=region,
         aws_access_key_id=account,
-        aws_secret_access_key="local",
-        config=Config(retries={"mode": "standard", "max_attempts": 3}, read_timeout=300),
+        aws_secret_access_key=secret,
+        # The only signatures that the local cloud knows; left to itself, boto3 presigns addresses with older ones.
+        config=Config(
+            retries={"mode": "standard", "max_attempts": 3},
+            read_timeout=300,
+            signature_version="s3v4" if service == "s3" else None,
+        ),
     )

@@ -7,10 +7,13 @@ import os
 import tempfile
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from defectory.claims import claim, is_claimed
 from defectory.errors import LocalCloudError
+from defectory.local.server.settings import SERVER_LOG
 
+COMMAND = "defectory local up"
 LOCK = "instance.lock"
 NOTE = "instance.json"
 
@@ -23,6 +26,7 @@ class Instance(BaseModel):
     pid: int
     endpoint: str
     account: str
+    secret: str = Field(repr=False)
     region: str
     folder: Path
     outbox: Path
@@ -34,7 +38,7 @@ def registry(state: Path | None) -> Path:
     """Where a running cloud is noted: the folder of its state, else a folder of the user's, who then has but one.
 
     Raises:
-        LocalCloudError: the folder cannot be made, or belongs to somebody else.
+        LocalCloudError: as ``make_private``.
     """
     if state is not None:
         folder = state
@@ -42,13 +46,44 @@ def registry(state: Path | None) -> Path:
         folder = Path(runtime) / "defectory"
     else:
         folder = Path(tempfile.gettempdir()) / f"defectory-{os.getuid()}"
+    if state is None and folder.is_symlink():
+        raise LocalCloudError(f"The folder {folder} is a link; set XDG_RUNTIME_DIR to a folder of your own.")
+    make_private(folder)
+    return folder
+
+
+def claim_state(folder: Path) -> None:
+    """Take a folder for the state of a local cloud, whose work/ is removed when the cloud ends.
+
+    Raises:
+        InputError: it holds other things.
+    """
+    # Releases before 0.2 did not mark theirs, and logged there.
+    if not (folder / SERVER_LOG).is_file():
+        claim(folder, COMMAND, field="state")
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that no other user may look into, or an existing one such.
+
+    Raises:
+        LocalCloudError: it cannot be made, belongs to somebody else, or holds other things that others may read.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
+        strange = not is_claimed(folder, COMMAND) and not (folder / LOCK).exists() and any(folder.iterdir())
     except OSError as error:
         raise LocalCloudError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-    if state is None and folder.stat().st_uid != os.getuid():
-        raise LocalCloudError(f"The folder {folder} belongs to another user; set XDG_RUNTIME_DIR to one of your own.")
-    return folder
+    if found.st_uid != os.getuid():
+        raise LocalCloudError(f"The folder {folder} belongs to another user; take one of your own.")
+    if found.st_mode & 0o077:
+        if strange:
+            raise LocalCloudError(
+                f"Other users may look into the folder {folder}, which holds more than a local cloud. "
+                f"Take one of its own, or keep others out: chmod 700 {folder}"
+            )
+        folder.chmod(0o700)
 
 
 def lock(folder: Path) -> int:
@@ -70,9 +105,11 @@ def lock(folder: Path) -> int:
 
 
 def note(folder: Path, instance: Instance) -> None:
-    """Say what is running; only for the holder of the lock."""
+    """Say what is running, with its secret, to this user alone; only for the holder of the lock."""
     unfinished = folder / f"{NOTE}.tmp"
-    unfinished.write_text(instance.model_dump_json(indent=2))
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(instance.model_dump_json(indent=2))
     unfinished.replace(folder / NOTE)
 
 

@@ -1,6 +1,6 @@
 """Run one command and leave nothing of it behind: no process, no temporary folder.
 
-Usage: ``python -I -S keeper.py --grace SECONDS [--remove DIR] -- COMMAND...``
+Usage: ``python -I -S keeper.py --grace SECONDS [--remove DIR] [--input DESCRIPTOR] -- COMMAND...``
 
 The keeper ends the command when it is asked to (SIGTERM), when its standard input closes, or when the process that
 started it is gone; so a parent that is killed leaves no orphans.  However the command ends, every process that it
@@ -63,8 +63,12 @@ def _descendants(root: int) -> Iterator[int]:
         pending += children.get(pid, [])
 
 
-def keep(command: list[str], grace: float) -> int:
-    """Run ``command`` until it ends or has to; return its exit status, 128 + n for signal n."""
+def keep(command: list[str], grace: float, given: int = subprocess.DEVNULL) -> int:
+    """Run ``command`` until it ends or has to; return its exit status, 128 + n for signal n.
+
+    Args:
+        given: the command's standard input.
+    """
     parent = os.getppid()
     waking, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -74,7 +78,9 @@ def keep(command: list[str], grace: float) -> int:
         signal.signal(number, lambda got, _: asked.append(got))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     adopt_orphans()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(command, stdin=given, start_new_session=True)
+    if given >= 0:
+        os.close(given)
     watched = [waking, sys.stdin.fileno()]
     while child.poll() is None:
         ready, _, _ = select.select(watched, [], [], 0.5)
@@ -106,10 +112,11 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--grace", type=float, default=2.0)
     parser.add_argument("--remove", type=Path)
+    parser.add_argument("--input", type=int, default=subprocess.DEVNULL)
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     try:
-        return keep(options.command, options.grace)
+        return keep(options.command, options.grace, options.input)
     finally:
         if options.remove:
             shutil.rmtree(options.remove, ignore_errors=True)

@@ -2,6 +2,8 @@
 
 In the container its inference toolkit imports this module and calls ``model_fn`` once and the other three for each
 image; so does the local cloud.  ``python inference.py`` serves the same by HTTP, for containers without that toolkit.
+There it asks for no token, because SageMaker has authenticated whoever calls and sends none, and takes any ``Host``,
+because it knows the container by a name of its own; only a container listens on more than loopback here.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ sys.path[:0] = [str(SOURCE / "packages"), str(SOURCE)]
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from defectory.door import TOKEN_VARIABLE, is_loopback  # noqa: E402
 from defectory.errors import DefectoryError, ImageError  # noqa: E402
 from defectory.inspection.images import load_image  # noqa: E402
 from defectory.inspection.lookout import CONTENT_TYPES, LOOKOUT_MEDIA_TYPE, detect_anomalies_answer  # noqa: E402
@@ -72,7 +75,10 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")))
     arguments = parser.parse_args()
     try:
-        with InspectionServer(arguments.host, arguments.port) as server:
+        # Who tries it out may give one.
+        token = os.environ.get(TOKEN_VARIABLE) or None
+        names = () if is_loopback(arguments.host) else None
+        with InspectionServer(arguments.host, arguments.port, token=token, names=names) as server:
             server.load(lambda: model_fn(os.environ.get("SM_MODEL_DIR", "/opt/ml/model")))
             print(f"serving {server.url}", flush=True)
             server.serve_forever()

@@ -54,3 +54,17 @@ def applications(bedrock: BedrockServer, tmp_path_factory: pytest.TempPathFactor
                     cloud, {name: value for outputs in stacks for name, value in outputs.items()}
                 )
             yield deployed
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[LocalCloud]:
+    """A cloud in which nothing is but one bucket with one object."""
+    with LocalCloud() as cloud:
+        s3 = cloud.client("s3")
+        s3.create_bucket(Bucket="album")
+        s3.put_object(Bucket="album", Key="photo.txt", Body=b"a photo")
+        s3.put_bucket_cors(
+            Bucket="album",
+            CORSConfiguration={"CORSRules": [{"AllowedOrigins": ["*"], "AllowedMethods": ["GET", "PUT"]}]},
+        )
+        yield cloud

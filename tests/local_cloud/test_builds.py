@@ -261,7 +261,7 @@ def test_build_that_takes_too_long_is_ended(cloud: LocalCloud, builds: BaseClien
         endpoint_url=cloud.endpoint,
         region_name="us-east-1",
         aws_access_key_id="123456789012",
-        aws_secret_access_key="any",
+        aws_secret_access_key=cloud.settings.secret,
         config=Config(parameter_validation=False),
     )
     build_id = unchecked.start_build(projectName=name, timeoutInMinutesOverride=0.02)["build"]["id"]

@@ -101,11 +101,11 @@ def idle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
 
 def test_status_tells_what_is_there(busy: Shell) -> None:
     running = busy.status()["instance"]
-    sns = connect("sns", running["endpoint"], running["account"], running["region"])
+    sns = connect("sns", running["endpoint"], running["account"], running["secret"], running["region"])
     topic = sns.create_topic(Name="alerts")["TopicArn"]
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="ops@example.com")
     sns.publish(TopicArn=topic, Subject="[bold]It is down", Message="text")
-    stacks = connect("cloudformation", running["endpoint"], running["account"], running["region"])
+    stacks = connect("cloudformation", running["endpoint"], running["account"], running["secret"], running["region"])
     template = {"Resources": {"Q": {"Type": "AWS::SQS::Queue"}}, "Outputs": {"Out": {"Value": "[red]put"}}}
     stacks.create_stack(StackName="small", TemplateBody=json.dumps(template))
     seen = eventually(lambda: (s := busy.status())["stacks"][0]["status"] == "CREATE_COMPLETE" and s, "stack")
@@ -122,6 +122,20 @@ def test_printed_variables_lead_there_from_any_shell(busy: Shell, serving: list[
     script = "".join(serving) + 'echo "$AWS_ENDPOINT_URL $AWS_ACCESS_KEY_ID ${AWS_PROFILE-unset}"'
     shell = subprocess.run(["sh", "-c", script], env={"AWS_PROFILE": "other"}, capture_output=True, text=True)
     assert shell.stdout.split() == [busy.status()["instance"]["endpoint"], "123456789012", "unset"]
+
+
+def test_another_shell_gets_the_same_variables(busy: Shell, serving: list[str]) -> None:
+    assert busy.type("status", "--env")[:2] == (0, "".join(serving))
+    secret = busy.status()["instance"]["secret"]
+    assert f"export AWS_SECRET_ACCESS_KEY={secret}\n" in serving
+    assert secret not in busy.type("status")[1]
+
+
+def test_a_shell_that_evaluates_nothing_runs_nothing(idle: Shell) -> None:
+    code, printed, said = idle.type("status", "--env")
+    assert (code, printed) == (1, "")
+    assert "No local cloud is running" in said
+    assert idle.type("status", "--env", "--json")[0] == 2
 
 
 def test_second_instance_is_refused_and_told_of_the_first(busy: Shell) -> None:

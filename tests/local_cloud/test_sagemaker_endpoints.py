@@ -105,7 +105,7 @@ def test_more_at_once_than_allowed_are_throttled(laboratory: Laboratory, tmp_pat
             endpoint_url=laboratory.cloud.endpoint,
             region_name="us-east-1",
             aws_access_key_id="123456789012",
-            aws_secret_access_key="any",
+            aws_secret_access_key=laboratory.cloud.settings.secret,
             config=Config(retries={"total_max_attempts": 1}),
         )
         with pytest.raises(ClientError) as refusal:

@@ -1,6 +1,5 @@
 """The local SageMaker when its cloud ends, and when it begins again."""
 
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from defectory.local.cloud import LocalCloud
 from tests.local_cloud.laboratory import Laboratory, ended
 from tests.local_cloud.processes import belonging
 from tests.local_cloud.sample_app import eventually
+from tests.local_cloud.signed import send, sign
 
 pytestmark = pytest.mark.xdist_group("local-cloud-life")
 
@@ -42,8 +42,8 @@ def test_reset_ends_and_forgets_everything() -> None:
         pid = laboratory.ask(laboratory.endpoint(laboratory.container()))["pid"]
         laboratory.sagemaker.create_training_job(**laboratory.job(mode="sleep"))
         eventually(lambda: belonging(cloud.settings.work / "training"), "training")
-        request = urllib.request.Request(f"{cloud.endpoint}/_ministack/reset", method="POST")
-        assert urllib.request.urlopen(request).status == 200
+        headers = sign(cloud, "POST", "/_ministack/reset")
+        assert send(cloud, "POST", "/_ministack/reset", headers=headers).status == 200
         assert laboratory.sagemaker.list_endpoints()["Endpoints"] == []
         assert laboratory.sagemaker.list_training_jobs()["TrainingJobSummaries"] == []
         eventually(lambda: ended(pid) and not belonging(cloud.settings.work / "training"), "end of the processes")

@@ -21,7 +21,7 @@ def registry(laboratory: Laboratory, tmp_path: Path) -> Iterator[Path]:
     """A folder where the cloud is noted as running."""
     cloud = laboratory.cloud
     told = {"pid": os.getpid(), "started_at": "now", "persistent": False, "outbox": cloud.outbox_folder}
-    running = {name: getattr(cloud.settings, name) for name in ("account", "region", "folder")}
+    running = {name: getattr(cloud.settings, name) for name in ("account", "secret", "region", "folder")}
     lock = instance.lock(tmp_path)
     instance.note(tmp_path, instance.Instance(endpoint=cloud.endpoint, **running, **told))
     yield tmp_path

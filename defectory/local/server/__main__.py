@@ -1,5 +1,6 @@
-"""Serve the local cloud: ``python -m defectory.local.server SETTINGS``, started by ``LocalCloud``.
+"""Serve the local cloud: ``python -m defectory.local.server FOLDER``, started by ``LocalCloud``.
 
+Standard input holds the settings, with the secret among them: other users can read what a command was called with.
 Standard output carries one line of JSON: ``{"port": …}`` once requests are answered, ``{"error": …}`` if that cannot
 be.  Everything else goes to standard error, which is the log.
 """
@@ -54,9 +55,11 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
+    from defectory.local.server.admission import Admission
     from defectory.local.server.extensions import install
 
-    application, extensions = install(settings)
+    ministack, extensions = install(settings)
+    application = Admission(ministack, settings)
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.keep_alive_timeout = 75
@@ -107,7 +110,7 @@ def announce(**message: object) -> None:
 
 
 def main() -> int:
-    settings = Settings.model_validate_json(sys.argv[1])
+    settings = Settings.model_validate_json(sys.stdin.buffer.read())
     try:
         listener = bind(settings.port)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})

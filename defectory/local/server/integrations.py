@@ -159,7 +159,9 @@ class Integrations(Extension):
         scope = Scope.current()
         with self._lock:
             if (service, scope) not in self._clients:
-                self._clients[service, scope] = connect(service, self._settings.endpoint, scope.account, scope.region)
+                self._clients[service, scope] = connect(
+                    service, self._settings.endpoint, scope.account, self._settings.secret, scope.region
+                )
             return self._clients[service, scope]
 
 

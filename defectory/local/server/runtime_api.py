@@ -2,6 +2,10 @@
 
 The client (``awslambdaric``) polls ``/2018-06-01/runtime/invocation/next`` and posts what the handler returned or
 raised; see "Using the Lambda runtime API for custom runtimes" in the AWS Lambda Developer Guide.
+
+That client can carry no secret: it sends no header that one could give it, and half of it takes no path before its own.
+So the kernel is asked whose process is at the other end (on Linux; elsewhere other users of the machine are not kept
+out), and an answer is taken only for the invocation that is under way, whose id nobody guesses.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import select
 import shutil
 import signal
@@ -18,12 +23,16 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from defectory.door import GuardedHandler, GuardedServer, Refused, check_peer_user
+
 # AWS Lambda's limit of a synchronous reply.
 REPLY_LIMIT = 6_291_556
+# What is read of a reply that is too large, to say so.
+LARGEST_BODY = 64 * 1024 * 1024
+API = "/2018-06-01/runtime"
 # AWS allows 10 s and then starts over under the function's own timeout; a loaded laptop is slower than that.
 INIT_SECONDS = 30.0
 
@@ -51,6 +60,7 @@ class ExecutionEnvironment:
         self._timeout = timeout
         self._invocations: queue.Queue[tuple[Mapping[str, str], bytes] | None] = queue.Queue()
         self._answers: queue.Queue[tuple[str, bytes]] = queue.Queue()
+        self._current = ""
         self._ready = threading.Event()
         self._killed = False
         self._temporary = temporary
@@ -91,6 +101,7 @@ class ExecutionEnvironment:
             }
             if trace:
                 headers["Lambda-Runtime-Trace-Id"] = trace
+            self._current = request_id
             self._invocations.put((headers, json.dumps(event, ensure_ascii=False).encode()))
             failure = self._await_answer(request_id)
         return failure
@@ -164,50 +175,69 @@ class ExecutionEnvironment:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
-    def _serve(self) -> ThreadingHTTPServer:
+    def _kind(self, path: str) -> str:
+        """What is posted to a path: "response" or "error"; raises ``Refused`` if it is not expected."""
+        if path == f"{API}/init/error":
+            return "error"
+        for kind in ("response", "error"):
+            if self._current and path == f"{API}/invocation/{self._current}/{kind}":
+                return kind
+        raise Refused("No such invocation is under way.", status=400, code="InvalidRequestID")
+
+    def _serve(self) -> GuardedServer:
         environment = self
 
-        class RuntimeApi(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        class RuntimeApi(GuardedHandler):
+            def admit(self) -> None:
+                super().admit()
+                check_peer_user(self.connection)
 
             def do_GET(self) -> None:
+                if self.path != f"{API}/invocation/next":
+                    self.answer(404, b"{}")
+                    return
                 environment._ready.set()
                 invocation = environment._invocations.get()
                 if invocation is None:
                     self.close_connection = True
                     return
                 headers, event = invocation
-                self._reply(200, event, headers)
+                self.answer(200, event, headers.items())
 
             def do_POST(self) -> None:
-                body = self._body()
-                kind = self.path.rpartition("/")[2]
+                try:
+                    kind = environment._kind(self.path)
+                    body = self._pieces() if "Transfer-Encoding" in self.headers else self.body(LARGEST_BODY)
+                except Refused as refusal:
+                    self.part(refusal)
+                    return
                 environment._answers.put((kind, body))
-                self._reply(202, b'{"status":"OK"}', {})
+                self.answer(202, b'{"status":"OK"}')
 
-            def _body(self) -> bytes:
-                if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-                    return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                pieces = []
-                while size := int(self.rfile.readline(), 16):
+            def _pieces(self) -> bytes:
+                """The body as curl sends it when it does not say how long it is."""
+                pieces: list[bytes] = []
+                left = LARGEST_BODY
+                while size := self._size():
+                    left -= size
+                    if left < 0:
+                        raise Refused("The body is too large.", status=413, code="TooLarge")
                     pieces.append(self.rfile.read(size))
-                    self.rfile.readline()
-                self.rfile.readline()
+                    self.rfile.readline(3)
+                while self.rfile.readline(1024).strip():
+                    pass
                 return b"".join(pieces)
 
-            def _reply(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
-                self.send_response(status)
-                for name, value in {"Content-Type": "application/json", **headers}.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+            def _size(self) -> int:
+                line = self.rfile.readline(64).partition(b";")[0].strip()
+                if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", line):
+                    raise Refused("A piece of the body has no length.", status=400, code="BadRequest")
+                return int(line, 16)
 
             def log_message(self, *_: object) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), RuntimeApi)
-        server.daemon_threads = True
+        server = GuardedServer(("127.0.0.1", 0), RuntimeApi)
         threading.Thread(target=server.serve_forever, name="runtime-api", daemon=True).start()
         return server
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from defectory.local.environment import client_environment, inherited
 
@@ -30,6 +30,8 @@ class Settings(BaseModel):
     persistent: bool
     port: int
     account: str
+    # What requests are signed with; made anew for each start, and in no log.
+    secret: str = Field(repr=False)
     region: str
 
     @property
@@ -59,7 +61,7 @@ class Settings(BaseModel):
 
     def client_environment(self) -> dict[str, str]:
         """What a process needs to reach this cloud."""
-        return client_environment(self.endpoint, self.account, self.region)
+        return client_environment(self.endpoint, self.account, self.secret, self.region)
 
     def process_environment(self) -> dict[str, str]:
         """The whole environment of a process that the cloud starts: only what may be inherited, and the way here."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,10 +18,10 @@ from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import Photo
 from defectory.images.synthesis import make_item, order_of
 from defectory.inspection.datasets.annotations import decode_runs
+from tests.support import browser
 from tests.unit.images.conftest import Scripted, part
 from tests.unit.images.test_assembly import FAILED, GATE
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 HOSTILE = "<img src=x onerror=alert(1)>'\"&.png"
 
 
@@ -105,23 +103,16 @@ def test_nothing_made_is_a_page_too():
     assert b"0 pictures of 1 asked for" in contact_sheet([FAILED], {}.__getitem__, title="Set")
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no chromium here")
+@browser.needs_browser
 def test_in_a_browser_kinds_are_filtered_ordered_and_opened(made, tmp_path):
     records, files = made
     faint = records[2].model_copy(update={"severity": 0.1, "parameters": {"model_seed": 4_294_967_294}})
     page = tmp_path / "sheet.html"
     page.write_bytes(contact_sheet([*records[:2], faint, *records[3:]], files.__getitem__, title="Set"))
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
     fragment = f"kind=scratch&order=faint&view=closeup&open={faint.id}"
-    command += [
-        f"--user-data-dir={tmp_path}",
-        "--virtual-time-budget=2000",
-        "--dump-dom",
-        f"{page.as_uri()}#{fragment}",
-    ]
+    command = browser.command(tmp_path, "--virtual-time-budget=2000", "--dump-dom", f"{page.as_uri()}#{fragment}")
     finished = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=120, env=os.environ | {"HOME": str(tmp_path)}
+        command, capture_output=True, text=True, check=True, timeout=120, env=browser.environment(tmp_path)
     )
     tags = Tags(finished.stdout).tags
     assert [each["data-id"] for _, each in tags if "data-id" in each] == [faint.id, records[0].id, records[4].id]

@@ -46,7 +46,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "defectory").mkdir(parents=True)
     for name in ("train.py", "evaluate.py", "inference.py"):
         (source / name).write_bytes((ROOT / "models" / "inspection" / name).read_bytes())
-    for name in ("__init__.py", "errors.py", "inspection"):
+    for name in ("__init__.py", "door.py", "errors.py", "inspection"):
         (source / "defectory" / name).symlink_to(ROOT / "defectory" / name)
     (source / "backbone.onnx").write_bytes(embedded_backbone().content)
     return folder
@@ -267,9 +267,9 @@ def test_the_command_serves_until_interrupted_and_lookouts_client_finds_its_answ
     command = [sys.executable, "-u", "-m", "defectory", "inspect", "serve", str(bundle), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
-        said = process.stdout.readline()
+        said, token, curl = (process.stdout.readline() for _ in range(3))
         [url] = re.findall(r"http://\S+", said)
-        client = LookoutForVision(endpoint_url=url)
+        client = LookoutForVision(endpoint_url=url, token=token.strip().partition("=")[2])
         path = work / "test" / "anomaly" / "scratch-000.png"
         answer = client.detect_anomalies(
             ProjectName="flanges", ModelVersion="1", Body=path.read_bytes(), ContentType="image/png"
@@ -282,6 +282,7 @@ def test_the_command_serves_until_interrupted_and_lookouts_client_finds_its_answ
     )
     assert process.returncode == 0
     assert "Stopped" in rest
+    assert f"{url}/invocations" in curl
 
 
 def test_the_command_line_answers_as_lookout_for_vision(work: Path, trained: Path, model: Model) -> None:

