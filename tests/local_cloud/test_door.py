@@ -17,7 +17,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from defectory.errors import LocalCloudError
+from defectory.errors import InputError, LocalCloudError
 from defectory.local import instance
 from defectory.local.cloud import LocalCloud, connect
 from tests.local_cloud.intruder import TEMPLATE, assert_untouched
@@ -397,8 +397,10 @@ class TestFolders:
     def test_one_with_other_things_is_left_as_it_is(self, tmp_path: Path) -> None:
         (tmp_path / "thesis.txt").touch()
         tmp_path.chmod(0o755)
-        with pytest.raises(LocalCloudError, match="chmod 700"):
+        with pytest.raises(InputError, match=r"state: .*thesis\.txt"):
             LocalCloud(state=tmp_path).start()
+        with pytest.raises(LocalCloudError, match="chmod 700"):
+            instance.make_private(tmp_path)
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
     def test_the_note_is_for_its_user(self, tmp_path: Path, guarded: LocalCloud) -> None:
