@@ -222,6 +222,7 @@ def test_state_has_one_cloud_at_a_time(tmp_path: Path) -> None:
 
 
 def test_damaged_state_is_told_and_left_alone(tmp_path: Path) -> None:
+    instance.claim_state(tmp_path)
     (tmp_path / "state").mkdir()
     damaged = tmp_path / "state" / "sqs.json"
     damaged.write_text('{"queues": ')
