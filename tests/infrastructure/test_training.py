@@ -208,6 +208,21 @@ class TestJobs:
         assert directory == f"/opt/ml/input/data/source/{source.rpartition('/')[2]}"
         assert (ROOT / "models" / "inspection" / program).is_file()
 
+    @pytest.mark.parametrize("name", ["Train", "Evaluate"])
+    @pytest.mark.parametrize("refusal", ["ResourceLimitExceededException", "ThrottlingException"])
+    def test_a_job_that_sagemaker_has_no_room_for_now_is_asked_for_again_for_a_while(self, states, name, refusal):
+        [rule] = [rule for rule in states[name]["Retry"] if f"SageMaker.{refusal}" in rule["ErrorEquals"]]
+        waits = [rule["IntervalSeconds"] * rule["BackoffRate"] ** turn for turn in range(rule["MaxAttempts"])]
+        assert len(waits) >= 4
+        # Another job has to end first: a quarter of an hour at least; within an hour people have to know.
+        assert waits[0] >= 30
+        assert 15 * 60 <= sum(waits) <= 60 * 60
+
+    @pytest.mark.parametrize("name", ["Train", "Evaluate"])
+    def test_a_job_that_failed_is_not_started_again_under_its_name(self, states, name):
+        tried_again = {error for rule in states[name]["Retry"] for error in rule["ErrorEquals"]}
+        assert not tried_again & {"States.ALL", "States.TaskFailed", "States.Timeout"}
+
     def test_names_of_jobs_fit_sagemaker(self, states):
         longest = {**RUN, "name": f"{'x' * 20}-inspection-20261121T150405678"}
         for name in ("Train", "Evaluate"):
@@ -258,6 +273,17 @@ class TestEndpoint:
         dimensions = {entry["Name"]: entry["Value"] for entry in properties["Dimensions"]}
         assert dimensions == {"EndpointName": ENDPOINT, "VariantName": variant["VariantName"]}
         assert properties["AlarmActions"]
+
+    def test_the_old_model_stays_until_the_alarm_has_seen_the_new_one_for_some_minutes(self, template, states):
+        policy = states["UpdateEndpoint"]["Arguments"]["DeploymentConfig"]["BlueGreenUpdatePolicy"]
+        alarm = template.of_type("AWS::CloudWatch::Alarm")[template.only("AWS::CloudWatch::Alarm", "EndpointErrors")]
+        told_after = alarm["Period"] * alarm["EvaluationPeriods"]
+        kept = policy["TerminationWaitInSeconds"]
+        # Metrics arrive a minute or two late; SageMaker takes waits of up to an hour.
+        assert told_after + 120 <= kept <= 3600
+        assert kept >= 240
+        # A deployment that runs out of time is rolled back: the wait has to fit in, and starting an instance.
+        assert kept + 15 * 60 <= policy["MaximumExecutionTimeoutInSeconds"]
 
 
 class TestPermissions:

@@ -44,6 +44,35 @@ def test_a_defect_that_nobody_can_see_is_not(made, reason):
     assert reason in unseen(made, PHOTO)
 
 
+@pytest.mark.parametrize(
+    ("differing", "reason"),
+    [
+        (0, "0% of its mask's pixels differ noticeably from the photo, of 10% needed"),
+        (9, "9% of its mask's pixels differ noticeably from the photo, of 10% needed"),
+        (10, ""),
+        (100, ""),
+    ],
+)
+def test_a_tenth_of_the_marked_pixels_has_to_differ(differing, reason):
+    mask, image = np.zeros(PHOTO.image.shape[:2], np.uint8), PHOTO.image.copy()
+    mask[10:12, 5:55] = 255
+    rows, columns = (each[:differing] for each in np.nonzero(mask))
+    image[rows, columns] = 255 - image[rows, columns] // 4
+    # What differs outside of the mask does not count.
+    image[30:40, 30:40] = 255
+
+    assert unseen(Rendered(image, mask, 0.5), PHOTO) == reason
+
+
+@pytest.mark.parametrize(("level", "seen"), [(128, False), (133, False), (134, True), (123, False), (122, True)])
+def test_grey_differs_noticeably_from_2_3_levels_of_lightness_on(level, seen):
+    # CIELAB's lightness of sRGB's 128 is 53.59; of 133 55.54 and of 134 55.93; of 123 51.62 and of 122 51.22.
+    photo = Photo("grey.png", np.full((20, 20, 3), 128, np.uint8), "b" * 64)
+    made = Rendered(np.full((20, 20, 3), level, np.uint8), np.full((20, 20), 255, np.uint8), 0.5)
+
+    assert (unseen(made, photo) == "") is seen
+
+
 def test_a_blank_picture_from_a_text_shows_nothing():
     # Safety checkers answer with black ones.
     assert unseen(Rendered(np.zeros((64, 64, 3), np.uint8), None, 0.0), None) == "the picture is blank"

@@ -143,6 +143,39 @@ def test_a_gain_within_chance_is_none(tmp_path, trained):
     assert "not certain" in result.reason
 
 
+@pytest.mark.parametrize(
+    ("gains", "low", "difference", "high"),
+    [
+        # Half, nothing, nothing: 1/6 on average.  Of three drawn again, 8 of 27 times none is the first, 1 of 27 times
+        # all are: from 0 to 1/2, so from 1/6 below to 1/3 above; sqrt(3 / 2) times as far is -0.0375 to 0.5749.
+        ((0,), 1 / 6 - 1.5**0.5 / 6, 1 / 6, 1 / 6 + 1.5**0.5 / 3),
+        # Half, half, nothing: from 1/3 below to 1/6 above.
+        ((0, 1), 1 / 3 - 1.5**0.5 / 3, 1 / 3, 1 / 3 + 1.5**0.5 / 6),
+        # All alike: no doubt at all.
+        ((0, 1, 2), 1 / 2, 1 / 2, 1 / 2),
+    ],
+)
+def test_three_seeds_are_a_sample_of_all_so_the_interval_is_wider_than_their_resamples(
+    tmp_path, monkeypatch, gains, low, difference, high
+):
+    class Blind(Oracle):
+        """Gives all images the same score, an AUROC of 0.5; or, after synthetic images and some seeds, tells all."""
+
+        def __init__(self, dataset: Dataset, options: TrainingOptions) -> None:
+            self._sees = options.seed in gains and any(each.synthetic for each in dataset.records)
+
+        def inspect(self, image: np.ndarray) -> SimpleNamespace:
+            return SimpleNamespace(
+                score=float(self._sees and image[0, 0, 0] == BAD), heatmap=np.zeros((16, 16), np.float32)
+            )
+
+    monkeypatch.setattr(gate, "train_dataset", Blind)
+
+    image = run_gate(*write_dataset(tmp_path, masks=False)).figures["image AUROC"]
+
+    assert (image.low, image.difference, image.high) == pytest.approx((low, difference, high))
+
+
 def test_images_that_change_nothing_are_dropped(tmp_path, trained):
     Oracle.without = Oracle.with_synthetic = 1.0
 

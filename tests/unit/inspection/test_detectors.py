@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from defectory.inspection.detectors.padim import Padim
 from defectory.inspection.detectors.patch_head import PatchHead
@@ -94,6 +95,35 @@ def test_patches_of_ignored_places_are_not_remembered():
     assert core.distances(GOOD[0])[:, 4:].min() > 5 * core.distances(GOOD[0])[:, :4].max()
 
 
+@pytest.mark.parametrize(
+    ("place", "off", "distance"),
+    [
+        (0, (1.1, 0.9), 1.0),
+        (0, (1.1, 0.0), 0.5**0.5),
+        (0, (0.0, 1.8), 2 * 0.5**0.5),
+        (1, (0.9, 1.1), 1.0),
+        (1, (-0.9, 0.0), 0.5**0.5),
+        (1, (0.0, 2.2), 2 * 0.5**0.5),
+    ],
+)
+def test_padims_spread_of_a_place_is_its_own_as_far_as_images_tell_and_all_places_for_the_rest(place, off, distance):
+    # Five images.  The first place varies along the first feature by -2, -1, 0, 1, 2: variances 2 and 0; the second
+    # place along the second feature: 0 and 2.  All places: 1 and 1; the third place is ignored.  Five images weigh
+    # 5 / (5 + 20) = 0.2: the first place has 0.2 * 2 + 0.8 * 1 = 1.2 and 0.2 * 0 + 0.8 * 1 = 0.8, and a hundredth of
+    # the mean variance on top: 1.21 and 0.81, deviations 1.1 and 0.9.  The second place has them the other way round.
+    middle = np.array([[[0.5, -0.25], [0.25, 0.5], [0.0, 0.0]]], np.float32)
+    steps = np.arange(-2, 3, dtype=np.float32)
+    images = [middle + np.array([[[step, 0], [0, step], [50 * step, 50 * step]]], np.float32) for step in steps]
+    padim = Padim.fit(images, np.array([[True, True, False]]), seed=0)
+    seen = middle.copy()
+    seen[0, place] += off
+
+    distances = padim.distances(seen)
+
+    assert distances[0, place] == pytest.approx(distance, abs=5e-3)
+    assert distances[0, 1 - place] == pytest.approx(0, abs=5e-3)
+
+
 def test_padim_keeps_within_its_size():
     images = [patches(np.zeros((64, 64), int), seed) for seed in range(3)]
     padim = Padim.fit(images, np.ones((64, 64), bool), seed=0)
@@ -167,6 +197,25 @@ def test_a_head_without_trust_only_names():
 
 def test_a_class_no_patch_shows_is_never_named():
     assert not (head().kinds(patches(np.full((6, 8), 6), 1)) == 3).any()
+
+
+def test_a_head_learns_as_good_what_lies_apart_from_a_defect_and_neither_its_edge_nor_ignored_places():
+    # Each kind of place looks its own way: apart (2), the edge (3), the defect (4), ignored (6).
+    layout, marks, valid = np.full((6, 8), 2), np.zeros((6, 8), np.uint8), VALID.copy()
+    layout[1:4, 1:4], layout[2, 2], layout[:, 6:] = 3, 4, 6
+    marks[2, 2], valid[:, 6:] = 1, False
+    image = patches(layout, 71)
+    places = [(row, column) for row in range(6) for column in range(6)]
+    apart = [place for place in places if max(abs(place[0] - 2), abs(place[1] - 2)) > 1]
+    assert len(apart) == 36 - 9
+    learned = [GOOD[0][place] for place in places] + [image[2, 2]] + [image[place] for place in apart]
+    truth = [0] * 36 + [1] + [0] * 27
+    wanted = LogisticRegression(C=10, class_weight="balanced").fit(learned, truth)
+
+    head = PatchHead.fit([GOOD[0]], [(image, marks)], valid, 1, unit=1.0, seed=0)
+
+    assert head.weights[:-1, 1] - head.weights[:-1, 0] == pytest.approx(wanted.coef_[0], abs=0.02)
+    assert head.weights[-1, 1] - head.weights[-1, 0] == pytest.approx(wanted.intercept_[0], abs=0.02)
 
 
 def test_a_head_survives_storage():

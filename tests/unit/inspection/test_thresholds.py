@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy import stats
 
 from defectory.errors import InputError
 from defectory.inspection.thresholds import (
@@ -64,6 +65,64 @@ def test_near_twins_do_not_move_the_limit():
     with_twins = np.concatenate([scores, [1e-5, 1e-5]])
 
     assert thresholds_from_good(with_twins).fail == pytest.approx(thresholds_from_good(scores).fail, rel=0.1)
+
+
+# The logarithms of five scores lie at -0.2, -0.1, 0, 0.1 and 0.2 around that of 0.5.
+FIVE = 0.5 * np.exp([-0.2, -0.1, 0.0, 0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("rate", "limit"),
+    [
+        # Normal 1.6449; Student, near enough, 1.6449 + (1.6449**3 + 1.6449) / (4 * 4) = 2.0258.  The deviation above
+        # the median is sqrt((0.1**2 + 0.2**2) / 2) = 0.15811, and for a sixth score sqrt(1 + 1/5) = 1.09545 times that.
+        # 0.5 * exp(2.0258 * 0.15811 * 1.09545) = 0.5 * exp(0.35088)
+        (0.05, 0.71016),
+        # Normal 2.3263; 2.3263 + (2.3263**3 + 2.3263) / 16 = 3.2586; 0.5 * exp(3.2586 * 0.15811 * 1.09545)
+        (0.01, 0.87921),
+    ],
+)
+def test_the_limit_of_a_few_scores_is_that_for_one_more_of_them(rate, limit):
+    thresholds = thresholds_from_good(FIVE, Rates(review=rate, fail=rate))
+
+    assert (thresholds.review, thresholds.fail) == pytest.approx((limit, limit), rel=1e-4)
+
+
+def test_each_rate_has_its_own_limit():
+    thresholds = thresholds_from_good(FIVE, Rates(review=0.05, fail=0.01))
+
+    assert (thresholds.review, thresholds.fail) == pytest.approx((0.71016, 0.87921), rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [11, 21, 41])
+@pytest.mark.parametrize("rate", [0.05, 0.02])
+def test_the_limit_of_scores_that_lie_evenly_is_students(count, rate):
+    logs = np.linspace(-0.1, 0.1, count)
+    deviation = np.sqrt(np.mean(np.square(logs[logs > 1e-9])))
+
+    limit = thresholds_from_good(np.exp(logs), Rates(review=rate, fail=rate)).fail
+
+    wanted = stats.t.ppf(1 - rate, count - 1) * deviation * np.sqrt(1 + 1 / count)
+    assert np.log(limit) == pytest.approx(wanted, rel=0.03)
+
+
+def test_no_limit_lies_beyond_twice_the_highest_score():
+    scores = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 8.0])
+
+    assert thresholds_from_good(scores).fail == 16.0
+
+
+def test_where_the_quantile_for_review_lies_above_the_limit_for_fail_the_limit_is_for_both():
+    # Six of 100 scores are 10: five of 100 reach 10.  One of 100 is told from the deviation of the 50 above the median,
+    # ln 10 * sqrt(6/50) = 0.79764.  Student for 99 degrees: 2.3263 + (2.3263**3 + 2.3263) / 396 = 2.3640.
+    # exp(2.3640 * 0.79764 * sqrt(1.01)) = 6.653
+    scores = np.concatenate([np.full(50, 1.0), np.full(44, 1.0 + 1e-9), np.full(6, 10.0)])
+    assert np.quantile(scores, 0.95) == pytest.approx(10)
+
+    thresholds = thresholds_from_good(scores, Rates(review=0.05, fail=0.01))
+
+    assert thresholds.fail == pytest.approx(6.653, rel=1e-4)
+    assert thresholds.review == thresholds.fail
 
 
 def test_rates_out_of_order_are_refused():

@@ -118,6 +118,30 @@ class TestGate:
         same = [figures(name, auroc=auroc, escapes=escapes, overkill=overkill) for name in ("new", "old")]
         assert judge(Comparison(candidate=same[0], current=same[1], test_digest="t"), GateRules(tolerance=0)).accepted
 
+    @pytest.mark.parametrize(
+        ("auroc", "accepted"),
+        [(1.0, True), (0.9375, True), (0.875, True), (0.8749, False), (0.8125, False)],
+    )
+    def test_ranking_may_fall_by_the_tolerance_and_no_further(self, auroc: float, accepted: bool) -> None:
+        comparison = Comparison(candidate=figures(auroc=auroc), current=figures("old", auroc=1.0), test_digest="t")
+        assert judge(comparison, GateRules(tolerance=0.125)).accepted is accepted
+
+    @pytest.mark.parametrize(("auroc", "accepted"), [(0.97, True), (0.966, True), (0.964, False)])
+    def test_where_nothing_is_said_ranking_may_fall_by_half_a_hundredth(self, auroc: float, accepted: bool) -> None:
+        comparison = Comparison(candidate=figures(auroc=auroc), current=figures("old"), test_digest="t")
+        assert judge(comparison, GateRules()).accepted is accepted
+
+    @pytest.mark.parametrize(
+        ("escapes", "overkill", "accepted"), [(1, 2, True), (4, 2, True), (2, 4, True), (5, 2, False), (1, 6, False)]
+    )
+    def test_a_share_of_the_images_may_be_misjudged_more_and_no_more(
+        self, escapes: int, overkill: int, accepted: bool
+    ) -> None:
+        # The current model misjudges 3; 0.02 of 150 images are 3 more.
+        candidate = figures(escapes=escapes, overkill=overkill)
+        comparison = Comparison(candidate=candidate, current=figures("old"), test_digest="t")
+        assert judge(comparison, GateRules(tolerance=0.02)).accepted is accepted
+
 
 class TestPrepare:
     def test_a_first_run(self, storage: FakeStorage) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from defectory.aws.results_table import CLAIM
+from defectory.aws.results_table import CLAIM, ResultsTable
 from defectory.errors import ServiceError
 from defectory.inspection.line.alerts import GRACE, Pages, alert_text
 from defectory.inspection.line.records import Record
@@ -227,6 +227,63 @@ def test_a_topic_that_refuses_leaves_people_owed_until_it_takes_the_mail(teller,
 
     assert teller.send_digest(NOW + timedelta(hours=1)) == {"defect": 1, "review": 0}
     assert sent(topics)["defect"] == 1
+
+
+def test_what_could_not_be_sent_is_told_by_a_retry_at_once(teller, topics, recorded):
+    inspection_id = recorded()
+    topics["defect"].error = ServiceError("SNS is down")
+    with pytest.raises(ServiceError, match="SNS is down"):
+        teller.tell(inspection_id, NOW)
+    topics["defect"].error = None
+
+    assert teller.tell(inspection_id, NOW + timedelta(seconds=1)) == "SENT"
+    assert sent(topics)["defect"] == 1
+
+
+def test_what_could_not_be_sent_is_told_by_the_next_digest_before_a_claim_runs_out(teller, topics, recorded):
+    moment = NOW + GRACE + timedelta(minutes=1)
+    assert moment < NOW + CLAIM
+    inspection_id = recorded()
+    topics["defect"].error = ServiceError("SNS is down")
+    with pytest.raises(ServiceError, match="SNS is down"):
+        teller.tell(inspection_id, NOW)
+    topics["defect"].error = None
+
+    assert teller.send_digest(moment) == {"defect": 1, "review": 0}
+
+
+def test_what_is_left_for_the_digest_is_told_by_the_next(teller, topics, recorded):
+    told = [teller.tell(recorded("FAIL", f"{number}.png"), NOW) for number in range(4)]
+    assert told[-1] == "LEFT FOR THE DIGEST"
+
+    assert teller.send_digest(NOW + GRACE + timedelta(minutes=1)) == {"defect": 1, "review": 0}
+
+
+def test_a_digest_that_could_not_be_sent_is_sent_a_moment_later(teller, topics, recorded):
+    recorded("FAIL", "a.png")
+    recorded("FAIL", "b.png")
+    moment = NOW + timedelta(hours=1)
+    topics["defect"].error = ServiceError("SNS is down")
+    with pytest.raises(ServiceError, match="SNS is down"):
+        teller.send_digest(moment)
+    topics["defect"].error = None
+
+    assert teller.send_digest(moment + timedelta(seconds=1)) == {"defect": 2, "review": 0}
+
+
+def test_while_alerts_cannot_be_counted_nobody_is_told_and_a_retry_tells(teller, topics, recorded, monkeypatch):
+    inspection_id = recorded()
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultsTable, "take_slot", refusing)
+        with pytest.raises(ServiceError, match="throttled"):
+            teller.tell(inspection_id, NOW)
+    assert not sent(topics)["defect"]
+
+    assert teller.tell(inspection_id, NOW + timedelta(seconds=1)) == "SENT"
+
+
+def refusing(*_: object) -> bool:
+    raise ServiceError("DynamoDB throttled")
 
 
 def test_one_topic_that_refuses_does_not_keep_the_other(teller, topics, recorded):
