@@ -11,7 +11,6 @@ bullets, tables, JSON, a second version.  What is taken, and what is not:
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import html
 import json
@@ -23,6 +22,7 @@ from typing import Literal
 
 from defectory.errors import ReplyError
 from defectory.sensors.replies import beginning, normalise, versions
+from defectory.sensors.syntax import parse_literal
 
 MAX_NAME = 80
 MAX_SLUG = 63
@@ -314,7 +314,7 @@ def _literal_names(block: str) -> tuple[str, ...]:
     if not -1 < start < end or end - start > 20_000:
         return ()
     values: object = None
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, parse_literal):
         try:
             values = read(block[start : end + 1])
             break

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from defectory.errors import shorten
+from defectory.sensors.syntax import parse_whole_script
 
 MAX_CHARACTERS = 100_000
 LIBRARY = "defectory.sensors.signals"
@@ -112,10 +112,7 @@ def check_script(source: str) -> list[Violation]:
     if len(source) > MAX_CHARACTERS:
         return [Violation(0, f"the script has {len(source)} characters; write at most {MAX_CHARACTERS}")]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-            compile(source, "generator.py", "exec", dont_inherit=True)
+        tree = parse_whole_script(source, "generator.py")
     except SyntaxError as error:
         return [Violation(error.lineno or 0, f"does not compile: {error.msg}")]
     except (ValueError, OverflowError) as error:

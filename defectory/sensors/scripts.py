@@ -16,6 +16,7 @@ from itertools import islice
 
 from defectory.errors import ReplyError, shorten
 from defectory.sensors.replies import beginning, normalise, versions
+from defectory.sensors.syntax import parse_script, parse_whole_script
 
 MAX_FENCES = 40
 
@@ -110,8 +111,7 @@ def _program(code: str) -> str | None:
         return None
     for form in (code, textwrap.dedent(code)):
         try:
-            tree = ast.parse(form)
-            compile(form, "<script>", "exec", dont_inherit=True)
+            tree = parse_whole_script(form, "<script>")
         except _NOT_COMPILED:
             continue
         if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body):
@@ -122,7 +122,7 @@ def _program(code: str) -> str | None:
 def _runs_main(script: str) -> bool:
     """Whether a statement after the definition of ``main`` calls it, as the last lines of a whole program do."""
     try:
-        body = ast.parse(script).body
+        body = parse_script(script).body
     except _NOT_COMPILED:
         return False
     defined = next(
@@ -143,7 +143,7 @@ def _without_indent(body: list[str], width: int) -> str:
 
 def _until_error(code: str) -> str:
     try:
-        ast.parse(code)
+        parse_script(code)
     except SyntaxError as error:
         return "\n".join(code.split("\n")[: max(0, (error.lineno or 1) - 1)])
     except _NOT_COMPILED:
@@ -157,7 +157,7 @@ def _what_is_wrong(text: str) -> str:
         return f"it begins with: {beginning(text)}"
     code = fenced[-1]
     try:
-        tree = ast.parse(code)
+        tree = parse_script(code)
     except SyntaxError as error:
         line = shorten((error.text or "").strip(), 80)
         return f"the code does not compile: line {error.lineno}: {error.msg}" + (f": {line}" if line else "")

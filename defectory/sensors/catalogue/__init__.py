@@ -17,13 +17,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from defectory.errors import DefectoryError, InputError
 from defectory.sensors.dataset import SignalKind
+from defectory.sensors.syntax import parsing
 
 _FOLDER = Path(__file__).parent
 
 
 def _expression(text: str) -> str:
     try:
-        ast.parse(text, mode="eval")
+        with parsing():
+            ast.parse(text, mode="eval")
     except SyntaxError as error:
         raise ValueError(f"is no Python expression ({error.msg}); quote it in the file") from None
     return text
