@@ -94,13 +94,8 @@ class Placement:
         )
         angle = self._angle(rng, _around(image, x, y, length), _around(part, x, y, length))
         if edge:
-            inwards, aside = _inwards(depth, cell), float(rng.normal(0, 0.4))
-            for turn in (aside, aside / 2, 0.0):  # near a corner, a way aside soon leaves the part again
-                angle = inwards + turn
-                x_on, y_on = x + np.cos(angle) * length / 2, y + np.sin(angle) * length / 2
-                if 0 <= x_on < width and 0 <= y_on < height and part[int(y_on), int(x_on)]:
-                    break
-            x, y = x_on, y_on
+            angle = _way_in(depth, cell, _inwards(depth, cell) + float(rng.normal(0, 0.4)), length / 2, factor)
+            x, y = x + np.cos(angle) * length / 2, y + np.sin(angle) * length / 2
         return Spot(float(x), float(y), length, across, angle, edge)
 
     def _chances(self, depth: NDArray[np.float32], length: float, across: float, edge: bool) -> NDArray[np.float64]:
@@ -203,3 +198,18 @@ def _inwards(depth: NDArray[np.float32], cell: int) -> float:
     x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0)[row, column]
     y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1)[row, column]
     return float(np.arctan2(y, x))
+
+
+def _way_in(depth: NDArray[np.float32], cell: int, angle: float, reach: float, factor: float) -> float:
+    """``angle``, or where it leads along the edge or off the part again (in a corner, say), the way that leads deepest.
+
+    ``reach`` is in the photo's pixels, of which each is ``factor`` cells of ``depth``.
+    """
+    row, column = np.unravel_index(cell, depth.shape)
+    angles = angle + np.arange(24) * (2 * np.pi / 24)
+    columns = np.floor(column + 0.5 + np.cos(angles) * reach * factor).astype(int)
+    rows = np.floor(row + 0.5 + np.sin(angles) * reach * factor).astype(int)
+    inside = (rows >= 0) & (rows < depth.shape[0]) & (columns >= 0) & (columns < depth.shape[1])
+    depths = np.where(inside, depth[rows.clip(0, depth.shape[0] - 1), columns.clip(0, depth.shape[1] - 1)], 0.0)
+    goes_in = depths[0] > depth[row, column] + reach / 4
+    return float(angles[0] if goes_in else angles[depths.argmax()])

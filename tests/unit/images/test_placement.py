@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from defectory.errors import InputError
@@ -34,6 +34,7 @@ def test_defects_lie_on_the_part_in_the_sizes_asked_for(seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), whole=st.booleans())
+@example(seed=91, whole=True)  # starts in the photo's corner
 def test_defects_at_the_edge_start_there_and_go_inwards(seed: int, whole: bool) -> None:
     part = np.full_like(PART, 255) if whole else PART
     spot = Placement(size=(0.2, 0.4), at_edge=1).draw(np.random.default_rng(seed), part, BLANK)
