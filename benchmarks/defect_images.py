@@ -15,10 +15,11 @@ from threadpoolctl import threadpool_limits
 from benchmarks.measure import table
 from benchmarks.peers.cutpaste import cutpaste, cutpaste_scar
 from benchmarks.peers.draem import draem
-from defectory.images.renderers import Order, Photo, Renderer
+from defectory.images.renderers import Renderer, RenderRequest
 from defectory.images.renderers.procedural import KINDS, ProceduralRenderer
 from defectory.images.renderers.transplant import Donor, TransplantRenderer
 from defectory.inspection.samples import DEFECTS, render_part
+from defectory.vision.photos import Photo
 
 SIDE = 512
 PHOTOS = 12
@@ -62,7 +63,7 @@ def report(pictures: int = 48) -> str:
 
 
 def _render(renderer: Renderer, photos: list[Photo], kind: str, number: int) -> object:
-    return renderer.render(photos[number % len(photos)], Order(kind, number))
+    return renderer.render(photos[number % len(photos)], RenderRequest(kind, number))
 
 
 def _measured(make: Callable[[int], object], pictures: int) -> float:

@@ -27,13 +27,13 @@ from sklearn.metrics import roc_auc_score
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import table
+from defectory.datasets import load_dataset
 from defectory.inspection.backbone import embedded_backbone
-from defectory.inspection.datasets import load_dataset
 from defectory.inspection.detectors.patchcore import BANK_SIZE, _coreset
-from defectory.inspection.images import encode_png, load_image
 from defectory.inspection.model import Model
 from defectory.inspection.samples import render_part
 from defectory.inspection.training import MAX_FITTED, TrainingOptions, train
+from defectory.vision.images import encode_png, load_image
 
 VARIABLE = "DEFECTORY_PHOTOS"
 SIDE = 64

@@ -25,22 +25,23 @@ from threadpoolctl import threadpool_limits
 from benchmarks.inspection import VARIABLE
 from benchmarks.measure import table
 from benchmarks.peers.plain_transplant import PlainTransplant
+from defectory.datasets import Dataset, ImageRecord, load_dataset, read_mask
 from defectory.errors import RenderError
-from defectory.images.renderers import Order, Photo, Renderer
+from defectory.images.renderers import Renderer, RenderRequest
 from defectory.images.renderers.procedural import KINDS, ProceduralRenderer
 from defectory.images.renderers.transplant import TransplantRenderer, donors_of
 from defectory.inspection.backbone import embedded_backbone
 from defectory.inspection.candidates import Comparison, Sample
 from defectory.inspection.candidates import Trial as Candidate
-from defectory.inspection.datasets import Dataset, ImageRecord, load_dataset, read_mask
 from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.detectors.patch_head import PatchHead
-from defectory.inspection.images import load_image
 from defectory.inspection.model import Scorer, smooth_map, top_mean
 from defectory.inspection.preparation import Preparation, patches_of
 from defectory.inspection.thresholds import MIN_LABELLED
 from defectory.inspection.training import MARKED_SHARE
+from defectory.vision.images import load_image
+from defectory.vision.photos import Photo
 
 REAL = (0, 1, 5, 20)
 MADE = 100
@@ -207,9 +208,9 @@ class Trial:
         made: list[Sample] = []
         for _ in range(10 * MADE):
             photo = self._photos[int(rng.integers(len(self._photos)))]
-            order = Order(kinds[int(rng.integers(len(kinds)))], int(rng.integers(2**31)))
+            request = RenderRequest(kinds[int(rng.integers(len(kinds)))], int(rng.integers(2**31)))
             try:
-                rendered = renderer.render(photo, order)
+                rendered = renderer.render(photo, request)
             except RenderError:
                 continue
             donor = str(rendered.parameters.get("donor", ""))

@@ -23,7 +23,7 @@ from stacks.constructs.synthesis_machine import SynthesisMachine
 PACKAGE = "synthesize_images"
 SYNTHESIS_MODULES = (
     *("defectory/__init__.py", "defectory/claims.py", "defectory/errors.py", "defectory/aws", "defectory/images"),
-    *("defectory/inspection/__init__.py", "defectory/inspection/images.py", "defectory/inspection/datasets"),
+    *("defectory/inspection/__init__.py", "defectory/vision/images.py", "defectory/datasets"),
     *("lambdas/plan_synthesis", "lambdas/assemble_dataset"),
 )
 # What is written below <user_id>/<dataset>/.  Items are called <defect>-<16 digits>, which keeps the wildcards off what

@@ -11,8 +11,8 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from defectory.aws.results_table import INDEXES, OWED_INDEX
 from defectory.config import Config
+from defectory.inspection.line.results_table import INDEXES, OWED_INDEX
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
@@ -27,14 +27,14 @@ _BASE = (
     *("defectory/inspection/__init__.py", "defectory/inspection/line/__init__.py"),
     "defectory/inspection/line/uploads.py",
 )
-_ROWS = (*_BASE, "defectory/aws/results_table.py", "defectory/inspection/line/records.py")
+_ROWS = (*_BASE, "defectory/inspection/line/results_table.py", "defectory/inspection/line/records.py")
 _ALERTS = (*_ROWS, "defectory/aws/alerts.py", "defectory/inspection/line/alerts.py")
 # What each function needs of the library: numpy and Pillow stay with the one that looks at images.
 LINE_MODULES = {
     "start_inspection": (*_BASE, "defectory/aws/state_machine.py", "defectory/inspection/line/starting.py"),
     "inspect_image": (
         *_BASE,
-        *("defectory/aws/endpoint.py", "defectory/aws/inspection_buckets.py"),
+        *("defectory/inspection/line/endpoint.py", "defectory/inspection/line/buckets.py"),
         *(f"defectory/inspection/{name}.py" for name in ("images", "verdicts", "line/inspecting", "line/records")),
     ),
     "record_inspection": (*_ROWS, "defectory/inspection/line/recording.py"),

@@ -12,8 +12,8 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from defectory.aws.requests_table import ACTIVE_INDEX
 from defectory.config import Config
+from defectory.sensors.service.requests_table import ACTIVE_INDEX
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.model_access import grant_invoke_model

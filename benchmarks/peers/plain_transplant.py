@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 
 from defectory.errors import RenderError
-from defectory.images.foreground import find_part
-from defectory.images.renderers import Order, Photo, Rendered, RendererName
+from defectory.images.renderers import RendererName, RenderRequest, RenderResult
 from defectory.images.renderers.transplant import Donor
+from defectory.vision.foreground import find_part
+from defectory.vision.photos import Photo
 
 _BLUR, _MARGIN = 9.0, 6
 
@@ -24,11 +25,11 @@ class PlainTransplant:
     def __init__(self, donors: Sequence[Donor]) -> None:
         self._donors = [donor for donor in donors if donor.mask.any()]
 
-    def render(self, photo: Photo | None, order: Order) -> Rendered:
+    def render(self, photo: Photo | None, request: RenderRequest) -> RenderResult:
         """The defect of any donor of the kind."""
         assert photo is not None
-        rng = np.random.default_rng(order.seed)
-        donors = [donor for donor in self._donors if donor.kind == order.defect]
+        rng = np.random.default_rng(request.seed)
+        donors = [donor for donor in self._donors if donor.kind == request.defect]
         donor = donors[int(rng.integers(len(donors)))]
         rows, columns = np.nonzero(donor.mask)
         window = np.s_[
@@ -61,4 +62,4 @@ class PlainTransplant:
         marked[place] = np.where(mask > 0.4, 255, 0)
         if not marked.any():
             raise RenderError(f"Nothing is left of the defect of {donor.name}.")
-        return Rendered(image, marked, 0.5, {"donor": donor.digest})
+        return RenderResult(image, marked, 0.5, {"donor": donor.digest})

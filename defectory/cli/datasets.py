@@ -20,7 +20,7 @@ import typer
 from defectory.errors import InputError
 
 if TYPE_CHECKING:
-    from defectory.inspection.datasets import Dataset
+    from defectory.datasets import Dataset
     from defectory.inspection.verdicts import Verdict
 
 app = typer.Typer(no_args_is_help=True, help="Labelled images to train on and to test on.")
@@ -95,7 +95,7 @@ def import_(
 
         defectory datasets import train.manifest --images photos --out dataset --json
     """
-    from defectory.inspection.datasets import DATASET_FILE, group, join, load_dataset, save_dataset
+    from defectory.datasets import DATASET_FILE, group, join, load_dataset, save_dataset
 
     _need_pattern(group_pattern, group_gap)
     dataset = join(
@@ -140,8 +140,8 @@ def check(
 
         defectory datasets check dataset.json --no-labels --json
     """
-    from defectory.inspection.datasets import check as check_dataset
-    from defectory.inspection.datasets import load_dataset
+    from defectory.datasets import load_dataset
+    from defectory.inspection.label_check import check as check_dataset
 
     loaded = load_dataset(dataset)
     with _progress_bar("looking at images") as show:
@@ -184,8 +184,8 @@ def split(
 
         defectory datasets split tiles --group-pattern 'part(\\d+)' --test 0.5 --seed 1 --out split
     """
-    from defectory.inspection.datasets import load_dataset
-    from defectory.inspection.datasets import split as split_dataset
+    from defectory.datasets import load_dataset
+    from defectory.datasets import split as split_dataset
 
     _need_pattern(group_pattern, group_gap)
     loaded = load_dataset(dataset, group_pattern=group_pattern, group_gap=group_gap)
@@ -231,8 +231,8 @@ def export(
 
         defectory datasets export dataset --format yolo --val 0.2 --skip-unmasked --out parts-yolo
     """
-    from defectory.inspection.datasets import export as export_dataset
-    from defectory.inspection.datasets import load_dataset, make_detectable
+    from defectory.datasets import export as export_dataset
+    from defectory.datasets import load_dataset, make_detectable
 
     loaded = load_dataset(dataset)
     validation: Collection[Path] = ()
@@ -306,8 +306,8 @@ def fetch_feedback(
 
         defectory datasets fetch-feedback --table defectory-results --since 2026-11-01 --out confirmed
     """
-    from defectory.aws.confirmed_inspections import fetch_confirmed
-    from defectory.aws.results_table import ResultsTable
+    from defectory.inspection.line.confirmed_inspections import fetch_confirmed
+    from defectory.inspection.line.results_table import ResultsTable
 
     fetched = fetch_confirmed(ResultsTable(table), out, since=since)
     corrections = sum(word.corrects for word in fetched.feedback)
@@ -343,7 +343,7 @@ def merge(
 
         defectory datasets merge split/train.json confirmed/feedback.jsonl --frozen split/test.json --out next
     """
-    from defectory.inspection.datasets import DATASET_FILE, compare_versions, load_dataset, save_dataset
+    from defectory.datasets import DATASET_FILE, compare_versions, load_dataset, save_dataset
     from defectory.inspection.feedback import merge_feedback, read_feedback
 
     old = load_dataset(dataset)
@@ -373,7 +373,7 @@ def compare(
 
         defectory datasets compare dataset next
     """
-    from defectory.inspection.datasets import compare_versions, load_dataset
+    from defectory.datasets import compare_versions, load_dataset
 
     changes = compare_versions(load_dataset(old), load_dataset(new))
     if as_json:

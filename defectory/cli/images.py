@@ -21,16 +21,16 @@ import typer
 from defectory.errors import InputError
 
 if TYPE_CHECKING:
-    from defectory.aws.image_models import ImageModel
-    from defectory.images.balance import Balanced
+    from defectory.datasets import Dataset
+    from defectory.images.balancing import Balanced
     from defectory.images.costs import Cost
     from defectory.images.gate_result import GateResult
     from defectory.images.items import Item
     from defectory.images.plan import Plan, RendererChoice
     from defectory.images.prompts import Mode
     from defectory.images.renderers import Renderer, RendererName
+    from defectory.images.renderers.bedrock_models import ImageModel
     from defectory.images.synthesis import Sources, Summary
-    from defectory.inspection.datasets import Dataset
 
 app = typer.Typer(no_args_is_help=True, help="Pictures of defects, with masks, made from photos of good parts.")
 
@@ -131,8 +131,8 @@ def plan(
 
         defectory images plan parts --defect scratch --defect oil --target 50
     """
+    from defectory.datasets import load_dataset
     from defectory.images.plan import plan_balance, save_plan
-    from defectory.inspection.datasets import load_dataset
 
     chosen = _renderer_name(renderer, mode)
     made = plan_balance(load_dataset(dataset, normal=normal), target, renderer=chosen, defects=defect or ())
@@ -205,10 +205,10 @@ def synthesize(
 
         defectory images synthesize --dataset split/train.json --plan plan.json --out made --json
     """
+    from defectory.datasets import load_dataset
     from defectory.images.items import item_id, record_file
     from defectory.images.plan import expand
     from defectory.images.synthesis import synthesize as make_all
-    from defectory.inspection.datasets import load_dataset
 
     if plan_file and (defect or count or renderer or mode or prompt):
         raise InputError("--plan", "given without --defect, --count, --renderer, --mode and --prompt, which it has")
@@ -282,11 +282,11 @@ def balance(
 
         defectory images balance parts --defect scratch --target 50 --keep-all --format yolo --val 0 --out balanced
     """
-    from defectory.images.balance import balance as balance_dataset
-    from defectory.images.balance import part_to_learn_from
+    from defectory.datasets import load_dataset
+    from defectory.images.balancing import balance as balance_dataset
+    from defectory.images.balancing import part_to_learn_from
     from defectory.images.gate import run_gate
     from defectory.images.plan import expand, plan_balance
-    from defectory.inspection.datasets import load_dataset
 
     loaded = load_dataset(dataset, normal=normal)
     part_of_it = part_to_learn_from(loaded, form.value, validation=val, skip_unmasked=skip_unmasked, seed=seed)
@@ -343,10 +343,10 @@ class _Bedrock:
         """The renderer ``name``, one of Bedrock's."""
         from pydantic import ValidationError
 
-        from defectory.aws.image_models import create_image_model
         from defectory.config import Config
         from defectory.images.prompts import Prompts, load_prompts
         from defectory.images.renderers.bedrock import BedrockRenderer
+        from defectory.images.renderers.bedrock_models import create_image_model
 
         setting = "inpaint_model_id" if name == "bedrock-inpaint" else "image_model_id"
         model_id = self.model_id or Config.model_fields[setting].default
@@ -437,7 +437,7 @@ def _wanted(file: Path | None, kinds: Sequence[str], count: int | None, renderer
 def _examples(defects: Path | None, masks: Path | None, kinds: Sequence[str]) -> Dataset | None:
     """Real defects with their masks: of the kinds that their folders are called, or of the only kind asked for."""
     from defectory.cli.inspect_model import labelled_photos, match_masks
-    from defectory.inspection.datasets import Dataset, ImageRecord
+    from defectory.datasets import Dataset, ImageRecord
 
     if masks and not defects:
         raise InputError("--masks", "given with --defects, whose masks they are")
@@ -488,7 +488,7 @@ def _create_renderers(wanted: Plan, examples: Dataset | None, bedrock: _Bedrock)
 def _photos(good: Path | None, dataset: Dataset | None) -> dict[str, Path]:
     """The photos of good parts, by the names that items have for them."""
     from defectory.cli.inspect_model import find_images
-    from defectory.images.photos import storable
+    from defectory.vision.photos import storable
 
     if dataset:
         from defectory.images.synthesis import photos_of
@@ -502,9 +502,9 @@ def _find_sources(
 ) -> tuple[Sources, dict[str, str]]:
     """The photos to work on, with their masks, and those that cannot be worked on, with the reason."""
     from defectory.cli.inspect_model import find_images
-    from defectory.images.photos import load_mask, load_photo, load_region, storable
     from defectory.images.plan import expand
     from defectory.images.synthesis import Sources, choose_photos
+    from defectory.vision.photos import load_mask, load_photo, load_region, storable
 
     if all(want.renderer == "bedrock-zero-shot" for want in wanted.wants):
         return Sources({}), {}
@@ -531,7 +531,7 @@ def _find_sources(
 
 
 def _mask_name(mask: Path, source: str) -> str:
-    from defectory.images.photos import storable
+    from defectory.vision.photos import storable
 
     return source if mask.is_dir() else storable(mask.name)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from defectory.inspection.datasets import Dataset
-    from defectory.inspection.evaluation.metrics import Estimate
+    from defectory.datasets import Dataset
     from defectory.inspection.evaluation.results import Evaluation
+    from defectory.metrics.estimates import Estimate
 
 
 def evaluate(
@@ -90,8 +90,8 @@ def report(
 
 
 def _load(path: Path, images: Path | None) -> Dataset:
-    from defectory.inspection.datasets import load_dataset, load_split
-    from defectory.inspection.datasets.splits import SPLIT_FILE
+    from defectory.datasets import load_dataset, load_split
+    from defectory.datasets.splits import SPLIT_FILE
 
     if (path / SPLIT_FILE).is_file():
         return load_split(path).test

@@ -123,7 +123,7 @@ def train(
         raise _explain(error) from None
     with _progress_bars() as show:
         if dataset:
-            from defectory.inspection.datasets import load_dataset
+            from defectory.datasets import load_dataset
 
             model = train_dataset(load_dataset(dataset), options=options, on_progress=show)
         else:
@@ -166,10 +166,10 @@ def predict(
 
         defectory inspect predict model.tar.gz photos --json
     """
-    from defectory.inspection.images import load_image
     from defectory.inspection.lookout import detect_anomalies_answer
     from defectory.inspection.model import load_model
     from defectory.inspection.verdicts import InspectionReply
+    from defectory.vision.images import load_image
 
     as_json |= lookout
     inspector = load_model(model)
@@ -253,7 +253,7 @@ def find_images(folder: Path, field: str) -> list[Path]:
     Raises:
         InputError: it is no folder, or has none.
     """
-    from defectory.inspection.images import IMAGE_SUFFIXES
+    from defectory.vision.images import IMAGE_SUFFIXES
 
     if not folder.is_dir():
         raise InputError(field, "an existing folder", str(folder))
@@ -386,7 +386,7 @@ def _show_answer(answer: dict[str, object]) -> None:
 
 
 def _write_pictures(folder: Path, path: Path, image: object, inspection: Inspection, number: int) -> None:
-    from defectory.inspection.images import encode_png, heatmap_overlay
+    from defectory.vision.images import encode_png, heatmap_overlay
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

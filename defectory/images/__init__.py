@@ -1,1 +1,39 @@
 """Defect images: made from photos of good parts, with masks, and kept only where they help."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from defectory.lazy import load_lazily
+
+if TYPE_CHECKING:
+    from defectory.images.balancing import balance as balance
+    from defectory.images.gate import run_gate as run_gate
+    from defectory.images.plan import plan_balance as plan_balance
+    from defectory.images.renderers import RenderRequest as RenderRequest
+    from defectory.images.renderers.procedural import ProceduralRenderer as ProceduralRenderer
+    from defectory.images.renderers.transplant import TransplantRenderer as TransplantRenderer
+    from defectory.images.synthesis import synthesize as synthesize
+
+__all__ = [
+    "ProceduralRenderer",
+    "RenderRequest",
+    "TransplantRenderer",
+    "balance",
+    "plan_balance",
+    "run_gate",
+    "synthesize",
+]
+
+__getattr__, __dir__ = load_lazily(
+    __name__,
+    {
+        "RenderRequest": "defectory.images.renderers",
+        "ProceduralRenderer": "defectory.images.renderers.procedural",
+        "TransplantRenderer": "defectory.images.renderers.transplant",
+        "plan_balance": "defectory.images.plan",
+        "balance": "defectory.images.balancing",
+        "run_gate": "defectory.images.gate",
+        "synthesize": "defectory.images.synthesis",
+    },
+)

@@ -10,13 +10,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from defectory.errors import InputError, shorten
-from defectory.images.contact_sheet import CONTACT_SHEET, contact_sheet
-from defectory.images.filters import mark_duplicates
-from defectory.images.gate_result import GateResult
-from defectory.images.items import ItemRecord, record_file
-from defectory.images.plan import class_name
-from defectory.inspection.datasets.annotations import (
+from defectory.datasets.annotations import (
     AnnotatedImage,
     coco_document,
     decode_runs,
@@ -24,10 +18,16 @@ from defectory.inspection.datasets.annotations import (
     yolo_rows,
     yolo_yaml,
 )
-from defectory.inspection.datasets.exports import COCO_FILE, MANIFEST_FILE, YOLO_FILE
-from defectory.inspection.datasets.manifests import manifest_line
-from defectory.inspection.datasets.records import Dataset, ImageRecord
-from defectory.inspection.datasets.versions import DATASET_FILE, dataset_json
+from defectory.datasets.exports import COCO_FILE, MANIFEST_FILE, YOLO_FILE
+from defectory.datasets.manifests import manifest_line
+from defectory.datasets.records import Dataset, ImageRecord
+from defectory.datasets.versions import DATASET_FILE, dataset_json
+from defectory.errors import InputError, shorten
+from defectory.images.contact_sheet import CONTACT_SHEET, contact_sheet
+from defectory.images.filters import mark_duplicates
+from defectory.images.gate_result import GateResult
+from defectory.images.items import ItemRecord, record_file
+from defectory.images.plan import class_name
 
 _MASK_COLOURS = {"BACKGROUND": "#000000"}
 _WHITE = "#ffffff"

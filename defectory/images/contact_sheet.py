@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from defectory.datasets.annotations import decode_runs
 from defectory.images.filters import window_of
 from defectory.images.gate_result import GateResult
 from defectory.images.items import ItemRecord, Outcome
-from defectory.inspection.datasets.annotations import decode_runs
 
 CONTACT_SHEET = "contact-sheet.html"
 MOST_PICTURES = 300

@@ -8,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 
 from defectory.claims import check_claim, mark
+from defectory.datasets.records import Dataset, file_digest
+from defectory.datasets.versions import DATASET_FILE, load_stored
 from defectory.errors import ImageError, InputError
 from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.filters import mark_duplicates
 from defectory.images.gate_result import GateResult
 from defectory.images.items import ItemRecord, record_file
-from defectory.inspection.datasets.records import Dataset, file_digest
-from defectory.inspection.datasets.versions import DATASET_FILE, load_stored
 
 COMMAND = "defectory images"
 _UNFINISHED = ".part"

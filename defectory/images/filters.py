@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.datasets.annotations import Box, box_of, decode_runs
 from defectory.images.items import ItemRecord
-from defectory.images.renderers import Image, Mask, Photo, Rendered
-from defectory.inspection.datasets.annotations import Box, box_of, decode_runs
+from defectory.images.renderers import RenderResult
+from defectory.vision.arrays import Image, Mask
+from defectory.vision.photos import Photo
 
 JUST_NOTICEABLE = 2.3
 """The difference in CIELAB (CIE76) that an eye just notices: M. Mahy et al., "Evaluation of uniform color spaces
@@ -36,7 +38,7 @@ _WHOLE_SIDE, _WINDOW_SIDE = 8, 12
 _MARGIN = 0.25
 
 
-def unseen(rendered: Rendered, photo: Photo | None) -> str:
+def unseen(rendered: RenderResult, photo: Photo | None) -> str:
     """Why nobody can see a defect on the picture, in words; "" where one can be seen."""
     if rendered.mask is None:
         flat = float(rendered.image.astype(np.float32).std()) < JUST_NOTICEABLE

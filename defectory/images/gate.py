@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from defectory.datasets import Dataset, ImageRecord, Split, read_mask, split
 from defectory.errors import InputError
 from defectory.images.gate_result import Comparison, GateResult
 from defectory.inspection.candidates import FOLDS
-from defectory.inspection.datasets import Dataset, ImageRecord, Split, read_mask, split
-from defectory.inspection.images import load_image
 from defectory.inspection.model import Model
 from defectory.inspection.thresholds import MIN_LABELLED
 from defectory.inspection.training import TrainingOptions, train_dataset
+from defectory.metrics.ranking import area_of_counts, level_counts
+from defectory.vision.images import load_image
 
 IMAGE_AUROC, PIXEL_AUROC = "image AUROC", "pixel AUROC"
 SATURATED = 0.995
@@ -167,7 +168,6 @@ class _Results:
 
 def _heat(heatmap: NDArray[np.float32], record: ImageRecord) -> tuple[_Array, _Array] | None:
     """Counts of good and of defective pixels by heat."""
-    levels = np.clip(heatmap * _LEVELS, 0, _LEVELS - 1).astype(np.intp)
     if record.label == "normal":
         truth = np.zeros(heatmap.shape, bool)
     else:
@@ -175,8 +175,7 @@ def _heat(heatmap: NDArray[np.float32], record: ImageRecord) -> tuple[_Array, _A
         if mask is None:
             return None
         truth = _stretched(mask, heatmap.shape) > 0
-    good, bad = (np.bincount(levels[chosen], minlength=_LEVELS).astype(float) for chosen in (~truth, truth))
-    return good, bad
+    return level_counts(heatmap, truth, _LEVELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +206,7 @@ class _Ranks:
 
     def areas(self, weights: _Array) -> _Array:
         """The AUROC for each row of ``weights``, ``(n, units)``; not a number where one side weighs nothing."""
-        good, bad = weights[:, self.good_units] @ self.good, weights[:, self.bad_units] @ self.bad
-        below = np.cumsum(good, axis=1) - good / 2
-        with np.errstate(invalid="ignore"):
-            return np.asarray((bad * below).sum(axis=1) / (bad.sum(axis=1) * good.sum(axis=1)))
+        return area_of_counts(weights[:, self.good_units] @ self.good, weights[:, self.bad_units] @ self.bad)
 
 
 def _compare(pairs: Sequence[tuple[_Ranks, _Ranks]]) -> Comparison:

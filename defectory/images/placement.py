@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.errors import InputError
-from defectory.images.renderers import Image, Mask
-from defectory.images.surface import View, grain_of
+from defectory.vision.arrays import Image, Mask
+from defectory.vision.regions import find_regions
+from defectory.vision.surface import View, grain_of
 
 _SIDE = 192  # places are drawn on a copy of the part's mask of this size
 _SMALLEST = 6.0  # pixels; shorter defects cannot be told from noise
@@ -150,11 +151,11 @@ def learn_placement(masks: Sequence[Mask]) -> Placement:
     sizes, aspects, angles, centres = [], [], [], []
     for mask in masks:
         height, width = mask.shape
-        count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
-        for number in range(1, count):
-            if stats[number, cv2.CC_STAT_AREA] < 6:
+        regions = find_regions(mask > 127)
+        for region in regions:
+            ys, xs = np.nonzero(region)
+            if len(xs) < 6:
                 continue
-            ys, xs = np.nonzero(labels == number)
             spot = _ellipse(xs, ys)
             sizes.append(spot.length / np.sqrt(height * width))
             aspects.append(spot.width / spot.length)

@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from defectory.datasets.records import Dataset
 from defectory.errors import InputError, shorten
 from defectory.images.items import Item
 from defectory.images.renderers import MAX_SEED, RendererName
 from defectory.images.renderers.procedural import KINDS
 from defectory.images.renderers.transplant import kind_of
-from defectory.inspection.datasets.records import Dataset
 
 UNNAMED_DEFECT = "anomaly"
 """What defects are called that nobody has given a class."""

@@ -14,17 +14,18 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from defectory.datasets.annotations import Box, box_of, encode_runs
+from defectory.datasets.records import Dataset, file_digest
 from defectory.errors import ContentFilteredError, DefectoryError, ImageError, InputError, RenderError, ServiceError
 from defectory.images.assembly import count_outcomes
 from defectory.images.dataset_folder import DatasetFolder
 from defectory.images.filters import crop, fingerprint_of, unseen, window_of
 from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
-from defectory.images.photos import load_mask, load_photo, load_region, storable
 from defectory.images.plan import Plan, expand
-from defectory.images.renderers import MAX_SEED, Image, Mask, Order, Photo, Rendered, Renderer, RendererName
-from defectory.inspection.datasets.annotations import Box, box_of, encode_runs
-from defectory.inspection.datasets.records import Dataset, file_digest
-from defectory.inspection.images import encode_jpeg, encode_png
+from defectory.images.renderers import MAX_SEED, Renderer, RendererName, RenderRequest, RenderResult
+from defectory.vision.arrays import Image, Mask
+from defectory.vision.images import encode_jpeg, encode_png
+from defectory.vision.photos import Photo, load_mask, load_photo, load_region, storable
 
 ATTEMPTS = 5
 """How many seeds are tried for one picture, where no believable or no visible defect came of the first."""
@@ -47,22 +48,24 @@ class Made:
     files: Mapping[str, bytes] = field(repr=False)
 
 
-def order_of(item: Item, mask: Mask | None = None) -> Order:
+def request_of(item: Item, mask: Mask | None = None) -> RenderRequest:
     """What a renderer is told of ``item``; ``mask`` is what its ``mask`` names."""
-    return Order(item.defect, item.seed, mask, item.prompt)
+    return RenderRequest(item.defect, item.seed, mask, item.prompt)
 
 
-def make_item(item: Item, renderer: Renderer, photo: Photo | None, order: Order, *, attempts: int = ATTEMPTS) -> Made:
+def make_item(
+    item: Item, renderer: Renderer, photo: Photo | None, request: RenderRequest, *, attempts: int = ATTEMPTS
+) -> Made:
     """Make one picture.
 
-    An order of which no believable or no visible defect came is tried again with the next seed.  Renderers that cost
+    A request of which no believable or no visible defect came is tried again with the next seed.  Renderers that cost
     money are asked once.
 
     Args:
         item: what is to be made; the record is of it.
         renderer: what makes it.
         photo: of the item's source; None for a renderer that needs none.
-        order: of the item, see `order_of`.
+        request: of the item, see `request_of`.
         attempts: how many seeds are tried at most.
 
     Returns:
@@ -70,15 +73,15 @@ def make_item(item: Item, renderer: Renderer, photo: Photo | None, order: Order,
         or failed (no believable defect came of it), and the files: but for the record's none unless it was made.
 
     Raises:
-        InputError: the renderer cannot work with the photo or the order.
+        InputError: the renderer cannot work with the photo or the request.
         ServiceError: a service failed after bounded retries.
     """
     outcome: Outcome = "failed"
     reason = ""
     for attempt in range(attempts if _is_free(renderer) else 1):
-        seed = (order.seed + attempt) % (MAX_SEED + 1)
+        seed = (request.seed + attempt) % (MAX_SEED + 1)
         try:
-            rendered = renderer.render(photo, replace(order, seed=seed))
+            rendered = renderer.render(photo, replace(request, seed=seed))
             _check(rendered, photo)
         except RenderError as error:
             outcome, reason = "failed", str(error)
@@ -313,7 +316,7 @@ class _Run:
             if item.mask not in self._sources.masks:
                 raise InputError("mask", "one of those given", item.mask)
             mask = load_mask(self._sources.masks[item.mask], photo)
-        return make_item(item, renderer, photo, order_of(item, mask))
+        return make_item(item, renderer, photo, request_of(item, mask))
 
     def _load_photo(self, name: str) -> Photo:
         photo = load_photo(self._path(name), name=name)
@@ -335,7 +338,7 @@ def _is_free(renderer: Renderer) -> bool:
     return not renderer.name.startswith("bedrock")
 
 
-def _check(rendered: Rendered, photo: Photo | None) -> None:
+def _check(rendered: RenderResult, photo: Photo | None) -> None:
     """Whatever a renderer does, no picture is stored with a mask that is not its own."""
     shape = rendered.image.shape
     if photo is not None and shape != photo.image.shape:
@@ -346,7 +349,7 @@ def _check(rendered: Rendered, photo: Photo | None) -> None:
         )
 
 
-def _keep(item: Item, photo: Photo | None, rendered: Rendered, seed: int) -> Made:
+def _keep(item: Item, photo: Photo | None, rendered: RenderResult, seed: int) -> Made:
     identity = item_id(item)
     height, width = rendered.image.shape[:2]
     mask = None if rendered.mask is None else np.where(rendered.mask > 127, 255, 0).astype(np.uint8)

@@ -1,1 +1,39 @@
 """Visual inspection: train from photos of good parts, inspect, evaluate, and run as a line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from defectory.lazy import load_lazily
+
+if TYPE_CHECKING:
+    from defectory.inspection.evaluation.evaluate import evaluate as evaluate
+    from defectory.inspection.label_check import check as check
+    from defectory.inspection.lookout import LookoutForVision as LookoutForVision
+    from defectory.inspection.model import load_model as load_model
+    from defectory.inspection.samples import write_samples as write_samples
+    from defectory.inspection.training import TrainingOptions as TrainingOptions
+    from defectory.inspection.training import train as train
+
+__all__ = [
+    "LookoutForVision",
+    "TrainingOptions",
+    "check",
+    "evaluate",
+    "load_model",
+    "train",
+    "write_samples",
+]
+
+__getattr__, __dir__ = load_lazily(
+    __name__,
+    {
+        "check": "defectory.inspection.label_check",
+        "TrainingOptions": "defectory.inspection.training",
+        "train": "defectory.inspection.training",
+        "load_model": "defectory.inspection.model",
+        "evaluate": "defectory.inspection.evaluation.evaluate",
+        "write_samples": "defectory.inspection.samples",
+        "LookoutForVision": "defectory.inspection.lookout",
+    },
+)

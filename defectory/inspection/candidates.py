@@ -16,6 +16,7 @@ from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.detectors.signature import Signature
 from defectory.inspection.model import Scorer
 from defectory.inspection.thresholds import Scores
+from defectory.metrics.ranking import area_under_roc, precision_recall_area
 
 FOLDS = 4
 TRUSTS = (1.0, 3.0)
@@ -351,11 +352,8 @@ def _balance(scores: Scores, oddness: Scores) -> float:
 
 def _separation(scores: HeldOut) -> tuple[float, float]:
     """AUROC and average precision of good images against the damaged ones, or the defective where none are damaged."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     others = scores.damaged if len(scores.damaged) else scores.defects
-    truth, joined = np.repeat([0, 1], [len(scores.good), len(others)]), np.concatenate([scores.good, others])
-    return float(roc_auc_score(truth, joined)), float(average_precision_score(truth, joined))
+    return area_under_roc(scores.good, others), precision_recall_area(scores.good, others)
 
 
 def _deviation(one: HeldOut, other: HeldOut) -> float:

@@ -10,10 +10,10 @@ from typing import Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from defectory.datasets.records import Dataset, ImageRecord, Label
+from defectory.datasets.references import FileFinder
+from defectory.datasets.versions import compare_versions
 from defectory.errors import InputError, shorten
-from defectory.inspection.datasets.records import Dataset, ImageRecord, Label
-from defectory.inspection.datasets.references import FileFinder
-from defectory.inspection.datasets.versions import compare_versions
 from defectory.inspection.verdicts import Verdict
 
 

@@ -29,6 +29,7 @@ from defectory.inspection.preparation import Preparation, patches_of
 from defectory.inspection.rules import RuleSet
 from defectory.inspection.thresholds import confidence_of
 from defectory.inspection.verdicts import DefectArea, Inspection, Thresholds
+from defectory.vision.regions import find_regions
 
 FORMAT = 1
 TOP_SHARE = 0.01
@@ -274,16 +275,16 @@ class Model:
 
     def _measure(self, classes: NDArray[np.uint8]) -> tuple[tuple[DefectArea, ...], NDArray[np.uint8]]:
         """The classes found, and the map of them renumbered to their places among those."""
-        found = []
+        areas: list[DefectArea] = []
         renumbered = np.zeros_like(classes)
         for number, kind in enumerate(self.card.classes, start=1):
             places = classes == number
             if not places.any():
                 continue
-            regions, _ = cv2.connectedComponents(places.astype(np.uint8), connectivity=8)
-            found.append(DefectArea(name=kind.name, area=float(places.mean()), regions=regions - 1, color=kind.color))
-            renumbered[places] = len(found)
-        return tuple(found), renumbered
+            regions = len(find_regions(places))
+            areas.append(DefectArea(name=kind.name, area=float(places.mean()), regions=regions, color=kind.color))
+            renumbered[places] = len(areas)
+        return tuple(areas), renumbered
 
 
 def load_model(path: Path | bytes) -> Model:

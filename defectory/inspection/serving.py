@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from defectory.door import TOKEN_VARIABLE, GuardedHandler, GuardedServer, Refused, check_bearer
 from defectory.errors import DefectoryError, ImageError, InputError
-from defectory.inspection.images import load_image
 from defectory.inspection.lookout import (
     API_VERSION,
     CONTENT_TYPES,
@@ -40,6 +39,7 @@ from defectory.inspection.lookout import (
     detect_anomalies_answer,
 )
 from defectory.inspection.verdicts import Inspection, InspectionReply
+from defectory.vision.images import load_image
 
 logger = logging.getLogger(__name__)
 

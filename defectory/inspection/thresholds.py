@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from defectory.errors import InputError
 from defectory.inspection.numerics import SMALLEST_SCALE
 from defectory.inspection.verdicts import Thresholds
+from defectory.metrics.logistic import fit_logistic, sigmoid
 
 Scores = NDArray[np.float64]
 
@@ -128,7 +129,7 @@ def confidence_of(score: float, fail: float, scale: float, good_images: int = MI
 
     A model of fewer than `MIN_CERTAIN` good images is never surer than `MOST_UNCERTAIN`.
     """
-    confidence = 1 / (1 + math.exp(-min(abs(score - fail) / scale, 700.0)))
+    confidence = float(sigmoid(abs(score - fail) / scale))
     return confidence if good_images >= MIN_CERTAIN else min(confidence, MOST_UNCERTAIN)
 
 
@@ -155,18 +156,12 @@ def _fit_logistic(good: Scores, defects: Scores) -> tuple[float, float]:
     """Slope (> 0) and middle of the balanced logistic curve of a defect's probability by score, slightly shrunk."""
     scores = np.concatenate([good, defects])
     centre, spread = float(scores.mean()), max(float(scores.std()), _SMALLEST)
-    design = np.stack([(scores - centre) / spread, np.ones(len(scores))], axis=1)
-    wanted = np.repeat([0.0, 1.0], [len(good), len(defects)])
-    weights = np.repeat([0.5 / len(good), 0.5 / len(defects)], [len(good), len(defects)])
-    shrinkage = np.diag([1e-3, 1e-6])
-    solution = np.zeros(2)
-    for _ in range(50):
-        probability = 1 / (1 + np.exp(-np.clip(design @ solution, -500, 500)))
-        gradient = design.T @ (weights * (probability - wanted)) + shrinkage @ solution
-        curvature = (design * (weights * probability * (1 - probability))[:, None]).T @ design + shrinkage
-        step = np.linalg.solve(curvature, gradient)
-        solution -= step * min(1.0, 2.0 / max(float(np.abs(step).max()), _SMALLEST))
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    slope = max(float(solution[0]), 1e-3)
-    return slope / spread, centre - float(solution[1]) / slope * spread
+    slopes, (intercept,), _ = fit_logistic(
+        ((scores - centre) / spread)[:, None],
+        np.repeat([0, 1], [len(good), len(defects)]),
+        strength=1000,
+        weights=np.repeat([0.5 / len(good), 0.5 / len(defects)], [len(good), len(defects)]),
+        exact=True,
+    )
+    slope = max(float(slopes[0, 0]), 1e-3)
+    return slope / spread, centre - float(intercept) / slope * spread

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from defectory.datasets.masks import UNNAMED, read_classes
+from defectory.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.errors import ImageError, InputError
 from defectory.inspection.backbone import Backbone, embedded_backbone
 from defectory.inspection.candidates import FOLDS, MIN_TELLING, Comparison, Sample, Trial, find_outliers
-from defectory.inspection.datasets.masks import UNNAMED, read_classes
-from defectory.inspection.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.registry import DETECTORS
-from defectory.inspection.images import load_image
 from defectory.inspection.known_defects import fit_known_defects, label_warnings
 from defectory.inspection.model import DefectClass, LeaderboardEntry, Model, ModelCard, assemble
 from defectory.inspection.numerics import one_thread
@@ -39,6 +38,7 @@ from defectory.inspection.thresholds import (
     thresholds_from_good,
 )
 from defectory.inspection.verdicts import Thresholds
+from defectory.vision.images import load_image
 
 MIN_GOOD = 2
 MAX_FITTED = 400

@@ -1,5 +1,52 @@
 """Sensor data: from an industry's name to a year of labelled data per machine.
 
-Kept free of imports on purpose: generated scripts import ``defectory.sensors.signals`` inside the sandbox, and every
-module imported on the way there costs each of them start-up time.
+Its names are loaded when they are asked for: generated scripts import ``defectory.sensors.signals`` inside the sandbox,
+and every module imported on the way there costs each of them start-up time.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from defectory.lazy import load_lazily
+
+if TYPE_CHECKING:
+    from defectory.sensors.contract import check_dataset as check_dataset
+    from defectory.sensors.dataset import load_data as load_data
+    from defectory.sensors.dataset import load_labels as load_labels
+    from defectory.sensors.generate import generate_datasets as generate_datasets
+    from defectory.sensors.machines import machine_slug as machine_slug
+    from defectory.sensors.machines import parse_machine_list as parse_machine_list
+    from defectory.sensors.policy import check_script as check_script
+    from defectory.sensors.sandbox import run_script as run_script
+    from defectory.sensors.scripts import extract_script as extract_script
+    from defectory.sensors.signals import Machine as Machine
+
+__all__ = [
+    "Machine",
+    "check_dataset",
+    "check_script",
+    "extract_script",
+    "generate_datasets",
+    "load_data",
+    "load_labels",
+    "machine_slug",
+    "parse_machine_list",
+    "run_script",
+]
+
+__getattr__, __dir__ = load_lazily(
+    __name__,
+    {
+        "generate_datasets": "defectory.sensors.generate",
+        "Machine": "defectory.sensors.signals",
+        "load_data": "defectory.sensors.dataset",
+        "load_labels": "defectory.sensors.dataset",
+        "check_dataset": "defectory.sensors.contract",
+        "machine_slug": "defectory.sensors.machines",
+        "parse_machine_list": "defectory.sensors.machines",
+        "extract_script": "defectory.sensors.scripts",
+        "check_script": "defectory.sensors.policy",
+        "run_script": "defectory.sensors.sandbox",
+    },
+)

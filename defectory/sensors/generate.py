@@ -29,8 +29,8 @@ from defectory.sensors.pipeline.scripting import AUTHORS_AT_ONCE, write_checked_
 from defectory.sensors.pipeline.simulation import CHECK_SECONDS, Simulated, Simulation, simulate
 from defectory.sensors.pipeline.workers import Lost, run_isolated
 from defectory.sensors.report import write_index
-from defectory.sensors.requests import parse_event, timestamp
 from defectory.sensors.sandbox import Limits
+from defectory.sensors.service.requests import parse_event, timestamp
 
 COMMAND = "defectory sensors generate"
 INDEX = "index.html"

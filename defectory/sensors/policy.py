@@ -16,6 +16,7 @@ from defectory.sensors.syntax import parse_whole_script
 
 MAX_CHARACTERS = 100_000
 LIBRARY = "defectory.sensors.signals"
+_PACKAGE = LIBRARY.partition(".")[0]
 
 ALLOWED_MODULES = frozenset(
     """__future__ abc argparse collections csv dataclasses datetime enum functools itertools json logging math numpy
@@ -183,6 +184,9 @@ class _Script:
     def _attribute_objections(self, node: ast.Attribute) -> Iterator[str]:
         if node.attr in _BANNED_METHODS:
             yield f"`{node.attr}` is not allowed; {_BANNED_METHODS[node.attr]}"
+        elif _root(node) == _PACKAGE and _PACKAGE in self._modules and not _is_within_library(node):
+            # Importing the library brings the packages above it, which offer all else.
+            yield f"`{shorten(_dotted(node))}` is not allowed; of {_PACKAGE}, use {LIBRARY}"
         else:
             yield from self._name_of_attribute_objections(_root(node), node.attr)
 
@@ -253,8 +257,21 @@ def _is_private(name: str) -> bool:
     return name.startswith("_") and name != "__version__"
 
 
+def _is_within_library(node: ast.Attribute) -> bool:
+    """Whether a dotted chain is the library, a part of it, or on the way there."""
+    chain = _dotted(node) + "."
+    return chain.startswith(f"{LIBRARY}.") or f"{LIBRARY}.".startswith(chain)
+
+
 def _root(node: ast.expr) -> str:
     """First name of a dotted chain; empty for anything else."""
+    return _dotted(node).partition(".")[0]
+
+
+def _dotted(node: ast.expr) -> str:
+    """A dotted chain of names as it is written; empty for anything else."""
+    names: list[str] = []
     while isinstance(node, ast.Attribute):
+        names.append(node.attr)
         node = node.value
-    return node.id if isinstance(node, ast.Name) else ""
+    return ".".join([node.id, *reversed(names)]) if isinstance(node, ast.Name) else ""

@@ -16,9 +16,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AliasGenerator, BaseModel, ConfigDict
 
-from defectory.aws.images_bucket import ImagesBucket
 from defectory.errors import InputError
 from defectory.images.batch.assembling import assemble_folder, assemble_run, store_failure
+from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.requests import parse_folder
 
 logger = Logger(service="assemble-dataset")

@@ -17,9 +17,9 @@ from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.alerts import Alerts
 from defectory.aws.pipelines import Pipeline
-from defectory.aws.requests_table import RequestsTable
 from defectory.errors import InputError
-from defectory.sensors.closing import close_after_execution, sweep
+from defectory.sensors.service.closing import close_after_execution, sweep
+from defectory.sensors.service.requests_table import RequestsTable
 
 logger = Logger(service="close-failed-request")
 

@@ -14,9 +14,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AliasGenerator, BaseModel, ConfigDict
 
-from defectory.aws.results_table import RecordNotFoundError, ResultsTable
 from defectory.errors import InputError
 from defectory.inspection.line.confirming import RULES, parse_confirmation
+from defectory.inspection.line.results_table import RecordNotFoundError, ResultsTable
 
 logger = Logger(service="confirm-inspection")
 

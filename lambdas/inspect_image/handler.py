@@ -14,8 +14,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AliasGenerator, BaseModel, ConfigDict
 
-from defectory.aws.endpoint import InspectionEndpoint
-from defectory.aws.inspection_buckets import ResultsBucket, read_upload
+from defectory.inspection.line.buckets import ResultsBucket, read_upload
+from defectory.inspection.line.endpoint import InspectionEndpoint
 from defectory.inspection.line.inspecting import Inspector
 from defectory.inspection.line.uploads import Upload
 

@@ -12,9 +12,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.hosted_model import HostedModel
-from defectory.aws.training_bucket import TrainingBucket
 from defectory.errors import InputError
 from defectory.inspection.gate import EVALUATION_FILE
+from defectory.inspection.training_bucket import TrainingBucket
 from defectory.inspection.training_run import decide, prepare, verify
 
 logger = Logger(service="oversee-training")

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AliasGenerator, BaseModel, ConfigDict
 
-from defectory.aws.images_bucket import ImagesBucket
+from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.planning import Planner
 from defectory.images.batch.requests import parse_batch_request

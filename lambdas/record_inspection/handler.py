@@ -11,8 +11,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AliasGenerator, BaseModel, ConfigDict
 
-from defectory.aws.results_table import ResultsTable
 from defectory.inspection.line.recording import Recorder
+from defectory.inspection.line.results_table import ResultsTable
 
 logger = Logger(service="record-inspection")
 

@@ -17,11 +17,11 @@ from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.alerts import Alerts
 from defectory.aws.pipelines import Pipeline
-from defectory.aws.requests_table import RequestsTable
 from defectory.errors import InputError
 from defectory.sensors.authors import create_author
-from defectory.sensors.requests import parse_event
-from defectory.sensors.submit import Submission
+from defectory.sensors.service.requests import parse_event
+from defectory.sensors.service.requests_table import RequestsTable
+from defectory.sensors.service.submit import Submission
 
 logger = Logger(service="request-sensor-data")
 

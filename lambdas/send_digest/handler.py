@@ -11,8 +11,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.alerts import Alerts
-from defectory.aws.results_table import ResultsTable
 from defectory.inspection.line.alerts import Pages, Teller
+from defectory.inspection.line.results_table import ResultsTable
 
 logger = Logger(service="send-digest")
 

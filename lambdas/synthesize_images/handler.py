@@ -14,8 +14,8 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import AliasGenerator, BaseModel, ConfigDict
 
-from defectory.aws.images_bucket import ImagesBucket
 from defectory.errors import InputError
+from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.making import Studio
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.requests import parse_pictures_request

@@ -15,13 +15,13 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent
 sys.path[:0] = [str(SOURCE / "packages"), str(SOURCE)]
 
+from defectory.datasets import Dataset, load_dataset  # noqa: E402
 from defectory.errors import InputError  # noqa: E402
-from defectory.inspection.datasets import Dataset, load_dataset  # noqa: E402
-from defectory.inspection.evaluation.metrics import auroc  # noqa: E402
 from defectory.inspection.gate import EVALUATION_FILE, Comparison, Figures  # noqa: E402
 from defectory.inspection.hosting import JobFolders, run_job  # noqa: E402
-from defectory.inspection.images import load_image  # noqa: E402
 from defectory.inspection.model import Model, load_model  # noqa: E402
+from defectory.metrics.ranking import auroc  # noqa: E402
+from defectory.vision.images import load_image  # noqa: E402
 
 
 def work(folders: JobFolders) -> None:

@@ -23,11 +23,11 @@ from numpy.typing import NDArray  # noqa: E402
 
 from defectory.door import TOKEN_VARIABLE, is_loopback  # noqa: E402
 from defectory.errors import DefectoryError, ImageError  # noqa: E402
-from defectory.inspection.images import load_image  # noqa: E402
 from defectory.inspection.lookout import CONTENT_TYPES, LOOKOUT_MEDIA_TYPE, detect_anomalies_answer  # noqa: E402
 from defectory.inspection.model import Model, load_model  # noqa: E402
 from defectory.inspection.serving import InspectionServer  # noqa: E402
 from defectory.inspection.verdicts import Inspection, InspectionReply  # noqa: E402
+from defectory.vision.images import load_image  # noqa: E402
 
 try:
     from sagemaker_inference.errors import BaseInferenceToolkitError

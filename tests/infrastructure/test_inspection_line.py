@@ -10,11 +10,11 @@ import pytest
 from state_machines import choose, evaluate, following, states_of
 from templates import Template, flat, matches
 
-from defectory.aws import endpoint
-from defectory.aws.results_table import INDEXES
+from defectory.inspection.line import endpoint
 from defectory.inspection.line.inspecting import SUFFIXES
 from defectory.inspection.line.recording import Recorder
 from defectory.inspection.line.records import Record
+from defectory.inspection.line.results_table import INDEXES
 from defectory.inspection.line.uploads import Upload, read_message
 from stacks.constructs.inspection_machine import BUSY, HOPELESS
 from stacks.inspection import LINE_MODULES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from templates import flat, listed
 
-from defectory.aws.requests_table import ACTIVE_INDEX
+from defectory.sensors.service.requests_table import ACTIVE_INDEX
 
 
 def statements(template, kind, owner, name):

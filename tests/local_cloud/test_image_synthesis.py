@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defectory.inspection.datasets import load_dataset
+from defectory.datasets import load_dataset
 from tests.support.image_server import FILTERED_PROMPT, ImageServer
 
 pytestmark = pytest.mark.xdist_group("application")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from defectory.inspection.datasets import Dataset, ImageRecord
+from defectory.datasets import Dataset, ImageRecord
 from defectory.inspection.evaluation.results import Evaluation
 from defectory.inspection.verdicts import DefectArea, Inspection, Thresholds
 

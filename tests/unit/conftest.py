@@ -10,7 +10,26 @@ from botocore.client import BaseClient
 from moto import mock_aws
 
 from defectory.aws.clients import aws_client
-from defectory.aws.requests_table import ACTIVE_INDEX, RequestsTable
+from defectory.sensors.service.requests_table import ACTIVE_INDEX, RequestsTable
+
+
+class Nap:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.now, self.waits = 0.0, []
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def nap() -> Nap:
+    return Nap()
 
 
 @pytest.fixture

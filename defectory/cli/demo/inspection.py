@@ -46,8 +46,8 @@ def choose_photos(console: Console, photos: Path | None, target: Path) -> Photos
     Raises:
         InputError: there are too few.
     """
-    from defectory.inspection.images import IMAGE_SUFFIXES
     from defectory.inspection.samples import write_samples
+    from defectory.vision.images import IMAGE_SUFFIXES
 
     if photos is None:
         photos = target / "photos"

@@ -10,16 +10,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from defectory.aws.images_bucket import ImagesBucket
+from defectory.datasets.records import Dataset
+from defectory.datasets.versions import DATASET_FILE, StoredDataset
 from defectory.errors import InputError, shorten
 from defectory.images.assembly import assemble, classes_of, read_record
+from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.making import content_of, failed
 from defectory.images.batch.requests import Folder, parse_folder
 from defectory.images.batch.runs import NAMED_FAILURES, Failure, Run, Status
 from defectory.images.costs import actual_cost, used_by
 from defectory.images.items import ItemRecord, item_id, record_file
-from defectory.inspection.datasets.records import Dataset
-from defectory.inspection.datasets.versions import DATASET_FILE, StoredDataset
 
 _NO_WORD = "Nobody knows why: the picture has no record. Start the same execution again under another name."
 

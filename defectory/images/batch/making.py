@@ -10,21 +10,22 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from defectory.aws.images_bucket import ImagesBucket
 from defectory.errors import DefectoryError, InputError, ServiceError
 from defectory.images.assembly import read_record
+from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.planning import plan_run
 from defectory.images.batch.requests import Folder, PicturesRequest
 from defectory.images.batch.runs import DonorKeys, Run
 from defectory.images.costs import Cost, actual_cost, used_by
 from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
-from defectory.images.photos import load_mask, load_photo
 from defectory.images.placement import learn_placement
-from defectory.images.renderers import Mask, Photo, Renderer
+from defectory.images.renderers import Renderer
 from defectory.images.renderers.procedural import ProceduralRenderer
 from defectory.images.renderers.transplant import Donor, TransplantRenderer
-from defectory.images.synthesis import make_item, order_of
+from defectory.images.synthesis import make_item, request_of
+from defectory.vision.arrays import Mask
+from defectory.vision.photos import Photo, load_mask, load_photo
 
 _MOST_DONORS, _MOST_EXAMPLES = 3, 5
 
@@ -108,7 +109,7 @@ class Studio:
             return done
         try:
             photo = load_photo(self.bucket.read(item.source), name=item.source) if item.source else None
-            order = order_of(item, self._mask(item, photo))
+            order = request_of(item, self._mask(item, photo))
             made = make_item(item, self._renderer(item, run.donors_of(item.defect)), photo, order)
         except InputError as error:
             return self._fail(run, item, error)

@@ -43,8 +43,8 @@ class ImageModels:
             InputError: its model is not deployed, or cannot do this.
         """
         # Whoever draws needs no client of Bedrock.
-        from defectory.aws.image_models import create_image_model
         from defectory.images.renderers.bedrock import BedrockRenderer
+        from defectory.images.renderers.bedrock_models import create_image_model
 
         self.check(name)
         model = create_image_model(self.by_renderer[name], self.region, patience=PATIENCE)

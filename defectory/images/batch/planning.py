@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from defectory.aws.images_bucket import ImagesBucket
 from defectory.errors import InputError, shorten
+from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.requests import MAX_BATCH, RULES, BatchRequest, PicturesRequest, Request
 from defectory.images.batch.runs import DonorKeys, Run, Status
@@ -20,7 +20,7 @@ from defectory.images.costs import estimate_cost
 from defectory.images.items import Item
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers.procedural import KINDS
-from defectory.inspection.images import IMAGE_SUFFIXES
+from defectory.vision.images import IMAGE_SUFFIXES
 
 _KINDS_OF_FILE = ", ".join(sorted(IMAGE_SUFFIXES))
 

@@ -15,15 +15,23 @@ import cv2
 import numpy as np
 from pydantic import JsonValue
 
-from defectory.aws.image_models import STABILITY_GROWS_MASK, GeneratedImage, ImageModel, ImageRequest, Task
 from defectory.errors import InputError, RenderError
-from defectory.images.blending import VISIBLE, severity_of
-from defectory.images.foreground import allowed_region
-from defectory.images.mask_refinement import blend, refine_mask
 from defectory.images.placement import Placement, Spot
 from defectory.images.prompts import MODES, Mode, Prompt, Prompts, load_prompts
-from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
+from defectory.images.renderers import RendererName, RenderRequest, RenderResult
+from defectory.images.renderers.bedrock_models import (
+    STABILITY_GROWS_MASK,
+    GeneratedImage,
+    ImageModel,
+    ImageRequest,
+    Task,
+)
 from defectory.images.renderers.procedural import KINDS
+from defectory.images.renderers.regions import allowed_region
+from defectory.vision.arrays import Image, Mask
+from defectory.vision.blending import VISIBLE, severity_of
+from defectory.vision.mask_refinement import blend, refine_mask
+from defectory.vision.photos import Photo
 
 TASKS: Mapping[Mode, Task] = {
     "zero-shot": "text-to-image",
@@ -55,7 +63,7 @@ class BedrockRenderer:
         model: what paints; it has to be able to do ``TASKS[mode]``.
         prompts: what it is told; ours by default.
         strength: how far image-to-image may leave the photo, 0..1.
-        placements: where defects are, by kind, when an order has no mask, instead of the kinds' own.
+        placements: where defects are, by kind, when an request has no mask, instead of the kinds' own.
 
     Raises:
         InputError: the model cannot do what the mode needs.
@@ -90,43 +98,43 @@ class BedrockRenderer:
         """True, unless the picture is made from a text."""
         return self._mode != "zero-shot"
 
-    def render(self, photo: Photo | None, order: Order) -> Rendered:
+    def render(self, photo: Photo | None, request: RenderRequest) -> RenderResult:
         """Have the picture made; see `Renderer.render`.
 
         Where nothing can be seen of a defect, the mask is empty.  Seeds are passed on, but models may change, and with
         them their pictures.
         """
-        prompt = self._prompts.write(order.defect, self._mode, order.prompt)
+        prompt = self._prompts.write(request.defect, self._mode, request.prompt)
         if self._mode == "zero-shot":
-            return self._from_text(photo, order, prompt)
+            return self._from_text(photo, request, prompt)
         if photo is None:
             raise InputError("source", f"a photo of a good part, as {self.name} starts from one")
-        region = allowed_region(photo, order)
-        if order.mask is not None and order.mask.all():
+        region = allowed_region(photo, request)
+        if request.mask is not None and request.mask.all():
             fix = "White is where the defect is to be, black stays as it is."
             raise InputError("mask", "a mask that leaves some of the photo as it is", "a full mask", fix)
         if self._mode == "inpaint":
-            return self._inpaint(photo, order, prompt, region)
-        return self._painted(photo, order, prompt, region, _Window.all_of(region), None)
+            return self._inpaint(photo, request, prompt, region)
+        return self._painted(photo, request, prompt, region, _Window.all_of(region), None)
 
-    def _from_text(self, photo: Photo | None, order: Order, prompt: Prompt) -> Rendered:
-        if order.mask is not None:
+    def _from_text(self, photo: Photo | None, request: RenderRequest, prompt: Prompt) -> RenderResult:
+        if request.mask is not None:
             fix = "Use inpaint to say where the defect is to be."
             raise InputError("mask", "left out, as a picture from a text has its defect anywhere", fix=fix)
         aspect = 1.0 if photo is None else photo.image.shape[1] / photo.image.shape[0]
-        made = self._model.generate(self._request(order, prompt, aspect=aspect))
-        return Rendered(made.image, None, 0.0, self._parameters(prompt, made))
+        made = self._model.generate(self._request(request, prompt, aspect=aspect))
+        return RenderResult(made.image, None, 0.0, self._parameters(prompt, made))
 
-    def _inpaint(self, photo: Photo, order: Order, prompt: Prompt, region: Mask) -> Rendered:
-        place = order.mask if order.mask is not None else self._place(photo, order, region)
+    def _inpaint(self, photo: Photo, request: RenderRequest, prompt: Prompt, region: Mask) -> RenderResult:
+        place = request.mask if request.mask is not None else self._place(photo, request, region)
         place = np.where((place > 127) & (region > 0), 255, 0).astype(np.uint8)
         if not place.any():
-            raise RenderError(f"{order.defect} on {photo.name or 'the photo'}: no place was found. Try another seed.")
-        return self._painted(photo, order, prompt, region, _Window.around(place), place)
+            raise RenderError(f"{request.defect} on {photo.name or 'the photo'}: no place was found. Try another seed.")
+        return self._painted(photo, request, prompt, region, _Window.around(place), place)
 
     def _painted(
-        self, photo: Photo, order: Order, prompt: Prompt, region: Mask, window: _Window, place: Mask | None
-    ) -> Rendered:
+        self, photo: Photo, request: RenderRequest, prompt: Prompt, region: Mask, window: _Window, place: Mask | None
+    ) -> RenderResult:
         """What the model paints in ``window``, into ``place`` or anywhere, put into the photo where it is a defect."""
         cut, may = window.of(photo.image), window.of(region)
         own = (window.width, window.height)
@@ -134,7 +142,7 @@ class BedrockRenderer:
         size = (round(window.width * scale), round(window.height * scale))
         seen = _resized(cut, size)
         wanted = None if place is None else _resized_mask(window.of(place), size)
-        made = self._model.generate(self._request(order, prompt, image=seen, mask=wanted))
+        made = self._model.generate(self._request(request, prompt, image=seen, mask=wanted))
         allowed = None
         if wanted is not None:
             # Models grow the mask for a smooth passage.
@@ -149,7 +157,7 @@ class BedrockRenderer:
         image, mask = photo.image.copy(), np.zeros_like(region)
         found = np.where((_resized(refined.mask, own) > 127) & (may > 0), 255, 0).astype(np.uint8)
         changed = np.count_nonzero(found) / np.count_nonzero(region)
-        if order.mask is None and changed > _MOST_CHANGED:
+        if request.mask is None and changed > _MOST_CHANGED:
             raise RenderError(
                 f"{self._model.model_id} changed {changed:.0%} of {photo.name or 'the photo'}: that is another part, "
                 "no defect. Try another seed or a lower strength, or inpaint."
@@ -166,13 +174,13 @@ class BedrockRenderer:
             parameters["strength"] = self._strength
         else:
             parameters["window"] = [window.left, window.top, window.width, window.height]
-        return Rendered(image, mask, severity_of(photo.image, image, mask), parameters)
+        return RenderResult(image, mask, severity_of(photo.image, image, mask), parameters)
 
-    def _place(self, photo: Photo, order: Order, region: Mask) -> Mask:
-        """Where to paint when the order does not say: placed as procedural defects of this kind are."""
-        digest = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
+    def _place(self, photo: Photo, request: RenderRequest, region: Mask) -> Mask:
+        """Where to paint when the request does not say: placed as procedural defects of this kind are."""
+        digest = hashlib.sha256(f"{photo.digest}/{request.defect}/{request.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
-        placement, kind = self._placements.get(order.defect), KINDS.get(order.defect)
+        placement, kind = self._placements.get(request.defect), KINDS.get(request.defect)
         if placement is None and kind is not None:
             found = kind.find(rng, photo.image, region) if kind.find else None
             if found is not None:
@@ -181,10 +189,15 @@ class BedrockRenderer:
         return _ellipse((placement or Placement()).draw(rng, region, photo.image), region)
 
     def _request(
-        self, order: Order, prompt: Prompt, image: Image | None = None, mask: Mask | None = None, aspect: float = 1.0
+        self,
+        request: RenderRequest,
+        prompt: Prompt,
+        image: Image | None = None,
+        mask: Mask | None = None,
+        aspect: float = 1.0,
     ) -> ImageRequest:
         return ImageRequest(
-            TASKS[self._mode], prompt.text, prompt.negative, order.seed, image, mask, self._strength, aspect
+            TASKS[self._mode], prompt.text, prompt.negative, request.seed, image, mask, self._strength, aspect
         )
 
     def _parameters(self, prompt: Prompt, made: GeneratedImage) -> dict[str, JsonValue]:

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 
+from defectory.datasets.masks import read_classes
+from defectory.datasets.records import Dataset
 from defectory.errors import InputError
-from defectory.images.renderers import Mask, Renderer, RendererName
+from defectory.images.renderers import Renderer, RendererName
 from defectory.images.renderers.transplant import kind_of
-from defectory.inspection.datasets.masks import read_classes
-from defectory.inspection.datasets.records import Dataset
-from defectory.inspection.images import load_image
+from defectory.vision.arrays import Mask
+from defectory.vision.images import load_image
 
 
 def create_offline_renderer(name: RendererName, examples: Dataset | None = None) -> Renderer:

@@ -19,16 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
+from defectory.datasets import Dataset, read_classes
+from defectory.datasets.records import ImageRecord
 from defectory.errors import InputError, RenderError
-from defectory.images.blending import severity_of
-from defectory.images.filling import spread
-from defectory.images.foreground import allowed_region, find_part
-from defectory.images.photos import ASPECT_TOLERANCE
-from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
-from defectory.images.surface import grain_of
-from defectory.inspection.datasets import Dataset, read_classes
-from defectory.inspection.datasets.records import ImageRecord
-from defectory.inspection.images import load_image
+from defectory.images.renderers import RendererName, RenderRequest, RenderResult
+from defectory.images.renderers.regions import allowed_region
+from defectory.vision.arrays import Image, Mask
+from defectory.vision.blending import severity_of
+from defectory.vision.foreground import find_part
+from defectory.vision.images import load_image
+from defectory.vision.inpainting import spread
+from defectory.vision.photos import ASPECT_TOLERANCE, Photo
+from defectory.vision.regions import find_regions
+from defectory.vision.surface import grain_of
 
 Field = NDArray[np.float32]
 
@@ -97,7 +100,7 @@ def donors_of(dataset: Dataset) -> tuple[Donor, ...]:
 
 
 class TransplantRenderer:
-    """Moves defects from ``donors`` onto photos; the same photo and order give the same picture.
+    """Moves defects from ``donors`` onto photos; the same photo and request give the same picture.
 
     ``unusable`` says of each donor that cannot be used why, such as a mask of almost the whole photo.
     """
@@ -136,24 +139,24 @@ class TransplantRenderer:
         """It changes photos of good parts."""
         return True
 
-    def render(self, photo: Photo | None, order: Order) -> Rendered:
+    def render(self, photo: Photo | None, request: RenderRequest) -> RenderResult:
         """Make the picture; ``parameters`` name the donor and say how its defect was changed.
 
         Raises:
-            InputError: there is no photo, or no donor of the kind, or the order's mask does not fit the photo.
+            InputError: there is no photo, or no donor of the kind, or the request's mask does not fit the photo.
             RenderError: nowhere on the photo are surroundings like the donor's, or the defect would not be seen there.
         """
         if photo is None:
             raise InputError("photo", "a photo of a good part; defects are moved onto it")
-        cuttings = self._cuttings.get(order.defect)
+        cuttings = self._cuttings.get(request.defect)
         if not cuttings:
             fix = "Give a masked photo of such a defect, or choose the procedural renderer."
-            raise InputError("defect", f"one that a donor shows: {', '.join(self.kinds)}", order.defect, fix)
-        allowed = allowed_region(photo, order)
-        rng = np.random.default_rng(order.seed)
+            raise InputError("defect", f"one that a donor shows: {', '.join(self.kinds)}", request.defect, fix)
+        allowed = allowed_region(photo, request)
+        rng = np.random.default_rng(request.seed)
         cutting = cuttings[int(rng.integers(len(cuttings)))]
-        placing = _fit_to(cutting, allowed, rng) if order.mask is not None else _search(cutting, photo, allowed, rng)
-        return _compose(cutting, photo, placing, order, rng)
+        placing = _fit_to(cutting, allowed, rng) if request.mask is not None else _search(cutting, photo, allowed, rng)
+        return _compose(cutting, photo, placing, request, rng)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,9 +245,9 @@ def _pieces(marked: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     small = cv2.resize(marked.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     near = cv2.dilate(small.astype(np.uint8), _disc(max(2, min(size) // 20)))
-    count, labels = cv2.connectedComponents(near)
-    labels = cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
-    pieces = [marked & (labels == number) for number in range(1, count)]
+    regions = find_regions(near)
+    labels = cv2.resize(regions.labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
+    pieces = [marked & (labels == number) for number in range(1, len(regions) + 1)]
     return [piece for piece in pieces if piece.any()]
 
 
@@ -374,7 +377,9 @@ def _fit_to(cutting: _Cutting, asked: Mask, rng: np.random.Generator) -> _Placin
     return _Placing(matrix, top, left, rows, columns, 0.0, turn, scale, mirrored, near.astype(np.uint8))
 
 
-def _compose(cutting: _Cutting, photo: Photo, placing: _Placing, order: Order, rng: np.random.Generator) -> Rendered:
+def _compose(
+    cutting: _Cutting, photo: Photo, placing: _Placing, request: RenderRequest, rng: np.random.Generator
+) -> RenderResult:
     """Lay the defect on the photo; only its window is computed."""
     height, width = photo.image.shape[:2]
     field = _deformation(cutting, placing, rng)
@@ -383,7 +388,7 @@ def _compose(cutting: _Cutting, photo: Photo, placing: _Placing, order: Order, r
     top, left = max(0, placing.top), max(0, placing.left)
     bottom, right = min(height, placing.top + placing.height), min(width, placing.left + placing.width)
     if bottom - top < 2 or right - left < 2:
-        raise RenderError(f"{photo.name}: the {order.defect} of {cutting.donor.name} would lie outside the photo.")
+        raise RenderError(f"{photo.name}: the {request.defect} of {cutting.donor.name} would lie outside the photo.")
     moved = moved[top - placing.top : bottom - placing.top, left - placing.left : right - placing.left]
     window = np.s_[top:bottom, left:right]
     contrast, marked, reach = moved[..., :3], moved[..., 3], moved[..., 4]
@@ -393,7 +398,7 @@ def _compose(cutting: _Cutting, photo: Photo, placing: _Placing, order: Order, r
     view = _logarithm(photo.image[window])
     known = reach < 0.02
     if known.sum() < MIN_PIXELS:
-        raise RenderError(f"{photo.name}: the {order.defect} of {cutting.donor.name} leaves nothing of the photo.")
+        raise RenderError(f"{photo.name}: the {request.defect} of {cutting.donor.name} leaves nothing of the photo.")
     texture = _texture(view, known)
     # On a calm surface a defect shows more than on a rough one; it is made to show about as much.
     gain = float(np.clip(math.sqrt(texture / cutting.texture), 0.75, 1.35)) * rng.uniform(*GAINS)
@@ -404,7 +409,7 @@ def _compose(cutting: _Cutting, photo: Photo, placing: _Placing, order: Order, r
     mask = np.zeros((height, width), np.uint8)
     mask[window] = _visible(_logarithm(image[window]) - view, marked, reach, texture)
     if mask.sum() == 0:
-        raise RenderError(f"{photo.name}: the {order.defect} of {cutting.donor.name} would hardly be seen there.")
+        raise RenderError(f"{photo.name}: the {request.defect} of {cutting.donor.name} would hardly be seen there.")
     parameters: dict[str, JsonValue] = {
         "donor": cutting.donor.digest,
         "donor_name": cutting.donor.name,
@@ -414,7 +419,7 @@ def _compose(cutting: _Cutting, photo: Photo, placing: _Placing, order: Order, r
         "gain": round(gain, 3),
         "unlikeness": round(placing.unlikeness, 3),
     }
-    return Rendered(image, mask, severity_of(photo.image, image, mask), parameters)
+    return RenderResult(image, mask, severity_of(photo.image, image, mask), parameters)
 
 
 def _visible(change: Field, marked: Field, reach: Field, texture: float) -> Mask:

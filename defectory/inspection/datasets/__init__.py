@@ -1,35 +1,8 @@
-"""Datasets: labelled images from folders, manifests and tables; checked, split, versioned and exported."""
+"""Re-exported where they were until 0.1: `defectory.datasets` has them."""
 
 from __future__ import annotations
 
-from defectory.inspection.datasets.exports import Detectable, Form, export, make_detectable
-from defectory.inspection.datasets.masks import read_classes, read_mask
-from defectory.inspection.datasets.quality import Finding, check
-from defectory.inspection.datasets.records import Dataset, ImageRecord, Label
-from defectory.inspection.datasets.sources import group, join, load_dataset
-from defectory.inspection.datasets.splits import Split, load_split, split
-from defectory.inspection.datasets.versions import DATASET_FILE, Changes, compare_versions, save_dataset
+from defectory.datasets import load_dataset, read_classes, read_mask
+from defectory.inspection.label_check import check
 
-__all__ = [
-    "DATASET_FILE",
-    "Changes",
-    "Dataset",
-    "Detectable",
-    "Finding",
-    "Form",
-    "ImageRecord",
-    "Label",
-    "Split",
-    "check",
-    "compare_versions",
-    "export",
-    "group",
-    "join",
-    "load_dataset",
-    "load_split",
-    "make_detectable",
-    "read_classes",
-    "read_mask",
-    "save_dataset",
-    "split",
-]
+__all__ = ["check", "load_dataset", "read_classes", "read_mask"]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.signature import summarise
+from defectory.metrics.logistic import fit_logistic, sigmoid
 
 _STRENGTH = 0.05
 
@@ -42,8 +43,6 @@ class ImageHead:
 
         Good and defective images weigh the same, and of the defective the real ones as much as the synthetic.
         """
-        from sklearn.linear_model import LogisticRegression
-
         groups = [group for group in (good, real, synthetic) if len(group)]
         summaries = np.stack([summarise(image, valid) for group in groups for image in group])
         shares = [0.5] + [0.5 / (len(groups) - 1)] * (len(groups) - 1)
@@ -51,11 +50,12 @@ class ImageHead:
             [np.full(len(group), share / len(group)) for group, share in zip(groups, shares, strict=True)]
         )
         centre, scale = summaries.mean(axis=0), summaries.std(axis=0) + 1e-4
-        model = LogisticRegression(C=_STRENGTH, max_iter=400)
         truth = np.arange(len(summaries)) >= len(good)
-        model.fit((summaries - centre) / scale, truth, sample_weight=weights * len(summaries))
-        slopes = model.coef_[0] / scale
-        learned = np.append(slopes, model.intercept_[0] - slopes @ centre)
+        (slopes,), (intercept,), _ = fit_logistic(
+            (summaries - centre) / scale, truth, strength=_STRENGTH, weights=weights * len(summaries)
+        )
+        slopes = slopes / scale
+        learned = np.append(slopes, intercept - slopes @ centre)
         return cls(np.asarray(learned, np.float32), trust)
 
     @classmethod
@@ -73,7 +73,7 @@ class ImageHead:
     def probability(self, patches: Patches, valid: NDArray[np.bool_]) -> float:
         """How likely the image shows a defect, if good and defective ones were equally frequent."""
         odds = float(summarise(patches, valid) @ self.weights[:-1] + self.weights[-1])
-        return float(1 / (1 + np.exp(-np.clip(odds, -60, 60))))
+        return float(sigmoid(odds))
 
     def factor(self, patches: Patches, valid: NDArray[np.bool_]) -> float:
         """What to multiply an image's score with: 1 for a good image."""

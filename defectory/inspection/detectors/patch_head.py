@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.inspection.detectors import DistanceMap, Patches
+from defectory.metrics.logistic import fit_logistic, sigmoid
 
 _MOST_GOOD, _MOST_AROUND = 4000, 80
 _STRENGTH = 10.0
@@ -49,8 +50,6 @@ class PatchHead:
         All classes weigh the same, however many patches they have.  Patches next to a defect are left out: masks are
         drawn generously, and features reach across their edges.
         """
-        from sklearn.linear_model import LogisticRegression
-
         rng = np.random.default_rng(seed)
         each = max(1, _MOST_GOOD // len(good))
         samples = [image[valid] for image in good]
@@ -63,16 +62,16 @@ class PatchHead:
             vectors += [patches[marks > 0], around]
             truths += [marks[marks > 0].astype(np.intp), np.zeros(len(around), np.intp)]
         truth = np.concatenate(truths)
-        model = LogisticRegression(C=_STRENGTH, class_weight="balanced", max_iter=200)
-        model.fit(np.concatenate(vectors).astype(np.float32), truth)
+        coefficients, constants, learned = fit_logistic(
+            np.concatenate(vectors).astype(np.float32), truth, strength=_STRENGTH, iterations=200
+        )
         weights = np.zeros((good[0].shape[2] + 1, classes + 1), np.float32)
         # A class without a single patch stays out of reach.
         weights[-1] = _NEVER
-        coefficients, constants = model.coef_, model.intercept_
-        if len(model.classes_) == 2:
+        if len(learned) == 2:
             coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
             constants = np.array([0.0, constants[0]])
-        weights[:-1, model.classes_], weights[-1, model.classes_] = coefficients.T, constants
+        weights[:-1, learned], weights[-1, learned] = coefficients.T, constants
         return cls(weights.astype(np.float16).astype(np.float32), trust, unit)
 
     @classmethod
@@ -94,8 +93,7 @@ class PatchHead:
             return distances
         logits = self._logits(patches)
         odds = np.logaddexp.reduce(logits[..., 1:], axis=2) - logits[..., 0]
-        probability = 1 / (1 + np.exp(-np.clip(odds, -60, 60)))
-        return np.asarray(distances + self.trust * self.unit * probability, np.float32)
+        return np.asarray(distances + self.trust * self.unit * sigmoid(odds), np.float32)
 
     def kinds(self, patches: Patches) -> NDArray[np.uint8]:
         """The most likely class of defect of each patch, from 1 on, taken for granted that it is one."""

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.claims import claim, mark
+from defectory.datasets.masks import read_classes
+from defectory.datasets.records import Dataset, ImageRecord
 from defectory.errors import InputError
-from defectory.inspection.datasets.masks import read_classes
-from defectory.inspection.datasets.records import Dataset, ImageRecord
 from defectory.inspection.evaluation.lookout_results import write_lookout_results
 from defectory.inspection.evaluation.pictures import PICTURES, write_pictures
 from defectory.inspection.evaluation.pixels import PixelTally
@@ -37,8 +37,8 @@ from defectory.inspection.evaluation.results import (
     recall_by_defect,
     write_evaluation,
 )
-from defectory.inspection.images import load_image
 from defectory.inspection.verdicts import Inspection
+from defectory.vision.images import load_image
 
 COMMAND = "defectory inspect evaluate"
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from defectory.inspection.datasets.manifests import LABEL_ATTRIBUTE, manifest_line
-from defectory.inspection.datasets.records import Dataset, ImageRecord
-from defectory.inspection.evaluation.metrics import Estimate
+from defectory.datasets.manifests import LABEL_ATTRIBUTE, manifest_line
+from defectory.datasets.records import Dataset, ImageRecord
 from defectory.inspection.evaluation.results import Evaluation, ImageResult
+from defectory.metrics.estimates import Estimate
 
 EVALUATION_RESULT = "EvaluationResult.json"
 EVALUATION_MANIFEST = "EvaluationManifest.json"

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defectory.inspection.images import encode_jpeg, encode_png
 from defectory.inspection.verdicts import Inspection
+from defectory.vision.images import encode_jpeg, encode_png
 
 PICTURES = "pictures"
 LONGEST_SIDE = 400

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defectory.inspection.evaluation.metrics import PixelRanks, mean
 from defectory.inspection.evaluation.results import PixelClass, PixelMetrics
 from defectory.inspection.verdicts import Inspection
+from defectory.metrics.estimates import mean
+from defectory.metrics.ranking import PixelRanks
 
 COMPARED_SIDE = 1024
 ANY = "anomaly"

@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from defectory.errors import InputError
 from defectory.inspection.evaluation.pictures import picture_path
 from defectory.inspection.evaluation.results import Evaluation, ImageResult
-from defectory.inspection.images import colour_heatmap
+from defectory.vision.images import colour_heatmap
 
 REPORT = "report.html"
 MOST_PICTURES = 300

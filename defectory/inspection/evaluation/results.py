@@ -10,8 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import InputError, shorten
-from defectory.inspection.evaluation.metrics import Estimate, auroc, average_precision, f1_score, proportion
 from defectory.inspection.verdicts import DefectArea, Verdict
+from defectory.metrics.estimates import Estimate, f1_score, proportion
+from defectory.metrics.ranking import auroc, average_precision
 
 EVALUATION = "evaluation.json"
 

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from typing import Literal, Protocol
 from urllib.parse import quote
 
-from defectory.aws.results_table import ResultsTable
 from defectory.errors import ServiceError, shorten
 from defectory.inspection.line.records import Channel, Record
+from defectory.inspection.line.results_table import ResultsTable
 
 CHANNELS: tuple[Channel, ...] = ("defect", "review")
 GRACE = timedelta(minutes=10)

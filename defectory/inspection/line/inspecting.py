@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defectory.aws.endpoint import PAYLOAD_LIMIT, EndpointAnswerError
-from defectory.aws.inspection_buckets import ResultsBucket, StoredFile
 from defectory.errors import ImageError, InputError, shorten
-from defectory.inspection.images import encode_jpeg, encode_png, heatmap_overlay, load_image
+from defectory.inspection.line.buckets import ResultsBucket, StoredFile
+from defectory.inspection.line.endpoint import PAYLOAD_LIMIT, EndpointAnswerError
 from defectory.inspection.line.records import REASON_LIMIT, FoundDefect, Record
 from defectory.inspection.line.uploads import Upload
 from defectory.inspection.verdicts import InspectionReply, decode_grey
+from defectory.vision.images import encode_jpeg, encode_png, heatmap_overlay, load_image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 """What is inspected, in lower case; uploads may be in any."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from defectory.aws.results_table import ResultsTable
 from defectory.inspection.line.records import Record, read_cause
+from defectory.inspection.line.results_table import ResultsTable
 from defectory.inspection.line.uploads import Upload
 
 

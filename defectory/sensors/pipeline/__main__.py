@@ -39,8 +39,8 @@ def artifact(name: str) -> Path:
 
 def write() -> None:
     """Write the scripts of a request."""
-    from defectory.aws.requests_table import RequestsTable
     from defectory.sensors.pipeline import writing
+    from defectory.sensors.service.requests_table import RequestsTable
 
     table = RequestsTable(setting("REQUESTS_TABLE"))
     writing.write(table, _author(), setting("REQUEST_USER_ID"), setting("REQUEST_ID"), BUILD / "scripts")
@@ -53,8 +53,8 @@ def run() -> None:
 
 def repair() -> None:
     """Correct the scripts that failed."""
-    from defectory.aws.requests_table import RequestsTable
     from defectory.sensors.pipeline import writing
+    from defectory.sensors.service.requests_table import RequestsTable
 
     writing.repair(
         RequestsTable(setting("REQUESTS_TABLE")),
@@ -75,9 +75,9 @@ def rerun() -> None:
 def publish() -> None:
     """Publish the datasets and close the request."""
     from defectory.aws.alerts import Alerts
-    from defectory.aws.datasets_bucket import DatasetsBucket
-    from defectory.aws.requests_table import RequestsTable
     from defectory.sensors.pipeline import publishing
+    from defectory.sensors.service.datasets_bucket import DatasetsBucket
+    from defectory.sensors.service.requests_table import RequestsTable
 
     publishing.publish(
         RequestsTable(setting("REQUESTS_TABLE")),

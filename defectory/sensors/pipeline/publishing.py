@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from defectory.aws.alerts import Alerts
-from defectory.aws.datasets_bucket import DatasetsBucket
-from defectory.aws.requests_table import RequestsTable
 from defectory.errors import DefectoryError, ServiceError, shorten
 from defectory.sensors.authors import ScriptTask
-from defectory.sensors.closing import close_unfinished
 from defectory.sensors.pipeline.artifacts import (
     REQUEST_FILE,
     RUN_FILE,
@@ -28,7 +25,10 @@ from defectory.sensors.pipeline.finishing import Origin, finish_dataset
 from defectory.sensors.pipeline.simulation import CHECK_SECONDS, check_against_task
 from defectory.sensors.pipeline.workers import Lost, run_isolated
 from defectory.sensors.report import write_index
-from defectory.sensors.requests import SensorRequest
+from defectory.sensors.service.closing import close_unfinished
+from defectory.sensors.service.datasets_bucket import DatasetsBucket
+from defectory.sensors.service.requests import SensorRequest
+from defectory.sensors.service.requests_table import RequestsTable
 
 REASON_IN_SUMMARY = 200
 

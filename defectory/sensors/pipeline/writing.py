@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from defectory.aws.requests_table import RequestsTable
 from defectory.sensors.authors import Author
 from defectory.sensors.pipeline.artifacts import (
     FAILURES_FILE,
@@ -23,6 +22,7 @@ from defectory.sensors.pipeline.artifacts import (
     write_script,
 )
 from defectory.sensors.pipeline.scripting import AUTHORS_AT_ONCE, Writing, write_checked_script
+from defectory.sensors.service.requests_table import RequestsTable
 
 
 def write(table: RequestsTable, author: Author, user_id: str, request_id: str, out: Path) -> None:

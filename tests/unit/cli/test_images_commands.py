@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from defectory.cli import main
+from defectory.datasets import load_dataset
 from defectory.images.renderers.procedural import KINDS
-from defectory.inspection.datasets import load_dataset
-from defectory.inspection.images import encode_png
+from defectory.vision.images import encode_png
 from tests.support.bedrock_server import Failure
 from tests.support.image_server import FILTERED_PROMPT, ImageServer
 

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from defectory.images.renderers import Order, Photo, Rendered
-from defectory.inspection.images import encode_png
+from defectory.images.renderers import RenderRequest, RenderResult
+from defectory.vision.images import encode_png
+from defectory.vision.photos import Photo
 
 
 def part(seed: int, height: int = 72, width: int = 96) -> np.ndarray:
@@ -38,23 +39,23 @@ class Scripted:
 
     name: str = "procedural"
     needs_photo: bool = True
-    script: Callable[[Photo | None, Order], Rendered | None] = field(default=lambda photo, order: None)
-    orders: list[Order] = field(default_factory=list)
+    script: Callable[[Photo | None, RenderRequest], RenderResult | None] = field(default=lambda photo, request: None)
+    requests: list[RenderRequest] = field(default_factory=list)
 
-    def render(self, photo: Photo | None, order: Order) -> Rendered:
-        self.orders.append(order)
-        scripted = self.script(photo, order)
-        return scripted or paint(photo, order)
+    def render(self, photo: Photo | None, request: RenderRequest) -> RenderResult:
+        self.requests.append(request)
+        scripted = self.script(photo, request)
+        return scripted or paint(photo, request)
 
 
-def paint(photo: Photo | None, order: Order, *, parameters: dict | None = None) -> Rendered:
+def paint(photo: Photo | None, request: RenderRequest, *, parameters: dict | None = None) -> RenderResult:
     """A black bar of 12 x 5 pixels."""
-    image = (part(order.seed % 100) if photo is None else photo.image).copy()
+    image = (part(request.seed % 100) if photo is None else photo.image).copy()
     if photo is None:
-        return Rendered(image, None, 0.0, {"prompt": order.prompt})
-    rng = np.random.default_rng(order.seed)
+        return RenderResult(image, None, 0.0, {"prompt": request.prompt})
+    rng = np.random.default_rng(request.seed)
     left, top = int(rng.integers(0, image.shape[1] - 12)), int(rng.integers(0, image.shape[0] - 5))
     mask = np.zeros(image.shape[:2], np.uint8)
     mask[top : top + 5, left : left + 12] = 255
     image[mask > 0] = 10
-    return Rendered(image, mask, 0.8, {"left": left, **(parameters or {})})
+    return RenderResult(image, mask, 0.8, {"left": left, **(parameters or {})})

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import yaml
 
+from defectory.datasets import load_dataset, read_mask
 from defectory.errors import InputError
 from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.gate import Comparison, GateResult
 from defectory.images.items import Item, ItemRecord
-from defectory.images.renderers import Photo
-from defectory.images.synthesis import Made, make_item, order_of
-from defectory.inspection.datasets import load_dataset, read_mask
-from defectory.inspection.images import load_image
+from defectory.images.synthesis import Made, make_item, request_of
+from defectory.vision.images import load_image
+from defectory.vision.photos import Photo
 from tests.support.coco_reader import read_masks
 from tests.unit.images.conftest import Scripted, part
 
@@ -50,9 +50,9 @@ def made() -> list[Made]:
         for seed, defect in enumerate(["scratch", "scratch", "dent"])
     ]
     photos = [Photo(item.source, part(item.seed), f"{item.seed:0>64}") for item in items]
-    pictures = [make_item(item, Scripted(), photo, order_of(item)) for item, photo in zip(items, photos, strict=True)]
+    pictures = [make_item(item, Scripted(), photo, request_of(item)) for item, photo in zip(items, photos, strict=True)]
     text = Item(renderer="bedrock-zero-shot", defect="scratch", seed=9, prompt="a scratch")
-    return [*pictures, make_item(text, Scripted("bedrock-zero-shot", False), None, order_of(text))]
+    return [*pictures, make_item(text, Scripted("bedrock-zero-shot", False), None, request_of(text))]
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_dataset_json_is_a_dataset_with_all_that_is_known(folder, made):
 
 
 def load_fresh(path: Path) -> str:
-    from defectory.inspection.datasets.records import file_digest
+    from defectory.datasets.records import file_digest
 
     return file_digest(path)
 

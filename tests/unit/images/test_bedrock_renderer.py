@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from botocore.config import Config
 
-from defectory.aws.image_models import AmazonModel, StabilityModel
 from defectory.errors import ContentFilteredError, InputError, RenderError, ServiceError
 from defectory.images.costs import Usage
 from defectory.images.filters import unseen
 from defectory.images.items import Item
 from defectory.images.placement import Placement
 from defectory.images.prompts import load_prompts
-from defectory.images.renderers import MAX_SEED, Order, Photo
+from defectory.images.renderers import MAX_SEED, RenderRequest
 from defectory.images.renderers.bedrock import BedrockRenderer
-from defectory.images.synthesis import make_item, order_of
+from defectory.images.renderers.bedrock_models import AmazonModel, StabilityModel
+from defectory.images.synthesis import make_item, request_of
+from defectory.vision.photos import Photo
 from tests.support.bedrock_server import DENIED
 from tests.support.image_server import (
     CORE,
@@ -116,7 +117,7 @@ def changed(rendered, photo=PHOTO):
 def test_inpainting_puts_the_defect_into_the_mask_and_leaves_the_rest_as_it_was(renderer, model_id):
     mask = place()
 
-    rendered = renderer("inpaint", model_id).render(PHOTO, Order("stain", 5, mask))
+    rendered = renderer("inpaint", model_id).render(PHOTO, RenderRequest("stain", 5, mask))
 
     assert not changed(rendered)[mask == 0].any()
     assert not rendered.mask[mask == 0].any()
@@ -129,7 +130,7 @@ def test_inpainting_puts_the_defect_into_the_mask_and_leaves_the_rest_as_it_was(
 
 
 def test_every_visibly_changed_pixel_is_marked(renderer):
-    rendered = renderer("inpaint").render(PHOTO, Order("stain", 5, place()))
+    rendered = renderer("inpaint").render(PHOTO, RenderRequest("stain", 5, place()))
 
     assert not (changed(rendered)[rendered.mask == 0] >= 8).any()
 
@@ -139,7 +140,7 @@ def test_the_model_sees_the_surrounding_and_not_all_of_a_large_photo(server, ren
     mask = np.zeros(image.shape[:2], np.uint8)
     mask[300:316, 1000:1024] = 255
 
-    rendered = renderer("inpaint").render(Photo("large.png", image, "cd" * 32), Order("stain", 5, mask))
+    rendered = renderer("inpaint").render(Photo("large.png", image, "cd" * 32), RenderRequest("stain", 5, mask))
 
     assert rendered.parameters["window"] == [884, 180, 256, 256]
     assert rendered.mask[306:310, 1008:1016].all()
@@ -151,7 +152,7 @@ def test_the_model_sees_the_surrounding_and_not_all_of_a_large_photo(server, ren
 def test_without_a_mask_the_place_is_on_the_part_and_follows_the_seed(server, renderer):
     inpaint = renderer("inpaint")
     for seed in (1, 1, 2):
-        inpaint.render(PHOTO, Order("scratch", seed))
+        inpaint.render(PHOTO, RenderRequest("scratch", seed))
 
     places = [cv2.resize(repainted(request).astype(np.uint8), PART.shape[::-1]) for request in server.requests]
     assert np.array_equal(places[0], places[1])
@@ -165,7 +166,7 @@ def test_a_region_and_learnt_placements_say_where(server, renderer):
     here = Placement(size=(0.1, 0.12), centres=((0.35, 0.5),), of_photo=True)
 
     rendered = renderer("inpaint", placements={"rust": here}).render(
-        Photo(PHOTO.name, PHOTO.image, PHOTO.digest, region), Order("rust", 4)
+        Photo(PHOTO.name, PHOTO.image, PHOTO.digest, region), RenderRequest("rust", 4)
     )
 
     assert not changed(rendered)[:, 70:].any()
@@ -178,7 +179,7 @@ def test_a_component_that_is_to_be_missing_is_looked_for(server, renderer):
     image = PHOTO.image.copy()
     cv2.rectangle(image, (70, 50), (88, 66), (20, 30, 60), -1)
 
-    renderer("inpaint").render(Photo("board.png", image, "ef" * 32), Order("missing_component", 2))
+    renderer("inpaint").render(Photo("board.png", image, "ef" * 32), RenderRequest("missing_component", 2))
 
     where = cv2.resize(repainted(server.requests[0]).astype(np.uint8), PART.shape[::-1])
     assert where[52:64, 72:86].mean() > 0.9
@@ -189,7 +190,7 @@ def test_a_component_that_is_to_be_missing_is_looked_for(server, renderer):
 
 
 def test_image_to_image_keeps_the_defect_and_gives_the_photo_back_elsewhere(server, renderer):
-    rendered = renderer("image-to-image", strength=0.4).render(PHOTO, Order("stain", 5))
+    rendered = renderer("image-to-image", strength=0.4).render(PHOTO, RenderRequest("stain", 5))
 
     far = cv2.dilate(rendered.mask, np.ones((15, 15), np.uint8)) == 0
     assert rendered.mask.any()
@@ -204,7 +205,7 @@ def test_image_to_image_keeps_the_defect_and_gives_the_photo_back_elsewhere(serv
 def test_image_to_image_keeps_to_a_mask(renderer):
     mask = place(70, 50, 40, 30)
 
-    rendered = renderer("image-to-image").render(PHOTO, Order("stain", 5, mask))
+    rendered = renderer("image-to-image").render(PHOTO, RenderRequest("stain", 5, mask))
 
     assert not changed(rendered)[mask == 0].any()
 
@@ -213,21 +214,21 @@ def test_another_picture_is_no_defect(server, renderer):
     server.responder = lambda request: Painting(defect=0, shift=(200, 150), tint=(60, -60, 60))
 
     with pytest.raises(RenderError, match="made another picture"):
-        renderer("image-to-image").render(PHOTO, Order("stain", 5))
+        renderer("image-to-image").render(PHOTO, RenderRequest("stain", 5))
 
 
 def test_a_defect_that_takes_most_of_the_part_is_another_part(server, renderer):
     server.responder = lambda request: Painting(reach=0.34)
 
     with pytest.raises(RenderError, match=r"changed \d\d% of plate.png"):
-        renderer("image-to-image").render(PHOTO, Order("stain", 5))
+        renderer("image-to-image").render(PHOTO, RenderRequest("stain", 5))
 
 
 @pytest.mark.parametrize("mode", ["inpaint", "image-to-image"])
 def test_where_nothing_can_be_seen_the_mask_is_empty_and_the_photo_as_it_was(server, renderer, mode):
     server.responder = lambda request: Painting(defect=0, tint=(5, 5, 5))
 
-    rendered = renderer(mode).render(PHOTO, Order("stain", 5, place() if mode == "inpaint" else None))
+    rendered = renderer(mode).render(PHOTO, RenderRequest("stain", 5, place() if mode == "inpaint" else None))
 
     assert not rendered.mask.any()
     assert rendered.severity == 0
@@ -236,7 +237,7 @@ def test_where_nothing_can_be_seen_the_mask_is_empty_and_the_photo_as_it_was(ser
 
 
 def test_a_picture_from_text_has_no_mask(server, renderer):
-    rendered = renderer("zero-shot", CORE).render(None, Order("dent", 5))
+    rendered = renderer("zero-shot", CORE).render(None, RenderRequest("dent", 5))
 
     assert rendered.mask is None
     assert rendered.severity == 0
@@ -248,7 +249,7 @@ def test_a_picture_from_text_has_no_mask(server, renderer):
 
 
 def test_what_a_picture_was_made_with_is_told(server, renderer):
-    rendered = renderer("inpaint").render(PHOTO, Order("oil", 0, place()))
+    rendered = renderer("inpaint").render(PHOTO, RenderRequest("oil", 0, place()))
 
     told, body = rendered.parameters, server.requests[0].body
     assert (told["model_id"], told["region"]) == (INPAINT, "us-west-2")
@@ -261,9 +262,9 @@ def test_prompts_are_the_kinds_the_files_or_the_orders(server, renderer, tmp_pat
     file.write_text("part: glass bottle")
     mask = place()
 
-    renderer("inpaint").render(PHOTO, Order("crack", 1, mask))
-    renderer("inpaint", prompts=load_prompts(file)).render(PHOTO, Order("crack", 1, mask))
-    renderer("inpaint").render(PHOTO, Order("crack", 1, mask, "a chipped rim"))
+    renderer("inpaint").render(PHOTO, RenderRequest("crack", 1, mask))
+    renderer("inpaint", prompts=load_prompts(file)).render(PHOTO, RenderRequest("crack", 1, mask))
+    renderer("inpaint").render(PHOTO, RenderRequest("crack", 1, mask, "a chipped rim"))
 
     texts = [request.body["prompt"] for request in server.requests]
     assert "hairline crack" in texts[0]
@@ -284,13 +285,13 @@ def test_names_and_needs(renderer):
 @pytest.mark.parametrize(
     ("mode", "photo", "order", "field"),
     [
-        ("inpaint", None, Order("stain", 1), "source"),
-        ("inpaint", PHOTO, Order("stain", 1, place()[:-1]), "mask"),
-        ("inpaint", PHOTO, Order("stain", 1, np.zeros_like(PART)), "mask"),
-        ("image-to-image", PHOTO, Order("stain", 1, np.full_like(PART, 255)), "mask"),
-        ("inpaint", Photo("s", PHOTO.image[:40], "s"), Order("stain", 1), "source"),
-        ("zero-shot", None, Order("stain", 1, place()), "mask"),
-        ("inpaint", PHOTO, Order("stain", 1, place(), "x" * 10_001), "prompt"),
+        ("inpaint", None, RenderRequest("stain", 1), "source"),
+        ("inpaint", PHOTO, RenderRequest("stain", 1, place()[:-1]), "mask"),
+        ("inpaint", PHOTO, RenderRequest("stain", 1, np.zeros_like(PART)), "mask"),
+        ("image-to-image", PHOTO, RenderRequest("stain", 1, np.full_like(PART, 255)), "mask"),
+        ("inpaint", Photo("s", PHOTO.image[:40], "s"), RenderRequest("stain", 1), "source"),
+        ("zero-shot", None, RenderRequest("stain", 1, place()), "mask"),
+        ("inpaint", PHOTO, RenderRequest("stain", 1, place(), "x" * 10_001), "prompt"),
     ],
 )
 def test_what_cannot_be_worked_with_is_refused_before_any_call(server, renderer, mode, photo, order, field):
@@ -316,7 +317,7 @@ def test_every_outcome_of_an_item_is_counted_and_only_pictures_have_files(server
     for seed, answer in enumerate([Painting(), FILTERED_PROMPT, Painting(defect=0)]):
         server.replies.append(answer)
         item = Item(renderer="bedrock-inpaint", defect="stain", seed=seed, source="plate.png")
-        made = make_item(item, inpaint, PHOTO, order_of(item, place()))
+        made = make_item(item, inpaint, PHOTO, request_of(item, place()))
         outcomes[made.record.outcome] = {name.partition("/")[0] for name in made.files}
 
     assert set(outcomes) == {"made", "filtered", "invisible"}
@@ -338,4 +339,4 @@ def test_failures_of_the_service_come_through_in_its_words(server, renderer, ans
     server.replies += answers
 
     with pytest.raises(kind, match=message):
-        renderer("inpaint").render(PHOTO, Order("stain", 1, place()))
+        renderer("inpaint").render(PHOTO, RenderRequest("stain", 1, place()))

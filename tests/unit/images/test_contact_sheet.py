@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 import pytest
 
+from defectory.datasets.annotations import decode_runs
 from defectory.images import contact_sheet as module
 from defectory.images.contact_sheet import contact_sheet
 from defectory.images.items import Item, ItemRecord
-from defectory.images.renderers import Photo
-from defectory.images.synthesis import make_item, order_of
-from defectory.inspection.datasets.annotations import decode_runs
+from defectory.images.synthesis import make_item, request_of
+from defectory.vision.photos import Photo
 from tests.support import browser
 from tests.unit.images.conftest import Scripted, part
 from tests.unit.images.test_assembly import FAILED, GATE
@@ -31,7 +31,7 @@ def made() -> tuple[list[ItemRecord], dict[str, bytes]]:
     records, files = [], {}
     for seed, defect in enumerate(["scratch", "dent", "scratch", "dent", "scratch"]):
         item = Item(renderer="procedural", defect=defect, seed=seed, source=f"{seed}{HOSTILE}")
-        one = make_item(item, Scripted(), Photo(item.source, part(seed), f"{seed:0>64}"), order_of(item))
+        one = make_item(item, Scripted(), Photo(item.source, part(seed), f"{seed:0>64}"), request_of(item))
         records.append(one.record)
         files |= one.files
     return records, files

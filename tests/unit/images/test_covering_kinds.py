@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from defectory.images.renderers import Image, Order, Photo
+from defectory.images.renderers import RenderRequest
 from defectory.images.renderers.procedural import ProceduralRenderer
+from defectory.vision.arrays import Image
+from defectory.vision.photos import Photo
 
 COVERING = ("oil", "stain", "contamination")
 
@@ -29,7 +31,7 @@ def _fine(image: Image) -> np.ndarray:
 def test_the_same_order_gives_the_same_picture(kind: str) -> None:
     photo = Photo("plate", _plate(), "a" * 64)
 
-    first, again, other = (ProceduralRenderer().render(photo, Order(kind, seed)) for seed in (3, 3, 4))
+    first, again, other = (ProceduralRenderer().render(photo, RenderRequest(kind, seed)) for seed in (3, 3, 4))
 
     assert np.array_equal(first.image, again.image)
     assert first.mask is not None and again.mask is not None
@@ -43,7 +45,7 @@ def test_the_same_order_gives_the_same_picture(kind: str) -> None:
 def test_the_mask_holds_the_change_and_little_else_changes(kind: str, seed: int) -> None:
     photo = Photo("plate", _plate(), "b" * 64)
 
-    made = ProceduralRenderer().render(photo, Order(kind, seed))
+    made = ProceduralRenderer().render(photo, RenderRequest(kind, seed))
 
     change = np.abs(made.image.astype(int) - photo.image).max(2)
     mask = made.mask
@@ -61,7 +63,7 @@ def test_a_grey_photo_stays_grey(kind: str) -> None:
     photo = Photo("plate", _plate(), "c" * 64)
 
     for seed in range(4):
-        image = ProceduralRenderer().render(photo, Order(kind, seed)).image.astype(int)
+        image = ProceduralRenderer().render(photo, RenderRequest(kind, seed)).image.astype(int)
         assert np.median(np.ptp(image, axis=2)) == 0
         assert np.ptp(image, axis=2).max() <= 12  # a camera's noise has a little colour
 
@@ -72,7 +74,7 @@ def test_the_defect_keeps_to_the_mask_of_the_order(kind: str) -> None:
     wanted = np.zeros(photo.image.shape[:2], np.uint8)
     wanted[40:80, 30:100] = 255
 
-    made = ProceduralRenderer().render(photo, Order(kind, 1, mask=wanted))
+    made = ProceduralRenderer().render(photo, RenderRequest(kind, 1, mask=wanted))
 
     assert np.array_equal(made.image[wanted == 0], photo.image[wanted == 0])
     assert made.mask is not None
@@ -84,7 +86,7 @@ def test_a_mask_of_the_whole_photo_is_taken_as_said(kind: str) -> None:
     photo = Photo("plate", _plate(side=80), "1" * 64)
     everywhere = np.full(photo.image.shape[:2], 255, np.uint8)
 
-    made = ProceduralRenderer().render(photo, Order(kind, 1, mask=everywhere))
+    made = ProceduralRenderer().render(photo, RenderRequest(kind, 1, mask=everywhere))
 
     assert made.mask is not None
     assert (made.mask > 0).mean() > 0.3
@@ -97,7 +99,7 @@ def test_the_defect_keeps_to_the_part(kind: str) -> None:
     photo = Photo("plate on a table", image, "e" * 64)
 
     for seed in range(4):
-        made = ProceduralRenderer().render(photo, Order(kind, seed))
+        made = ProceduralRenderer().render(photo, RenderRequest(kind, seed))
         table = np.ones(image.shape[:2], bool)
         table[27:113, 27:113] = False
         assert np.array_equal(made.image[table], image[table])
@@ -108,7 +110,7 @@ def test_the_surface_shows_through_a_stain() -> None:
     wanted = np.zeros(photo.image.shape[:2], np.uint8)
     wanted[30:100, 30:100] = 255
 
-    made = ProceduralRenderer().render(photo, Order("stain", 2, mask=wanted))
+    made = ProceduralRenderer().render(photo, RenderRequest("stain", 2, mask=wanted))
 
     assert made.mask is not None
     inside = cv2.erode(made.mask, np.ones((9, 9), np.uint8)) > 0
@@ -121,7 +123,7 @@ def test_oil_darkens_and_calms_a_matt_surface() -> None:
     wanted = np.zeros(photo.image.shape[:2], np.uint8)
     wanted[30:100, 30:100] = 255
 
-    made = ProceduralRenderer().render(photo, Order("oil", 2, mask=wanted))
+    made = ProceduralRenderer().render(photo, RenderRequest("oil", 2, mask=wanted))
 
     assert made.mask is not None
     inside = cv2.erode(made.mask, np.ones((15, 15), np.uint8)) > 0

@@ -9,20 +9,21 @@ import pytest
 
 from defectory.images.filters import mark_duplicates, unseen, window_of
 from defectory.images.items import Item, ItemRecord
-from defectory.images.renderers import Order, Photo, Rendered
+from defectory.images.renderers import RenderRequest, RenderResult
 from defectory.images.synthesis import make_item
+from defectory.vision.photos import Photo
 from tests.unit.images.conftest import Scripted, paint, part
 
 PHOTO = Photo("a.png", part(0), "a" * 64)
 
 
-def rendered(change: int = 60, marked: int = 40, severity: float = 0.5) -> Rendered:
+def rendered(change: int = 60, marked: int = 40, severity: float = 0.5) -> RenderResult:
     """The photo, brighter by ``change`` in so many pixels."""
     mask = np.zeros(PHOTO.image.shape[:2], np.uint8)
     mask[10, 5 : 5 + marked] = 255
     image = PHOTO.image.copy()
     image[mask > 0] = np.clip(image[mask > 0].astype(int) + change, 0, 255)
-    return Rendered(image, mask, severity)
+    return RenderResult(image, mask, severity)
 
 
 def test_a_defect_that_differs_is_seen():
@@ -61,29 +62,29 @@ def test_a_tenth_of_the_marked_pixels_has_to_differ(differing, reason):
     # What differs outside of the mask does not count.
     image[30:40, 30:40] = 255
 
-    assert unseen(Rendered(image, mask, 0.5), PHOTO) == reason
+    assert unseen(RenderResult(image, mask, 0.5), PHOTO) == reason
 
 
 @pytest.mark.parametrize(("level", "seen"), [(128, False), (133, False), (134, True), (123, False), (122, True)])
 def test_grey_differs_noticeably_from_2_3_levels_of_lightness_on(level, seen):
     # CIELAB's lightness of sRGB's 128 is 53.59; of 133 55.54 and of 134 55.93; of 123 51.62 and of 122 51.22.
     photo = Photo("grey.png", np.full((20, 20, 3), 128, np.uint8), "b" * 64)
-    made = Rendered(np.full((20, 20, 3), level, np.uint8), np.full((20, 20), 255, np.uint8), 0.5)
+    made = RenderResult(np.full((20, 20, 3), level, np.uint8), np.full((20, 20), 255, np.uint8), 0.5)
 
     assert (unseen(made, photo) == "") is seen
 
 
 def test_a_blank_picture_from_a_text_shows_nothing():
     # Safety checkers answer with black ones.
-    assert unseen(Rendered(np.zeros((64, 64, 3), np.uint8), None, 0.0), None) == "the picture is blank"
-    assert unseen(Rendered(part(3), None, 0.0), None) == ""
+    assert unseen(RenderResult(np.zeros((64, 64, 3), np.uint8), None, 0.0), None) == "the picture is blank"
+    assert unseen(RenderResult(part(3), None, 0.0), None) == ""
 
 
 def record(seed: int, photo: Photo | None = PHOTO, defect: str = "scratch", shift: int = 0) -> ItemRecord:
     """A picture with its own seed in the item, painted at the place of ``seed`` moved right by ``shift``."""
 
-    def script(photo: Photo | None, order: Order) -> Rendered:
-        made = paint(photo, replace(order, seed=seed))
+    def script(photo: Photo | None, request: RenderRequest) -> RenderResult:
+        made = paint(photo, replace(request, seed=seed))
         if made.mask is None or not shift:
             return made
         mask = np.roll(made.mask, shift, axis=1)
@@ -92,7 +93,7 @@ def record(seed: int, photo: Photo | None = PHOTO, defect: str = "scratch", shif
         return replace(made, image=image, mask=mask)
 
     item = Item(renderer="procedural", defect=defect, seed=seed + 1000 * shift, source=photo.name if photo else "")
-    return make_item(item, Scripted(script=script), photo, Order(defect, seed)).record
+    return make_item(item, Scripted(script=script), photo, RenderRequest(defect, seed)).record
 
 
 def outcomes(*records: ItemRecord) -> list[str]:
@@ -121,14 +122,14 @@ def test_another_place_another_part_and_another_kind_are_none():
 
 
 def test_another_look_at_the_same_place_is_none():
-    def bright(photo: Photo | None, order: Order) -> Rendered:
-        made = paint(photo, replace(order, seed=1))
+    def bright(photo: Photo | None, request: RenderRequest) -> RenderResult:
+        made = paint(photo, replace(request, seed=1))
         image = photo.image.copy()
         image[made.mask > 0] = np.tile([[255], [10]], (30, 1))
         return replace(made, image=image)
 
     item = Item(renderer="procedural", defect="scratch", seed=9, source="a.png")
-    striped = make_item(item, Scripted(script=bright), PHOTO, Order("scratch", 9)).record
+    striped = make_item(item, Scripted(script=bright), PHOTO, RenderRequest("scratch", 9)).record
     assert outcomes(record(1), striped) == ["made", "made"]
 
 

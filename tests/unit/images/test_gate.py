@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from defectory.datasets import Dataset, ImageRecord
 from defectory.errors import InputError
 from defectory.images import gate
 from defectory.images.gate import run_gate
-from defectory.inspection.datasets import Dataset, ImageRecord
 from defectory.inspection.training import TrainingOptions
 
 GOOD, BAD = 100, 200

@@ -4,9 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from defectory.images.renderers import Image, Order, Photo
+from defectory.images.renderers import RenderRequest
 from defectory.images.renderers.procedural import ProceduralRenderer
 from defectory.inspection.samples import render_part
+from defectory.vision.arrays import Image
+from defectory.vision.photos import Photo
 
 TABLE = (60, 70, 90)
 PART = (190, 160, 120)
@@ -26,7 +28,7 @@ def test_a_broken_off_piece_shows_the_table() -> None:
 
     shares = []
     for seed in range(5):
-        made = ProceduralRenderer().render(Photo("disc", image, "a" * 64), Order("missing_component", seed))
+        made = ProceduralRenderer().render(Photo("disc", image, "a" * 64), RenderRequest("missing_component", seed))
 
         assert made.parameters["form"] == "piece"
         assert made.mask is not None
@@ -45,7 +47,9 @@ def test_a_missing_hole_leaves_the_metal_around_it() -> None:
     _, hole = render_part(np.random.default_rng(3), "missing-hole")
     wanted = cv2.dilate(hole, np.ones((3, 3), np.uint8))
 
-    made = ProceduralRenderer().render(Photo("flange", image, "b" * 64), Order("missing_component", 1, mask=wanted))
+    made = ProceduralRenderer().render(
+        Photo("flange", image, "b" * 64), RenderRequest("missing_component", 1, mask=wanted)
+    )
 
     around = (cv2.dilate(wanted, np.ones((15, 15), np.uint8)) > 0) & (wanted == 0)
     assert made.parameters["form"] == "component"
@@ -60,7 +64,9 @@ def test_components_are_what_is_missing_where_the_part_fills_the_photo() -> None
     cv2.rectangle(image, (50, 50), (80, 75), (20, 20, 20), -1)
 
     everywhere = np.full(image.shape[:2], 255, np.uint8)
-    made = ProceduralRenderer().render(Photo("board", image, "c" * 64, everywhere), Order("missing_component", 0))
+    made = ProceduralRenderer().render(
+        Photo("board", image, "c" * 64, everywhere), RenderRequest("missing_component", 0)
+    )
 
     assert made.parameters["form"] == "component"
     assert made.image[55:70, 55:75].mean() == pytest.approx(100, abs=8)
@@ -69,7 +75,7 @@ def test_components_are_what_is_missing_where_the_part_fills_the_photo() -> None
 def test_material_breaks_out_of_a_plain_surface() -> None:
     image = np.clip(np.random.default_rng(0).normal(120, 3, (128, 128, 1)) + np.zeros(3), 0, 255).astype(np.uint8)
 
-    made = ProceduralRenderer().render(Photo("plate", image, "d" * 64), Order("missing_component", 0))
+    made = ProceduralRenderer().render(Photo("plate", image, "d" * 64), RenderRequest("missing_component", 0))
 
     assert made.parameters["form"] == "hollow"
     assert made.mask is not None
@@ -81,7 +87,7 @@ def test_nothing_changes_outside_the_region_that_the_user_gives() -> None:
     region = np.where(part, 255, 0).astype(np.uint8)
     region[:, :70] = 0
 
-    made = ProceduralRenderer().render(Photo("disc", image, "e" * 64, region), Order("missing_component", 2))
+    made = ProceduralRenderer().render(Photo("disc", image, "e" * 64, region), RenderRequest("missing_component", 2))
 
     assert np.array_equal(made.image[region == 0], image[region == 0])
 
@@ -90,7 +96,7 @@ def test_the_same_order_takes_the_same_thing_away() -> None:
     image, _ = render_part(np.random.default_rng(4))
     photo = Photo("flange", image, "f" * 64)
 
-    first, again = (ProceduralRenderer().render(photo, Order("missing_component", 5)) for _ in range(2))
+    first, again = (ProceduralRenderer().render(photo, RenderRequest("missing_component", 5)) for _ in range(2))
 
     assert np.array_equal(first.image, again.image)
     assert first.parameters == again.parameters
@@ -102,7 +108,9 @@ def test_a_hole_of_the_part_that_is_to_be_missing_is_closed_not_widened() -> Non
     wanted = np.zeros(image.shape[:2], np.uint8)
     wanted[58:82, 58:82] = 255
 
-    made = ProceduralRenderer().render(Photo("disc", image, "1" * 64), Order("missing_component", 1, mask=wanted))
+    made = ProceduralRenderer().render(
+        Photo("disc", image, "1" * 64), RenderRequest("missing_component", 1, mask=wanted)
+    )
 
     assert part[58:82, 58:82].all()
     assert made.parameters["form"] == "component"
@@ -117,7 +125,7 @@ def test_what_breaks_off_takes_all_that_held_on_by_it() -> None:
     head = np.s_[62:89, 150:171]
     lost = []
     for seed in range(12):
-        made = ProceduralRenderer().render(Photo("key", image, "2" * 64), Order("missing_component", seed))
+        made = ProceduralRenderer().render(Photo("key", image, "2" * 64), RenderRequest("missing_component", seed))
         assert made.mask is not None
         if (made.mask[68:82, 125:135] > 0).all():
             lost.append((made.mask[head] > 0).mean())

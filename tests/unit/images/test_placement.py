@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from defectory.errors import InputError
 from defectory.images.placement import Placement, Spot, learn_placement, spot_of
-from defectory.images.renderers import Mask
-from defectory.images.surface import View
+from defectory.vision.arrays import Mask
+from defectory.vision.surface import View
 
 PART = cv2.circle(np.zeros((160, 240), np.uint8), (150, 80), 60, 255, -1)
 BLANK = np.full((160, 240, 3), 100, np.uint8)

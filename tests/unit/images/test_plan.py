@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from defectory.datasets import Dataset, ImageRecord
 from defectory.errors import InputError
 from defectory.images.items import Item, item_id
 from defectory.images.plan import Plan, Want, expand, load_plan, plan_balance, save_plan
 from defectory.images.renderers import MAX_SEED
-from defectory.inspection.datasets import Dataset, ImageRecord
 
 
 def dataset(good: int, *, masked: bool = True, synthetic: bool = False, **kinds: int) -> Dataset:

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from defectory.errors import InputError, RenderError
-from defectory.images.foreground import find_part
 from defectory.images.placement import Placement
-from defectory.images.renderers import Image, Order, Photo, Rendered
+from defectory.images.renderers import RenderRequest, RenderResult
 from defectory.images.renderers.procedural import ProceduralRenderer
 from defectory.inspection.samples import render_part
+from defectory.vision.arrays import Image
+from defectory.vision.foreground import find_part
+from defectory.vision.photos import Photo
 
 KINDS = ("scratch", "crack", "dent")
 RENDERER = ProceduralRenderer()
@@ -37,13 +39,13 @@ def plate(*, brighter_to_the: str = "right", blur: float = 0.0, height: int = 12
     return Photo("plate.png", np.repeat(np.clip(np.rint(grey), 0, 255).astype(np.uint8)[..., None], 3, 2), "p1")
 
 
-def difference(photo: Photo, made: Rendered) -> np.ndarray:
+def difference(photo: Photo, made: RenderResult) -> np.ndarray:
     return made.image.astype(int) - photo.image
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_order_gives_the_same_picture_and_another_seed_another(kind: str, flange: Photo) -> None:
-    first, again, other = (RENDERER.render(flange, Order(kind, seed)) for seed in (1, 1, 2))
+    first, again, other = (RENDERER.render(flange, RenderRequest(kind, seed)) for seed in (1, 1, 2))
 
     assert first.image.tobytes() == again.image.tobytes()
     assert first.mask is not None and again.mask is not None
@@ -57,7 +59,7 @@ def test_the_same_order_gives_the_same_picture_and_another_seed_another(kind: st
 def test_defects_are_on_the_part_visible_and_marked(kind: str, flange: Photo, seed: int) -> None:
     photo = flange
 
-    made = RENDERER.render(photo, Order(kind, seed))
+    made = RENDERER.render(photo, RenderRequest(kind, seed))
 
     assert made.mask is not None
     changes = np.abs(difference(photo, made)).max(2)
@@ -73,7 +75,7 @@ def test_an_orders_mask_says_where_and_how_large(kind: str) -> None:
     photo, mask = plate(), np.zeros((128, 128), np.uint8)
     cv2.ellipse(mask, (60, 70), (30, 14), 25, 0, 360, 255, -1)
 
-    made = RENDERER.render(photo, Order(kind, 3, mask))
+    made = RENDERER.render(photo, RenderRequest(kind, 3, mask))
 
     assert made.mask is not None
     assert not difference(photo, made)[mask == 0].any()
@@ -86,7 +88,7 @@ def test_lines_follow_a_bent_mask(kind: str) -> None:
     photo, mask = plate(), np.zeros((128, 128), np.uint8)
     cv2.ellipse(mask, (64, 30), (50, 60), 0, 20, 160, 255, 9)
 
-    made = RENDERER.render(photo, Order(kind, 3, mask))
+    made = RENDERER.render(photo, RenderRequest(kind, 3, mask))
 
     assert made.mask is not None
     columns = np.flatnonzero((mask > 0).any(0))
@@ -97,7 +99,7 @@ def test_a_hand_drawn_mask_is_kept_to_the_part(flange: Photo) -> None:
     mask = np.zeros((256, 256), np.uint8)
     mask[10:60, 100:156] = 255  # half on the table
 
-    made = RENDERER.render(flange, Order("dent", 1, mask))
+    made = RENDERER.render(flange, RenderRequest("dent", 1, mask))
 
     assert not difference(flange, made)[find_part(flange.image) == 0].any()
 
@@ -108,7 +110,7 @@ def test_a_region_bounds_every_defect(flange: Photo) -> None:
     photo = Photo(flange.name, flange.image, flange.digest, region)
 
     for seed in range(4):
-        assert not difference(photo, RENDERER.render(photo, Order("crack", seed)))[region == 0].any()
+        assert not difference(photo, RENDERER.render(photo, RenderRequest("crack", seed)))[region == 0].any()
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -117,7 +119,7 @@ def test_dents_are_lit_by_the_photos_own_light(side: str) -> None:
     photo = plate(brighter_to_the=side)
     bright_left = 0
     for seed in range(6):
-        made = RENDERER.render(photo, Order("dent", seed))
+        made = RENDERER.render(photo, RenderRequest("dent", seed))
         assert made.mask is not None
         changes = difference(photo, made).mean(2)
         columns = np.nonzero(made.mask)[1]
@@ -130,7 +132,7 @@ def test_dents_are_lit_by_the_photos_own_light(side: str) -> None:
 def test_cracks_are_darker_than_what_is_around_them() -> None:
     photo = plate()
     for seed in range(5):
-        made = RENDERER.render(photo, Order("crack", seed))
+        made = RENDERER.render(photo, RenderRequest("crack", seed))
         assert made.mask is not None
         assert difference(photo, made)[made.mask > 0].mean() < -5
 
@@ -141,7 +143,7 @@ def test_defects_are_as_sharp_as_the_photo() -> None:
     def steepest(photo: Photo) -> float:
         steps = []
         for seed in range(4):
-            changes = difference(photo, RENDERER.render(photo, Order("crack", seed))).mean(2).astype(np.float32)
+            changes = difference(photo, RENDERER.render(photo, RenderRequest("crack", seed))).mean(2).astype(np.float32)
             steps.append(np.abs(np.diff(changes, axis=1)).max() / np.abs(changes).max())
         return float(np.median(steps))
 
@@ -156,7 +158,7 @@ def test_defects_are_as_sharp_as_the_photo() -> None:
 def test_a_users_placement_replaces_the_default() -> None:
     renderer = ProceduralRenderer({"dent": Placement(size=(0.15, 0.16), centres=((0.2, 0.2),))})
 
-    made = [renderer.render(plate(), Order("dent", seed)) for seed in range(8)]
+    made = [renderer.render(plate(), RenderRequest("dent", seed)) for seed in range(8)]
 
     places = np.array([[m.parameters["x"], m.parameters["y"]] for m in made], float)
     assert np.median(np.hypot(*(places - 0.2 * 128).T)) < 0.35 * 128
@@ -165,7 +167,7 @@ def test_a_users_placement_replaces_the_default() -> None:
 
 def test_other_kinds_are_refused_with_the_known_ones() -> None:
     with pytest.raises(InputError) as refused:
-        RENDERER.render(plate(), Order("rust", 1))
+        RENDERER.render(plate(), RenderRequest("rust", 1))
 
     message = str(refused.value)
     for kind in ("scratch", "oil", "stain", "crack", "dent", "missing_component", "contamination"):
@@ -174,14 +176,14 @@ def test_other_kinds_are_refused_with_the_known_ones() -> None:
 
 def test_there_has_to_be_a_photo() -> None:
     with pytest.raises(InputError, match="source: must be a photo"):
-        RENDERER.render(None, Order("scratch", 1))
+        RENDERER.render(None, RenderRequest("scratch", 1))
 
 
 def test_what_cannot_be_seen_is_not_made() -> None:
     black: Image = np.zeros((100, 100, 3), np.uint8)
 
     with pytest.raises(RenderError, match=r"dent on night.png: none of 6 tries"):
-        RENDERER.render(Photo("night.png", black, ""), Order("dent", 1))
+        RENDERER.render(Photo("night.png", black, ""), RenderRequest("dent", 1))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -189,7 +191,7 @@ def test_what_cannot_be_seen_is_not_made() -> None:
 def test_small_and_narrow_photos_will_do(kind: str, size: tuple[int, int]) -> None:
     photo = plate(height=size[0], width=size[1])
 
-    made = RENDERER.render(photo, Order(kind, 4))
+    made = RENDERER.render(photo, RenderRequest(kind, 4))
 
     assert made.image.shape == photo.image.shape
     assert made.mask is not None and made.mask.any()
@@ -216,7 +218,7 @@ def test_any_photo_gives_a_defect_or_says_that_none_can_be_seen(
     photo = Photo("any.png", np.clip(picture, 0, 255).astype(np.uint8), "a")
 
     try:
-        made = RENDERER.render(photo, Order(kind, seed % 1000))
+        made = RENDERER.render(photo, RenderRequest(kind, seed % 1000))
     except RenderError:
         return
     assert made.image.shape == photo.image.shape
@@ -225,10 +227,10 @@ def test_any_photo_gives_a_defect_or_says_that_none_can_be_seen(
 
 
 def test_one_renderer_serves_several_threads(flange: Photo) -> None:
-    orders = [Order(kind, seed) for kind in KINDS for seed in (1, 2)]
-    alone = [RENDERER.render(flange, order).image.tobytes() for order in orders]
+    requests = [RenderRequest(kind, seed) for kind in KINDS for seed in (1, 2)]
+    alone = [RENDERER.render(flange, request).image.tobytes() for request in requests]
 
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda order: RENDERER.render(flange, order).image.tobytes(), orders))
+        together = list(pool.map(lambda request: RENDERER.render(flange, request).image.tobytes(), requests))
 
     assert together == alone

@@ -12,25 +12,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from defectory.datasets import load_dataset
+from defectory.datasets.annotations import decode_runs
 from defectory.errors import ContentFilteredError, ImageError, InputError, RenderError, ServiceError
 from defectory.images import dataset_folder
 from defectory.images.items import Item, ItemRecord, item_id
 from defectory.images.plan import Plan, Want, expand
-from defectory.images.renderers import Order, Photo, Rendered
-from defectory.images.synthesis import ATTEMPTS, Sources, Summary, choose_photos, make_item, order_of, synthesize
-from defectory.inspection.datasets import load_dataset
-from defectory.inspection.datasets.annotations import decode_runs
-from defectory.inspection.images import encode_png, load_image
+from defectory.images.renderers import RenderRequest, RenderResult
+from defectory.images.synthesis import ATTEMPTS, Sources, Summary, choose_photos, make_item, request_of, synthesize
+from defectory.vision.images import encode_png, load_image
+from defectory.vision.photos import Photo
 from tests.unit.images.conftest import Scripted, paint, part
 
 PHOTO = Photo("a.png", part(0), "a" * 64)
 ITEM = Item(renderer="procedural", defect="scratch", seed=7, source="a.png")
 
 
-def raising(error: Exception, *, times: int = 10**6) -> Callable[[Photo | None, Order], None]:
+def raising(error: Exception, *, times: int = 10**6) -> Callable[[Photo | None, RenderRequest], None]:
     left = [times]
 
-    def script(photo: Photo | None, order: Order) -> None:
+    def script(photo: Photo | None, request: RenderRequest) -> None:
         left[0] -= 1
         if left[0] >= 0:
             raise error
@@ -39,14 +40,14 @@ def raising(error: Exception, *, times: int = 10**6) -> Callable[[Photo | None, 
 
 
 def make(renderer: Scripted, item: Item = ITEM, photo: Photo | None = PHOTO):
-    return make_item(item, renderer, photo, order_of(item))
+    return make_item(item, renderer, photo, request_of(item))
 
 
 # --- one picture
 
 
 def test_a_picture_comes_with_all_that_is_known_of_it():
-    made = make(Scripted(script=lambda photo, order: paint(photo, order, parameters={"donor": "d" * 64})))
+    made = make(Scripted(script=lambda photo, request: paint(photo, request, parameters={"donor": "d" * 64})))
     record, files = made.record, made.files
     assert list(files)[-1] == f"records/{record.id}.json"
     assert ItemRecord.model_validate_json(files[f"records/{record.id}.json"]) == record
@@ -73,7 +74,7 @@ def test_where_no_believable_defect_comes_of_a_seed_the_next_is_tried():
     renderer = Scripted(script=raising(RenderError("no place"), times=2))
     record = make(renderer).record
     assert record.outcome == "made"
-    assert [order.seed for order in renderer.orders] == [7, 8, 9]
+    assert [request.seed for request in renderer.requests] == [7, 8, 9]
     assert record.parameters["seed"] == 9
     assert record.item.seed == 7
 
@@ -81,25 +82,25 @@ def test_where_no_believable_defect_comes_of_a_seed_the_next_is_tried():
 def test_seeds_are_tried_within_bounds_and_the_failure_is_told():
     renderer = Scripted(script=raising(RenderError("no place")))
     made = make(renderer)
-    assert len(renderer.orders) == ATTEMPTS
+    assert len(renderer.requests) == ATTEMPTS
     assert (made.record.outcome, made.record.reason) == ("failed", "no place")
     assert list(made.files) == [f"records/{made.record.id}.json"]
 
 
 def test_an_invisible_defect_is_tried_again_where_that_is_free():
-    unchanged = Scripted(script=lambda photo, order: Rendered(photo.image, np.full((72, 96), 255, np.uint8), 0.5))
+    unchanged = Scripted(script=lambda photo, request: RenderResult(photo.image, np.full((72, 96), 255, np.uint8), 0.5))
     assert make(unchanged).record.outcome == "invisible"
-    assert len(unchanged.orders) == ATTEMPTS
-    paid = replace(unchanged, name="bedrock-inpaint", orders=[])
+    assert len(unchanged.requests) == ATTEMPTS
+    paid = replace(unchanged, name="bedrock-inpaint", requests=[])
     assert make(paid, ITEM.model_copy(update={"renderer": "bedrock-inpaint"})).record.outcome == "invisible"
-    assert len(paid.orders) == 1
+    assert len(paid.requests) == 1
 
 
 def test_a_withheld_picture_is_counted_and_not_asked_for_again():
     renderer = Scripted(script=raising(ContentFilteredError("withheld")))
     made = make(renderer)
     assert (made.record.outcome, made.record.reason, len(made.files)) == ("filtered", "withheld", 1)
-    assert len(renderer.orders) == 1
+    assert len(renderer.requests) == 1
 
 
 @pytest.mark.parametrize("error", [ServiceError("down"), InputError("defect", "known")])
@@ -111,13 +112,13 @@ def test_what_another_seed_does_not_cure_is_for_the_caller(error):
 @pytest.mark.parametrize(
     "wrong",
     [
-        Rendered(part(0, 64, 64), np.full((64, 64), 255, np.uint8), 0.5),
-        Rendered(part(1), np.full((64, 64), 255, np.uint8), 0.5),
+        RenderResult(part(0, 64, 64), np.full((64, 64), 255, np.uint8), 0.5),
+        RenderResult(part(1), np.full((64, 64), 255, np.uint8), 0.5),
     ],
     ids=["picture", "mask"],
 )
 def test_no_picture_is_stored_with_a_mask_of_another(wrong):
-    record = make(Scripted(script=lambda photo, order: wrong)).record
+    record = make(Scripted(script=lambda photo, request: wrong)).record
     assert record.outcome == "failed"
     assert "64 x 64" in record.reason
 
@@ -172,7 +173,7 @@ def test_what_is_done_is_not_done_again(run):
     run(count=4)
     renderer = Scripted()
     summary = run(renderer, count=6)
-    assert len(renderer.orders) == 2
+    assert len(renderer.requests) == 2
     assert (summary.made, summary.present, summary.images) == (6, 4, 6)
 
 
@@ -196,7 +197,7 @@ def test_a_changed_photo_and_a_damaged_picture_are_made_anew(run, photo_files, t
     damaged.write_bytes(damaged.read_bytes()[:-5])
     renderer = Scripted()
     summary = run(renderer, count=3)
-    assert 1 <= len(renderer.orders) <= 2
+    assert 1 <= len(renderer.requests) <= 2
     assert summary.made == 3
     load_image(damaged)
     sources = {each for record in load_dataset(tmp_path / "out").records for each in record.made_from}
@@ -216,7 +217,7 @@ def test_failed_items_are_tried_again_and_others_are_not(run):
     assert run(flaky).count("failed") == 1
     renderer = Scripted()
     assert run(renderer).made == 6
-    assert len(renderer.orders) == 1
+    assert len(renderer.requests) == 1
 
 
 def test_a_fault_in_a_renderer_takes_no_other_picture_with_it(run):
@@ -228,7 +229,7 @@ def test_a_fault_in_a_renderer_takes_no_other_picture_with_it(run):
 def test_a_service_that_fails_again_and_again_is_not_asked_for_all(run):
     down = Scripted(script=raising(ServiceError("no access to the model")))
     summary = run(down, count=9)
-    assert len(down.orders) == 3
+    assert len(down.requests) == 3
     assert (summary.untried, summary.stopped, summary.count("failed")) == (6, "no access to the model", 3)
     assert run(count=9).made == 9
 
@@ -236,8 +237,8 @@ def test_a_service_that_fails_again_and_again_is_not_asked_for_all(run):
 def test_a_service_that_fails_now_and_then_is_asked_on(run):
     calls = []
 
-    def script(photo, order):
-        calls.append(order)
+    def script(photo, request):
+        calls.append(request)
         if len(calls) % 2:
             raise ServiceError("throttled")
 
@@ -245,14 +246,14 @@ def test_a_service_that_fails_now_and_then_is_asked_on(run):
 
 
 def test_duplicates_are_counted_and_their_pictures_go(run, tmp_path):
-    summary = run(Scripted(script=lambda photo, order: paint(photo, replace(order, seed=1))), count=5)
+    summary = run(Scripted(script=lambda photo, request: paint(photo, replace(request, seed=1))), count=5)
     assert (summary.made, summary.count("duplicate"), summary.images) == (3, 2, 3)
     assert len(list((tmp_path / "out/images").iterdir())) == 3
     assert len(list((tmp_path / "out/labels").iterdir())) == 3
     # And they are no duplicates of what is there because the run is repeated
     renderer = Scripted()
     assert run(renderer, count=5).count("duplicate") == 2
-    assert renderer.orders == []
+    assert renderer.requests == []
 
 
 class Disk:
@@ -318,7 +319,7 @@ def test_an_item_whose_record_is_broken_is_made_anew_and_anothers_is_named_at_on
     renderer = Scripted()
     with pytest.raises(InputError, match=f"{file.name}.*Delete it"):
         run(renderer, items=[ITEM])
-    assert renderer.orders == []
+    assert renderer.requests == []
 
 
 def test_masks_and_regions_reach_the_renderer(photo_files, tmp_path):
@@ -327,7 +328,7 @@ def test_masks_and_regions_reach_the_renderer(photo_files, tmp_path):
     (tmp_path / "mask.png").write_bytes(encode_png(mask))
     (tmp_path / "region.png").write_bytes(encode_png(region))
     seen = []
-    renderer = Scripted(script=lambda photo, order: seen.append((photo.region, order.mask)))
+    renderer = Scripted(script=lambda photo, request: seen.append((photo.region, request.mask)))
     sources = Sources(photo_files, {"mask.png": tmp_path / "mask.png"}, tmp_path / "region.png")
     item = ITEM.model_copy(update={"mask": "mask.png"})
     synthesize([item], sources, {"procedural": renderer}, tmp_path / "out")

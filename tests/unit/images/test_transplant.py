@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from defectory.datasets import Dataset, ImageRecord
 from defectory.errors import InputError, RenderError
-from defectory.images.renderers import Order, Photo, Rendered
+from defectory.images.renderers import RenderRequest, RenderResult
 from defectory.images.renderers.transplant import Donor, TransplantRenderer, donors_of, kind_of
-from defectory.inspection.datasets import Dataset, ImageRecord
+from defectory.vision.photos import Photo
 
 DONOR_DIGEST = "d" * 64
 
@@ -52,7 +53,7 @@ def renderer() -> TransplantRenderer:
     return TransplantRenderer([blotted()])
 
 
-def ratio(before: Photo, after: Rendered) -> float:
+def ratio(before: Photo, after: RenderResult) -> float:
     """How bright the marked pixels are, as a share of what they were."""
     assert after.mask is not None
     core = cv2.erode(after.mask, np.ones((3, 3), np.uint8)) > 0
@@ -63,7 +64,7 @@ def ratio(before: Photo, after: Rendered) -> float:
 def test_a_defect_keeps_its_contrast_in_another_light(renderer, level):
     target = photo(level)
 
-    ratios = [ratio(target, renderer.render(target, Order("blot", seed))) for seed in range(4)]
+    ratios = [ratio(target, renderer.render(target, RenderRequest("blot", seed))) for seed in range(4)]
 
     assert 0.3 < np.mean(ratios) < 0.55
 
@@ -72,7 +73,7 @@ def test_the_donors_surface_does_not_come_along():
     """Given a donor on a much darker surface, then the photo around the defect stays as it was, without a halo."""
     target = photo(220)
 
-    rendered = TransplantRenderer([blotted(70)]).render(target, Order("blot", 3))
+    rendered = TransplantRenderer([blotted(70)]).render(target, RenderRequest("blot", 3))
 
     far = cv2.dilate(rendered.mask, np.ones((13, 13), np.uint8)) == 0
     assert np.array_equal(rendered.image[far], target.image[far])
@@ -87,7 +88,7 @@ def test_the_donors_surface_does_not_come_along():
 def test_every_marked_pixel_is_near_a_changed_one_and_every_strong_change_is_marked(renderer, seed):
     target = photo()
 
-    rendered = renderer.render(target, Order("blot", seed))
+    rendered = renderer.render(target, RenderRequest("blot", seed))
 
     changed = np.abs(rendered.image.astype(int) - target.image).max(axis=2)
     assert set(np.unique(rendered.mask)) == {0, 255}
@@ -98,8 +99,8 @@ def test_every_marked_pixel_is_near_a_changed_one_and_every_strong_change_is_mar
 
 
 def test_the_same_order_gives_the_same_picture_and_another_seed_another(renderer):
-    once, again = (renderer.render(photo(), Order("blot", 5)) for _ in range(2))
-    other = renderer.render(photo(), Order("blot", 6))
+    once, again = (renderer.render(photo(), RenderRequest("blot", 5)) for _ in range(2))
+    other = renderer.render(photo(), RenderRequest("blot", 6))
 
     assert np.array_equal(once.image, again.image) and np.array_equal(once.mask, again.mask)
     assert once.parameters == again.parameters
@@ -110,13 +111,13 @@ def test_the_photo_itself_is_left_alone(renderer):
     target = photo()
     before = target.image.copy()
 
-    renderer.render(target, Order("blot", 5))
+    renderer.render(target, RenderRequest("blot", 5))
 
     assert np.array_equal(target.image, before)
 
 
 def test_a_picture_says_which_donor_it_has_its_defect_from(renderer):
-    parameters = renderer.render(photo(), Order("blot", 5)).parameters
+    parameters = renderer.render(photo(), RenderRequest("blot", 5)).parameters
 
     assert parameters["donor"] == DONOR_DIGEST
     assert parameters["donor_name"] == "donor.png"
@@ -134,7 +135,7 @@ def test_a_defect_on_the_part_goes_to_the_part():
     renderer = TransplantRenderer([Donor("plate.png", "blot", defective, mask)])
 
     for seed in range(6):
-        rendered = renderer.render(Photo("other.png", part()[0], ""), Order("blot", seed))
+        rendered = renderer.render(Photo("other.png", part()[0], ""), RenderRequest("blot", seed))
         assert (plate & (rendered.mask > 0)).sum() > 0.8 * (rendered.mask > 0).sum()
 
 
@@ -149,7 +150,7 @@ def test_a_broken_edge_goes_to_an_edge():
     rim = plate & (cv2.erode(plate.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0)
 
     touching = [
-        (rim & (renderer.render(Photo("other.png", image, ""), Order("break", seed)).mask > 0)).any()
+        (rim & (renderer.render(Photo("other.png", image, ""), RenderRequest("break", seed)).mask > 0)).any()
         for seed in range(6)
     ]
 
@@ -161,7 +162,7 @@ def test_what_a_photos_border_cuts_off_stays_at_the_border():
     renderer = TransplantRenderer([donor])
 
     for seed in range(6):
-        marked = renderer.render(photo(), Order("blot", seed)).mask > 0
+        marked = renderer.render(photo(), RenderRequest("blot", seed)).mask > 0
         assert marked[:2].any() or marked[-2:].any()
 
 
@@ -171,7 +172,7 @@ def test_nothing_is_changed_outside_of_the_region_where_defects_may_be(renderer)
     target = Photo("good.png", surface(160, seed=1), "a" * 64, region)
 
     for seed in range(4):
-        rendered = renderer.render(target, Order("blot", seed))
+        rendered = renderer.render(target, RenderRequest("blot", seed))
         outside = cv2.dilate(region, np.ones((7, 7), np.uint8)) == 0
         assert np.array_equal(rendered.image[outside], target.image[outside])
 
@@ -182,7 +183,7 @@ def test_an_orders_mask_says_where_and_how_large(renderer, x, y, radius, seed):
     asked = np.zeros((96, 128), np.uint8)
     cv2.circle(asked, (x, y), radius, 255, -1)
 
-    marked = renderer.render(photo(), Order("blot", seed, mask=asked)).mask > 0
+    marked = renderer.render(photo(), RenderRequest("blot", seed, mask=asked)).mask > 0
 
     rows, columns = np.nonzero(marked)
     assert abs(rows.mean() - y) < 0.5 * radius + 2 and abs(columns.mean() - x) < 0.5 * radius + 2
@@ -194,7 +195,9 @@ def test_photos_of_another_resolution_get_defects_of_their_scale(factor):
     target = surface(160, seed=1, shape=(int(96 * factor), int(128 * factor)))
     renderer = TransplantRenderer([blotted()])
 
-    areas = [(renderer.render(Photo("x", target, ""), Order("blot", seed)).mask > 0).mean() for seed in range(4)]
+    areas = [
+        (renderer.render(Photo("x", target, ""), RenderRequest("blot", seed)).mask > 0).mean() for seed in range(4)
+    ]
 
     share = float((blotted().mask > 0).mean())
     assert 0.4 * share < np.mean(areas) < 2 * share
@@ -205,12 +208,12 @@ def test_photos_of_another_resolution_get_defects_of_their_scale(factor):
 
 def test_a_kind_that_no_donor_shows_is_refused_by_name(renderer):
     with pytest.raises(InputError, match=r"blot.*got 'crack'"):
-        renderer.render(photo(), Order("crack", 1))
+        renderer.render(photo(), RenderRequest("crack", 1))
 
 
 def test_there_has_to_be_a_photo(renderer):
     with pytest.raises(InputError, match="photo"):
-        renderer.render(None, Order("blot", 1))
+        renderer.render(None, RenderRequest("blot", 1))
 
 
 @pytest.mark.parametrize(
@@ -219,7 +222,7 @@ def test_there_has_to_be_a_photo(renderer):
 )
 def test_a_mask_that_says_no_place_is_refused(renderer, asked, reason):
     with pytest.raises(InputError, match=reason):
-        renderer.render(photo(), Order("blot", 1, mask=asked))
+        renderer.render(photo(), RenderRequest("blot", 1, mask=asked))
 
 
 @pytest.mark.parametrize(
@@ -244,7 +247,7 @@ def test_a_defect_that_would_not_be_seen_is_not_made():
     faint = TransplantRenderer([blotted(darkness=0.97)])
 
     with pytest.raises(RenderError):
-        faint.render(Photo("rough.png", rough, ""), Order("blot", 1))
+        faint.render(Photo("rough.png", rough, ""), RenderRequest("blot", 1))
 
 
 # ------------------------------------------------------------------ donors of a dataset

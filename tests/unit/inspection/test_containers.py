@@ -25,11 +25,11 @@ from typer.testing import CliRunner
 from defectory.cli import app
 from defectory.inspection.backbone import embedded_backbone
 from defectory.inspection.gate import parse_comparison
-from defectory.inspection.images import encode_png, load_image
 from defectory.inspection.lookout import LOOKOUT_MEDIA_TYPE, LookoutForVision, detect_anomalies_answer
 from defectory.inspection.model import Model, load_model
 from defectory.inspection.samples import write_samples
 from defectory.inspection.verdicts import Inspection, InspectionReply, parse_reply
+from defectory.vision.images import encode_png, load_image
 
 ROOT = Path(__file__).parent.parent.parent.parent
 OPTIONS = {"resolution": 96, "detector": "patchcore"}

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from defectory.errors import InputError
 from defectory.inspection.backbone import Backbone
-from defectory.inspection.images import load_image
 from defectory.inspection.model import load_model
 from defectory.inspection.samples import write_samples
 from defectory.inspection.training import TrainingOptions, train
+from defectory.vision.images import load_image
 
 SCRIPT = Path(__file__).parents[3] / "models" / "inspection" / "export_backbone.py"
 WIDTH, HEADS, DEPTH, PATCH, SIDE = 16, 2, 3, 14, 5

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from defectory.datasets import Dataset, ImageRecord, compare_versions, load_dataset, save_dataset
 from defectory.errors import InputError
-from defectory.inspection.datasets import Dataset, ImageRecord, compare_versions, load_dataset, save_dataset
 from defectory.inspection.feedback import Feedback, append_feedback, latest, merge_feedback, read_feedback
-from defectory.inspection.images import encode_png
+from defectory.vision.images import encode_png
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from defectory.inspection.images import load_image
 from defectory.inspection.known_defects import fit_known_defects, label_warnings, thresholds_between
 from defectory.inspection.model import load_model
 from defectory.inspection.thresholds import thresholds_from_good
 from defectory.inspection.training import TrainingOptions, train
 from defectory.inspection.verdicts import Thresholds
+from defectory.vision.images import load_image
 from tests.unit.inspection.conftest import render_part, write_images
 
 SMALL = TrainingOptions(resolution=96)

@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from defectory.inspection.images import load_image
 from defectory.inspection.model import Model
 from defectory.inspection.numerics import CONFIDENCE_TOLERANCE, SCORE_TOLERANCE, SMALLEST_SCALE, one_thread
 from defectory.inspection.thresholds import confidence_of
 from defectory.inspection.training import TrainingOptions, train
+from defectory.vision.images import load_image
 from tests.unit.inspection.conftest import render_part, write_images
 
 PROBE = """
 import json, sys
 from pathlib import Path
-from defectory.inspection.images import load_image
+from defectory.vision.images import load_image
 from defectory.inspection.model import load_model
 for bundle in sys.argv[2:]:
     model = load_model(Path(bundle))

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from defectory.errors import InputError
-from defectory.inspection.images import encode_jpeg, encode_png
 from defectory.inspection.lookout import (
     LOOKOUT_MEDIA_TYPE,
     LookoutError,
@@ -26,6 +25,7 @@ from defectory.inspection.lookout import (
 )
 from defectory.inspection.serving import InspectionServer
 from defectory.inspection.verdicts import DefectArea, Inspection, InspectionReply, Thresholds, decode_grey, parse_reply
+from defectory.vision.images import encode_jpeg, encode_png
 
 DETECT = "/2020-11-20/projects/boards/models/1/detect"
 TOKEN = "a-token-of-these-tests"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from defectory.datasets import Dataset, ImageRecord
+from defectory.datasets.records import file_digest
 from defectory.inspection import candidates
 from defectory.inspection.candidates import FOLDS, Comparison, Heads, HeldOut, Recipe, Sample, Trial
-from defectory.inspection.datasets import Dataset, ImageRecord
-from defectory.inspection.datasets.records import file_digest
 from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.model import load_model
 from defectory.inspection.training import train, train_dataset

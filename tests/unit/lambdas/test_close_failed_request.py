@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from defectory.aws.requests_table import RequestNotFoundError
 from defectory.errors import InputError, ServiceError
-from defectory.sensors.requests import SensorRequest, parse_event
+from defectory.sensors.service.requests import SensorRequest, parse_event
+from defectory.sensors.service.requests_table import RequestNotFoundError
 from lambdas.close_failed_request import handler as module
 
 NOW = datetime.now(UTC)

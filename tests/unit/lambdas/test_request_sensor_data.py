@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from defectory.aws.requests_table import RequestsTable
 from defectory.errors import AuthorError, InputError, ServiceError
-from defectory.sensors.submit import Submission
+from defectory.sensors.service.requests_table import RequestsTable
+from defectory.sensors.service.submit import Submission
 from lambdas.request_sensor_data import handler as module
 
 EVENT = {"industry": "Semiconductor", "number": 2, "user_id": "ann"}

@@ -119,6 +119,10 @@ def test_scripts_in_the_style_of_models_are_left_alone(name: str) -> None:
     assert messages((PEERS / name).read_text()) == ""
 
 
+def test_the_library_may_be_used_by_its_full_name() -> None:
+    assert messages(f"import defectory.sensors.signals\nmachine = defectory.sensors.signals.Machine{MAIN}") == ""
+
+
 @pytest.mark.parametrize("module", sorted(ALLOWED_MODULES - {"__future__"}))
 def test_allowed_modules_may_be_imported(module: str) -> None:
     assert messages(f"import {module}\nimport {module} as alias{MAIN}") == ""
@@ -144,6 +148,8 @@ def test_allowed_modules_may_be_imported(module: str) -> None:
         ("import defectory.aws", "`defectory.aws`"),
         ("from defectory import aws", "`defectory`"),
         ("from defectory.sensors import sandbox", "`defectory.sensors.sandbox`"),
+        ("import defectory.sensors.signals\ndefectory.run_script('x')", "`defectory.run_script`"),
+        ("import defectory.sensors.signals\ndefectory.sensors.run_script('x')", "`defectory.sensors.run_script`"),
         ("import pathlib as p\np.os.getcwd()", "`os` of `p`"),
         ("import random\nrandom._os.getpid()", "`_os` of `random`"),
         ("import pandas as pd\npd.io.common", "`io` of `pd`"),

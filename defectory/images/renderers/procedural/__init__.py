@@ -10,10 +10,8 @@ import numpy as np
 from pydantic import JsonValue
 
 from defectory.errors import InputError, RenderError
-from defectory.images.blending import changed_pixels, feathered, severity_of, to_levels, to_light
-from defectory.images.foreground import allowed_region, find_part
 from defectory.images.placement import Placement, Spot, spot_of
-from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
+from defectory.images.renderers import RendererName, RenderRequest, RenderResult
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.contamination import CONTAMINATION
 from defectory.images.renderers.procedural.crack import CRACK
@@ -22,7 +20,12 @@ from defectory.images.renderers.procedural.missing_component import MISSING_COMP
 from defectory.images.renderers.procedural.oil import OIL
 from defectory.images.renderers.procedural.scratch import SCRATCH
 from defectory.images.renderers.procedural.stain import STAIN
-from defectory.images.surface import Lamp, Surface, View
+from defectory.images.renderers.regions import allowed_region
+from defectory.vision.arrays import Image, Mask
+from defectory.vision.blending import changed_pixels, feathered, severity_of, to_levels, to_light
+from defectory.vision.foreground import find_part
+from defectory.vision.photos import Photo
+from defectory.vision.surface import Lamp, Surface, View
 
 KINDS: dict[str, Kind] = {
     "scratch": SCRATCH,
@@ -43,7 +46,7 @@ _FAINTEST = 0.1  # severity; fainter ones are taken for noise
 
 
 class ProceduralRenderer:
-    """Draws defects on photos of good parts; the same photo and order give the same bytes.
+    """Draws defects on photos of good parts; the same photo and request give the same bytes.
 
     Args:
         placements: where, how large and how turned defects are, by kind, instead of the kinds' own (`learn_placement`).
@@ -62,25 +65,25 @@ class ProceduralRenderer:
         """True: it changes a photo."""
         return True
 
-    def render(self, photo: Photo | None, order: Order) -> Rendered:
+    def render(self, photo: Photo | None, request: RenderRequest) -> RenderResult:
         """Draw the defect; see `Renderer.render`.
 
         The cost follows the defect's size, not the photo's: all drawing is done in a cut-out around it.
         """
-        kind = KINDS.get(order.defect)
+        kind = KINDS.get(request.defect)
         if kind is None:
             known = ", ".join(sorted(KINDS))
-            raise InputError("defect", f"one of {known}", order.defect, "Other kinds need another renderer.")
+            raise InputError("defect", f"one of {known}", request.defect, "Other kinds need another renderer.")
         if photo is None:
             raise InputError("source", "a photo of a good part, as the procedural renderer changes photos")
-        scene = _Scene.of(photo, order, kind)
-        placement = self._placements.get(order.defect, kind.placement)
-        seed = hashlib.sha256(f"{photo.digest}/{order.defect}/{order.seed}".encode()).digest()
+        scene = _Scene.of(photo, request, kind)
+        placement = self._placements.get(request.defect, kind.placement)
+        seed = hashlib.sha256(f"{photo.digest}/{request.defect}/{request.seed}".encode()).digest()
         rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
         best: _Try | None = None
         for number in range(_TRIES):
-            wanted = order.mask
-            if wanted is None and kind.find is not None and order.defect not in self._placements:
+            wanted = request.mask
+            if wanted is None and kind.find is not None and request.defect not in self._placements:
                 wanted = kind.find(rng, photo.image, scene.region)
             spot = _spot(rng, placement, scene) if wanted is None else spot_of(wanted)
             made = _try(rng, kind, scene, wanted, spot, 1 + 0.4 * number)
@@ -91,7 +94,7 @@ class ProceduralRenderer:
         if best is not None:
             return best.on(photo)
         raise RenderError(
-            f"{order.defect} on {photo.name or 'the photo'}: none of {_TRIES} tries could be seen. "
+            f"{request.defect} on {photo.name or 'the photo'}: none of {_TRIES} tries could be seen. "
             "Try another seed, or a larger mask."
         )
 
@@ -108,20 +111,20 @@ class _Scene:
     view: View
 
     @classmethod
-    def of(cls, photo: Photo, order: Order, kind: Kind) -> _Scene:
-        region = allowed_region(photo, order)
-        bounded = photo.region is not None or order.mask is not None
+    def of(cls, photo: Photo, request: RenderRequest, kind: Kind) -> _Scene:
+        region = allowed_region(photo, request)
+        bounded = photo.region is not None or request.mask is not None
         part = region
         if photo.region is not None:
             part = photo.region
-        elif order.mask is not None:
+        elif request.mask is not None:
             part = find_part(photo.image)
         # A region drawn by hand may be an ellipse, whatever the part is.
         view = View.of(part) if photo.region is None else View()
-        if photo.region is None and order.mask is not None and not kind.past_outline:
-            on_part = np.minimum(order.mask, part)
+        if photo.region is None and request.mask is not None and not kind.past_outline:
+            on_part = np.minimum(request.mask, part)
             # Masks are drawn by hand, past the outline too; one that hardly meets the part says that it was not found.
-            if np.count_nonzero(on_part) >= _ON_PART * np.count_nonzero(order.mask):
+            if np.count_nonzero(on_part) >= _ON_PART * np.count_nonzero(request.mask):
                 region = on_part
         return cls(photo, part, region, bounded, Lamp.of(photo.image, part), view)
 
@@ -137,13 +140,13 @@ class _Try:
     severity: float
     parameters: dict[str, JsonValue]
 
-    def on(self, photo: Photo) -> Rendered:
+    def on(self, photo: Photo) -> RenderResult:
         """The whole picture."""
         height, width = self.mask.shape
         place = np.s_[self.top : self.top + height, self.left : self.left + width]
         image, mask = photo.image.copy(), np.zeros(photo.image.shape[:2], np.uint8)
         image[place], mask[place] = self.image, self.mask
-        return Rendered(image, mask, self.severity, self.parameters)
+        return RenderResult(image, mask, self.severity, self.parameters)
 
 
 def _spot(rng: np.random.Generator, placement: Placement, scene: _Scene) -> Spot:

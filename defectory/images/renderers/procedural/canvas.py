@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 from pydantic import JsonValue
 
-from defectory.images.blending import Field, blurred
 from defectory.images.placement import Placement, Spot
-from defectory.images.renderers import Image, Mask, Photo
-from defectory.images.surface import Surface
+from defectory.vision.arrays import Image, Mask
+from defectory.vision.blending import Field, blurred
+from defectory.vision.photos import Photo
+from defectory.vision.surface import Surface
 
 
 @dataclass(frozen=True, slots=True)

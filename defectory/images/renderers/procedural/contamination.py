@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.images import shapes
-from defectory.images.blending import Field, blurred
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.spots import coloured, lamp, outlined, placed
+from defectory.vision import shapes
+from defectory.vision.blending import Field, blurred
 
 Colour = tuple[float, float, float]
 

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.images import shapes
-from defectory.images.blending import Field, blurred
-from defectory.images.components import find_components, solid
-from defectory.images.filling import fill, spread
 from defectory.images.placement import Placement
-from defectory.images.renderers import Image, Mask
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.vision import shapes
+from defectory.vision.arrays import Image, Mask
+from defectory.vision.blending import Field, blurred
+from defectory.vision.components import find_components, solid
+from defectory.vision.inpainting import fill, spread
+from defectory.vision.regions import find_regions
 
 Where = NDArray[np.bool_]
 
@@ -154,19 +155,17 @@ def _break(rng: np.random.Generator, reach: float, far: float) -> shapes.Points:
 
 def _severed(whole: Where, cut: Where, start: tuple[int, int]) -> Where:
     """What falls off when ``cut`` is broken out at ``start``: that piece, and all that held on to the part by it."""
-    _, parts = cv2.connectedComponents(whole.astype(np.uint8), connectivity=4)
+    parts = find_regions(whole, connectivity=4).labels
     this = parts == parts[start[1], start[0]]
-    _, pieces = cv2.connectedComponents((this & cut).astype(np.uint8), connectivity=4)
+    pieces = find_regions(this & cut, connectivity=4).labels
     near = pieces[max(0, start[1] - 2) : start[1] + 3, max(0, start[0] - 2) : start[0] + 3]
     piece = int(near.max())
     if piece == 0:
         return np.zeros_like(whole)
-    left = this & (pieces != piece)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(left.astype(np.uint8), connectivity=4)
-    if len(stats) < 2:
+    left = find_regions(this & (pieces != piece), connectivity=4)
+    if not len(left):
         return np.zeros_like(whole)
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    return np.asarray(this & (labels != largest))
+    return np.asarray(this & (left.labels != 1 + int(left.areas.argmax())))
 
 
 def _stout(piece: Where) -> bool:
@@ -240,7 +239,7 @@ def _crumbly(canvas: Canvas) -> float:
 
 def _beyond(part: Where) -> Where:
     """The table around the part, without what shows through its holes."""
-    _, labels = cv2.connectedComponents((~part).astype(np.uint8))
+    labels = find_regions(~part).labels
     rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return np.asarray(np.isin(labels, np.setdiff1d(rim, 0)))
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from defectory.images import shapes
-from defectory.images.blending import Field, blurred
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.spots import coloured, outlined, placed
+from defectory.vision import shapes
+from defectory.vision.blending import Field, blurred
 
 _SORTS = {
     "machine oil": ((0.10, 0.28, 0.75), (0.45, 1.3)),

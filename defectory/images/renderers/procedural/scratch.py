@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from defectory.images import shapes
-from defectory.images.blending import Field
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.strokes import Points, Stroke, wander, within
+from defectory.vision import shapes
+from defectory.vision.blending import Field
 
 
 def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:

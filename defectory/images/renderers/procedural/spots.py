@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.images import shapes
-from defectory.images.blending import Field, blurred
 from defectory.images.renderers.procedural.canvas import Canvas
+from defectory.vision import shapes
+from defectory.vision.blending import Field, blurred
 
 
 def placed(canvas: Canvas, shape: shapes.Coverage) -> shapes.Coverage:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from defectory.images import shapes
-from defectory.images.blending import Field, blurred
 from defectory.images.placement import Placement
 from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
 from defectory.images.renderers.procedural.spots import coloured, fine, lamp, outlined, placed
+from defectory.vision import shapes
+from defectory.vision.blending import Field, blurred
 
 _SORTS: dict[str, tuple[float, float, float]] = {
     "dirt": (0.8, 1.0, 1.3),

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.images.blending import Field
-from defectory.images.renderers import Mask
+from defectory.vision.arrays import Mask
+from defectory.vision.blending import Field
 
 Points = NDArray[np.float64]
 

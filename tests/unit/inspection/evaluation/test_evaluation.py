@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from defectory.datasets import Dataset, ImageRecord, load_dataset
 from defectory.errors import InputError
-from defectory.inspection.datasets import Dataset, ImageRecord, load_dataset
 from defectory.inspection.evaluation.evaluate import evaluate
 from defectory.inspection.evaluation.results import read_evaluation
-from defectory.inspection.images import load_image
+from defectory.vision.images import load_image
 from tests.support.scripted_inspection import (
     HEIGHT,
     HOSTILE,

@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from defectory.cli.inspect_evaluation import evaluate, report
+from defectory.datasets import load_dataset, split
 from defectory.errors import InputError
-from defectory.inspection.datasets import load_dataset, split
 from tests.unit.inspection.conftest import render_part, write_images
 
 app = typer.Typer()

@@ -12,8 +12,8 @@ import pytest
 
 from defectory.errors import InputError
 from defectory.inspection.evaluation import report
-from defectory.inspection.evaluation.metrics import f1_score, proportion
 from defectory.inspection.evaluation.report import write_report
+from defectory.metrics.estimates import f1_score, proportion
 from tests.support import browser
 from tests.support.scripted_inspection import FAIL, HOSTILE, REVIEW
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defectory.aws.images_bucket import ImagesBucket
+from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.making import Studio
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.planning import Planner

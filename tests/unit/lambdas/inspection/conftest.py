@@ -13,13 +13,13 @@ import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
 
-from defectory.aws.endpoint import InspectionEndpoint
-from defectory.aws.inspection_buckets import ResultsBucket, read_upload
-from defectory.aws.results_table import INDEXES, ResultsTable
 from defectory.aws.state_machine import StateMachine
 from defectory.inspection.line.alerts import Pages, Teller
+from defectory.inspection.line.buckets import ResultsBucket, read_upload
+from defectory.inspection.line.endpoint import InspectionEndpoint
 from defectory.inspection.line.inspecting import Inspector
 from defectory.inspection.line.recording import Recorder
+from defectory.inspection.line.results_table import INDEXES, ResultsTable
 from defectory.inspection.line.uploads import Upload
 from defectory.inspection.verdicts import Inspection, InspectionReply, Thresholds
 from tests.unit.lambdas.conftest import FakeAlerts

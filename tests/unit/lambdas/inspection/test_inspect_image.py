@@ -10,9 +10,14 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from PIL import Image
 
-from defectory.aws import inspection_buckets
-from defectory.aws.endpoint import PAYLOAD_LIMIT, EndpointAnswerError, EndpointBusyError, EndpointMissingError
 from defectory.errors import ServiceError
+from defectory.inspection.line import buckets as inspection_buckets
+from defectory.inspection.line.endpoint import (
+    PAYLOAD_LIMIT,
+    EndpointAnswerError,
+    EndpointBusyError,
+    EndpointMissingError,
+)
 from defectory.inspection.verdicts import parse_reply
 from lambdas.inspect_image import handler as module
 from tests.unit.lambdas.inspection.conftest import refusal, reply

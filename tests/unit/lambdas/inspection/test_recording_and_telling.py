@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from defectory.aws.results_table import CLAIM, ResultsTable
 from defectory.errors import ServiceError
 from defectory.inspection.line.alerts import GRACE, Pages, alert_text
 from defectory.inspection.line.records import Record
+from defectory.inspection.line.results_table import CLAIM, ResultsTable
 from defectory.inspection.line.uploads import Upload
 from lambdas.record_inspection import handler as record_module
 from lambdas.send_alert import handler as alert_module

@@ -9,12 +9,12 @@ from moto import mock_aws
 
 from defectory.aws.alerts import Alerts
 from defectory.aws.clients import aws_client
-from defectory.aws.datasets_bucket import DatasetsBucket
-from defectory.aws.requests_table import RequestsTable
 from defectory.sensors.authors import Script, ScriptTask
 from defectory.sensors.authors.catalogue import CatalogueAuthor
 from defectory.sensors.pipeline.simulation import Simulation, simulate
-from defectory.sensors.requests import RequestEvent, SensorRequest
+from defectory.sensors.service.datasets_bucket import DatasetsBucket
+from defectory.sensors.service.requests import RequestEvent, SensorRequest
+from defectory.sensors.service.requests_table import RequestsTable
 
 TABLE, BUCKET = "requests", "datasets"
 

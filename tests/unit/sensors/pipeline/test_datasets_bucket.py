@@ -3,9 +3,9 @@
 import boto3
 import pytest
 
-from defectory.aws.datasets_bucket import DatasetsBucket
 from defectory.errors import ServiceError
 from defectory.sensors.pipeline.finishing import DELIVERED_FILES
+from defectory.sensors.service.datasets_bucket import DatasetsBucket
 
 
 @pytest.fixture

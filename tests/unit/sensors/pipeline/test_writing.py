@@ -2,7 +2,6 @@
 
 import pytest
 
-from defectory.aws.requests_table import RequestClosedError
 from defectory.errors import AuthorError, ReplyError, ServiceError
 from defectory.sensors.dataset import GENERATOR
 from defectory.sensors.pipeline import scripting
@@ -18,6 +17,7 @@ from defectory.sensors.pipeline.artifacts import (
     write_artifact,
 )
 from defectory.sensors.pipeline.writing import repair, write
+from defectory.sensors.service.requests_table import RequestClosedError
 
 GOOD = "def main():\n    print('good')\n\n\nmain()\n"
 BETTER = GOOD.replace("good", "better")

@@ -1,0 +1,156 @@
+"""Annotations: masks as the objects, run lengths and boxes that detectors are trained on (COCO, YOLO)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from defectory.vision.regions import find_regions
+
+Box = tuple[int, int, int, int]
+"""Left, top, width, height in pixels."""
+
+JOINED_SHARE = 0.02
+"""Pieces of a mask that are no farther apart than this share of the image's shorter side are one object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """One defect on an image: its class, its box, its pixels (``runs``, see `encode_runs`) and how many they are."""
+
+    name: str
+    box: Box
+    runs: tuple[int, ...]
+    area: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """An image as detectors know it: its file, its size and its objects; none of them means a good part."""
+
+    file: str
+    width: int
+    height: int
+    objects: tuple[Object, ...] = ()
+
+
+def encode_runs(mask: NDArray[np.generic]) -> tuple[int, ...]:
+    """``mask`` (not 0 = marked), shape ``(h, w)``, in COCO's uncompressed run lengths.
+
+    They go down column by column, unmarked pixels first; an image that begins with a marked one begins with a 0.
+    """
+    column = np.asarray(mask != 0).ravel(order="F")
+    if not column.size:
+        return ()
+    edges = np.flatnonzero(np.diff(column)) + 1
+    lengths = np.diff(np.concatenate([[0], edges, [column.size]])).tolist()
+    return (0, *lengths) if column[0] else tuple(lengths)
+
+
+def decode_runs(runs: Sequence[int], width: int, height: int) -> NDArray[np.uint8]:
+    """The mask, uint8 ``(height, width)``, 255 = marked, that `encode_runs` wrote.
+
+    Raises:
+        ValueError: the runs are not of an image of that size.
+    """
+    if sum(runs) != width * height or min(runs, default=0) < 0:
+        raise ValueError(f"runs of {sum(runs)} pixels for an image of {width} x {height}")
+    values = np.tile(np.array([0, 255], np.uint8), len(runs) // 2 + 1)[: len(runs)]
+    return np.repeat(values, runs).reshape((height, width), order="F")
+
+
+def box_of(mask: NDArray[np.generic]) -> Box | None:
+    """The box around all of ``mask`` (not 0 = marked); None where nothing is marked."""
+    columns, rows = np.flatnonzero((mask != 0).any(axis=0)), np.flatnonzero((mask != 0).any(axis=1))
+    if not columns.size:
+        return None
+    left, top = int(columns[0]), int(rows[0])
+    return left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1
+
+
+def find_objects(classes: NDArray[np.uint8], names: Sequence[str]) -> tuple[Object, ...]:
+    """The objects of a mask, class by class, from left to right.
+
+    Pieces of one class that lie near each other are one object: a dotted scratch, the drops of one splash.
+
+    Args:
+        classes: shape ``(h, w)``: 0 background, ``n`` for ``names[n - 1]``; other values are passed by.
+        names: the classes.
+    """
+    reach = max(1.0, JOINED_SHARE * min(classes.shape) / 2)
+    objects = []
+    for number, name in enumerate(names, 1):
+        marked = np.where(classes == number, 255, 0).astype(np.uint8)
+        around = box_of(marked)
+        if around is None:
+            continue
+        left, top, width, height = around
+        inside = marked[top : top + height, left : left + width]
+        # Pieces touch once each has grown by the reach.
+        near = cv2.distanceTransform(255 - inside, cv2.DIST_L2, cv2.DIST_MASK_5) <= reach
+        for piece in find_regions(near):
+            mask = np.zeros_like(marked)
+            mask[top : top + height, left : left + width] = np.where(piece, inside, 0)
+            box = box_of(mask)
+            if box:
+                objects.append(Object(name, box, encode_runs(mask), int((mask > 0).sum())))
+    return tuple(sorted(objects, key=lambda each: (names.index(each.name), each.box)))
+
+
+def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], description: str) -> dict[str, object]:
+    """COCO's instance annotations, with masks as uncompressed run lengths; categories are numbered from 1."""
+    numbers = {name: number for number, name in enumerate(classes, 1)}
+    entries: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    annotation_ids = itertools.count(1)
+    for image_number, image in enumerate(images, 1):
+        entries.append({"id": image_number, "file_name": image.file, "width": image.width, "height": image.height})
+        annotations.extend(
+            {
+                "id": next(annotation_ids),
+                "image_id": image_number,
+                "category_id": numbers[each.name],
+                "bbox": list(each.box),
+                "area": each.area,
+                "segmentation": {"counts": list(each.runs), "size": [image.height, image.width]},
+                # 1 would have most trainers pass the object by.
+                "iscrowd": 0,
+            }
+            for each in image.objects
+        )
+    return {
+        "info": {"description": description},
+        "images": entries,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name, "supercategory": "defect"} for name, number in numbers.items()],
+    }
+
+
+def yolo_rows(image: AnnotatedImage, classes: Sequence[str]) -> str:
+    """A label file of YOLO: ``class x_center y_center width height``, in shares of the image; empty for a good part."""
+    rows = []
+    for each in image.objects:
+        left, top, width, height = each.box
+        shares = (
+            (left + width / 2) / image.width,
+            (top + height / 2) / image.height,
+            width / image.width,
+            height / image.height,
+        )
+        rows.append(f"{classes.index(each.name)} " + " ".join(f"{share:.6f}" for share in shares) + "\n")
+    return "".join(rows)
+
+
+def yolo_yaml(classes: Sequence[str], train: str, val: str = "") -> str:
+    """``data.yaml`` of YOLO: the folders of images to train on and to validate on, below the file, and the classes."""
+    # Its readers want the line; the folder of synthetic images in it would have them validate on what they made.
+    val = val or "# put the folder of real images here: synthetic ones must not be tested on"
+    # A JSON string is a YAML string, whatever the class is called.
+    names = [f"  {number}: {json.dumps(name, ensure_ascii=False)}" for number, name in enumerate(classes)]
+    return "\n".join(["path: .", f"train: {train}", f"val: {val}", "names:", *names]) + "\n"

@@ -1,0 +1,159 @@
+"""Balance: a dataset with too few defects becomes one to train on: planned, made, filtered, tried and exported."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from defectory.datasets.exports import Form, export, make_detectable
+from defectory.datasets.records import Dataset
+from defectory.datasets.sources import join
+from defectory.datasets.versions import DATASET_FILE, load_stored
+from defectory.errors import InputError, ServiceError
+from defectory.images.dataset_folder import DatasetFolder
+from defectory.images.gate_result import GateResult
+from defectory.images.plan import Plan, expand
+from defectory.images.renderers import Renderer, RendererName
+from defectory.images.synthesis import Sources, Summary, choose_photos, photos_of, synthesize
+
+Gate = Callable[[Dataset, Dataset], GateResult]
+"""Says of real images and synthetic ones whether the synthetic ones help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """What came of it: the pictures made, what the gate found (None: not asked), and the dataset to train on.
+
+    ``kept`` says whether the synthetic images are in it; ``file`` describes it for its readers; ``left_out`` are images
+    that its form cannot take, and why; ``refused_photos`` are those that no defect could be made on, and why.
+    """
+
+    summary: Summary
+    gate: GateResult | None
+    kept: bool
+    dataset: Dataset
+    file: Path
+    left_out: tuple[tuple[str, str], ...]
+    refused_photos: dict[str, str]
+
+
+def balance(
+    dataset: Dataset,
+    plan: Plan,
+    renderers: Mapping[RendererName, Renderer],
+    out: Path,
+    *,
+    gate: Gate | None,
+    form: Form = "manifest",
+    validation: float = 0.2,
+    skip_unmasked: bool = False,
+    seed: int = 0,
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Balanced:
+    """Make what ``plan`` says of ``dataset``, and write ``out/synthetic`` and ``out/dataset``, the latter to train on.
+
+    The dataset to train on is the real one, with the synthetic images if the gate keeps them.  What the gate found, and
+    how the images were made, stand in its ``dataset.json``.
+
+    Args:
+        dataset: real images, those to train on: of what is tested on, nothing may be learnt.
+        plan: made for its `part_to_learn_from`, see `plan_balance`.
+        renderers: by name, all that the plan asks for; what they learn from is to be of that part, too.
+        out: a new or empty folder, or one in which this was interrupted.
+        gate: None keeps the synthetic images unasked, which ``dataset.json`` then says.
+        form: as what to export.
+        validation: the share of the real images to validate on, for YOLO.
+        skip_unmasked: leave out, for COCO and YOLO, real defects without a mask, instead of refusing them.
+        seed: another seed, other pictures.
+        workers: how many pictures are made at the same time.
+        on_progress: told how many pictures are done, of how many.
+
+    Raises:
+        InputError: a folder cannot be used or written, the plan is of another dataset, or the form cannot say what the
+            dataset says.
+        ServiceError: a service failed for so many pictures in a row that the others were left; what is made stays.
+    """
+    if (out / "dataset").exists() and (not (out / "dataset").is_dir() or any((out / "dataset").iterdir())):
+        raise InputError("out", "a folder without a finished dataset in it", str(out / "dataset"), "Choose another.")
+    learnt_from = part_to_learn_from(dataset, form, validation=validation, skip_unmasked=skip_unmasked, seed=seed)
+    if plan.dataset and plan.dataset != learnt_from.version:
+        raise InputError("plan", f"one for dataset {learnt_from.version}", plan.dataset, "Plan again.")
+    if form in ("coco", "yolo") and not skip_unmasked and any(w.renderer == "bedrock-zero-shot" for w in plan.wants):
+        fix = "Use manifest, csv or folders, or another renderer."
+        raise InputError("form", "one that takes defects without a mask, as pictures from a text have none", form, fix)
+    photos, refused = choose_photos(plan, photos_of(learnt_from), seed)
+    title = f"Synthetic defects for dataset {dataset.version}"
+    summary = synthesize(
+        expand(plan, list(photos), seed),
+        Sources(photos),
+        renderers,
+        out / "synthetic",
+        title=title,
+        classes=plan.classes,
+        workers=workers,
+        on_progress=on_progress,
+    )
+    if summary.stopped:
+        raise ServiceError(
+            f"{summary.untried} of {summary.asked} pictures are still to be made: {summary.stopped} "
+            "Run the same command again for them."
+        )
+    synthetic = load_stored(out / "synthetic" / DATASET_FILE)
+    found = None
+    if gate is not None and synthetic.records:
+        found = gate(dataset, synthetic)
+        folder = DatasetFolder(out / "synthetic")
+        synthetic, _ = folder.publish(folder.records(), title=title, gate=found)
+    kept = bool(synthetic.records) and (found is None or found.decision == "kept")
+    notes: dict[str, JsonValue] = {**dataset.notes, **(synthetic.notes if kept else {})}
+    if found is not None:
+        notes["gate"] = found.model_dump(mode="json")
+    elif kept:
+        notes["gate"] = {"decision": "not asked", "reason": "nobody has measured whether the synthetic images help"}
+    together = dataset
+    if kept:
+        change = f"added: {len(synthetic.records)} synthetic images of defects"
+        together = replace(join([dataset, synthetic]), parent=dataset.version, changes=(change,))
+    together = replace(together, notes=notes)
+    left_out: tuple[tuple[str, str], ...] = ()
+    chosen: frozenset[Path] = frozenset()
+    if form in ("coco", "yolo"):
+        share = validation if form == "yolo" else 0.0
+        detectable = make_detectable(together, validation=share, seed=seed, skip=skip_unmasked)
+        together, chosen, left_out = detectable.dataset, detectable.validation, detectable.left_out
+    file = _export_whole(together, form, out / "dataset", chosen)
+    return Balanced(summary, found, kept, together, file, left_out, refused)
+
+
+def _export_whole(dataset: Dataset, form: Form, out: Path, validation: frozenset[Path]) -> Path:
+    """Export, so that the folder is there whole or not at all: a full disk must not look like a finished dataset."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-unfinished-", dir=out.parent) as work:
+            unfinished = Path(work) / out.name
+            file = export(dataset, form, unfinished, validation=validation)
+            if out.exists():
+                out.rmdir()
+            unfinished.rename(out)
+    except OSError as error:
+        raise InputError("out", f"a folder that can be written ({error.strerror})", str(out)) from error
+    return out / file.relative_to(unfinished)
+
+
+def part_to_learn_from(
+    dataset: Dataset, form: Form, *, validation: float = 0.2, skip_unmasked: bool = False, seed: int = 0
+) -> Dataset:
+    """The part of ``dataset`` that pictures may be made from: for YOLO, nothing that is validated on; else all.
+
+    Raises:
+        InputError: the form cannot say what the dataset says; better known before hours of work than after them.
+    """
+    if form not in ("coco", "yolo"):
+        return dataset
+    share = validation if form == "yolo" else 0.0
+    chosen = make_detectable(dataset, validation=share, seed=seed, skip=skip_unmasked).validation
+    return dataset.select([record for record in dataset.records if record.path not in chosen])

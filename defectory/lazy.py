@@ -1,0 +1,30 @@
+"""Names that a package offers and loads only when they are asked for (PEP 562)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def load_lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """The ``__getattr__`` and ``__dir__`` of ``package`` that find each of ``names`` in the module it is mapped to.
+
+    Importing the package then costs next to nothing, however much is behind its names.
+
+    >>> __getattr__, __dir__ = load_lazily("defectory", {"dumps": "json"})
+    >>> __getattr__("dumps")([1])
+    '[1]'
+    """
+
+    def get(name: str) -> object:
+        if name not in names:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(names[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names_of() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *names})
+
+    return get, names_of

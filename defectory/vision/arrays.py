@@ -1,0 +1,12 @@
+"""What an image and a mask are, as arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""RGB of shape ``(height, width, 3)``, upright."""
+
+Mask = NDArray[np.uint8]
+"""Shape ``(height, width)``: 255 = defect, 0 = none.  Services that think otherwise are converted at their edge."""
