@@ -166,7 +166,7 @@ def status(
         eval "$(defectory local status --env)"
     """
     from defectory.local import instance
-    from defectory.local.cloud import connect
+    from defectory.local.clients import connect
     from defectory.local.environment import client_environment
     from defectory.local.status import look
 

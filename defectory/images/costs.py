@@ -6,7 +6,7 @@ import datetime
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -16,19 +16,11 @@ from defectory.aws.inference_profiles import bare_model_id
 from defectory.errors import InputError
 from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RendererName
+from defectory.images.renderers.usage import Usage
 
 DEFAULT_FILE = Path(__file__).with_name("prices.yaml")
 USUAL_SECONDS = 15.0
 """How long a picture takes of which nobody said it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What an image model was made to do: pictures that it returned, that a filter withheld, and calls that failed."""
-
-    pictures: int = 0
-    filtered: int = 0
-    failed: int = 0
 
 
 class _Model(BaseModel):

@@ -13,15 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import boto3
-import botocore.session
 from botocore.client import BaseClient
-from botocore.config import Config
 
 import defectory
 from defectory.door import new_secret
 from defectory.errors import LocalCloudError
 from defectory.local import instance, keeper, outbox
+from defectory.local.clients import connect
 from defectory.local.deploy import deploy
 from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
 from defectory.local.server.settings import Settings
@@ -236,23 +234,3 @@ class LocalCloud:
         if "error" in message:
             raise LocalCloudError(message["error"])
         return int(message["port"])
-
-
-def connect(service: str, endpoint: str, account: str, secret: str, region: str) -> BaseClient:
-    """A boto3 client of a local cloud that heeds neither profiles nor configuration files."""
-    # Name in the configuration, environment variable, default, conversion: as botocore lists its own.
-    deaf = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
-    session = botocore.session.Session({name: (None, None, value, None) for name, value in deaf.items()})
-    return boto3.session.Session(botocore_session=session).client(
-        service,
-        endpoint_url=endpoint,
-        region_name=region,
-        aws_access_key_id=account,
-        aws_secret_access_key=secret,
-        # The only signatures that the local cloud knows; left to itself, boto3 presigns addresses with older ones.
-        config=Config(
-            retries={"mode": "standard", "max_attempts": 3},
-            read_timeout=300,
-            signature_version="s3v4" if service == "s3" else None,
-        ),
-    )

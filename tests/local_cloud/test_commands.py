@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from defectory.cli import main
-from defectory.local.cloud import connect
+from defectory.local.clients import connect
 from tests.local_cloud.sample_app import PATIENCE, eventually
 
 pytestmark = pytest.mark.xdist_group("local-cloud-life")

@@ -25,9 +25,9 @@ from botocore.exceptions import ClientError
 from defectory.aws.bedrock_runtime import AnswerError, BedrockRuntime, Trouble, identify
 from defectory.aws.inference_profiles import bare_model_id, profile_of
 from defectory.errors import ContentFilteredError, ImageError, InputError, ServiceError, shorten
-from defectory.images.costs import Usage
 from defectory.images.renderers import MAX_SEED
 from defectory.images.renderers.bedrock_layout import Layout, Limits
+from defectory.images.renderers.usage import Usage
 from defectory.vision.arrays import Image, Mask
 from defectory.vision.images import encode_png, load_image
 

@@ -21,7 +21,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import stepfunctions
 
-from defectory.local.cloud import connect
+from defectory.local.clients import connect
 from defectory.local.server.hooks import replace, require
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.sagemaker.training import in_milliseconds

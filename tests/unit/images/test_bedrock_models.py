@@ -12,8 +12,8 @@ from botocore.config import Config
 
 from defectory.aws.bedrock_runtime import ModelBusyError, ModelRefusedError
 from defectory.errors import ContentFilteredError, InputError, ServiceError
-from defectory.images.costs import Usage
 from defectory.images.renderers.bedrock_models import AmazonModel, ImageRequest, StabilityModel, create_image_model
+from defectory.images.renderers.usage import Usage
 from tests.support.bedrock_server import (
     DENIED,
     EXPIRED,

@@ -11,7 +11,6 @@ import pytest
 from botocore.config import Config
 
 from defectory.errors import ContentFilteredError, InputError, RenderError, ServiceError
-from defectory.images.costs import Usage
 from defectory.images.filters import unseen
 from defectory.images.items import Item
 from defectory.images.placement import Placement
@@ -19,6 +18,7 @@ from defectory.images.prompts import load_prompts
 from defectory.images.renderers import MAX_SEED, RenderRequest
 from defectory.images.renderers.bedrock import BedrockRenderer
 from defectory.images.renderers.bedrock_models import AmazonModel, StabilityModel
+from defectory.images.renderers.usage import Usage
 from defectory.images.synthesis import make_item, request_of
 from defectory.vision.photos import Photo
 from tests.support.bedrock_server import DENIED
