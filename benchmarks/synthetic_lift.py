@@ -31,7 +31,7 @@ from defectory.images.renderers import Renderer, RenderRequest
 from defectory.images.renderers.procedural import KINDS, ProceduralRenderer
 from defectory.images.renderers.transplant import TransplantRenderer, donors_of
 from defectory.inspection.backbone import embedded_backbone
-from defectory.inspection.candidates import Comparison, Sample
+from defectory.inspection.candidates import CandidateSearch, Sample
 from defectory.inspection.candidates import Trial as Candidate
 from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.image_head import ImageHead
@@ -157,22 +157,24 @@ class Trial:
         """
         if len(real) < MIN_LABELLED:
             # Training has nothing to measure on and leaves synthetic defects alone.
-            self._good_only = self._good_only or self._figures(self._comparison((), (), self._good), None)
+            self._good_only = self._good_only or self._figures(self._search((), (), self._good), None)
             return dict.fromkeys(("none", *made), self._good_only)
         found = {}
         for name, synthetic in made.items():
-            comparison = self._comparison(real, synthetic, ())
-            trials = comparison.trials(("patchcore",))
-            without = comparison.best([trial for trial in trials if not trial.recipe.heads.synthetic])
-            always, measured = comparison.best(trials, synthetic="always"), comparison.best(trials)
-            found.setdefault("none", self._figures(comparison, without))
-            found[name] = self._figures(comparison, always)
+            search = self._search(real, synthetic, ())
+            trials = search.trials(("patchcore",))
+            without = search.best([trial for trial in trials if not trial.recipe.heads.synthetic])
+            always, measured = search.best(trials, synthetic="always"), search.best(trials)
+            found.setdefault("none", self._figures(search, without))
+            found[name] = self._figures(search, always)
             default = found["none"] if measured is without else found[name]
             found[name]["model by default"] = default["model"]
         return found
 
-    def _comparison(self, real: Sequence[Sample], synthetic: Sequence[Sample], damaged: Sequence[Sample]) -> Comparison:
-        return Comparison(
+    def _search(
+        self, real: Sequence[Sample], synthetic: Sequence[Sample], damaged: Sequence[Sample]
+    ) -> CandidateSearch:
+        return CandidateSearch(
             good=self._good,
             defects=real,
             damaged=[sample.patches for sample in damaged],
@@ -183,10 +185,10 @@ class Trial:
             synthetic=synthetic,
         )
 
-    def _figures(self, comparison: Comparison, trial: Candidate | None) -> dict[str, float]:
+    def _figures(self, search: CandidateSearch, trial: Candidate | None) -> dict[str, float]:
         """The figures of a candidate; None is the first there is."""
-        trial = trial or comparison.trials(("patchcore",))[0]
-        image, pixels = self._judged(comparison.fit(trial, self._good))
+        trial = trial or search.trials(("patchcore",))[0]
+        image, pixels = self._judged(search.fit(trial, self._good))
         return {"model": image, "model, pixels": pixels, "model by default": image}
 
     def _judged(self, scorer: Scorer) -> tuple[float, float]:

@@ -16,7 +16,7 @@ RUNNING = frozenset({"InProgress", "Stopping"})
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
+class PipelineExecution:
     """One run of the pipeline; ``status`` is CodePipeline's own word (InProgress, Succeeded, Failed, Stopped...)."""
 
     execution_id: str
@@ -46,7 +46,7 @@ class Pipeline:
             )
         return str(reply["pipelineExecutionId"])
 
-    def execution(self, execution_id: str) -> Execution | None:
+    def execution(self, execution_id: str) -> PipelineExecution | None:
         """The execution as it is now; None if CodePipeline does not know it (any more)."""
         try:
             with service_errors(f"read execution {execution_id} of pipeline {self._name}"):
@@ -58,7 +58,7 @@ class Pipeline:
             if isinstance(cause, ClientError) and error_code(cause) == "PipelineExecutionNotFoundException":
                 return None
             raise
-        return Execution(
+        return PipelineExecution(
             execution_id=execution_id,
             status=reply["status"],
             summary=reply.get("statusSummary", ""),

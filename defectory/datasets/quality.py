@@ -17,12 +17,12 @@ from defectory.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.errors import DefectoryError
 from defectory.vision.images import load_image
 
-Kind = Literal[
+FindingKind = Literal[
     "unreadable", "changed", "bad mask", "contradiction", "duplicate", "near-duplicate", "blank", "empty mask",
     "mislabelled?",
 ]  # fmt: skip
 
-ERRORS: frozenset[Kind] = frozenset({"unreadable", "changed", "bad mask", "contradiction"})
+ERRORS: frozenset[FindingKind] = frozenset({"unreadable", "changed", "bad mask", "contradiction"})
 """What has to be put right; the others are for a person to look at."""
 
 _THUMBNAIL = 32
@@ -38,7 +38,7 @@ _BLOCK = 1024
 class Finding:
     """Something about one image, or about several together."""
 
-    kind: Kind
+    kind: FindingKind
     images: tuple[str, ...]
     message: str
 

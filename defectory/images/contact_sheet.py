@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from defectory.datasets.annotations import decode_runs
 from defectory.images.filters import window_of
 from defectory.images.gate_result import GateResult
-from defectory.images.items import ItemRecord, Outcome
+from defectory.images.items import ItemOutcome, ItemRecord
 
 CONTACT_SHEET = "contact-sheet.html"
 MOST_PICTURES = 300
@@ -27,7 +27,7 @@ MOST_NAMED = 200
 OUTLINE_SIDE = 800
 """Outlines are drawn as for a picture of this longest side, which is as large as they are shown."""
 
-_OUTCOMES: dict[Outcome, tuple[str, str]] = {
+_OUTCOMES: dict[ItemOutcome, tuple[str, str]] = {
     "made": ("Made", "Made"),
     "duplicate": ("Near-duplicates, left out", "Duplicate"),
     "invisible": ("Invisible, left out", "Invisible"),

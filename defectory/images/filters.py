@@ -38,7 +38,7 @@ _WHOLE_SIDE, _WINDOW_SIDE = 8, 12
 _MARGIN = 0.25
 
 
-def unseen(rendered: RenderResult, photo: Photo | None) -> str:
+def visibility_failure(rendered: RenderResult, photo: Photo | None) -> str:
     """Why nobody can see a defect on the picture, in words; "" where one can be seen."""
     if rendered.mask is None:
         flat = float(rendered.image.astype(np.float32).std()) < JUST_NOTICEABLE

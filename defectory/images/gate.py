@@ -17,7 +17,7 @@ from PIL import Image
 
 from defectory.datasets import Dataset, ImageRecord, Split, read_mask, split
 from defectory.errors import InputError
-from defectory.images.gate_result import Comparison, GateResult
+from defectory.images.gate_result import GateResult, Lift
 from defectory.inspection.candidates import FOLDS
 from defectory.inspection.model import Model
 from defectory.inspection.thresholds import MIN_LABELLED
@@ -118,7 +118,7 @@ def _count_parts(records: Sequence[ImageRecord]) -> int:
     return len({record.group or str(record.path) for record in records})
 
 
-def _decide(figures: dict[str, Comparison]) -> tuple[Literal["kept", "dropped"], str]:
+def _decide(figures: dict[str, Lift]) -> tuple[Literal["kept", "dropped"], str]:
     (name, deciding), *others = figures.items()
     said = (
         f"{name} {statistics.fmean(deciding.without):.3f} without, {statistics.fmean(deciding.with_synthetic):.3f} "
@@ -209,7 +209,7 @@ class _Ranks:
         return area_of_counts(weights[:, self.good_units] @ self.good, weights[:, self.bad_units] @ self.bad)
 
 
-def _compare(pairs: Sequence[tuple[_Ranks, _Ranks]]) -> Comparison:
+def _compare(pairs: Sequence[tuple[_Ranks, _Ranks]]) -> Lift:
     """Both figures for each seed, and the interval of the mean difference by a bootstrap over seeds and, within each,
     over the parts tested.
 
@@ -228,7 +228,7 @@ def _compare(pairs: Sequence[tuple[_Ranks, _Ranks]]) -> Comparison:
     gained = statistics.fmean(after - before for before, after in values)
     away = (means - gained) * np.sqrt(len(pairs) / (len(pairs) - 1))
     low, high = gained + np.quantile(away, [0.025, 0.975])
-    return Comparison(
+    return Lift(
         without=tuple(before for before, _ in values),
         with_synthetic=tuple(after for _, after in values),
         difference=gained,

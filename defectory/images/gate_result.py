@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Comparison(BaseModel):
+class Lift(BaseModel):
     """One figure of merit, 0..1, a value for each seed, of models trained without and with the synthetic images.
 
     ``low`` and ``high`` bound the 95 % confidence interval of the mean ``difference`` (with less without).
@@ -37,4 +37,4 @@ class GateResult(BaseModel):
     real_defects: int = Field(ge=0)
     synthetic: int = Field(ge=0)
     seeds: tuple[int, ...] = ()
-    figures: dict[str, Comparison] = {}
+    figures: dict[str, Lift] = {}

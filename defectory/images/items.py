@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from defectory.images.renderers import MAX_SEED, RendererName
 
-Outcome = Literal["made", "filtered", "invisible", "duplicate", "failed"]
+ItemOutcome = Literal["made", "filtered", "invisible", "duplicate", "failed"]
 """``filtered``: withheld by a content filter; ``invisible``: no visible difference to the photo; ``duplicate``: as good
 as the same as another."""
 
@@ -56,7 +56,7 @@ class ItemRecord(BaseModel):
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,127}$")
     item: Item
-    outcome: Outcome
+    outcome: ItemOutcome
     reason: str = ""
     image: str = ""
     mask: str | None = None

@@ -19,8 +19,8 @@ from defectory.datasets.records import Dataset, file_digest
 from defectory.errors import ContentFilteredError, DefectoryError, ImageError, InputError, RenderError, ServiceError
 from defectory.images.assembly import count_outcomes
 from defectory.images.dataset_folder import DatasetFolder
-from defectory.images.filters import crop, fingerprint_of, unseen, window_of
-from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
+from defectory.images.filters import crop, fingerprint_of, visibility_failure, window_of
+from defectory.images.items import Item, ItemOutcome, ItemRecord, item_id, record_file
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers import MAX_SEED, Renderer, RendererName, RenderRequest, RenderResult
 from defectory.vision.arrays import Image, Mask
@@ -41,7 +41,7 @@ CLOSEUP_SIDE = 220
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class SynthesizedItem:
     """What became of an item: its record, and the files to store, by name, in this order (the record last)."""
 
     record: ItemRecord
@@ -55,7 +55,7 @@ def request_of(item: Item, mask: Mask | None = None) -> RenderRequest:
 
 def make_item(
     item: Item, renderer: Renderer, photo: Photo | None, request: RenderRequest, *, attempts: int = ATTEMPTS
-) -> Made:
+) -> SynthesizedItem:
     """Make one picture.
 
     A request of which no believable or no visible defect came is tried again with the next seed.  Renderers that cost
@@ -76,7 +76,7 @@ def make_item(
         InputError: the renderer cannot work with the photo or the request.
         ServiceError: a service failed after bounded retries.
     """
-    outcome: Outcome = "failed"
+    outcome: ItemOutcome = "failed"
     reason = ""
     for attempt in range(attempts if _is_free(renderer) else 1):
         seed = (request.seed + attempt) % (MAX_SEED + 1)
@@ -89,7 +89,7 @@ def make_item(
         except ContentFilteredError as error:
             outcome, reason = "filtered", str(error)
             break
-        reason = unseen(rendered, photo)
+        reason = visibility_failure(rendered, photo)
         if not reason:
             return _keep(item, photo, rendered, seed)
         outcome = "invisible"
@@ -104,7 +104,7 @@ class Unmade(BaseModel):
     id: str
     defect: str
     source: str
-    outcome: Outcome
+    outcome: ItemOutcome
     reason: str
 
 
@@ -133,7 +133,7 @@ class Summary(BaseModel):
         """How many of the items asked for are in the dataset."""
         return self.count("made")
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: ItemOutcome) -> int:
         """How many of the items asked for came to this."""
         return sum(found.get(outcome, 0) for found in self.outcomes.values())
 
@@ -308,7 +308,7 @@ class _Run:
             return None
         return record
 
-    def _make(self, item: Item) -> Made:
+    def _make(self, item: Item) -> SynthesizedItem:
         renderer = self._renderers[item.renderer]
         photo = self._photo(item.source) if renderer.needs_photo else None
         mask = None
@@ -330,7 +330,7 @@ class _Run:
         return self._sources.photos[name]
 
 
-def _fail(item: Item, reason: str) -> Made:
+def _fail(item: Item, reason: str) -> SynthesizedItem:
     return _close(ItemRecord(id=item_id(item), item=item, outcome="failed", reason=reason), {})
 
 
@@ -349,7 +349,7 @@ def _check(rendered: RenderResult, photo: Photo | None) -> None:
         )
 
 
-def _keep(item: Item, photo: Photo | None, rendered: RenderResult, seed: int) -> Made:
+def _keep(item: Item, photo: Photo | None, rendered: RenderResult, seed: int) -> SynthesizedItem:
     identity = item_id(item)
     height, width = rendered.image.shape[:2]
     mask = None if rendered.mask is None else np.where(rendered.mask > 127, 255, 0).astype(np.uint8)
@@ -384,8 +384,8 @@ def _keep(item: Item, photo: Photo | None, rendered: RenderResult, seed: int) ->
     return _close(record, files)
 
 
-def _close(record: ItemRecord, files: Mapping[str, bytes]) -> Made:
-    return Made(record, {**files, record_file(record.id): (record.model_dump_json() + "\n").encode()})
+def _close(record: ItemRecord, files: Mapping[str, bytes]) -> SynthesizedItem:
+    return SynthesizedItem(record, {**files, record_file(record.id): (record.model_dump_json() + "\n").encode()})
 
 
 def _before_and_after(before: Image, after: Image, box: Box) -> Image:

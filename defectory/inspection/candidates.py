@@ -73,7 +73,7 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Candidate:
     """What a candidate is made of: a detector, a signature or none, and heads that are trusted or not."""
 
     detector: str
@@ -125,7 +125,7 @@ class Trial:
     ``exponent`` are the signature's.
     """
 
-    recipe: Recipe
+    recipe: Candidate
     scores: HeldOut
     peaks: Scores
     level: float
@@ -136,7 +136,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CandidateSearch:
     """Fits and compares candidates on one set of images.
 
     ``damaged`` are the good images again, damaged on purpose, or nothing where ``defects`` are enough to compare on.
@@ -279,7 +279,7 @@ class Comparison:
                 auroc, precision = _separation(weighed)
                 found.append(
                     Trial(
-                        Recipe(detector, signed, heads),
+                        Candidate(detector, signed, heads),
                         weighed,
                         scores.good,
                         float(np.median(levels[heads])),

@@ -44,7 +44,7 @@ class Figures(BaseModel):
         )
 
 
-class Comparison(BaseModel):
+class ModelComparison(BaseModel):
     """The new model's figures, and those of the one in service where there is one.
 
     ``test_digest`` identifies the test set by its content; ``trained_on_test`` are its images that the training set has
@@ -98,21 +98,21 @@ class Judgement(BaseModel):
     reasons: tuple[str, ...]
 
 
-def parse_comparison(content: bytes) -> Comparison:
+def parse_comparison(content: bytes) -> ModelComparison:
     """Read what the evaluation wrote.
 
     Raises:
         InputError: it wrote something else.
     """
     try:
-        return Comparison.model_validate_json(content)
+        return ModelComparison.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "content"
         raise InputError(f"{EVALUATION_FILE}, {where}", f"a comparison ({shorten(first['msg'])})") from None
 
 
-def judge(comparison: Comparison, rules: GateRules) -> Judgement:
+def judge(comparison: ModelComparison, rules: GateRules) -> Judgement:
     """Let the new model through if no rule speaks against it; ``reasons`` has all that do, or what it achieved."""
     candidate, current = comparison.candidate, comparison.current
     against = []

@@ -17,7 +17,7 @@ from defectory.inspection.backbone import Backbone
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-Kind = TypeVar("Kind", bound=np.generic)
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 RESOLUTION = 256
 MAX_ASPECT = 2.0
@@ -114,7 +114,7 @@ class Preparation(BaseModel):
         """The region of interest of ``image``, in ``size``."""
         return resize(self.crop(image), *self.size)
 
-    def crop(self, layer: NDArray[Kind]) -> NDArray[Kind]:
+    def crop(self, layer: NDArray[Scalar]) -> NDArray[Scalar]:
         """The region of interest of ``(height, width, ...)``, in its own size."""
         left, top, right, bottom = self.region.pixels(layer.shape[1], layer.shape[0])
         return layer[top:bottom, left:right]

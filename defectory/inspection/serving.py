@@ -19,11 +19,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
-
-import numpy as np
-from numpy.typing import NDArray
 
 from defectory.door import TOKEN_VARIABLE, GuardedHandler, GuardedServer, Refused, check_bearer
 from defectory.errors import DefectoryError, ImageError, InputError
@@ -38,7 +35,7 @@ from defectory.inspection.lookout import (
     check_names,
     detect_anomalies_answer,
 )
-from defectory.inspection.verdicts import Inspection, InspectionReply
+from defectory.inspection.verdicts import ImageInspector, InspectionReply
 from defectory.vision.images import load_image
 
 logger = logging.getLogger(__name__)
@@ -49,14 +46,6 @@ IDLE_SECONDS = 60.0
 CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
 
 
-class Inspector(Protocol):
-    """What is served: a trained model."""
-
-    def inspect(self, image: NDArray[np.uint8]) -> Inspection:
-        """The inspection of one RGB image of shape ``(height, width, 3)``; called from several threads at once."""
-        ...
-
-
 class RequestError(DefectoryError):
     """A request that is refused before the model sees it."""
 
@@ -65,7 +54,7 @@ class RequestError(DefectoryError):
         self.status, self.code = status, code
 
 
-def answer_invocation(model: Inspector, body: bytes, *, lookout: bool = False) -> bytes:
+def answer_invocation(model: ImageInspector, body: bytes, *, lookout: bool = False) -> bytes:
     """What ``/invocations`` answers to an image: JSON, in Lookout for Vision's shape where ``lookout`` says so.
 
     Raises:
@@ -92,7 +81,7 @@ class InspectionServer(GuardedServer):
         self,
         host: str = "127.0.0.1",
         port: int = 8080,
-        model: Inspector | None = None,
+        model: ImageInspector | None = None,
         *,
         token: str | None,
         names: Iterable[str] | None = (),
@@ -114,7 +103,7 @@ class InspectionServer(GuardedServer):
         host, port = self.server_address[:2]
         return f"http://{host!s}:{port}"
 
-    def load(self, load_model: Callable[[], Inspector]) -> threading.Thread:
+    def load(self, load_model: Callable[[], ImageInspector]) -> threading.Thread:
         """Load the model on a thread; should that fail, the server stops and ``failure`` says why."""
 
         def load() -> None:
@@ -130,7 +119,7 @@ class InspectionServer(GuardedServer):
 
 
 def serve(
-    model: Inspector,
+    model: ImageInspector,
     host: str = "127.0.0.1",
     port: int = 8080,
     *,

@@ -19,7 +19,7 @@ from defectory.datasets.masks import UNNAMED, read_classes
 from defectory.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.errors import ImageError, InputError
 from defectory.inspection.backbone import Backbone, embedded_backbone
-from defectory.inspection.candidates import FOLDS, MIN_TELLING, Comparison, Sample, Trial, find_outliers
+from defectory.inspection.candidates import FOLDS, MIN_TELLING, CandidateSearch, Sample, Trial, find_outliers
 from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.known_defects import fit_known_defects, label_warnings
@@ -230,7 +230,7 @@ class _Training:
         synthetic = [self._label(photo, classes.get(photo.path, ()), masks.get(photo.path)) for photo in copies]
         # Real defects tell more than made-up ones, once there are enough of them.
         damaged = () if enough else self._damage(photos)
-        comparison = Comparison(
+        comparison = CandidateSearch(
             good=[Sample(photo.patches, group=self._part(photo.path, parts)) for photo in photos],
             defects=[
                 replace(sample, group=self._part(photo.path, parts))

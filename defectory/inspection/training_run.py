@@ -51,7 +51,7 @@ class TrainingRun(BaseModel):
     current_config: str = ""
 
 
-class Outcome(BaseModel):
+class GateOutcome(BaseModel):
     """The gate's word on a run, with what the registry keeps."""
 
     model_config = ConfigDict(frozen=True)
@@ -62,7 +62,7 @@ class Outcome(BaseModel):
     metadata: dict[str, str]
 
 
-class Storage(Protocol):
+class TrainingStorage(Protocol):
     """The training bucket."""
 
     name: str
@@ -93,7 +93,7 @@ class Hosting(Protocol):
 
 
 def prepare(
-    request: dict[str, Any], started: datetime, *, prefix: str, storage: Storage, hosting: Hosting
+    request: dict[str, Any], started: datetime, *, prefix: str, storage: TrainingStorage, hosting: Hosting
 ) -> TrainingRun:
     """Check a request and look up what it meets.
 
@@ -131,7 +131,7 @@ def prepare(
     )
 
 
-def decide(evaluation: str, gate: dict[str, Any], *, name: str, storage: Storage) -> Outcome:
+def decide(evaluation: str, gate: dict[str, Any], *, name: str, storage: TrainingStorage) -> GateOutcome:
     """Judge a run by the file ``name`` in the archive that its evaluation left at ``evaluation``.
 
     Raises:
@@ -140,7 +140,7 @@ def decide(evaluation: str, gate: dict[str, Any], *, name: str, storage: Storage
     comparison = parse_comparison(storage.read_from_archive(evaluation, name))
     judgement: Judgement = judge(comparison, GateRules.parse(gate))
     candidate = comparison.candidate
-    return Outcome(
+    return GateOutcome(
         accepted=judgement.accepted,
         reasons=judgement.reasons,
         model_version=candidate.model_version,
@@ -155,7 +155,7 @@ def decide(evaluation: str, gate: dict[str, Any], *, name: str, storage: Storage
     )
 
 
-def verify(test: str, model_version: str, *, storage: Storage, hosting: Hosting) -> None:
+def verify(test: str, model_version: str, *, storage: TrainingStorage, hosting: Hosting) -> None:
     """Make sure that the endpoint answers to an image of the test set, and with the new model.
 
     Raises:

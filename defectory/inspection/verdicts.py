@@ -6,7 +6,7 @@ import base64
 import binascii
 import io
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,14 @@ class Inspection:
     def is_anomalous(self) -> bool:
         """Whether the predicted class is anomaly: from ``thresholds.fail`` on, or where a rule says FAIL."""
         return self.verdict == "FAIL"
+
+
+class ImageInspector(Protocol):
+    """What inspects images: a model, or a client of one that is hosted."""
+
+    def inspect(self, image: NDArray[np.uint8], /) -> Inspection:
+        """What it says of ``image``, uint8 RGB ``(h, w, 3)``; called from several threads at once."""
+        ...
 
 
 class InspectionReply(BaseModel):

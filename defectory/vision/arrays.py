@@ -10,3 +10,9 @@ Image = NDArray[np.uint8]
 
 Mask = NDArray[np.uint8]
 """Shape ``(height, width)``: 255 = defect, 0 = none.  Services that think otherwise are converted at their edge."""
+
+Region = NDArray[np.bool_]
+"""Some pixels, shape ``(height, width)``."""
+
+Field = NDArray[np.float32]
+"""A quantity at each pixel, shape ``(height, width)`` or ``(height, width, channels)``."""

@@ -8,10 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.vision.arrays import Image, Mask
+from defectory.vision.arrays import Field, Image, Mask
 from defectory.vision.regions import find_regions
-
-Field = NDArray[np.float32]
 
 VISIBLE = 4.0
 """Grey levels of 255 by which a pixel has to change to be called changed."""

@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.vision.arrays import Image, Mask
+from defectory.vision.arrays import Image, Mask, Region
 from defectory.vision.regions import find_regions
 
-Where = NDArray[np.bool_]
 _Points = NDArray[np.intp]
 
 _SIDE = 320  # components are found in a copy of this size: the cost does not depend on the photo's
@@ -91,8 +90,8 @@ def _candidates(lab: NDArray[np.float32], low: int, high: int) -> list[_Points]:
 
 
 def _judged(
-    lab: NDArray[np.float32], points: _Points, part: Where, outline: Where
-) -> tuple[Where, tuple[slice, slice], float] | None:
+    lab: NDArray[np.float32], points: _Points, part: Region, outline: Region
+) -> tuple[Region, tuple[slice, slice], float] | None:
     """A region grown over its rim, the box that it lies in, and how clearly it stands out; None: it is no component."""
     (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
     extent = max(int(right - left), int(bottom - top)) + 1
@@ -143,7 +142,7 @@ def _gleams(core: NDArray[np.float32], surround: NDArray[np.float32]) -> bool:
     return bool(core[0] > 80 and core[0] > surround[0] + 8 and around > 8 and chroma < 0.75 * around)
 
 
-def solid(region: Where) -> Where:
+def solid(region: Region) -> Region:
     """``region``, bool of shape ``(h, w)``, with its holes filled."""
     contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     filled = np.zeros(region.shape, np.uint8)

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.float32]
-Where = NDArray[np.bool_]
+from defectory.vision.arrays import Field, Region
 
 _TEMPLATE = 40  # the side of what is searched for, in pixels: its cost does not depend on the photo's size
 _TURNS = 8
@@ -15,13 +14,13 @@ _FINE = 2.5  # pixels; finer structure has no place of its own and may be moved
 _REACH = 3.5  # how far around a hole its like is looked for, in sizes of the hole
 
 
-def fill(picture: Picture, hole: Where, usable: Where) -> Picture:
+def fill(picture: Field, hole: Region, usable: Region) -> Field:
     """``picture`` with its ``hole`` filled by the most similar place of the same surface.
 
     The place whose surround is most like the hole's is copied, turned where that fits better, and brought to the
     hole's brightness and colour by the differences along its rim: exemplar-based inpainting (Criminisi, Perez and
     Toyama, 2004) with one exemplar, which keeps the texture whole, and a membrane as in Poisson editing (Perez,
-    Gangnet and Blake, 2003).  Where no place is large enough, the surround is continued smoothly and its fine
+    Gangnet and Blake, 2003).  Region no place is large enough, the surround is continued smoothly and its fine
     structure is laid over it in pieces.
 
     Args:
@@ -54,7 +53,7 @@ def fill(picture: Picture, hole: Where, usable: Where) -> Picture:
     return filled
 
 
-def spread(picture: Picture, known: Where) -> Picture:
+def spread(picture: Field, known: Region) -> Field:
     """``picture`` continued smoothly from where it is ``known`` to everywhere.
 
     Push-pull: averages of what is known, from ever coarser copies (Gortler, Grzeszczuk, Szeliski and Cohen, 1996).
@@ -62,7 +61,7 @@ def spread(picture: Picture, known: Where) -> Picture:
     if not known.any():
         return picture
     weight = known.astype(np.float32)[..., None]
-    levels: list[tuple[Picture, Picture]] = [(picture * weight, weight)]
+    levels: list[tuple[Field, Field]] = [(picture * weight, weight)]
     while min(levels[-1][0].shape[:2]) > 2:
         values, weights = levels[-1]
         size = (values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2
@@ -78,7 +77,7 @@ def spread(picture: Picture, known: Where) -> Picture:
     return coarse
 
 
-def _patched(picture: Picture, usable: Where, box: tuple[slice, slice]) -> Picture:
+def _patched(picture: Field, usable: Region, box: tuple[slice, slice]) -> Field:
     """``picture`` within ``box``, continued from where it is ``usable``, with the fine structure from there."""
     known = usable.astype(np.float32)[..., None]
     weight = cv2.GaussianBlur(known, (0, 0), _FINE)[..., None]
@@ -119,8 +118,8 @@ def _shifts(nearest: float, farthest: float) -> list[tuple[int, int]]:
 
 
 def _exemplar(
-    picture: Picture, hole: Where, usable: Where, box: tuple[int, int, int, int], ring: Where
-) -> Picture | None:
+    picture: Field, hole: Region, usable: Region, box: tuple[int, int, int, int], ring: Region
+) -> Field | None:
     """What lies at the place most like ``box``, judged by its ``ring``; None where no place is wholly usable."""
     top, bottom, left, right = box
     reach = round(_REACH * max(bottom - top, right - left))
@@ -171,10 +170,10 @@ def _exemplar(
     return _turned(around, angle, (bottom - top, right - left), offset)
 
 
-def _difference(picture: Picture, template: Picture, weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def _difference(picture: Field, template: Field, weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """The mean squared difference at each place where ``weight`` is 1, most of the difference of the means left out."""
     count = float(weight.sum())
-    total: Picture = np.zeros((), np.float32)
+    total: Field = np.zeros((), np.float32)
     for channel in range(3):
         layer, wanted = np.ascontiguousarray(picture[..., channel]), np.ascontiguousarray(template[..., channel])
         level = float((wanted * weight).sum() / count)
@@ -189,13 +188,13 @@ def _difference(picture: Picture, template: Picture, weight: NDArray[np.float32]
 
 
 def _liveliness(
-    picture: Picture, template: Picture, weight: NDArray[np.float32], gap: NDArray[np.float32]
+    picture: Field, template: Field, weight: NDArray[np.float32], gap: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """By how much what would be copied at each place differs more from its rim than the hole's rim in itself.
 
     Without this, another component would be put where one was taken away.
     """
-    total: Picture = np.zeros((), np.float32)
+    total: Field = np.zeros((), np.float32)
     for channel in range(3):
         layer, wanted = np.ascontiguousarray(picture[..., channel]), template[..., channel][weight > 0]
         # By the median, as a rim may hold a little of what is to go.

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.vision.arrays import Image, Mask
-from defectory.vision.blending import Field, feathered
+from defectory.vision.arrays import Field, Image, Mask
+from defectory.vision.blending import feathered
 from defectory.vision.regions import find_regions
 
 STRONG, WEAK = 8.0, 4.0

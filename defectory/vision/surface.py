@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.vision.arrays import Image, Mask
+from defectory.vision.arrays import Field, Image, Mask
 from defectory.vision.blending import blurred
-
-Field = NDArray[np.float32]
 
 _SIDE = 256
 _FACE_ON = 0.93  # what is rounder is taken for round: outlines are not found to the pixel

@@ -16,7 +16,7 @@ from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.inspection.line.buckets import ResultsBucket, read_upload
 from defectory.inspection.line.endpoint import InspectionEndpoint
-from defectory.inspection.line.inspecting import Inspector
+from defectory.inspection.line.inspecting import UploadInspector
 from defectory.inspection.line.uploads import Upload
 
 logger = Logger(service="inspect-image")
@@ -33,9 +33,9 @@ class Environment(BaseModel):
 
 
 @cache
-def inspector() -> Inspector:
+def inspector() -> UploadInspector:
     env = Environment.model_validate(os.environ)
-    return Inspector(
+    return UploadInspector(
         endpoint=InspectionEndpoint(env.endpoint_name),
         results=ResultsBucket(env.results_bucket),
         read=read_upload,

@@ -17,7 +17,7 @@ sys.path[:0] = [str(SOURCE / "packages"), str(SOURCE)]
 
 from defectory.datasets import Dataset, load_dataset  # noqa: E402
 from defectory.errors import InputError  # noqa: E402
-from defectory.inspection.gate import EVALUATION_FILE, Comparison, Figures  # noqa: E402
+from defectory.inspection.gate import EVALUATION_FILE, Figures, ModelComparison  # noqa: E402
 from defectory.inspection.hosting import JobFolders, run_job  # noqa: E402
 from defectory.inspection.model import Model, load_model  # noqa: E402
 from defectory.metrics.ranking import auroc  # noqa: E402
@@ -30,7 +30,7 @@ def work(folders: JobFolders) -> None:
     if synthetic := [record for record in labelled if record.synthetic]:
         raise InputError("test set", "of real images only", test.name(synthetic[0].path), "Take synthetic ones out.")
     candidate = read_model(folders.channel("candidate"))
-    comparison = Comparison(
+    comparison = ModelComparison(
         candidate=figures(candidate, test),
         current=figures(read_model(folders.channel("current")), test) if "current" in folders.channels else None,
         test_digest=test.version,

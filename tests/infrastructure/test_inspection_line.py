@@ -13,7 +13,7 @@ from templates import Template, flat, matches
 from defectory.inspection.line import endpoint
 from defectory.inspection.line.inspecting import SUFFIXES
 from defectory.inspection.line.recording import Recorder
-from defectory.inspection.line.records import Record
+from defectory.inspection.line.records import InspectionRecord
 from defectory.inspection.line.results_table import INDEXES
 from defectory.inspection.line.uploads import Upload, read_message
 from stacks.constructs.inspection_machine import BUSY, HOPELESS
@@ -302,14 +302,14 @@ class Rows:
     """Takes what the recorder writes."""
 
     def __init__(self):
-        self.records: list[Record] = []
+        self.records: list[InspectionRecord] = []
 
     def put(self, record, now):
         self.records.append(record)
         return True
 
 
-def record(given: dict) -> tuple[Record, dict]:
+def record(given: dict) -> tuple[InspectionRecord, dict]:
     rows = Rows()
     answer = Recorder(rows, timedelta(days=1)).record(given, datetime(2026, 11, 21, tzinfo=UTC))
     return rows.records[0], answer
@@ -322,7 +322,7 @@ def test_what_the_machine_is_started_with_is_what_is_inspected(states):
 
 
 def test_what_was_found_is_what_is_recorded(states):
-    found = Record.of(
+    found = InspectionRecord.of(
         Upload.model_validate(UPLOAD),
         **{"now": datetime(2026, 11, 21, tzinfo=UTC), "retention": timedelta(days=1)},
         **{"status": "INSPECTED", "verdict": "FAIL", "score": 0.5},

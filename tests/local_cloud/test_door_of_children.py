@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from defectory.local.cloud import LocalCloud
-from defectory.local.server.runtime_api import API, ExecutionEnvironment, Outcome
+from defectory.local.server.runtime_api import API, ExecutionEnvironment, InvocationResult
 from defectory.local.server.sagemaker import container
 from tests.local_cloud.laboratory import Laboratory
 from tests.local_cloud.signed import send_raw
@@ -55,7 +55,7 @@ def call(port: int, method: str, path: str, body: bytes | None = None, headers: 
 def test_an_answer_is_taken_for_the_invocation_under_way_alone(runtime: ExecutionEnvironment) -> None:
     port = runtime._api.server_port
     assert call(port, "POST", f"{API}/invocation/guess/response", b"{}")[0] == 400
-    outcomes: list[Outcome] = []
+    outcomes: list[InvocationResult] = []
     invoking = threading.Thread(target=lambda: outcomes.append(runtime.invoke("secret-id", {}, "arn", None)))
     invoking.start()
     assert call(port, "GET", f"{API}/invocation/next") == (200, b"{}")

@@ -17,14 +17,14 @@ from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.making import content_of, failed
 from defectory.images.batch.requests import Folder, parse_folder
-from defectory.images.batch.runs import NAMED_FAILURES, Failure, Run, Status
+from defectory.images.batch.runs import NAMED_FAILURES, ItemFailure, Run, RunStatus
 from defectory.images.costs import actual_cost, used_by
 from defectory.images.items import ItemRecord, item_id, record_file
 
 _NO_WORD = "Nobody knows why: the picture has no record. Start the same execution again under another name."
 
 
-def assemble_run(key: str, reasons: Mapping[int, str], bucket: ImagesBucket, now: datetime) -> Status:
+def assemble_run(key: str, reasons: Mapping[int, str], bucket: ImagesBucket, now: datetime) -> RunStatus:
     """Write the dataset that a run belongs to, with all that earlier runs made, and the run's status.
 
     Args:
@@ -74,7 +74,7 @@ def store_failure(request: object, execution: str, problem: str, bucket: ImagesB
         folder = parse_folder(request)
     except InputError:
         return False
-    status = Status(status="FAILED", reason=problem, execution=execution, updated_at=now.isoformat())
+    status = RunStatus(status="FAILED", reason=problem, execution=execution, updated_at=now.isoformat())
     _store(folder, status, bucket)
     return True
 
@@ -127,7 +127,7 @@ def _forget_pictures(folder: Folder, record: ItemRecord, bucket: ImagesBucket) -
     bucket.remove([folder.prefix + name for name in names if name])
 
 
-def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> Status:
+def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> RunStatus:
     own = [records[item_id(item)] for item in run.items]
     outcomes = Counter[str](record.outcome for record in own)
     rest = [record for record in own if record.outcome != "made"]
@@ -139,13 +139,13 @@ def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> Statu
             "reason": f"{outcomes['made']} of {len(own)} pictures were made; {counted}. "
             f"The first: {rest[0].id}: {shorten(rest[0].reason, 600)}",
         }
-    return Status(
+    return RunStatus(
         **told,
         execution=run.execution,
         planned=len(own),
         outcomes=dict(sorted(outcomes.items())),
         not_made=tuple(
-            Failure(id=record.id, outcome=record.outcome, reason=shorten(record.reason, 600))
+            ItemFailure(id=record.id, outcome=record.outcome, reason=shorten(record.reason, 600))
             for record in rest[:NAMED_FAILURES]
         ),
         pictures=sum(record.outcome == "made" for record in records.values()),
@@ -155,6 +155,6 @@ def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> Statu
     )
 
 
-def _store(folder: Folder, status: Status, bucket: ImagesBucket) -> Status:
+def _store(folder: Folder, status: RunStatus, bucket: ImagesBucket) -> RunStatus:
     bucket.write({folder.status_key: status.content})
     return status

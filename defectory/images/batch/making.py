@@ -18,7 +18,7 @@ from defectory.images.batch.planning import plan_run
 from defectory.images.batch.requests import Folder, PicturesRequest
 from defectory.images.batch.runs import DonorKeys, Run
 from defectory.images.costs import Cost, actual_cost, used_by
-from defectory.images.items import Item, ItemRecord, Outcome, item_id, record_file
+from defectory.images.items import Item, ItemOutcome, ItemRecord, item_id, record_file
 from defectory.images.placement import learn_placement
 from defectory.images.renderers import Renderer
 from defectory.images.renderers.procedural import ProceduralRenderer
@@ -36,7 +36,7 @@ class Picture(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    outcome: Outcome
+    outcome: ItemOutcome
     reason: str = ""
     image: str = ""
     mask: str = ""

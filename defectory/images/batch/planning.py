@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from defectory.errors import InputError, shorten
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
-from defectory.images.batch.requests import MAX_BATCH, RULES, BatchRequest, PicturesRequest, Request
-from defectory.images.batch.runs import DonorKeys, Run, Status
+from defectory.images.batch.requests import MAX_BATCH, RULES, BatchRequest, PicturesRequest, SynthesisRequest
+from defectory.images.batch.runs import DonorKeys, Run, RunStatus
 from defectory.images.costs import estimate_cost
 from defectory.images.items import Item
 from defectory.images.plan import Plan, expand
@@ -45,7 +45,7 @@ class Planner:
         run = plan_run(request, execution, bucket=self.bucket, models=self.models)
         cost = estimate_cost(run.items, run.models, at_a_time=self.at_a_time)
         run, key = run.model_copy(update={"estimate": cost}), run.run_key(execution)
-        status = Status(
+        status = RunStatus(
             status="RUNNING",
             execution=execution,
             planned=len(run.items),
@@ -90,7 +90,7 @@ def plan_run(
     )
 
 
-def _given_plan(request: Request, bucket: ImagesBucket) -> Plan:
+def _given_plan(request: SynthesisRequest, bucket: ImagesBucket) -> Plan:
     assert isinstance(request, BatchRequest)
     given = request.plan
     try:
@@ -110,7 +110,7 @@ def _given_plan(request: Request, bucket: ImagesBucket) -> Plan:
     return plan
 
 
-def _photos(request: Request, plan: Plan, bucket: ImagesBucket) -> list[str]:
+def _photos(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> list[str]:
     if not request.source:
         if any(want.renderer != "bedrock-zero-shot" for want in plan.wants):
             raise InputError("source", RULES["source"], fix="It is missing; only bedrock-zero-shot needs no photo.")
@@ -160,7 +160,7 @@ def _name(key: str) -> str:
     return PurePosixPath(key).stem.removesuffix("_mask")
 
 
-def _donors(request: Request, plan: Plan, bucket: ImagesBucket) -> Sequence[DonorKeys]:
+def _donors(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> Sequence[DonorKeys]:
     # What is drawn can do without, but looks to them for where and how large it is to be.
     moved, drawn = (
         {want.defect for want in plan.wants if want.renderer == name} for name in ("transplant", "procedural")

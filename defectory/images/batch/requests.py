@@ -56,7 +56,7 @@ class Folder(BaseModel):
         return f"{self.prefix}status.json"
 
 
-class Request(Folder):
+class SynthesisRequest(Folder):
     """What both kinds of request have in common; ``donors`` is for the transplant renderer."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -83,7 +83,7 @@ class Request(Folder):
             raise InputError(name, RULES[name], key, f"In {self.prefix} is what is made; take another dataset.")
 
 
-class PicturesRequest(Request):
+class PicturesRequest(SynthesisRequest):
     """A few pictures of one kind of defect, made by one call of the function."""
 
     renderer: RendererName
@@ -95,7 +95,7 @@ class PicturesRequest(Request):
         return _plan(self, self.renderer, self.defect, self.count)
 
 
-class BatchRequest(Request):
+class BatchRequest(SynthesisRequest):
     """Many pictures of one kind of defect; or those of a plan, given itself or by its key."""
 
     renderer: RendererName | None = None
@@ -164,6 +164,6 @@ def _parse(kind: type[_Kind], event: object, limit: int, more: str) -> _Kind:
     raise InputError(field, rule, event[field], more if first["type"] == "less_than_equal" and field == "count" else "")
 
 
-def _plan(request: Request, renderer: RendererName, defect: str, count: int) -> Plan:
+def _plan(request: SynthesisRequest, renderer: RendererName, defect: str, count: int) -> Plan:
     want = Want(renderer=renderer, defect=defect, count=count, mask=request.mask, prompt=request.prompt)
     return Plan(wants=(want,))

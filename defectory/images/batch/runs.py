@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from defectory.errors import InputError
 from defectory.images.batch.requests import Folder
 from defectory.images.costs import Cost
-from defectory.images.items import Item, Outcome
+from defectory.images.items import Item, ItemOutcome
 from defectory.images.renderers import RendererName
 
 NAMED_FAILURES = 100
@@ -59,17 +59,17 @@ class Run(Folder):
         return tuple(donor for donor in self.donors if donor.kind in (kind, ""))
 
 
-class Failure(BaseModel):
+class ItemFailure(BaseModel):
     """A picture that was not made, and why."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
-    outcome: Outcome
+    outcome: ItemOutcome
     reason: str
 
 
-class Status(BaseModel):
+class RunStatus(BaseModel):
     """What became of the latest execution for a dataset, stored as ``status.json``.
 
     ``status`` is RUNNING, COMPLETE (every picture was made), PARTIAL, or FAILED (none was, or the execution failed);
@@ -84,7 +84,7 @@ class Status(BaseModel):
     execution: str
     planned: int = 0
     outcomes: dict[str, int] = Field(default_factory=dict)
-    not_made: tuple[Failure, ...] = ()
+    not_made: tuple[ItemFailure, ...] = ()
     pictures: int = 0
     estimate: Cost | None = None
     cost: Cost | None = None

@@ -12,7 +12,7 @@ from defectory.vision.arrays import Image, Mask
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ModelLimits:
     """Sizes that a model takes.
 
     Smaller images are enlarged to ``working_side``, because models paint small pictures badly; longer ones than
@@ -40,7 +40,7 @@ class Layout:
     sent: tuple[int, int]
 
     @classmethod
-    def of(cls, image: Image, limits: Limits) -> Layout:
+    def of(cls, image: Image, limits: ModelLimits) -> Layout:
         height, width = image.shape[:2]
         wide = max(width, math.ceil(height / limits.max_ratio))
         high = max(height, math.ceil(width / limits.max_ratio))

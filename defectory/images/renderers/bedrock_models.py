@@ -26,7 +26,7 @@ from defectory.aws.bedrock_runtime import AnswerError, BedrockRuntime, Trouble, 
 from defectory.aws.inference_profiles import bare_model_id, profile_of
 from defectory.errors import ContentFilteredError, ImageError, InputError, ServiceError, shorten
 from defectory.images.renderers import MAX_SEED
-from defectory.images.renderers.bedrock_layout import Layout, Limits
+from defectory.images.renderers.bedrock_layout import Layout, ModelLimits
 from defectory.images.renderers.usage import Usage
 from defectory.vision.arrays import Image, Mask
 from defectory.vision.images import encode_png, load_image
@@ -208,7 +208,7 @@ class _InvokedModel(BedrockRuntime, ABC):
 
     @property
     @abstractmethod
-    def _limits(self) -> Limits: ...
+    def _limits(self) -> ModelLimits: ...
 
     @property
     @abstractmethod
@@ -314,9 +314,9 @@ class StabilityModel(_InvokedModel):
         return frozenset({"text-to-image", "image-to-image"})
 
     @property
-    def _limits(self) -> Limits:
+    def _limits(self) -> ModelLimits:
         # The service takes 9,437,184 pixels, but as PNG in base64 those may exceed the 25 MB of a request.
-        return Limits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1)
+        return ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1)
 
     @property
     def _longest_prompt(self) -> int:
@@ -363,11 +363,11 @@ class AmazonModel(_InvokedModel):
         return frozenset()
 
     @property
-    def _limits(self) -> Limits:
+    def _limits(self) -> ModelLimits:
         if "titan" in self._bare:
             # It answers with a square unless told one of a few sizes, so it gets squares.
-            return Limits(max_side=1024, max_pixels=1024 * 1024, max_ratio=1, multiple=64)
-        return Limits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=16)
+            return ModelLimits(max_side=1024, max_pixels=1024 * 1024, max_ratio=1, multiple=64)
+        return ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=16)
 
     @property
     def _longest_prompt(self) -> int:

@@ -24,7 +24,7 @@ from defectory.datasets.records import ImageRecord
 from defectory.errors import InputError, RenderError
 from defectory.images.renderers import RendererName, RenderRequest, RenderResult
 from defectory.images.renderers.regions import allowed_region
-from defectory.vision.arrays import Image, Mask
+from defectory.vision.arrays import Field, Image, Mask
 from defectory.vision.blending import severity_of
 from defectory.vision.foreground import find_part
 from defectory.vision.images import load_image
@@ -32,8 +32,6 @@ from defectory.vision.inpainting import spread
 from defectory.vision.photos import ASPECT_TOLERANCE, Photo
 from defectory.vision.regions import find_regions
 from defectory.vision.surface import grain_of
-
-Field = NDArray[np.float32]
 
 KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -111,7 +109,7 @@ class TransplantRenderer:
         Raises:
             InputError: none of them can be used.
         """
-        self._cuttings: dict[str, list[_Cutting]] = {}
+        self._cuttings: dict[str, list[_Patch]] = {}
         unusable = []
         for donor in donors:
             try:
@@ -160,7 +158,7 @@ class TransplantRenderer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Cutting:
+class _Patch:
     """A defect cut from its photo, with a margin around.
 
     ``contrast`` ``(h, w, 3)`` is the logarithm of the ratio to the filled-in surface, ``mask`` the defect's share of
@@ -183,7 +181,7 @@ class _Cutting:
 
 
 @dataclass(frozen=True, slots=True)
-class _Placing:
+class _Pose:
     """Where the defect goes: ``matrix`` (2x2) turns, scales and mirrors it; ``top`` and ``left`` place its window of
     ``height`` and ``width``; ``unlikeness`` tells how well the surroundings agree.
     """
@@ -216,7 +214,7 @@ def _read(dataset: Dataset, record: ImageRecord) -> Iterator[Donor]:
         yield Donor(dataset.name(record.path), kind, image, mask, dataset.digest(record.path))
 
 
-def _cut(donor: Donor) -> list[_Cutting]:
+def _cut(donor: Donor) -> list[_Patch]:
     """The defect as a whole and, where it has several pieces far apart, each large one."""
     field = f"donor {donor.name}"
     if donor.image.ndim != 3 or donor.image.shape[2] != 3 or donor.image.dtype != np.uint8:
@@ -251,7 +249,7 @@ def _pieces(marked: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     return [piece for piece in pieces if piece.any()]
 
 
-def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_], part: NDArray[np.bool_]) -> _Cutting:
+def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_], part: NDArray[np.bool_]) -> _Patch:
     height, width = piece.shape
     rows, columns = np.nonzero(piece.any(axis=1))[0], np.nonzero(piece.any(axis=0))[0]
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
@@ -272,7 +270,7 @@ def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_]
     fineness = min(1.0, _SEARCHED_SIDE / max(mask.shape))
     size = max(1, round(mask.shape[1] * fineness)), max(1, round(mask.shape[0] * fineness))
     outline = [view, mask.astype(np.float32), known.astype(np.float32)]
-    return _Cutting(
+    return _Patch(
         donor=donor,
         contrast=view - _fill(view, known),
         mask=mask.astype(np.float32),
@@ -286,7 +284,7 @@ def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_]
     )
 
 
-def _search(cutting: _Cutting, photo: Photo, allowed: Mask, rng: np.random.Generator) -> _Placing:
+def _search(cutting: _Patch, photo: Photo, allowed: Mask, rng: np.random.Generator) -> _Pose:
     """The place, of a few ways to turn and scale the defect, drawn from those whose surroundings are most alike."""
     height, width = photo.image.shape[:2]
     shrink = min(1.0, _SEARCHED_SIDE / max(height, width))
@@ -326,7 +324,7 @@ def _search(cutting: _Cutting, photo: Photo, allowed: Mask, rng: np.random.Gener
     return replace(placing, top=top, left=left, unlikeness=float(unlikeness))
 
 
-def _draw(cutting: _Cutting, shape: tuple[int, int], rng: np.random.Generator) -> _Placing:
+def _draw(cutting: _Patch, shape: tuple[int, int], rng: np.random.Generator) -> _Pose:
     """A way to turn, scale and mirror the defect, by which its window fits into a photo of ``shape``."""
     height, width = cutting.mask.shape
     ratio = min(shape) / min(cutting.donor.mask.shape)
@@ -352,10 +350,10 @@ def _draw(cutting: _Cutting, shape: tuple[int, int], rng: np.random.Generator) -
         matrix[1, 1] = math.copysign(shape[0] / height, matrix[1, 1])
     rows = min(shape[0], max(1, round(_extent(matrix[1], width, height))))
     columns = min(shape[1], max(1, round(_extent(matrix[0], width, height))))
-    return _Placing(matrix, 0, 0, rows, columns, 0.0, turn, scale, bool(flips[0] != flips[1]))
+    return _Pose(matrix, 0, 0, rows, columns, 0.0, turn, scale, bool(flips[0] != flips[1]))
 
 
-def _fit_to(cutting: _Cutting, asked: Mask, rng: np.random.Generator) -> _Placing:
+def _fit_to(cutting: _Patch, asked: Mask, rng: np.random.Generator) -> _Pose:
     """The defect on the asked place, its axes on the axes of the place, stretched no more than to twice its shape."""
     (place_y, place_x), places = _spread(asked > 0)
     (own_y, own_x), own = _spread(cutting.mask > 0)
@@ -374,11 +372,11 @@ def _fit_to(cutting: _Cutting, asked: Mask, rng: np.random.Generator) -> _Placin
     reach = max(2.0, 0.1 * math.sqrt(float((asked > 0).sum())))
     near = cv2.distanceTransform((asked == 0).astype(np.uint8), cv2.DIST_L2, 3) <= reach
     mirrored = bool(np.linalg.det(matrix) < 0)
-    return _Placing(matrix, top, left, rows, columns, 0.0, turn, scale, mirrored, near.astype(np.uint8))
+    return _Pose(matrix, top, left, rows, columns, 0.0, turn, scale, mirrored, near.astype(np.uint8))
 
 
 def _compose(
-    cutting: _Cutting, photo: Photo, placing: _Placing, request: RenderRequest, rng: np.random.Generator
+    cutting: _Patch, photo: Photo, placing: _Pose, request: RenderRequest, rng: np.random.Generator
 ) -> RenderResult:
     """Lay the defect on the photo; only its window is computed."""
     height, width = photo.image.shape[:2]
@@ -440,7 +438,7 @@ def _visible(change: Field, marked: Field, reach: Field, texture: float) -> Mask
     return np.where(shown & (cv2.dilate(changed.astype(np.uint8), _disc(1)) > 0), 255, 0).astype(np.uint8)
 
 
-def _shrunk(cutting: _Cutting, placing: _Placing, size: tuple[int, int], shrink: float) -> tuple[Field, Field, Field]:
+def _shrunk(cutting: _Patch, placing: _Pose, size: tuple[int, int], shrink: float) -> tuple[Field, Field, Field]:
     """Scene, mask and surroundings of the moved cutting, as small as the photo that is searched."""
     rows, columns = max(1, round(placing.height * shrink)), max(1, round(placing.width * shrink))
     rows, columns = min(rows, size[1]), min(columns, size[0])
@@ -471,7 +469,7 @@ def _unlikeness(scene: Field, part: Field, template: Field, mask: Field, around:
 
 
 def _distance(
-    shape: tuple[int, int], window: tuple[int, int], size: tuple[int, int], cutting: _Cutting, placing: _Placing
+    shape: tuple[int, int], window: tuple[int, int], size: tuple[int, int], cutting: _Patch, placing: _Pose
 ) -> Field:
     """How far each place is from where the defect was on its own photo, mirrored as it is now; small against 1."""
     away = []
@@ -483,7 +481,7 @@ def _distance(
     return np.asarray(0.5 * np.hypot(away[0][:, None], away[1][None]), np.float32)
 
 
-def _keep_borders(unlike: Field, cutting: _Cutting, placing: _Placing) -> None:
+def _keep_borders(unlike: Field, cutting: _Patch, placing: _Pose) -> None:
     """What was cut off at the photo's border is cut off there again, or its straight end would show."""
     at_top, at_bottom, at_left, at_right = _borders(cutting, placing)
     if at_top:
@@ -496,7 +494,7 @@ def _keep_borders(unlike: Field, cutting: _Cutting, placing: _Placing) -> None:
         unlike[:, :-1] = np.inf
 
 
-def _borders(cutting: _Cutting, placing: _Placing) -> tuple[bool, bool, bool, bool]:
+def _borders(cutting: _Patch, placing: _Pose) -> tuple[bool, bool, bool, bool]:
     """Top, bottom, left and right, mirrored as the defect is; only defects that are not turned have any."""
     top, bottom, left, right = cutting.borders
     if placing.matrix[1, 1] < 0:
@@ -515,7 +513,7 @@ def _spread(marked: NDArray[np.bool_]) -> tuple[tuple[float, float], NDArray[np.
     return (float(middle[1]), float(middle[0])), away @ away.T / away.shape[1] + np.eye(2) / 12
 
 
-def _deformation(cutting: _Cutting, placing: _Placing, rng: np.random.Generator) -> Field | None:
+def _deformation(cutting: _Patch, placing: _Pose, rng: np.random.Generator) -> Field | None:
     """A gentle, smooth displacement of the source's pixels, ``(h, w, 2)``; none where the defect is cut off."""
     if any(cutting.borders):
         return None

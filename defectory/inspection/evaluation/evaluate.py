@@ -15,14 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from defectory.claims import claim, mark
 from defectory.datasets.masks import read_classes
-from defectory.datasets.records import Dataset, ImageRecord
+from defectory.datasets.records import Dataset, ImageRecord, Label
 from defectory.errors import InputError
 from defectory.inspection.evaluation.lookout_results import write_lookout_results
 from defectory.inspection.evaluation.pictures import PICTURES, write_pictures
@@ -31,27 +30,19 @@ from defectory.inspection.evaluation.results import (
     EVALUATION,
     Evaluation,
     ImageResult,
-    Label,
     LeftOut,
     measure,
     recall_by_defect,
     write_evaluation,
 )
-from defectory.inspection.verdicts import Inspection
+from defectory.inspection.verdicts import ImageInspector, Inspection
 from defectory.vision.images import load_image
 
 COMMAND = "defectory inspect evaluate"
 
 
-class Inspector(Protocol):
-    """What inspects: a model, or an endpoint's client."""
-
-    def inspect(self, image: NDArray[np.uint8], /) -> Inspection:
-        """What it says of ``image``, uint8 RGB ``(h, w, 3)``."""
-
-
 def evaluate(
-    model: Inspector,
+    model: ImageInspector,
     dataset: Dataset,
     out: Path,
     *,

@@ -9,14 +9,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from defectory.datasets.records import Label
 from defectory.errors import InputError, shorten
 from defectory.inspection.verdicts import DefectArea, Verdict
 from defectory.metrics.estimates import Estimate, f1_score, proportion
 from defectory.metrics.ranking import auroc, average_precision
 
 EVALUATION = "evaluation.json"
-
-Label = Literal["normal", "anomaly"]
 
 
 class _Result(BaseModel):

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from urllib.parse import quote
 
 from defectory.errors import ServiceError, shorten
-from defectory.inspection.line.records import Channel, Record
+from defectory.inspection.line.records import Channel, InspectionRecord
 from defectory.inspection.line.results_table import ResultsTable
 
 CHANNELS: tuple[Channel, ...] = ("defect", "review")
@@ -92,7 +92,7 @@ class Teller:
             raise ServiceError(f"The digest could not be sent in full. {' '.join(failures)}")
         return told
 
-    def _send_if_few(self, channel: Channel, record: Record, now: datetime) -> bool:
+    def _send_if_few(self, channel: Channel, record: InspectionRecord, now: datetime) -> bool:
         try:
             few = self.table.take_slot(channel, now, self.limit)
             if few:
@@ -121,7 +121,7 @@ class Teller:
         return told
 
 
-def alert_text(record: Record, pages: Pages) -> tuple[str, str]:
+def alert_text(record: InspectionRecord, pages: Pages) -> tuple[str, str]:
     """Subject and text of the mail about one inspection."""
     rows = [
         ("File", _shown(record.key)),
@@ -140,7 +140,7 @@ def alert_text(record: Record, pages: Pages) -> tuple[str, str]:
     return f"{record.outcome}: {_shown(record.key)}", f"{text}\n"
 
 
-def digest_text(records: Sequence[Record], pages: Pages) -> tuple[str, str]:
+def digest_text(records: Sequence[InspectionRecord], pages: Pages) -> tuple[str, str]:
     """Subject and text of one mail about many inspections."""
     counts = Counter(record.outcome for record in records)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
@@ -170,7 +170,7 @@ MEANING = {
 }
 
 
-def _score(record: Record) -> str:
+def _score(record: InspectionRecord) -> str:
     if record.score is None:
         return ""
     return f"{record.score:.4g} (REVIEW from {record.review_threshold:.4g}, FAIL from {record.fail_threshold:.4g})"

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from defectory.aws.clients import aws_client, error_code, service_errors
 from defectory.errors import InputError
 from defectory.inspection.feedback import Feedback, append_feedback
-from defectory.inspection.line.records import Record
+from defectory.inspection.line.records import InspectionRecord
 from defectory.inspection.line.results_table import ResultsTable
 from defectory.vision.images import IMAGE_SUFFIXES
 
@@ -70,7 +70,7 @@ def fetch_confirmed(table: ResultsTable, out: Path, *, since: str = "", client: 
     return Fetched(out / FEEDBACK_FILE, tuple(words), tuple(gone))
 
 
-def to_feedback(record: Record, image: str, reference: str) -> Feedback:
+def to_feedback(record: InspectionRecord, image: str, reference: str) -> Feedback:
     """A confirmed inspection as feedback on ``image``."""
     if record.confirmed is None or record.confirmed_at is None:
         raise InputError("inspection", "one that somebody confirmed", record.inspection_id)
@@ -86,7 +86,7 @@ def to_feedback(record: Record, image: str, reference: str) -> Feedback:
     )
 
 
-def _download(s3: BaseClient, record: Record) -> bytes | None:
+def _download(s3: BaseClient, record: InspectionRecord) -> bytes | None:
     version = {"VersionId": record.version_id} if record.version_id else {}
     with service_errors(f"read s3://{record.bucket}/{record.key}"):
         try:

@@ -15,7 +15,7 @@ from PIL import Image
 from defectory.errors import ImageError, InputError, shorten
 from defectory.inspection.line.buckets import ResultsBucket, StoredFile
 from defectory.inspection.line.endpoint import PAYLOAD_LIMIT, EndpointAnswerError
-from defectory.inspection.line.records import REASON_LIMIT, FoundDefect, Record
+from defectory.inspection.line.records import REASON_LIMIT, FoundDefect, InspectionRecord
 from defectory.inspection.line.uploads import Upload
 from defectory.inspection.verdicts import InspectionReply, decode_grey
 from defectory.vision.images import encode_jpeg, encode_png, heatmap_overlay, load_image
@@ -38,7 +38,7 @@ class Endpoint(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Inspector:
+class UploadInspector:
     """Inspects one upload at a time; ``read`` gets an upload's content."""
 
     endpoint: Endpoint
@@ -46,7 +46,7 @@ class Inspector:
     read: Callable[[Upload], bytes]
     retention: timedelta
 
-    def inspect(self, upload: Upload) -> Record:
+    def inspect(self, upload: Upload) -> InspectionRecord:
         """What became of ``upload``: a verdict with its files written, or why there is none.
 
         Raises:
@@ -76,9 +76,9 @@ class Inspector:
             overlay_key=keys.get(OVERLAY, ""),
         )
 
-    def _record(self, upload: Upload, **found: object) -> Record:
+    def _record(self, upload: Upload, **found: object) -> InspectionRecord:
         now = datetime.now(UTC)
-        return Record.of(upload, now=now, retention=self.retention, **found)
+        return InspectionRecord.of(upload, now=now, retention=self.retention, **found)
 
 
 def _payload(content: bytes, image: NDArray[np.uint8]) -> tuple[bytes, str, bool]:

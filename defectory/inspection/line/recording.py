@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from defectory.inspection.line.records import Record, read_cause
+from defectory.inspection.line.records import InspectionRecord, read_cause
 from defectory.inspection.line.results_table import ResultsTable
 from defectory.inspection.line.uploads import Upload
 
@@ -33,13 +33,13 @@ class Recorder:
         self.table.put(record, now)
         return {"inspection_id": record.inspection_id, "outcome": record.outcome, "tell": record.is_urgent}
 
-    def _made(self, state: Mapping[str, Any], now: datetime) -> Record:
+    def _made(self, state: Mapping[str, Any], now: datetime) -> InspectionRecord:
         match state:
             case {"record": made}:
-                return Record.model_validate(made)
+                return InspectionRecord.model_validate(made)
             case {"upload": upload, "problem": {"error": error, **rest}}:
                 reason = read_cause(error, str(rest.get("cause", "")))
-                return Record.of(
+                return InspectionRecord.of(
                     Upload.model_validate(upload), now=now, retention=self.retention, status="ERROR", reason=reason
                 )
             case _:

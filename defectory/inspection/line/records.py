@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict
 from defectory.errors import shorten
 from defectory.inspection.line.uploads import Upload
 
-Status = Literal["INSPECTED", "UNREADABLE", "UNSUPPORTED", "ERROR"]
+RecordStatus = Literal["INSPECTED", "UNREADABLE", "UNSUPPORTED", "ERROR"]
 """INSPECTED: the model has said its verdict.  UNREADABLE: it is no image, or a broken one.  UNSUPPORTED: another kind
 of file.  ERROR: the line could not do its work; nobody knows whether the part is good."""
 
-Outcome = Literal["PASS", "REVIEW", "FAIL", "UNREADABLE", "UNSUPPORTED", "ERROR"]
+InspectionOutcome = Literal["PASS", "REVIEW", "FAIL", "UNREADABLE", "UNSUPPORTED", "ERROR"]
 """The verdict, or the status of what has none."""
 
 Channel = Literal["defect", "review"]
@@ -35,7 +35,7 @@ class FoundDefect(BaseModel):
     color: str
 
 
-class Record(BaseModel):
+class InspectionRecord(BaseModel):
     """One inspection.  Scores and thresholds are the model's own; keys are of the bucket of results.
 
     ``shrunk`` is true where the model was shown a smaller image than was uploaded; ``owed`` is who has still to be told
@@ -53,7 +53,7 @@ class Record(BaseModel):
     uploaded_at: str
     inspected_at: str
     expires_at: int
-    status: Status
+    status: RecordStatus
     verdict: Literal["PASS", "REVIEW", "FAIL"] | None = None
     reason: str = ""
     score: float | None = None
@@ -94,7 +94,7 @@ class Record(BaseModel):
         return self.uploaded_at[:10]
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> InspectionOutcome:
         if self.status == "INSPECTED":
             return self.verdict or "ERROR"
         return self.status

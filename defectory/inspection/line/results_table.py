@@ -24,7 +24,7 @@ from botocore.exceptions import ClientError
 
 from defectory.aws.clients import aws_client, error_code, service_errors
 from defectory.errors import ServiceError
-from defectory.inspection.line.records import Channel, Outcome, Record, timestamp
+from defectory.inspection.line.records import Channel, InspectionOutcome, InspectionRecord, timestamp
 
 DAY_INDEX, OUTCOME_INDEX, OWED_INDEX, CONFIRMED_INDEX = "day-index", "outcome-index", "owed-index", "confirmed-index"
 INDEXES = {
@@ -50,7 +50,7 @@ class ResultsTable:
         self._name = name
         self._client = client or aws_client("dynamodb")
 
-    def put(self, record: Record, now: datetime) -> bool:
+    def put(self, record: InspectionRecord, now: datetime) -> bool:
         """Write the row of an inspection.
 
         Returns:
@@ -73,7 +73,7 @@ class ResultsTable:
             ExpressionAttributeValues=_to_dynamodb({":attempt": record.attempt}),
         )
 
-    def get(self, inspection_id: str) -> Record:
+    def get(self, inspection_id: str) -> InspectionRecord:
         """The inspection as it is now.
 
         Raises:
@@ -85,18 +85,18 @@ class ResultsTable:
             raise RecordNotFoundError(f"Table {self._name} has no inspection {inspection_id!r}.")
         return _to_record(reply["Item"])
 
-    def of_day(self, day: str, outcome: Outcome | None = None) -> Iterator[Record]:
+    def of_day(self, day: str, outcome: InspectionOutcome | None = None) -> Iterator[InspectionRecord]:
         """The inspections of what was uploaded on ``day`` (``2026-11-21``, in UTC), oldest first."""
         if outcome:
             return self._query(OUTCOME_INDEX, "outcome_day = :value", {":value": f"{outcome}#{day}"})
         return self._query(DAY_INDEX, "#day = :value", {":value": day}, {"#day": "day"})
 
-    def owed(self, channel: Channel, before: datetime) -> Iterator[Record]:
+    def owed(self, channel: Channel, before: datetime) -> Iterator[InspectionRecord]:
         """The inspections recorded before ``before`` that the people of ``channel`` were not told of, oldest first."""
         values = {":value": channel, ":before": timestamp(before)}
         return self._query(OWED_INDEX, "owed = :value AND recorded_at < :before", values)
 
-    def confirmed(self, since: str = "") -> Iterator[Record]:
+    def confirmed(self, since: str = "") -> Iterator[InspectionRecord]:
         """The inspections that people confirmed or corrected, from the moment ``since`` on (``2026-11-21`` say)."""
         for label in ("normal", "anomaly"):
             values = {":value": label, ":since": since or "0"}
@@ -131,7 +131,7 @@ class ResultsTable:
 
     def confirm(
         self, inspection_id: str, *, label: str, classes: tuple[str, ...], by: str, note: str, now: datetime
-    ) -> Record:
+    ) -> InspectionRecord:
         """Write down a person's word on the part; a later word replaces it.
 
         Raises:
@@ -149,7 +149,7 @@ class ResultsTable:
 
     def _query(
         self, index: str, condition: str, values: Mapping[str, Any], names: Mapping[str, str] | None = None
-    ) -> Iterator[Record]:
+    ) -> Iterator[InspectionRecord]:
         start: dict[str, Any] = {"ExpressionAttributeNames": dict(names)} if names else {}
         while True:
             with service_errors(f"query {index} of table {self._name}"):
@@ -210,7 +210,9 @@ def _decimal(value: Any) -> Any:  # noqa: ANN401
             return value
 
 
-def _to_record(item: Mapping[str, Any]) -> Record:
+def _to_record(item: Mapping[str, Any]) -> InspectionRecord:
     deserialize = TypeDeserializer().deserialize
     values = {key: deserialize(value) for key, value in item.items()}
-    return Record.model_validate({key: value for key, value in values.items() if key in Record.model_fields})
+    return InspectionRecord.model_validate(
+        {key: value for key, value in values.items() if key in InspectionRecord.model_fields}
+    )

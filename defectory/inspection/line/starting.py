@@ -9,13 +9,13 @@ from defectory.errors import InputError
 from defectory.inspection.line.uploads import Upload, read_message
 
 
-class Machine(Protocol):
+class ExecutionStarter(Protocol):
     """What works on an upload; False if it has taken up the name before."""
 
     def start(self, name: str, start_with: Mapping[str, Any]) -> bool: ...
 
 
-def start_inspections(body: str, machine: Machine) -> list[tuple[Upload, bool]]:
+def start_inspections(body: str, machine: ExecutionStarter) -> list[tuple[Upload, bool]]:
     """Start an inspection for every upload of a message; with each, whether it was new.
 
     Raises:

@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 
 from defectory.door import Door, Refused
 from defectory.local.server.settings import Settings
-from defectory.local.server.signatures import Claim, Denied, Request, Signatures
+from defectory.local.server.signatures import Claim, Denied, Signatures, SignedRequest
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -72,7 +72,7 @@ class Admission:
             await self._application(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request, body = Request.of(scope), _Body(receive)
+        request, body = SignedRequest.of(scope), _Body(receive)
         try:
             pieces = await _read(self._claim(scope, request), body)
         except Denied as denial:
@@ -84,7 +84,7 @@ class Admission:
         else:
             await self._application(scope, _replaying(pieces, receive), _without_cors(send))
 
-    def _claim(self, scope: Scope, request: Request) -> Claim:
+    def _claim(self, scope: Scope, request: SignedRequest) -> Claim:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         try:
             self._door.check(headers, linked=request.presigned and request.method in ("GET", "HEAD"))
@@ -148,7 +148,7 @@ def _without_cors(send: Send) -> Send:
     return send_without
 
 
-async def _deny(request: Request, denial: Denied, send: Send) -> None:
+async def _deny(request: SignedRequest, denial: Denied, send: Send) -> None:
     kind, body = _document(request, denial)
     headers = {
         "content-type": kind,
@@ -161,7 +161,7 @@ async def _deny(request: Request, denial: Denied, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else body})
 
 
-def _document(request: Request, denial: Denied) -> tuple[str, bytes]:
+def _document(request: SignedRequest, denial: Denied) -> tuple[str, bytes]:
     """Content type and content of an error, in the form in which the client's library reads errors."""
     code, message = escape(denial.code), escape(str(denial))
     error = f"<Code>{code}</Code><Message>{message}</Message>"
@@ -176,7 +176,7 @@ def _document(request: Request, denial: Denied) -> tuple[str, bytes]:
     return "application/json", json.dumps({"__type": denial.code, "message": str(denial)}).encode()
 
 
-def _service(request: Request) -> str:
+def _service(request: SignedRequest) -> str:
     """The service that a request names in its credential, whether or not that is a right one; "" for none."""
     given = request.headers.get("authorization") or "".join(request.query.get("X-Amz-Credential", []))
     scope = given.partition("Credential=")[2].partition(",")[0] or given

@@ -32,7 +32,7 @@ from ministack.services import lambda_svc
 from defectory.errors import LocalCloudError
 from defectory.local.archives import extract
 from defectory.local.server.hooks import replace, require
-from defectory.local.server.runtime_api import ExecutionEnvironment, Outcome
+from defectory.local.server.runtime_api import ExecutionEnvironment, InvocationResult
 from defectory.local.server.services import Extension
 from defectory.local.server.settings import Settings
 
@@ -149,7 +149,9 @@ class Functions(Extension):
                     msg=f"Rate Exceeded: all {PROCESSES} processes were busy for {QUEUE_SECONDS:.0f} seconds",
                 )
             except _Unsupported as error:
-                outcome = Outcome({"errorType": "Runtime.Unsupported", "errorMessage": str(error)}, True, f"{error}\n")
+                outcome = InvocationResult(
+                    {"errorType": "Runtime.Unsupported", "errorMessage": str(error)}, True, f"{error}\n"
+                )
             return {"body": outcome.payload, "error": outcome.failed, "log": outcome.log}
 
         functions = require(lambda_svc, "_functions")
@@ -173,7 +175,7 @@ class Functions(Extension):
     def stop(self) -> None:
         self._pool.close()
 
-    def invoke(self, function: Function, event: object, request_id: str) -> Outcome:
+    def invoke(self, function: Function, event: object, request_id: str) -> InvocationResult:
         """Run the function on ``event``.
 
         Raises:

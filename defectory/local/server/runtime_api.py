@@ -38,7 +38,7 @@ INIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class InvocationResult:
     """What came of an invocation: a JSON document, an error's document if ``failed``, and what was logged."""
 
     payload: Any
@@ -90,7 +90,7 @@ class ExecutionEnvironment:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def invoke(self, request_id: str, event: object, function_arn: str, trace: str | None) -> Outcome:
+    def invoke(self, request_id: str, event: object, function_arn: str, trace: str | None) -> InvocationResult:
         """Run the handler on ``event``; after an exit or a timeout the environment is of no more use."""
         failure = self._await_init(request_id)
         if failure is None:
@@ -119,7 +119,7 @@ class ExecutionEnvironment:
         self._api.shutdown()
         self._api.server_close()
 
-    def _await_init(self, request_id: str) -> Outcome | None:
+    def _await_init(self, request_id: str) -> InvocationResult | None:
         """None once the runtime asks for work, else why it never will."""
         deadline = time.monotonic() + max(INIT_SECONDS, self._timeout)
         while not self._ready.wait(0.05):
@@ -132,7 +132,7 @@ class ExecutionEnvironment:
                 return self._failed("Sandbox.Timedout", f"RequestId: {request_id} Error: Init timed out")
         return None
 
-    def _await_answer(self, request_id: str) -> Outcome:
+    def _await_answer(self, request_id: str) -> InvocationResult:
         deadline = time.monotonic() + self._timeout
         while True:
             try:
@@ -149,14 +149,14 @@ class ExecutionEnvironment:
                 self._log.add(f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())}Z {request_id} {message}\n")
                 return self._failed("Sandbox.Timedout", f"RequestId: {request_id} Error: {message}")
 
-    def _answer(self, request_id: str, wait: float = 0.0) -> Outcome:
+    def _answer(self, request_id: str, wait: float = 0.0) -> InvocationResult:
         kind, body = self._answers.get(timeout=wait) if wait else self._answers.get_nowait()
         if len(body) > REPLY_LIMIT:
             message = f"Response payload size exceeded maximum allowed payload size ({REPLY_LIMIT} bytes)."
             return self._failed("Function.ResponseSizeTooLarge", message)
-        return Outcome(json.loads(body), failed=kind == "error", log=self._log.take())
+        return InvocationResult(json.loads(body), failed=kind == "error", log=self._log.take())
 
-    def _exited(self, request_id: str) -> Outcome:
+    def _exited(self, request_id: str) -> InvocationResult:
         status = self._process.wait()
         if status < 0:
             how = f"with error: signal: {signal.Signals(-status).name.removeprefix('SIG').lower()}"
@@ -164,8 +164,8 @@ class ExecutionEnvironment:
             how = f"with error: exit status {status}" if status else "without providing a reason"
         return self._failed("Runtime.ExitError", f"RequestId: {request_id} Error: Runtime exited {how}")
 
-    def _failed(self, error_type: str, message: str) -> Outcome:
-        return Outcome({"errorType": error_type, "errorMessage": message}, failed=True, log=self._log.take())
+    def _failed(self, error_type: str, message: str) -> InvocationResult:
+        return InvocationResult({"errorType": error_type, "errorMessage": message}, failed=True, log=self._log.take())
 
     def _kill(self) -> None:
         if not self._killed:

@@ -41,7 +41,7 @@ class Denied(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SignedRequest:
     """What is signed of a request; a header that came on several lines is one, and names are in lower case."""
 
     method: str
@@ -50,7 +50,7 @@ class Request:
     headers: Mapping[str, str]
 
     @classmethod
-    def of(cls, scope: Mapping[str, Any]) -> Request:
+    def of(cls, scope: Mapping[str, Any]) -> SignedRequest:
         """The request of a scope of ASGI."""
         headers: dict[str, str] = {}
         for raw, value in scope["headers"]:
@@ -69,7 +69,7 @@ class Request:
 class Claim:
     """A signature of a key that is known and of a time that is allowed; whether it is right is still to be seen."""
 
-    request: Request
+    request: SignedRequest
     signature: Any
     secret: str
 
@@ -132,7 +132,7 @@ class Signatures:
     def __init__(self, account: str, secret: str) -> None:
         self._account, self._secret = account, secret
 
-    def claim(self, request: Request) -> Claim:
+    def claim(self, request: SignedRequest) -> Claim:
         """What a request says of who signed it and when.
 
         Raises:
@@ -154,7 +154,7 @@ class Signatures:
             raise Denied("InvalidRequest", f"The value of {DIGEST} is invalid.", status=400)
         return claim
 
-    def _of_header(self, request: Request) -> Any:  # noqa: ANN401 - MiniStack has no types
+    def _of_header(self, request: SignedRequest) -> Any:  # noqa: ANN401 - MiniStack has no types
         authorization = request.headers.get("authorization")
         if authorization is None:
             if {"AWSAccessKeyId", "Signature"} <= request.query.keys():
@@ -168,7 +168,7 @@ class Signatures:
             raise Denied("IncompleteSignature", f"The header Authorization is not one of {_ALGORITHM}.", status=400)
         return _parsed(_parse_header(request.headers))
 
-    def _of_query(self, request: Request) -> Any:  # noqa: ANN401 - MiniStack has no types
+    def _of_query(self, request: SignedRequest) -> Any:  # noqa: ANN401 - MiniStack has no types
         if "authorization" in request.headers:
             raise Denied("InvalidArgument", "Only one auth mechanism allowed", status=400)
         names = [name.lower() for name, values in request.query.items() for _ in values]
@@ -180,7 +180,7 @@ class Signatures:
             raise Denied("AuthorizationQueryParametersError", message, status=400)
         return _parsed(_parse_query(request.query))
 
-    def _check_time(self, request: Request, signature: Any) -> None:  # noqa: ANN401 - MiniStack has no types
+    def _check_time(self, request: SignedRequest, signature: Any) -> None:  # noqa: ANN401 - MiniStack has no types
         s3 = signature.service == "s3"
         expires = request.query.get("X-Amz-Expires")
         if not request.presigned or (expires is None and not s3):
@@ -198,7 +198,7 @@ class Signatures:
         if _expired(signature.amz_date, text, now=now):
             raise Denied("AccessDenied" if s3 else "RequestExpired", "Request has expired")
 
-    def _secret_of(self, request: Request, signature: Any) -> str:  # noqa: ANN401 - MiniStack has no types
+    def _secret_of(self, request: SignedRequest, signature: Any) -> str:  # noqa: ANN401 - MiniStack has no types
         key = signature.access_key_id
         if key == self._account:
             return self._secret

@@ -74,7 +74,7 @@ class Maintenance(_Model):
     exponent: float = Field(default=1.4, gt=0, le=5)
 
 
-class Failure(_Model):
+class FailureMode(_Model):
     """Arguments of ``Machine.failure``; ``id`` is the name of the degradation in expressions."""
 
     id: Identifier
@@ -119,7 +119,7 @@ class MachineEntry(_Model):
     shifts: Shifts | None = None
     stops: Stops | None = None
     maintenance: tuple[Maintenance, ...] = Field(min_length=1)
-    failures: tuple[Failure, ...] = Field(min_length=1)
+    failures: tuple[FailureMode, ...] = Field(min_length=1)
     recipe: RecipeEntry | None = None
     terms: dict[Identifier, Expression] = Field(default_factory=dict)
     signals: tuple[SignalEntry, ...] = Field(min_length=6, max_length=14)

@@ -36,7 +36,7 @@ from defectory.sensors.contract.labels import (
     MOST_EVENTS,
     MOST_LABELS,
     Event,
-    Label,
+    LabelledRows,
     covered,
     overlap_problems,
     parse_events,
@@ -116,7 +116,7 @@ def _checks(folder: Path, pool: Executor) -> Iterator[CheckResult]:
     yield _result("encoding", [problem for problem in misencoded.values() if problem], "UTF-8, no BOM, LF line ends")
     readable = {name for name in texts if not misencoded[name]}
 
-    labels: list[Label] | None = None
+    labels: list[LabelledRows] | None = None
     events: list[Event] | None = None
     if LABELS_CSV in readable:
         labels, check = _check_labels(content[LABELS_CSV], names, clock)
@@ -202,7 +202,7 @@ def _parse_table(raw: bytes, names: Sequence[str]) -> tuple[Table | None, CheckR
     return table, _result("numbers", [], f"{table.rows:,} rows of {len(names)} finite numbers")
 
 
-def _check_labels(raw: bytes, names: Sequence[str], clock: Clock) -> tuple[list[Label], CheckResult]:
+def _check_labels(raw: bytes, names: Sequence[str], clock: Clock) -> tuple[list[LabelledRows], CheckResult]:
     try:
         rows = files.parse_rows(LABELS_CSV, raw, LABEL_COLUMNS)
     except Unfit as error:
@@ -229,7 +229,7 @@ def _check_events(raw: bytes, clock: Clock) -> tuple[list[Event], CheckResult]:
 
 
 def _check_signals(
-    manifest: Manifest, table: Table, labels: Sequence[Label], clock: Clock, pool: Executor
+    manifest: Manifest, table: Table, labels: Sequence[LabelledRows], clock: Clock, pool: Executor
 ) -> Iterator[CheckResult]:
     specs, columns = manifest.signals, table.columns
 
@@ -269,7 +269,7 @@ def _check_signals(
 def _check_anomalies(
     manifest: Manifest,
     table: Table,
-    labels: Sequence[Label],
+    labels: Sequence[LabelledRows],
     events: Sequence[Event],
     clock: Clock,
     pool: Executor,

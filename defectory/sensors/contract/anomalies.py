@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from defectory.sensors.contract.clock import Clock
 from defectory.sensors.contract.columns import EXACT_KINDS
 from defectory.sensors.contract.files import Column
-from defectory.sensors.contract.labels import Event, Label, covered
+from defectory.sensors.contract.labels import Event, LabelledRows, covered
 from defectory.sensors.dataset import SignalSpec
 
 Mask = NDArray[np.bool_]
@@ -30,7 +30,7 @@ _SAMPLE = 7  # every seventh row tells quantiles well enough
 def stray_steps(
     specs: Sequence[SignalSpec],
     columns: Sequence[Column],
-    labels: Sequence[Label],
+    labels: Sequence[LabelledRows],
     events: Sequence[Event],
     clock: Clock,
     pool: Executor,
@@ -120,7 +120,7 @@ def average_precision(scores: NDArray[np.float32], wanted: Mask) -> float:
     return float((found / alarms).mean())
 
 
-def trivial_detectors(columns: Sequence[Column], labels: Sequence[Label]) -> dict[str, float]:
+def trivial_detectors(columns: Sequence[Column], labels: Sequence[LabelledRows]) -> dict[str, float]:
     """Average precision of the two detectors everybody tries first: largest |z|, and largest |step|, of all signals."""
     rows = columns[0].size
     wanted = covered(labels, rows)

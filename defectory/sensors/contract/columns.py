@@ -13,7 +13,7 @@ import numpy as np
 
 from defectory.sensors.contract.clock import Clock
 from defectory.sensors.contract.files import Column
-from defectory.sensors.contract.labels import Label, covered
+from defectory.sensors.contract.labels import LabelledRows, covered
 from defectory.sensors.dataset import Correlation, SignalSpec
 
 EXACT_KINDS = frozenset({"state", "count"})
@@ -86,7 +86,7 @@ def clipping_problem(spec: SignalSpec, values: Column, faulty: np.ndarray, clock
     return ""
 
 
-def constant_run_problem(spec: SignalSpec, values: Column, labels: Sequence[Label], clock: Clock) -> str:
+def constant_run_problem(spec: SignalSpec, values: Column, labels: Sequence[LabelledRows], clock: Clock) -> str:
     """The longest run of one and the same value that no label, no rest and no coarse resolution explains."""
     if spec.kind in EXACT_KINDS:
         return ""

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.sensors.contract.files import Column
-from defectory.sensors.contract.labels import Event, Label
+from defectory.sensors.contract.labels import Event, LabelledRows
 
 Rows = NDArray[np.int64]
 Features = NDArray[np.float64]
@@ -52,12 +52,12 @@ STATISTICS: Mapping[str, Mapping[str, int]] = {
 class Effect:
     """How strongly ``label`` shows, 1 being the edge of the ordinary; from ``CLEAR`` on it may show even more."""
 
-    label: Label
+    label: LabelledRows
     strength: float
 
 
 def effects(
-    columns: Sequence[Column], labels: Sequence[Label], events: Sequence[Event], pool: Executor
+    columns: Sequence[Column], labels: Sequence[LabelledRows], events: Sequence[Event], pool: Executor
 ) -> list[Effect]:
     """The effect of every label; the same dataset gives the same effects."""
     found: list[Effect] = []
@@ -153,10 +153,10 @@ class _Judge:
 
     windows: _Windows
     members: Sequence[int]
-    labels: Sequence[Label]
+    labels: Sequence[LabelledRows]
     events: Sequence[Event]
 
-    def strength(self, label: Label) -> float:
+    def strength(self, label: LabelledRows) -> float:
         """Strength of one label in its wider surroundings or, if it does not show there, in its closer ones."""
         strength = 0.0
         for longest in (DAY, 30):
@@ -173,7 +173,7 @@ class _Judge:
                         return strength
         return strength
 
-    def _helping(self, label: Label, context: int) -> Iterator[list[int]]:
+    def _helping(self, label: LabelledRows, context: int) -> Iterator[list[int]]:
         """The signals that may explain the labelled one.
 
         Signals that are faulty themselves at that time explain nothing.  The precursors of one failure are tried with
@@ -189,7 +189,9 @@ class _Judge:
             yield [place for place, member in enumerate(self.members) if member not in ignored]
 
 
-def _comparable(rows: int, label: Label, labels: Sequence[Label], events: Sequence[Event], context: int) -> Rows:
+def _comparable(
+    rows: int, label: LabelledRows, labels: Sequence[LabelledRows], events: Sequence[Event], context: int
+) -> Rows:
     """Starts of windows to compare with: no label on the signal there, and an event nearby only if the label has one.
 
     Half are anywhere in the year, half at the label's time of day, which is where machines with shifts are comparable.
@@ -212,7 +214,7 @@ def _comparable(rows: int, label: Label, labels: Sequence[Label], events: Sequen
     return alike if alike.size >= FEWEST else starts
 
 
-def _touches(spans: Sequence[Label | Event], starts: Rows, length: int, margin: int) -> NDArray[np.bool_]:
+def _touches(spans: Sequence[LabelledRows | Event], starts: Rows, length: int, margin: int) -> NDArray[np.bool_]:
     """Whether windows of ``length`` rows, widened by ``margin``, meet one of the spans.
 
     A span meets the window unless it ends before it or starts after it: count both kinds.

@@ -20,7 +20,7 @@ LEAST_SHARE, MOST_SHARE = 0.0001, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class LabelledRows:
     """Rows ``start..end``, both inclusive, in which column number ``signal`` misbehaves; ``number`` counts from 1."""
 
     number: int
@@ -43,7 +43,9 @@ class Event:
     kind: str
 
 
-def parse_labels(rows: Iterable[Sequence[str]], names: Sequence[str], clock: Clock) -> tuple[list[Label], list[str]]:
+def parse_labels(
+    rows: Iterable[Sequence[str]], names: Sequence[str], clock: Clock
+) -> tuple[list[LabelledRows], list[str]]:
     """The labels that are in order, and what is wrong with the others."""
     labels, problems = [], []
     for number, (start_text, end_text, signal, kind, severity) in enumerate(rows, 1):
@@ -65,7 +67,7 @@ def parse_labels(rows: Iterable[Sequence[str]], names: Sequence[str], clock: Clo
         if start > end:
             problems.append(f"{where}: it ends at {end_text}, before its start {start_text}")
         elif signal in names and kind in KINDS:
-            labels.append(Label(number, start, end, names.index(signal), kind))
+            labels.append(LabelledRows(number, start, end, names.index(signal), kind))
     return labels, problems
 
 
@@ -77,7 +79,7 @@ def _is_severity(text: str) -> bool:
     return math.isfinite(value) and value >= 0
 
 
-def overlap_problems(labels: Sequence[Label], names: Sequence[str]) -> list[str]:
+def overlap_problems(labels: Sequence[LabelledRows], names: Sequence[str]) -> list[str]:
     """Labels of one signal never overlap; labels of different signals only where both are precursors of one failure."""
     problems: list[str] = []
     ordered = sorted(labels, key=lambda label: (label.start, label.end))
@@ -93,7 +95,7 @@ def overlap_problems(labels: Sequence[Label], names: Sequence[str]) -> list[str]
     return problems
 
 
-def share_problem(labels: Sequence[Label], rows: int) -> str:
+def share_problem(labels: Sequence[LabelledRows], rows: int) -> str:
     """Too few or too many rows are labelled."""
     share = np.count_nonzero(covered(labels, rows)) / rows
     if LEAST_SHARE <= share <= MOST_SHARE:
@@ -102,7 +104,7 @@ def share_problem(labels: Sequence[Label], rows: int) -> str:
     return f"{share:.3%} of the rows are labelled, {LEAST_SHARE:.2%} to {MOST_SHARE:.0%} have to be; {wish}"
 
 
-def covered(spans: Iterable[Label | Event], rows: int, before: int = 0, after: int = 0) -> np.ndarray:
+def covered(spans: Iterable[LabelledRows | Event], rows: int, before: int = 0, after: int = 0) -> np.ndarray:
     """Which rows lie in one of the spans, each widened by ``before`` and ``after`` minutes; bool, shape ``(rows,)``."""
     found = np.zeros(rows, bool)
     for span in spans:

@@ -29,7 +29,7 @@ _OTHER_THREADS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ProcessResult:
     """How the process ended: its exit status (negative: the signal), what it printed, and the limit it broke if any."""
 
     status: int
@@ -41,7 +41,7 @@ class Outcome:
 
 def run_sandboxed(
     source: str, work: Path, limits: Limits, layers: tuple[str, ...], uid: int | None, breach: Callable[[], str]
-) -> Outcome:
+) -> ProcessResult:
     """Run ``source`` under ``layers`` in the folder ``work``, as user ``uid`` when given.
 
     ``breach`` is asked all the time whether the script has broken a rule that the caller watches.
@@ -151,7 +151,7 @@ def _await_layers(status_read: int, output_read: int, layers: tuple[str, ...]) -
 
 def _watch(
     process: subprocess.Popen[bytes], output_read: int, limits: Limits, started: float, breach: Callable[[], str]
-) -> Outcome:
+) -> ProcessResult:
     os.set_blocking(output_read, False)
     allowed = limits.output_kb * 1024
     output, reason = bytearray(), ""
@@ -175,7 +175,7 @@ def _watch(
                 break
     process.returncode = os.waitstatus_to_exitcode(status)
     _read(output_read, output, allowed)
-    return Outcome(
+    return ProcessResult(
         status=process.returncode,
         output=output[:allowed].decode(errors="replace"),
         breach=reason or _too_much(output, limits) or breach(),

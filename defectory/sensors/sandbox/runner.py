@@ -15,7 +15,7 @@ from defectory.sensors.policy import check_script
 from defectory.sensors.sandbox import layers as protection
 from defectory.sensors.sandbox import output, users
 from defectory.sensors.sandbox.limits import Limits, RunResult
-from defectory.sensors.sandbox.process import Outcome, run_sandboxed
+from defectory.sensors.sandbox.process import ProcessResult, run_sandboxed
 
 _LAST_LINES = 20
 _LAST_CHARACTERS = 2000
@@ -118,7 +118,7 @@ def _scratch(uid: int | None) -> str:
     raise SandboxError(f"No temporary folder that other users may walk to: tried {', '.join(candidates)}. Set TMPDIR.")
 
 
-def _failure(outcome: Outcome, limits: Limits) -> str:
+def _failure(outcome: ProcessResult, limits: Limits) -> str:
     """Why the run itself is not acceptable; empty when it is."""
     last = "\n".join(_printable(outcome.output).rstrip().splitlines()[-_LAST_LINES:])[-_LAST_CHARACTERS:]
     if outcome.breach:

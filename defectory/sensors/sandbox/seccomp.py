@@ -55,7 +55,7 @@ _NUMBERS: dict[str, tuple[int, int | None]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Architecture:
     """An architecture the filter knows: its audit number, the number of seccomp(2), its column of the table."""
 
     audit: int
@@ -64,8 +64,8 @@ class Machine:
 
 
 MACHINES = {
-    "x86_64": Machine(0xC000003E, 317, 0),
-    "aarch64": Machine(0xC00000B7, 277, 1),
+    "x86_64": Architecture(0xC000003E, 317, 0),
+    "aarch64": Architecture(0xC00000B7, 277, 1),
 }
 
 _CLONE3 = 435  # the same on both
@@ -127,7 +127,7 @@ def available() -> bool:
     return True
 
 
-def program(machine: Machine, pid: int) -> bytes:
+def program(machine: Architecture, pid: int) -> bytes:
     """The filter for process ``pid`` on ``machine``: instructions of 8 bytes each.
 
     Listed calls pass, others fail with EPERM (ENOSYS for new ones, so that libraries fall back to older calls); a call

@@ -28,7 +28,7 @@ WINDOWS: dict[str, tuple[int, int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class FaultLabel:
     """Minutes ``start..end`` (both inclusive) in which ``signal`` misbehaves; severity in its normal deviations."""
 
     start: int

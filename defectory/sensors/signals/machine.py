@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from defectory.sensors.signals import operation
-from defectory.sensors.signals.anomalies import WINDOWS, Label, Variation, deviation, effect_is_real
+from defectory.sensors.signals.anomalies import WINDOWS, FaultLabel, Variation, deviation, effect_is_real
 from defectory.sensors.signals.dynamics import Array, autoregressive, ewm, generator, lag, measurement_noise, piecewise
 from defectory.sensors.signals.kinds import EXACT_KINDS, NOISE_MEMORY, REST
 from defectory.sensors.signals.operation import MINUTES_PER_DAY
@@ -46,7 +46,7 @@ class Machine:
         self._columns: dict[str, Array] = {}
         self._specs: dict[str, dict[str, object]] = {}
         self._variations: dict[str, Variation] = {}
-        self._labels: list[Label] = []
+        self._labels: list[FaultLabel] = []
         self._correlations: list[dict[str, str]] = []
 
     # ---------------------------------------------------------------- operation
@@ -310,7 +310,7 @@ class Machine:
             return False
         self._columns[name][window] = faulty
         severity = float(np.abs(faulty - clean).max()) / variation.sigma
-        self._labels.append(Label(begin, begin + length - 1, name, kind, severity))
+        self._labels.append(FaultLabel(begin, begin + length - 1, name, kind, severity))
         return True
 
     def _degrade(
@@ -333,7 +333,7 @@ class Machine:
             shows = np.flatnonzero(np.abs(effect) >= visible)
             if shows.size:
                 first = begin + int(shows[0])
-                self._labels.append(Label(first, end - 1, name, "precursor", abs(scale) / variation.sigma))
+                self._labels.append(FaultLabel(first, end - 1, name, "precursor", abs(scale) / variation.sigma))
 
     # ---------------------------------------------------------------- files
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from defectory.sensors.signals.anomalies import Label
+from defectory.sensors.signals.anomalies import FaultLabel
 
 
 def timestamps(year: int, n: int) -> pl.Series:
@@ -39,7 +39,7 @@ def write_tables(folder: Path, year: int, columns: Mapping[str, NDArray[np.float
     frame.replace_column(0, typed).write_parquet(folder / "data.parquet", compression="snappy")
 
 
-def write_labels(folder: Path, year: int, labels: Iterable[Label]) -> None:
+def write_labels(folder: Path, year: int, labels: Iterable[FaultLabel]) -> None:
     """Write ``labels.csv``, sorted by start."""
     rows = ["start,end,signal,kind,severity"]
     for label in sorted(labels, key=lambda label: (label.start, label.signal)):

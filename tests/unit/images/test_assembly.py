@@ -15,7 +15,7 @@ from defectory.errors import InputError
 from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.gate import Comparison, GateResult
 from defectory.images.items import Item, ItemRecord
-from defectory.images.synthesis import Made, make_item, request_of
+from defectory.images.synthesis import SynthesizedItem, make_item, request_of
 from defectory.vision.images import load_image
 from defectory.vision.photos import Photo
 from tests.support.coco_reader import read_masks
@@ -43,7 +43,7 @@ GATE = GateResult(
 
 
 @pytest.fixture(scope="module")
-def made() -> list[Made]:
+def made() -> list[SynthesizedItem]:
     """Two scratches, one dent and one picture from a text."""
     items = [
         Item(renderer="procedural", defect=defect, seed=seed, source=f"{seed}.png")

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defectory.images.renderers.bedrock_layout import Layout, Limits
+from defectory.images.renderers.bedrock_layout import Layout, ModelLimits
 
-STABILITY = Limits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1)
-NOVA = Limits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=16)
-TITAN = Limits(max_side=1024, max_pixels=1024 * 1024, max_ratio=1, multiple=64)
+STABILITY = ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1)
+NOVA = ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=16)
+TITAN = ModelLimits(max_side=1024, max_pixels=1024 * 1024, max_ratio=1, multiple=64)
 
 
 def layout_of(width, height, limits):
@@ -76,7 +76,7 @@ def test_a_stroke_thinner_than_a_pixel_of_what_is_sent_is_not_lost():
     mask = np.zeros((900, 1500), np.uint8)
     mask[501, 250:1250] = 255
 
-    sent = layout_of(1500, 900, Limits(4096, 250_000, max_ratio=2.5, multiple=1)).lay_out_mask(mask)
+    sent = layout_of(1500, 900, ModelLimits(4096, 250_000, max_ratio=2.5, multiple=1)).lay_out_mask(mask)
 
     assert sent.shape[1] < 700
     assert sent.any(axis=0).sum() == pytest.approx(sent.shape[1] * 2 / 3, rel=0.01)
@@ -84,7 +84,9 @@ def test_a_stroke_thinner_than_a_pixel_of_what_is_sent_is_not_lost():
 
 def test_what_is_added_to_a_long_image_is_its_mirror_image_and_nothing_is_to_be_painted_there():
     image = np.repeat(np.arange(20, dtype=np.uint8)[:, None], 200, axis=1)[..., None].repeat(3, axis=2) * 10
-    layout = Layout.of(image, Limits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1, working_side=80))
+    layout = Layout.of(
+        image, ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1, working_side=80)
+    )
 
     sent = layout.lay_out(image)
 

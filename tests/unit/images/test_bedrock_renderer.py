@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 
 from defectory.errors import ContentFilteredError, InputError, RenderError, ServiceError
-from defectory.images.filters import unseen
+from defectory.images.filters import visibility_failure
 from defectory.images.items import Item
 from defectory.images.placement import Placement
 from defectory.images.prompts import load_prompts
@@ -126,7 +126,7 @@ def test_inpainting_puts_the_defect_into_the_mask_and_leaves_the_rest_as_it_was(
     assert changed(rendered)[middle].mean() > 40
     assert 0.1 < (rendered.mask[mask > 0] > 0).mean() < 0.8
     assert 0.2 < rendered.severity <= 1
-    assert unseen(rendered, PHOTO) == ""
+    assert visibility_failure(rendered, PHOTO) == ""
 
 
 def test_every_visibly_changed_pixel_is_marked(renderer):
@@ -233,7 +233,7 @@ def test_where_nothing_can_be_seen_the_mask_is_empty_and_the_photo_as_it_was(ser
     assert not rendered.mask.any()
     assert rendered.severity == 0
     assert np.array_equal(rendered.image, PHOTO.image)
-    assert unseen(rendered, PHOTO)
+    assert visibility_failure(rendered, PHOTO)
 
 
 def test_a_picture_from_text_has_no_mask(server, renderer):

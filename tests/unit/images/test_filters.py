@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from defectory.images.filters import mark_duplicates, unseen, window_of
+from defectory.images.filters import mark_duplicates, visibility_failure, window_of
 from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RenderRequest, RenderResult
 from defectory.images.synthesis import make_item
@@ -27,8 +27,8 @@ def rendered(change: int = 60, marked: int = 40, severity: float = 0.5) -> Rende
 
 
 def test_a_defect_that_differs_is_seen():
-    assert unseen(rendered(), PHOTO) == ""
-    assert unseen(rendered(-40), PHOTO) == ""
+    assert visibility_failure(rendered(), PHOTO) == ""
+    assert visibility_failure(rendered(-40), PHOTO) == ""
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_a_defect_that_differs_is_seen():
     ],
 )
 def test_a_defect_that_nobody_can_see_is_not(made, reason):
-    assert reason in unseen(made, PHOTO)
+    assert reason in visibility_failure(made, PHOTO)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_tenth_of_the_marked_pixels_has_to_differ(differing, reason):
     # What differs outside of the mask does not count.
     image[30:40, 30:40] = 255
 
-    assert unseen(RenderResult(image, mask, 0.5), PHOTO) == reason
+    assert visibility_failure(RenderResult(image, mask, 0.5), PHOTO) == reason
 
 
 @pytest.mark.parametrize(("level", "seen"), [(128, False), (133, False), (134, True), (123, False), (122, True)])
@@ -71,13 +71,13 @@ def test_grey_differs_noticeably_from_2_3_levels_of_lightness_on(level, seen):
     photo = Photo("grey.png", np.full((20, 20, 3), 128, np.uint8), "b" * 64)
     made = RenderResult(np.full((20, 20, 3), level, np.uint8), np.full((20, 20), 255, np.uint8), 0.5)
 
-    assert (unseen(made, photo) == "") is seen
+    assert (visibility_failure(made, photo) == "") is seen
 
 
 def test_a_blank_picture_from_a_text_shows_nothing():
     # Safety checkers answer with black ones.
-    assert unseen(RenderResult(np.zeros((64, 64, 3), np.uint8), None, 0.0), None) == "the picture is blank"
-    assert unseen(RenderResult(part(3), None, 0.0), None) == ""
+    assert visibility_failure(RenderResult(np.zeros((64, 64, 3), np.uint8), None, 0.0), None) == "the picture is blank"
+    assert visibility_failure(RenderResult(part(3), None, 0.0), None) == ""
 
 
 def record(seed: int, photo: Photo | None = PHOTO, defect: str = "scratch", shift: int = 0) -> ItemRecord:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from defectory.datasets import Dataset, ImageRecord
 from defectory.datasets.records import file_digest
 from defectory.inspection import candidates
-from defectory.inspection.candidates import FOLDS, Comparison, Heads, HeldOut, Recipe, Sample, Trial
+from defectory.inspection.candidates import FOLDS, Candidate, CandidateSearch, Heads, HeldOut, Sample, Trial
 from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.model import load_model
 from defectory.inspection.training import train, train_dataset
@@ -45,14 +45,14 @@ def bad_sample(
 
 def compare(
     *, real: int = 12, synthetic: list[Sample] | None = None, groups: int = 0, damaged: bool = False
-) -> Comparison:
+) -> CandidateSearch:
     rng = np.random.default_rng(1)
 
     def group(number: int) -> str:
         return f"part {number % groups if groups else number}"
 
     good = [good_sample(rng, f"good {number}") for number in range(24)]
-    return Comparison(
+    return CandidateSearch(
         good=good,
         defects=[bad_sample(rng, group=group(number)) for number in range(real)],
         damaged=[sample.patches for sample in good] if damaged else (),
@@ -162,7 +162,7 @@ def held_out(good: int, found: int, of: int) -> HeldOut:
 
 def trial(scores: HeldOut, heads: Heads = Heads()) -> Trial:  # noqa: B008
     area = float((np.sign(scores.defects[:, None] - scores.good) / 2 + 0.5).mean())
-    return Trial(Recipe("patchcore", True, heads), scores, scores.good, 0.0, 1.0, 0.0, area, area)
+    return Trial(Candidate("patchcore", True, heads), scores, scores.good, 0.0, 1.0, 0.0, area, area)
 
 
 @pytest.mark.parametrize(("found", "kept"), [(11, False), (12, False), (18, True)])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defectory.errors import InputError
-from defectory.inspection.gate import Comparison, Figures, GateRules, judge
+from defectory.inspection.gate import Figures, GateRules, ModelComparison, judge
 from defectory.inspection.training_run import DeploymentError, decide, prepare, verify
 
 STARTED = datetime(2026, 11, 21, 15, 4, 5, 678_900, tzinfo=UTC)
@@ -66,21 +66,21 @@ def storage() -> FakeStorage:
 
 class TestGate:
     def test_the_first_model_passes_when_it_reaches_the_minimum(self) -> None:
-        assert judge(Comparison(candidate=figures(), test_digest="t"), GateRules()).accepted
+        assert judge(ModelComparison(candidate=figures(), test_digest="t"), GateRules()).accepted
 
     def test_the_first_model_is_stopped_below_the_minimum(self) -> None:
-        judgement = judge(Comparison(candidate=figures(auroc=0.7), test_digest="t"), GateRules())
+        judgement = judge(ModelComparison(candidate=figures(auroc=0.7), test_digest="t"), GateRules())
         assert not judgement.accepted
         assert judgement.reasons == ("AUROC 0.7000 is below the minimum of 0.8000.",)
 
     def test_a_better_model_passes_and_says_both_figures(self) -> None:
-        comparison = Comparison(candidate=figures(), current=figures("old", auroc=0.9, escapes=5), test_digest="t")
+        comparison = ModelComparison(candidate=figures(), current=figures("old", auroc=0.9, escapes=5), test_digest="t")
         judgement = judge(comparison, GateRules())
         assert judgement.accepted
         assert any("old" in reason and "0.9000" in reason for reason in judgement.reasons)
 
     def test_what_changed_in_the_dataset_is_told(self) -> None:
-        comparison = Comparison(candidate=figures(), test_digest="t", changes=("3 images relabelled",))
+        comparison = ModelComparison(candidate=figures(), test_digest="t", changes=("3 images relabelled",))
         assert "Dataset: 3 images relabelled" in judge(comparison, GateRules()).reasons
 
     @pytest.mark.parametrize(
@@ -92,43 +92,45 @@ class TestGate:
         ],
     )
     def test_a_worse_model_is_stopped_with_the_reason(self, worse: dict, said: str) -> None:
-        comparison = Comparison(candidate=figures(**worse), current=figures("old"), test_digest="t")
+        comparison = ModelComparison(candidate=figures(**worse), current=figures("old"), test_digest="t")
         judgement = judge(comparison, GateRules())
         assert not judgement.accepted
         assert said in " ".join(judgement.reasons)
 
     def test_images_trained_on_prove_nothing(self) -> None:
-        comparison = Comparison(candidate=figures(), test_digest="t", trained_on_test=("normal/1.png",))
+        comparison = ModelComparison(candidate=figures(), test_digest="t", trained_on_test=("normal/1.png",))
         judgement = judge(comparison, GateRules())
         assert not judgement.accepted
         assert "normal/1.png" in judgement.reasons[0]
 
     def test_without_images_nothing_is_proved_either(self) -> None:
         nothing = Figures(model_version="x", normal=0, anomalous=0, auroc=None, escapes=0, overkill=0, review=0)
-        assert not judge(Comparison(candidate=nothing, test_digest="t"), GateRules()).accepted
+        assert not judge(ModelComparison(candidate=nothing, test_digest="t"), GateRules()).accepted
 
     def test_good_images_alone_are_judged_by_false_rejects(self) -> None:
         old = figures("old", auroc=None)
-        assert judge(Comparison(candidate=figures(auroc=None), current=old, test_digest="t"), GateRules()).accepted
+        assert judge(ModelComparison(candidate=figures(auroc=None), current=old, test_digest="t"), GateRules()).accepted
         worse = figures(auroc=None, overkill=9)
-        assert not judge(Comparison(candidate=worse, current=old, test_digest="t"), GateRules()).accepted
+        assert not judge(ModelComparison(candidate=worse, current=old, test_digest="t"), GateRules()).accepted
 
     @given(st.floats(0.8, 1), st.integers(0, 50), st.integers(0, 100))
     def test_an_equal_model_always_passes(self, auroc: float, escapes: int, overkill: int) -> None:
         same = [figures(name, auroc=auroc, escapes=escapes, overkill=overkill) for name in ("new", "old")]
-        assert judge(Comparison(candidate=same[0], current=same[1], test_digest="t"), GateRules(tolerance=0)).accepted
+        assert judge(
+            ModelComparison(candidate=same[0], current=same[1], test_digest="t"), GateRules(tolerance=0)
+        ).accepted
 
     @pytest.mark.parametrize(
         ("auroc", "accepted"),
         [(1.0, True), (0.9375, True), (0.875, True), (0.8749, False), (0.8125, False)],
     )
     def test_ranking_may_fall_by_the_tolerance_and_no_further(self, auroc: float, accepted: bool) -> None:
-        comparison = Comparison(candidate=figures(auroc=auroc), current=figures("old", auroc=1.0), test_digest="t")
+        comparison = ModelComparison(candidate=figures(auroc=auroc), current=figures("old", auroc=1.0), test_digest="t")
         assert judge(comparison, GateRules(tolerance=0.125)).accepted is accepted
 
     @pytest.mark.parametrize(("auroc", "accepted"), [(0.97, True), (0.966, True), (0.964, False)])
     def test_where_nothing_is_said_ranking_may_fall_by_half_a_hundredth(self, auroc: float, accepted: bool) -> None:
-        comparison = Comparison(candidate=figures(auroc=auroc), current=figures("old"), test_digest="t")
+        comparison = ModelComparison(candidate=figures(auroc=auroc), current=figures("old"), test_digest="t")
         assert judge(comparison, GateRules()).accepted is accepted
 
     @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ class TestGate:
     ) -> None:
         # The current model misjudges 3; 0.02 of 150 images are 3 more.
         candidate = figures(escapes=escapes, overkill=overkill)
-        comparison = Comparison(candidate=candidate, current=figures("old"), test_digest="t")
+        comparison = ModelComparison(candidate=candidate, current=figures("old"), test_digest="t")
         assert judge(comparison, GateRules(tolerance=0.02)).accepted is accepted
 
 
@@ -185,7 +187,7 @@ class TestPrepare:
 
 
 def test_deciding_reads_what_the_evaluation_left(storage: FakeStorage) -> None:
-    comparison = Comparison(candidate=figures(), test_digest="abc")
+    comparison = ModelComparison(candidate=figures(), test_digest="abc")
     storage.files["s3://parts/e.tar.gz!evaluation.json"] = comparison.model_dump_json().encode()
 
     outcome = decide("s3://parts/e.tar.gz", {}, name="evaluation.json", storage=storage)

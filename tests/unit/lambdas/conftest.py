@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from defectory.aws.pipelines import Execution
+from defectory.aws.pipelines import PipelineExecution
 from defectory.errors import ServiceError
 from defectory.sensors.authors import MachineListing
 
@@ -32,7 +32,7 @@ class FakePipeline:
     """As CodePipeline does, starts one execution for one token."""
 
     refusal: str = ""
-    executions: dict[str, Execution] = field(default_factory=dict)
+    executions: dict[str, PipelineExecution] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     started: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -41,14 +41,14 @@ class FakePipeline:
             raise ServiceError(self.refusal)
         self.started.setdefault(token, dict(variables))
         execution_id = f"execution-{list(self.started).index(token)}"
-        self.executions[execution_id] = Execution(execution_id, "InProgress", "", self.started[token])
+        self.executions[execution_id] = PipelineExecution(execution_id, "InProgress", "", self.started[token])
         return execution_id
 
     def execution(self, execution_id):
         return self.executions.get(execution_id)
 
     def end(self, execution_id, status, summary=""):
-        self.executions[execution_id] = Execution(
+        self.executions[execution_id] = PipelineExecution(
             execution_id, status, summary, self.executions[execution_id].variables
         )
 

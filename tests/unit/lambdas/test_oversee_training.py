@@ -11,7 +11,7 @@ import pytest
 
 from defectory.aws.hosted_model import HostedModel
 from defectory.errors import InputError
-from defectory.inspection.gate import Comparison, Figures
+from defectory.inspection.gate import Figures, ModelComparison
 from lambdas.oversee_training import handler as module
 
 CONTEXT = SimpleNamespace(
@@ -60,7 +60,7 @@ def test_a_folder_without_files_is_no_dataset(bucket):
 
 def test_judges_by_what_the_evaluation_left_in_the_bucket(bucket):
     figures = Figures(model_version="v", normal=9, anomalous=9, auroc=0.5, escapes=4, overkill=4, review=0)
-    content = Comparison(candidate=figures, test_digest="t").model_dump_json().encode()
+    content = ModelComparison(candidate=figures, test_digest="t").model_dump_json().encode()
     bucket.put_object(Bucket="parts", Key="models/e/model.tar.gz", Body=archive(evaluation_json=content))
     event = {"task": "judge", "evaluation": "s3://parts/models/e/model.tar.gz", "gate": {}}
     outcome = module.handler(event, CONTEXT)

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from defectory.errors import InputError, RenderError
 from defectory.images.placement import Placement, Spot, spot_of
 from defectory.images.renderers import RendererName, RenderRequest, RenderResult
-from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.canvas import Canvas, DefectKind, Drawn
 from defectory.images.renderers.procedural.contamination import CONTAMINATION
 from defectory.images.renderers.procedural.crack import CRACK
 from defectory.images.renderers.procedural.dent import DENT
@@ -27,7 +27,7 @@ from defectory.vision.foreground import find_part
 from defectory.vision.photos import Photo
 from defectory.vision.surface import Lamp, Surface, View
 
-KINDS: dict[str, Kind] = {
+KINDS: dict[str, DefectKind] = {
     "scratch": SCRATCH,
     "oil": OIL,
     "stain": STAIN,
@@ -111,7 +111,7 @@ class _Scene:
     view: View
 
     @classmethod
-    def of(cls, photo: Photo, request: RenderRequest, kind: Kind) -> _Scene:
+    def of(cls, photo: Photo, request: RenderRequest, kind: DefectKind) -> _Scene:
         region = allowed_region(photo, request)
         bounded = photo.region is not None or request.mask is not None
         part = region
@@ -156,7 +156,7 @@ def _spot(rng: np.random.Generator, placement: Placement, scene: _Scene) -> Spot
 
 
 def _try(
-    rng: np.random.Generator, kind: Kind, scene: _Scene, wanted: Mask | None, spot: Spot, boldness: float
+    rng: np.random.Generator, kind: DefectKind, scene: _Scene, wanted: Mask | None, spot: Spot, boldness: float
 ) -> _Try | None:
     """Draw the defect once; None where nothing of it can be seen."""
     photo, region = scene.photo, scene.region

@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import JsonValue
 
 from defectory.images.placement import Placement, Spot
-from defectory.vision.arrays import Image, Mask
-from defectory.vision.blending import Field, blurred
+from defectory.vision.arrays import Field, Image, Mask
+from defectory.vision.blending import blurred
 from defectory.vision.photos import Photo
 from defectory.vision.surface import Surface
 
@@ -120,7 +120,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DefectKind:
     """A kind of defect: how it is drawn, where it is put by default, and how far around the spot the cut-out reaches.
 
     ``reach`` is in lengths of the defect, from its centre.  ``find`` chooses a place by itself, from the photo and

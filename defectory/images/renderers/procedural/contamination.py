@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.images.placement import Placement
-from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.canvas import Canvas, DefectKind, Drawn
 from defectory.images.renderers.procedural.spots import coloured, lamp, outlined, placed
 from defectory.vision import shapes
-from defectory.vision.blending import Field, blurred
+from defectory.vision.arrays import Field
+from defectory.vision.blending import blurred
 
 Colour = tuple[float, float, float]
 
@@ -60,7 +61,7 @@ def draw_contamination(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     return _grains(rng, canvas, scattered=form == "crumbs")
 
 
-CONTAMINATION = Kind(draw_contamination, Placement(size=(0.06, 0.35), aspect=(0.5, 1.0)), reach=0.9)
+CONTAMINATION = DefectKind(draw_contamination, Placement(size=(0.06, 0.35), aspect=(0.5, 1.0)), reach=0.9)
 
 
 @dataclass(frozen=True, slots=True)

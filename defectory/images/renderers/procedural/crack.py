@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 
 from defectory.images.placement import Placement
-from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.canvas import Canvas, DefectKind, Drawn
 from defectory.images.renderers.procedural.strokes import Points, Stroke, wander, within
 from defectory.vision import shapes
-from defectory.vision.blending import Field
+from defectory.vision.arrays import Field
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,9 @@ def draw_crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     )
 
 
-CRACK = Kind(draw_crack, Placement(size=(0.12, 0.6), aspect=(0.05, 0.15), along_grain=0.75, at_edge=0.5), reach=0.75)
+CRACK = DefectKind(
+    draw_crack, Placement(size=(0.12, 0.6), aspect=(0.05, 0.15), along_grain=0.75, at_edge=0.5), reach=0.75
+)
 """Half of the cracks start at an edge, where parts are loaded and notched; inside of a part, most follow the grain."""
 
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from defectory.images.placement import Placement
-from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.canvas import Canvas, DefectKind, Drawn
 from defectory.vision import shapes
-from defectory.vision.blending import Field
+from defectory.vision.arrays import Field
 
 
 def draw_dent(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -37,7 +37,7 @@ def draw_dent(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     )
 
 
-DENT = Kind(draw_dent, Placement(size=(0.05, 0.2), aspect=(0.55, 1.0), along_grain=0.1), reach=1.0)
+DENT = DefectKind(draw_dent, Placement(size=(0.05, 0.2), aspect=(0.55, 1.0), along_grain=0.1), reach=1.0)
 """Dents are small and nearly round, wherever something can hit the part."""
 
 

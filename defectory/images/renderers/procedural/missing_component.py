@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.images.placement import Placement
-from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.canvas import Canvas, DefectKind, Drawn
 from defectory.vision import shapes
-from defectory.vision.arrays import Image, Mask
-from defectory.vision.blending import Field, blurred
+from defectory.vision.arrays import Field, Image, Mask, Region
+from defectory.vision.blending import blurred
 from defectory.vision.components import find_components, solid
 from defectory.vision.inpainting import fill, spread
 from defectory.vision.regions import find_regions
-
-Where = NDArray[np.bool_]
 
 _SIDE = 320  # pieces are broken off a copy of this size; their edges are drawn in the photo itself
 _HALO_SIDE = 160
@@ -54,7 +52,7 @@ def draw_missing_component(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     return _without_component(rng, canvas, wanted, part)
 
 
-MISSING_COMPONENT = Kind(
+MISSING_COMPONENT = DefectKind(
     draw_missing_component,
     Placement(size=(0.05, 0.14), aspect=(0.6, 1.0)),
     reach=2.6,
@@ -71,7 +69,7 @@ def _one_of(rng: np.random.Generator, masks: list[tuple[Mask, float]]) -> Mask:
 # A component ----------------------------------------------------------------------------------------------------------
 
 
-def _without_component(rng: np.random.Generator, canvas: Canvas, wanted: Where, part: Where) -> Drawn:
+def _without_component(rng: np.random.Generator, canvas: Canvas, wanted: Region, part: Region) -> Drawn:
     # A mask drawn by hand leaves a rim of what is to go, which would be taken for its surround.
     margin = 1 + canvas.surface.sharpness + 0.06 * canvas.spot.width
     hole = cv2.distanceTransform((~wanted).astype(np.uint8), cv2.DIST_L2, 5) <= margin
@@ -80,7 +78,7 @@ def _without_component(rng: np.random.Generator, canvas: Canvas, wanted: Where, 
     if float(np.abs(filled - root).max(axis=2)[wanted].mean()) < _SEEN:
         return _broken_out(rng, canvas, wanted)
     cover = canvas.softened(wanted.astype(np.float32))
-    # Where something sat, light, dust and flux have not reached the surface.
+    # Region something sat, light, dust and flux have not reached the surface.
     trace = float(rng.normal(0, 0.035))
     seat = canvas.softened(cv2.erode(wanted.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32))
     bare = np.square(np.clip(filled, 0, 1)) * (1 + trace * seat)[..., None]
@@ -153,7 +151,7 @@ def _break(rng: np.random.Generator, reach: float, far: float) -> shapes.Points:
     )
 
 
-def _severed(whole: Where, cut: Where, start: tuple[int, int]) -> Where:
+def _severed(whole: Region, cut: Region, start: tuple[int, int]) -> Region:
     """What falls off when ``cut`` is broken out at ``start``: that piece, and all that held on to the part by it."""
     parts = find_regions(whole, connectivity=4).labels
     this = parts == parts[start[1], start[0]]
@@ -168,7 +166,7 @@ def _severed(whole: Where, cut: Where, start: tuple[int, int]) -> Where:
     return np.asarray(this & (left.labels != 1 + int(left.areas.argmax())))
 
 
-def _stout(piece: Where) -> bool:
+def _stout(piece: Region) -> bool:
     """Whether ``piece`` is more than a shaving."""
     depth = cv2.distanceTransform(np.pad(piece.astype(np.uint8), 1), cv2.DIST_L2, 5)
     return float(depth.max()) > 0.2 * float(np.sqrt(piece.sum()))
@@ -181,7 +179,7 @@ class _Halo:
     factors: NDArray[np.float32]  # (directions, distances, 3)
     reach: float  # pixels
 
-    def around(self, kept: Where) -> Field:
+    def around(self, kept: Region) -> Field:
         """The factors at every pixel outside ``kept``."""
         distance, direction = _outwards(kept)
         turns, steps = self.factors.shape[:2]
@@ -191,7 +189,7 @@ class _Halo:
         return np.asarray(cv2.remap(padded, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
-def _outwards(kept: Where) -> tuple[Field, Field]:
+def _outwards(kept: Region) -> tuple[Field, Field]:
     """The distance from ``kept``, and the direction from its nearest pixel, at every pixel."""
     distance = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
     smooth = cv2.GaussianBlur(distance, (0, 0), 1.5)
@@ -199,7 +197,7 @@ def _outwards(kept: Where) -> tuple[Field, Field]:
     return np.asarray(distance, np.float32), np.asarray(np.arctan2(y, x), np.float32)
 
 
-def _halo(light: Field, part: Where, usable: Where, reach: float) -> _Halo:
+def _halo(light: Field, part: Region, usable: Region, reach: float) -> _Halo:
     """Measured around the part as it is, on a small copy: shadows, reflections, the blur of its outline."""
     factor = min(1.0, _HALO_SIDE / max(part.shape))
     size = max(8, round(part.shape[1] * factor)), max(8, round(part.shape[0] * factor))
@@ -237,14 +235,14 @@ def _crumbly(canvas: Canvas) -> float:
     return float(np.clip(rough, 0.05, 1))
 
 
-def _beyond(part: Where) -> Where:
+def _beyond(part: Region) -> Region:
     """The table around the part, without what shows through its holes."""
     labels = find_regions(~part).labels
     rim = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return np.asarray(np.isin(labels, np.setdiff1d(rim, 0)))
 
 
-def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Where, part: Where) -> Drawn:
+def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Region, part: Region) -> Drawn:
     length, sharp = canvas.spot.length, canvas.surface.sharpness
     reach = float(np.clip(0.16 * np.sqrt(part.sum()), 4, 64))
     root = np.sqrt(canvas.light)
@@ -262,7 +260,7 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Where, part: 
     # Directions jump where two edges are equally near; shadows do not.
     soft = max(1.0, 0.25 * reach)
     now, before = blurred(halo.around(kept), soft), blurred(halo.around(part), soft)
-    # Where the table was seen before, it is the same table in another shadow; the old outline itself is left out.
+    # Region the table was seen before, it is the same table in another shadow; the old outline itself is left out.
     beyond = _beyond(part)
     seen = (np.clip((away - 3 - 2 * sharp) / (0.4 * reach), 0, 1) * beyond)[..., None]
     table = clean * now
@@ -311,7 +309,7 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Where, part: 
 # Material that broke out ----------------------------------------------------------------------------------------------
 
 
-def _broken_out(rng: np.random.Generator, canvas: Canvas, wanted: Where | None) -> Drawn:
+def _broken_out(rng: np.random.Generator, canvas: Canvas, wanted: Region | None) -> Drawn:
     """A hollow with a rough floor, as castings, ceramics and coatings have where a piece broke out."""
     spot = canvas.spot
     raw = np.zeros(canvas.shape, np.float32)

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 
 from defectory.images.placement import Placement
-from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.canvas import Canvas, DefectKind, Drawn
 from defectory.images.renderers.procedural.spots import coloured, outlined, placed
 from defectory.vision import shapes
-from defectory.vision.blending import Field, blurred
+from defectory.vision.arrays import Field
+from defectory.vision.blending import blurred
 
 _SORTS = {
     "machine oil": ((0.10, 0.28, 0.75), (0.45, 1.3)),
@@ -64,7 +65,7 @@ def draw_oil(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     )
 
 
-OIL = Kind(draw_oil, Placement(size=(0.06, 0.3), aspect=(0.45, 1.0)), reach=0.85)
+OIL = DefectKind(draw_oil, Placement(size=(0.06, 0.3), aspect=(0.45, 1.0)), reach=0.85)
 
 
 def _form(rng: np.random.Generator, canvas: Canvas) -> tuple[str, shapes.Coverage]:

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 
 from defectory.images.placement import Placement
-from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.canvas import Canvas, DefectKind, Drawn
 from defectory.images.renderers.procedural.strokes import Points, Stroke, wander, within
 from defectory.vision import shapes
-from defectory.vision.blending import Field
+from defectory.vision.arrays import Field
 
 
 def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
@@ -42,7 +42,7 @@ def draw_scratch(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     )
 
 
-SCRATCH = Kind(draw_scratch, Placement(size=(0.1, 0.5), aspect=(0.02, 0.06), along_grain=0.35), reach=0.65)
+SCRATCH = DefectKind(draw_scratch, Placement(size=(0.1, 0.5), aspect=(0.02, 0.06), along_grain=0.35), reach=0.65)
 """Parts are scratched anywhere, in any direction: by tools, which made the grain, too, and by each other."""
 
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from defectory.images.renderers.procedural.canvas import Canvas
 from defectory.vision import shapes
-from defectory.vision.blending import Field, blurred
+from defectory.vision.arrays import Field
+from defectory.vision.blending import blurred
 
 
 def placed(canvas: Canvas, shape: shapes.Coverage) -> shapes.Coverage:

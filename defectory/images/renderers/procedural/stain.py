@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 
 from defectory.images.placement import Placement
-from defectory.images.renderers.procedural.canvas import Canvas, Drawn, Kind
+from defectory.images.renderers.procedural.canvas import Canvas, DefectKind, Drawn
 from defectory.images.renderers.procedural.spots import coloured, fine, lamp, outlined, placed
 from defectory.vision import shapes
-from defectory.vision.blending import Field, blurred
+from defectory.vision.arrays import Field
+from defectory.vision.blending import blurred
 
 _SORTS: dict[str, tuple[float, float, float]] = {
     "dirt": (0.8, 1.0, 1.3),
@@ -68,7 +69,7 @@ def draw_stain(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     )
 
 
-STAIN = Kind(draw_stain, Placement(size=(0.06, 0.4), aspect=(0.4, 1.0), along_grain=0.4), reach=0.85)
+STAIN = DefectKind(draw_stain, Placement(size=(0.06, 0.4), aspect=(0.4, 1.0), along_grain=0.4), reach=0.85)
 
 
 def _form(rng: np.random.Generator, canvas: Canvas) -> tuple[str, shapes.Coverage]:

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.vision.arrays import Mask
-from defectory.vision.blending import Field
+from defectory.vision.arrays import Field, Mask
 
 Points = NDArray[np.float64]
 

@@ -35,7 +35,7 @@ PAGE = 100
 
 
 @dataclass(slots=True)
-class _Kept:
+class _PipelineState:
     """A pipeline and what was done with it."""
 
     pipeline: Pipeline
@@ -49,7 +49,7 @@ class Pipelines(Extension):
 
     def __init__(self, settings: Settings, objects: Objects, builds: Builds, events: Events) -> None:
         self._events = events
-        self._kept: dict[tuple[Scope, str], _Kept] = {}
+        self._kept: dict[tuple[Scope, str], _PipelineState] = {}
         self._interrupted: list[Execution] = []
         self._runner = Runner(providers(objects, builds), self._emit)
         self._operations: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -109,7 +109,7 @@ class Pipelines(Extension):
     def load_persisted_state(self, data: dict[str, Any]) -> None:
         for entry in data["pipelines"]:
             scope = Scope(**entry["scope"])
-            kept = _Kept(Pipeline.parse(entry["pipeline"]), entry["created"], entry["updated"])
+            kept = _PipelineState(Pipeline.parse(entry["pipeline"]), entry["created"], entry["updated"])
             for saved in entry["executions"]:
                 execution = _load(saved, scope)
                 if execution.status in RUNNING:
@@ -136,7 +136,7 @@ class Pipelines(Extension):
         pipeline = Pipeline.from_template(properties, self._physical_name(stack, logical_id, max_len=100))
         if (Scope.current(), pipeline.name) in self._kept:
             raise InvalidPipeline(f"A pipeline named {pipeline.name} exists already")
-        self._kept[Scope.current(), pipeline.name] = _Kept(pipeline)
+        self._kept[Scope.current(), pipeline.name] = _PipelineState(pipeline)
         return pipeline.name, {"Version": "1"}
 
     def _update_resource(
@@ -179,7 +179,7 @@ class Pipelines(Extension):
         pipeline = self._parse(parameters)
         if (Scope.current(), pipeline.name) in self._kept:
             raise ServiceFault("PipelineNameInUseException", f"A pipeline named {pipeline.name} exists already")
-        self._kept[Scope.current(), pipeline.name] = _Kept(pipeline)
+        self._kept[Scope.current(), pipeline.name] = _PipelineState(pipeline)
         return {"pipeline": pipeline.api()}
 
     def _update_pipeline(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,7 +326,7 @@ class Pipelines(Extension):
         kept.updated = time.time()
         return kept.pipeline.version
 
-    def _find(self, name: str) -> _Kept:
+    def _find(self, name: str) -> _PipelineState:
         try:
             return self._kept[Scope.current(), name]
         except KeyError:

@@ -24,7 +24,7 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ResourceKind:
     """A kind of resource: its name in ARNs and in messages, its members' common prefix, and what lists show of it."""
 
     resource: str
@@ -44,15 +44,15 @@ class Kind:
 
 
 _TIMES = ("CreationTime", "LastModifiedTime")
-MODEL = Kind("model", "model", "Model", "Models", ("ModelName", "ModelArn", "CreationTime"))
-ENDPOINT_CONFIG = Kind(
+MODEL = ResourceKind("model", "model", "Model", "Models", ("ModelName", "ModelArn", "CreationTime"))
+ENDPOINT_CONFIG = ResourceKind(
     "endpoint-config",
     "endpoint configuration",
     "EndpointConfig",
     "EndpointConfigs",
     ("EndpointConfigName", "EndpointConfigArn", "CreationTime"),
 )
-ENDPOINT = Kind(
+ENDPOINT = ResourceKind(
     "endpoint",
     "endpoint",
     "Endpoint",
@@ -60,7 +60,7 @@ ENDPOINT = Kind(
     ("EndpointName", "EndpointArn", "EndpointStatus", *_TIMES),
     "EndpointStatus",
 )
-TRAINING_JOB = Kind(
+TRAINING_JOB = ResourceKind(
     "training-job",
     "training job",
     "TrainingJob",
@@ -68,7 +68,7 @@ TRAINING_JOB = Kind(
     ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus", "TrainingEndTime", *_TIMES),
     "TrainingJobStatus",
 )
-PACKAGE_GROUP = Kind(
+PACKAGE_GROUP = ResourceKind(
     "model-package-group",
     "model package group",
     "ModelPackageGroup",
@@ -81,7 +81,7 @@ PACKAGE_GROUP = Kind(
         "CreationTime",
     ),
 )
-PACKAGE = Kind(
+PACKAGE = ResourceKind(
     "model-package",
     "model package",
     "ModelPackage",
@@ -108,7 +108,7 @@ class Registry:
         self._records: dict[tuple[Scope, str, str], Record] = {}
         self._lock = threading.RLock()
 
-    def add(self, kind: Kind, name: str, members: Mapping[str, Any], *, id_: str = "") -> Record:
+    def add(self, kind: ResourceKind, name: str, members: Mapping[str, Any], *, id_: str = "") -> Record:
         """Keep a new record, with its ARN and the time.
 
         Args:
@@ -146,11 +146,11 @@ class Registry:
             self._records[scope, kind.resource, id_] = record
         return record
 
-    def get(self, kind: Kind, name: str) -> Record | None:
+    def get(self, kind: ResourceKind, name: str) -> Record | None:
         """The record of this name or ARN, if there is one."""
         return self._records.get((Scope.current(), kind.resource, _id(name)))
 
-    def find(self, kind: Kind, name: str) -> Record:
+    def find(self, kind: ResourceKind, name: str) -> Record:
         """The same; raises ``ServiceFault`` if there is none."""
         found = self.get(kind, name)
         if found is None:
@@ -160,7 +160,7 @@ class Registry:
             raise ServiceFault(INVALID, f'Could not find {kind.noun} "{arn}".')
         return found
 
-    def change(self, kind: Kind, name: str, changes: Mapping[str, Any]) -> Record | None:
+    def change(self, kind: ResourceKind, name: str, changes: Mapping[str, Any]) -> Record | None:
         """Replace members, drop those that become None, and return the new record; None if there is no such one."""
         key = (Scope.current(), kind.resource, _id(name))
         with self._lock:
@@ -171,14 +171,14 @@ class Registry:
             self._records[key] = {member: value for member, value in merged.items() if value is not None}
             return self._records[key]
 
-    def remove(self, kind: Kind, name: str) -> Record:
+    def remove(self, kind: ResourceKind, name: str) -> Record:
         """Forget a record and return it; raises ``ServiceFault`` if there is none."""
         with self._lock:
             found = self.find(kind, name)
             del self._records[Scope.current(), kind.resource, _id(name)]
         return found
 
-    def listed(self, kind: Kind, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def listed(self, kind: ResourceKind, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """A page of summaries, as every List operation of SageMaker answers."""
         scope = Scope.current()
         found = [
@@ -203,14 +203,14 @@ class Registry:
         page = [{member: record[member] for member in kind.shown if member in record} for record in found[start:end]]
         return {kind.summaries: page, **({"NextToken": str(end)} if end < len(found) else {})}
 
-    def by_arn(self, arn: str) -> tuple[Kind, Record]:
+    def by_arn(self, arn: str) -> tuple[ResourceKind, Record]:
         """The resource of this ARN; raises ``ServiceFault`` if there is none."""
         kind = KINDS.get(arn.rpartition(":")[2].partition("/")[0])
         if kind is None:
             raise ServiceFault(INVALID, f"The local cloud knows no resource as of {arn}.")
         return kind, self.find(kind, arn)
 
-    def everything(self, kind: Kind) -> list[tuple[Scope, Record]]:
+    def everything(self, kind: ResourceKind) -> list[tuple[Scope, Record]]:
         """The records of all accounts."""
         return [(scope, record) for (scope, resource, _), record in self._records.items() if resource == kind.resource]
 

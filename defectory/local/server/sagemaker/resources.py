@@ -10,7 +10,14 @@ from botocore.model import Shape
 from ministack.services.cloudformation import provisioners, stacks
 
 from defectory.local.server.hooks import replace, require
-from defectory.local.server.sagemaker.registry import ENDPOINT, ENDPOINT_CONFIG, MODEL, PACKAGE_GROUP, Kind, Record
+from defectory.local.server.sagemaker.registry import (
+    ENDPOINT,
+    ENDPOINT_CONFIG,
+    MODEL,
+    PACKAGE_GROUP,
+    Record,
+    ResourceKind,
+)
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.services import ServiceFault
 
@@ -40,7 +47,7 @@ def add_resources(sagemaker: SageMaker) -> None:
 class _Resource:
     """A kind as a resource of a stack: made and deleted by its operations, replaced when it changes."""
 
-    def __init__(self, kind: Kind, sagemaker: SageMaker, physical_name: Callable[..., str]) -> None:
+    def __init__(self, kind: ResourceKind, sagemaker: SageMaker, physical_name: Callable[..., str]) -> None:
         self._kind = kind
         self._sagemaker = sagemaker
         self._physical_name = physical_name

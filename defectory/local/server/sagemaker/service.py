@@ -25,9 +25,9 @@ from defectory.local.server.sagemaker.registry import (
     PACKAGE,
     PACKAGE_GROUP,
     TRAINING_JOB,
-    Kind,
     Record,
     Registry,
+    ResourceKind,
     public,
 )
 from defectory.local.server.sagemaker.training import TrainingJobs
@@ -261,17 +261,17 @@ class SageMaker(Extension):
 
     # ---- what all have
 
-    def _describe(self, kind: Kind) -> Operation:
+    def _describe(self, kind: ResourceKind) -> Operation:
         return lambda given: public(self._registry.find(kind, given[kind.name]))
 
-    def _delete(self, kind: Kind) -> Operation:
+    def _delete(self, kind: ResourceKind) -> Operation:
         def delete(given: Mapping[str, Any]) -> dict[str, Any]:
             self._registry.remove(kind, given[kind.name])
             return {}
 
         return delete
 
-    def _list(self, kind: Kind) -> Operation:
+    def _list(self, kind: ResourceKind) -> Operation:
         return lambda given: self._registry.listed(kind, given)
 
     def _checked(self, name: str, operation: Operation) -> Operation:
@@ -290,5 +290,5 @@ class SageMaker(Extension):
         return checked
 
 
-def _arn(kind: Kind, record: Record) -> dict[str, Any]:
+def _arn(kind: ResourceKind, record: Record) -> dict[str, Any]:
     return {kind.arn: record[kind.arn]}

@@ -11,7 +11,7 @@ from defectory.aws.clients import aws_client
 from defectory.errors import InputError, ServiceError
 from defectory.inspection.feedback import read_feedback
 from defectory.inspection.line.confirmed_inspections import fetch_confirmed
-from defectory.inspection.line.records import Record
+from defectory.inspection.line.records import InspectionRecord
 from defectory.inspection.line.results_table import INDEXES, ResultsTable
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -42,9 +42,9 @@ def line(aws):
     s3.put_bucket_versioning(Bucket="uploads", VersioningConfiguration={"Status": "Enabled"})
     table = ResultsTable("results")
 
-    def inspect(number: int, key: str, content: bytes, **more) -> Record:
+    def inspect(number: int, key: str, content: bytes, **more) -> InspectionRecord:
         version = s3.put_object(Bucket="uploads", Key=key, Body=content)["VersionId"]
-        record = Record(
+        record = InspectionRecord(
             inspection_id=f"{number:032x}",
             bucket="uploads",
             key=key,
@@ -61,7 +61,7 @@ def line(aws):
     return table, inspect
 
 
-def confirm(table: ResultsTable, record: Record, label="anomaly", classes=("scratch",), now=NOW) -> None:
+def confirm(table: ResultsTable, record: InspectionRecord, label="anomaly", classes=("scratch",), now=NOW) -> None:
     table.confirm(record.inspection_id, label=label, classes=classes, by="ann", note="seen", now=now)
 
 

@@ -17,7 +17,7 @@ from defectory.aws.state_machine import StateMachine
 from defectory.inspection.line.alerts import Pages, Teller
 from defectory.inspection.line.buckets import ResultsBucket, read_upload
 from defectory.inspection.line.endpoint import InspectionEndpoint
-from defectory.inspection.line.inspecting import Inspector
+from defectory.inspection.line.inspecting import UploadInspector
 from defectory.inspection.line.recording import Recorder
 from defectory.inspection.line.results_table import INDEXES, ResultsTable
 from defectory.inspection.line.uploads import Upload
@@ -125,7 +125,7 @@ def upload(s3):
 
 @pytest.fixture
 def inspector(s3, sagemaker):
-    return Inspector(
+    return UploadInspector(
         endpoint=InspectionEndpoint("line", sagemaker),
         results=ResultsBucket("results", s3),
         read=lambda upload: read_upload(upload, s3),

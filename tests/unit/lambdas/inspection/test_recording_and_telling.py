@@ -8,7 +8,7 @@ import pytest
 
 from defectory.errors import ServiceError
 from defectory.inspection.line.alerts import GRACE, Pages, alert_text
-from defectory.inspection.line.records import Record
+from defectory.inspection.line.records import InspectionRecord
 from defectory.inspection.line.results_table import CLAIM, ResultsTable
 from defectory.inspection.line.uploads import Upload
 from lambdas.record_inspection import handler as record_module
@@ -33,7 +33,7 @@ def made(verdict: str | None = "FAIL", upload: Upload | None = None, **found) ->
     upload = upload or upload_of()
     found = {"status": "INSPECTED", "score": 0.8, "confidence": 0.93, "review_threshold": 0.5} | found
     found |= {"fail_threshold": 0.6, "model_version": "3f9a1c2b", "overlay_key": "2026-11-21/x/overlay.jpg"}
-    record = Record.of(upload, now=NOW, retention=timedelta(days=30), verdict=verdict, **found)
+    record = InspectionRecord.of(upload, now=NOW, retention=timedelta(days=30), verdict=verdict, **found)
     return {"upload": upload.model_dump(), "record": record.model_dump(mode="json", exclude_none=True)}
 
 
