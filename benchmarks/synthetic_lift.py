@@ -135,7 +135,7 @@ class Trial:
     def _heads(self, real: Sequence[Sample], synthetic: Sequence[Sample]) -> dict[str, float]:
         good = [sample.patches for sample in self._good]
         image = ImageHead.fit(
-            good, [each.patches for each in real], [each.patches for each in synthetic], self._valid, trust=1.0
+            good, [each.patches for each in real], [each.patches for each in synthetic], self._valid, blend_weight=1.0
         )
         marked = [(each.patches, each.marks) for each in (*real, *synthetic) if each.marks is not None]
         patch = PatchHead.fit(good, marked, self._valid, 1, unit=1.0, seed=self._seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,13 @@ from defectory.inspection.thresholds import Scores
 from defectory.metrics.ranking import area_under_roc, precision_recall_area
 
 FOLDS = 4
-TRUSTS = (1.0, 3.0)
-"""How much a patch head may count, in what a good image's peak is worth."""
+BLEND_WEIGHTS = (1.0, 3.0)
+"""How much a patch head may count, in what a good image's max_score is worth."""
 
-IMAGE_TRUST = 0.7
+IMAGE_BLEND_WEIGHT = 0.7
 """How much an image head may count, as the logarithm of what it multiplies a score with."""
 
-TRUSTED_GAIN, TRUSTED_GAIN_SYNTHETIC = 0.01, 0.05
+CREDIBLE_GAIN, CREDIBLE_GAIN_SYNTHETIC = 0.01, 0.05
 """By how much another candidate's AUROC must exceed the default's: on real defects, beyond what may be chance, and on
 good images damaged on purpose.
 """
@@ -63,7 +63,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """What labelled defects add to a detector: how much a patch head and an image head are trusted (0: not at all),
+    """What labelled defects add to a detector: how much a patch head and an image head weigh (0: nothing),
     and whether they learn from synthetic defects, too.
     """
 
@@ -74,7 +74,7 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a candidate is made of: a detector, a signature or none, and heads that are trusted or not."""
+    """What a candidate is made of: a detector, a signature or none, and heads that weigh in or not."""
 
     detector: str
     signature: bool
@@ -101,13 +101,13 @@ class HeldOut:
         """Zeros, to be filled."""
         return cls(np.zeros(good), np.zeros(damaged), np.zeros(defects))
 
-    def weighed(self, oddness: HeldOut, typical: float, exponent: float) -> HeldOut:
+    def combine_signature(self, image_scores: HeldOut, typical: float, exponent: float) -> HeldOut:
         """These scores with the signature's word on each image."""
-        return self._times(oddness, lambda values: (values / typical) ** exponent)
+        return self._times(image_scores, lambda values: (values / typical) ** exponent)
 
-    def raised(self, probability: HeldOut, trust: float) -> HeldOut:
+    def combine_image_head(self, probability: HeldOut, blend_weight: float) -> HeldOut:
         """These scores with the image head's word on each image."""
-        return self._times(probability, lambda values: np.exp(trust * values)) if trust else self
+        return self._times(probability, lambda values: np.exp(blend_weight * values)) if blend_weight else self
 
     def _times(self, others: HeldOut, factor: Callable[[Scores], Scores]) -> HeldOut:
         return HeldOut(
@@ -121,18 +121,41 @@ class HeldOut:
 class Trial:
     """A candidate and how it did: its held-out scores, and how well they part good images from the others.
 
-    ``peaks`` are the good images' scores by their patches alone; ``level`` is the median of their maps; ``typical`` and
-    ``exponent`` are the signature's.
+    ``max_scores`` are the good images' scores by their patches alone; ``level`` is the median of their maps;
+    ``typical`` and ``exponent`` are the signature's.
     """
 
     recipe: Candidate
     scores: HeldOut
-    peaks: Scores
+    max_scores: Scores
     level: float
     typical: float
     exponent: float
     auroc: float
     average_precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOutScores:
+    """What each image scores with the fit that has not seen it: by its patches, its image head and its signature.
+
+    ``levels`` are the medians of the good images' maps.
+    """
+
+    image_scores: HeldOut
+    max_scores: dict[Heads, HeldOut]
+    probabilities: dict[Heads, HeldOut]
+    levels: dict[Heads, Scores]
+
+    @classmethod
+    def empty(cls, candidates: Sequence[Heads], good: int, damaged: int, defects: int) -> Self:
+        sizes = good, damaged, defects
+        return cls(
+            HeldOut.empty(*sizes),
+            {heads: HeldOut.empty(*sizes) for heads in candidates},
+            {heads: HeldOut.empty(*sizes) for heads in candidates},
+            {heads: np.zeros(good) for heads in candidates},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +178,15 @@ class CandidateSearch:
 
     def trials(self, detectors: Sequence[str]) -> list[Trial]:
         """Every candidate, the default first."""
-        folds, turns = self._folds()
-        candidates = self._heads(turns)
-        return [trial for name in detectors for trial in self._try(name, candidates, folds, turns)]
+        good_folds, defect_folds = self._folds()
+        candidates = self._heads(defect_folds)
+        return [trial for name in detectors for trial in self._try(name, candidates, good_folds, defect_folds)]
 
     def fit(self, trial: Trial, good: Sequence[Sample]) -> Scorer:
         """A candidate fitted to ``good`` and to all defects."""
         heads = trial.recipe.heads
-        made = self.synthetic if heads.synthetic else ()
-        scorer = self._scorers(trial.recipe.detector, (heads,), good, self.defects, made)[heads]
+        synthetic = self.synthetic if heads.synthetic else ()
+        scorer = self._scorers(trial.recipe.detector, (heads,), good, self.defects, synthetic)[heads]
         if not trial.recipe.signature:
             return scorer
         signature = Signature.fit([sample.patches for sample in good], self.valid)
@@ -177,7 +200,8 @@ class CandidateSearch:
         what is chance; ``always`` takes one of those, if there are any.
         """
         without, helped = (
-            self._best([trial for trial in trials if trial.recipe.heads.synthetic == made]) for made in (False, True)
+            self._best([trial for trial in trials if trial.recipe.heads.synthetic == synthetic_ones])
+            for synthetic_ones in (False, True)
         )
         assert without is not None  # the default learns from no synthetic images
         if helped is None or synthetic == "always":
@@ -191,105 +215,118 @@ class CandidateSearch:
 
     def _is_better(self, one: Trial, other: Trial) -> bool:
         if self.damaged:
-            return one.auroc > other.auroc + TRUSTED_GAIN_SYNTHETIC
-        return one.auroc > other.auroc + TRUSTED_GAIN + _CERTAIN * _deviation(other.scores, one.scores)
+            return one.auroc > other.auroc + CREDIBLE_GAIN_SYNTHETIC
+        return one.auroc > other.auroc + CREDIBLE_GAIN + _CERTAIN * _deviation(other.scores, one.scores)
 
-    def _heads(self, turns: Sequence[int]) -> tuple[Heads, ...]:
+    def _heads(self, defect_folds: Sequence[int]) -> tuple[Heads, ...]:
         """The heads to try, the default first: none where there are too few real defects to hold some out, then an
         image head, and a patch head where there are masks, as both helped on average (`benchmarks/synthetic_lift.py`).
         """
-        masked = [turn for turn, sample in zip(turns, self.defects, strict=True) if sample.marks is not None]
-        if self.damaged or len(set(turns)) < FOLDS:
+        if self.damaged or len(set(defect_folds)) < FOLDS:
             return (Heads(),)
-        patch = [Heads(trust) for trust in TRUSTS] if len(set(masked)) == FOLDS else []
-        found = [*[Heads(TRUSTS[0], IMAGE_TRUST)] * bool(patch), Heads(0.0, IMAGE_TRUST), Heads(), *patch]
+        masked_folds = {
+            fold for fold, defect in zip(defect_folds, self.defects, strict=True) if defect.marks is not None
+        }
+        patch = [Heads(blend_weight) for blend_weight in BLEND_WEIGHTS] if len(masked_folds) == FOLDS else []
+        both = Heads(BLEND_WEIGHTS[0], IMAGE_BLEND_WEIGHT)
+        heads = [*[both] * bool(patch), Heads(0.0, IMAGE_BLEND_WEIGHT), Heads(), *patch]
         if not self.synthetic:
-            return tuple(found)
+            return tuple(heads)
         marked = any(sample.marks is not None for sample in self.synthetic)
-        tried = [Heads(TRUSTS[0], IMAGE_TRUST), Heads(TRUSTS[0])] * marked + [Heads(0.0, IMAGE_TRUST)]
-        return (*found, *(replace(heads, synthetic=True) for heads in tried))
+        synthetic = [both, Heads(BLEND_WEIGHTS[0])] * marked + [Heads(0.0, IMAGE_BLEND_WEIGHT)]
+        return (*heads, *(replace(head, synthetic=True) for head in synthetic))
 
     def _folds(self) -> tuple[list[int], list[int]]:
         """The fold of each good and of each defective image; those of one group share it, unless there are too few
         groups of good images for that.
         """
-        names = [sample.group or f"image {index}" for index, sample in enumerate(self.good)]
-        if len(set(names)) < FOLDS:
-            names = [str(index) for index in range(len(names))]
-        distinct = list(dict.fromkeys(names))
-        turns = np.random.default_rng(self.seed).permutation(len(distinct)) % FOLDS
-        turn = dict(zip(distinct, turns.tolist(), strict=True))
-        defective = [sample.group or f"defect {index}" for index, sample in enumerate(self.defects)]
-        others = [name for name in dict.fromkeys(defective) if name not in turn]
-        known = turn | {name: index % FOLDS for index, name in enumerate(others)}
-        return [turn[name] for name in names], [known[name] for name in defective]
+        good_groups = [sample.group or f"image {index}" for index, sample in enumerate(self.good)]
+        if len(set(good_groups)) < FOLDS:
+            good_groups = [str(index) for index in range(len(good_groups))]
+        distinct = list(dict.fromkeys(good_groups))
+        fold_ids = np.random.default_rng(self.seed).permutation(len(distinct)) % FOLDS
+        fold_of = dict(zip(distinct, fold_ids.tolist(), strict=True))
+        defect_groups = [sample.group or f"defect {index}" for index, sample in enumerate(self.defects)]
+        of_defects_alone = [group for group in dict.fromkeys(defect_groups) if group not in fold_of]
+        fold_of_defect = fold_of | {group: index % FOLDS for index, group in enumerate(of_defects_alone)}
+        return [fold_of[group] for group in good_groups], [fold_of_defect[group] for group in defect_groups]
 
     def _try(
-        self, detector: str, candidates: Sequence[Heads], folds: Sequence[int], turns: Sequence[int]
+        self, detector: str, candidates: Sequence[Heads], good_folds: Sequence[int], defect_folds: Sequence[int]
     ) -> list[Trial]:
         """The candidates of one detector, each image scored by a fit to the folds it is not in."""
-        sizes = len(self.good), len(self.damaged), len(self.defects)
-        oddness = HeldOut.empty(*sizes)
-        levels = {heads: np.zeros(len(self.good)) for heads in candidates}
-        peaks = {heads: HeldOut.empty(*sizes) for heads in candidates}
-        chances = {heads: HeldOut.empty(*sizes) for heads in candidates}
+        held_out = _HeldOutScores.empty(candidates, len(self.good), len(self.damaged), len(self.defects))
         for fold in range(FOLDS):
-            fitted = [sample for sample, other in zip(self.good, folds, strict=True) if other != fold]
-            seen = [sample for sample, other in zip(self.defects, turns, strict=True) if other != fold]
-            held_out = {
-                sample.group
-                for sample, other in zip([*self.good, *self.defects], [*folds, *turns], strict=True)
-                if other == fold
-            }
-            made = [sample for sample in self.synthetic if not sample.sources & held_out]
-            scorers = self._scorers(detector, candidates, fitted, seen, made)
-            signature = Signature.fit([sample.patches for sample in fitted], self.valid)
-            turn = [index for index, other in enumerate(folds) if other == fold]
-            owed = [index for index, other in enumerate(turns) if other == fold]
-            groups: list[tuple[str, list[tuple[int, Patches]]]] = [
-                ("good", [(index, self.good[index].patches) for index in turn]),
-                ("damaged", [(index, self.damaged[index]) for index in turn if self.damaged]),
-                ("defects", [(index, self.defects[index].patches) for index in owed]),
-            ]
-            for group, members in groups:
-                for index, patches in members:
-                    getattr(oddness, group)[index] = signature.oddness(patches, self.valid)
-                    # The candidates' detector is the same one.
-                    distances = scorers[candidates[0]].detector.distances(patches)
-                    maps: dict[tuple[float, bool], DistanceMap] = {}
-                    for heads, scorer in scorers.items():
-                        # Without trust in a patch head the map is the detector's alone.
-                        same = heads.patch, heads.synthetic and heads.patch > 0
-                        if same not in maps:
-                            maps[same] = scorer.map_of(distances, patches)
-                        anomaly = maps[same]
-                        getattr(peaks[heads], group)[index] = scorer.peak(anomaly)
-                        if scorer.image_head is not None:
-                            chance = scorer.image_head.probability(patches, self.valid)
-                            getattr(chances[heads], group)[index] = chance
-                        if group == "good":
-                            levels[heads][index] = np.median(anomaly[self.valid])
+            self._score_fold(detector, candidates, fold, good_folds, defect_folds, held_out)
             self.tell(detector, fold + 1, FOLDS)
-        typical = max(float(np.median(oddness.good)), _LITTLE)
-        found = []
+        image_scores = held_out.image_scores
+        typical = max(float(np.median(image_scores.good)), _LITTLE)
+        trials = []
         for signed in (True, False):
-            for heads, scores in peaks.items():
-                exponent = _balance(scores.good, oddness.good) if signed else 0.0
-                weighed = scores.weighed(oddness, typical, exponent).raised(chances[heads], heads.image)
-                auroc, precision = _separation(weighed)
-                found.append(
+            for heads, max_scores in held_out.max_scores.items():
+                exponent = _balance(max_scores.good, image_scores.good) if signed else 0.0
+                scores = max_scores.combine_signature(image_scores, typical, exponent)
+                scores = scores.combine_image_head(held_out.probabilities[heads], heads.image)
+                auroc, precision = _separation(scores)
+                trials.append(
                     Trial(
                         Candidate(detector, signed, heads),
-                        weighed,
-                        scores.good,
-                        float(np.median(levels[heads])),
+                        scores,
+                        max_scores.good,
+                        float(np.median(held_out.levels[heads])),
                         typical,
                         exponent,
                         auroc,
                         precision,
                     )
                 )
-        return found
+        return trials
+
+    def _score_fold(
+        self,
+        detector: str,
+        candidates: Sequence[Heads],
+        fold: int,
+        good_folds: Sequence[int],
+        defect_folds: Sequence[int],
+        held_out: _HeldOutScores,
+    ) -> None:
+        """Fit the candidates to all folds but ``fold``, and score its images into ``held_out``."""
+        fitted = [sample for sample, other in zip(self.good, good_folds, strict=True) if other != fold]
+        fitted_defects = [sample for sample, other in zip(self.defects, defect_folds, strict=True) if other != fold]
+        held_out_groups = {
+            sample.group
+            for sample, other in zip([*self.good, *self.defects], [*good_folds, *defect_folds], strict=True)
+            if other == fold
+        }
+        synthetic = [sample for sample in self.synthetic if not sample.sources & held_out_groups]
+        scorers = self._scorers(detector, candidates, fitted, fitted_defects, synthetic)
+        signature = Signature.fit([sample.patches for sample in fitted], self.valid)
+        good = [index for index, other in enumerate(good_folds) if other == fold]
+        defects = [index for index, other in enumerate(defect_folds) if other == fold]
+        groups: list[tuple[str, list[tuple[int, Patches]]]] = [
+            ("good", [(index, self.good[index].patches) for index in good]),
+            ("damaged", [(index, self.damaged[index]) for index in good if self.damaged]),
+            ("defects", [(index, self.defects[index].patches) for index in defects]),
+        ]
+        for group, members in groups:
+            for index, patches in members:
+                getattr(held_out.image_scores, group)[index] = signature.image_score(patches, self.valid)
+                # The candidates' detector is the same one.
+                distances = scorers[candidates[0]].detector.distances(patches)
+                maps: dict[tuple[float, bool], DistanceMap] = {}
+                for heads, scorer in scorers.items():
+                    # Without a patch head the map is the detector's alone.
+                    same = heads.patch, heads.synthetic and heads.patch > 0
+                    if same not in maps:
+                        maps[same] = scorer.map_of(distances, patches)
+                    anomaly = maps[same]
+                    getattr(held_out.max_scores[heads], group)[index] = scorer.max_score(anomaly)
+                    if scorer.image_head is not None:
+                        probability = scorer.image_head.probability(patches, self.valid)
+                        getattr(held_out.probabilities[heads], group)[index] = probability
+                    if group == "good":
+                        held_out.levels[heads][index] = np.median(anomaly[self.valid])
 
     def _scorers(
         self,
@@ -305,22 +342,22 @@ class CandidateSearch:
         scorers = {}
         fitted: dict[bool, PatchHead | None] = {}
         for heads in candidates:
-            made = synthetic if heads.synthetic else ()
-            if heads.synthetic not in fitted and (any(each.patch for each in candidates) or self.kinds > 1):
-                fitted[heads.synthetic] = self._patch_head([*defects, *made], plain, patches)
+            learned_from = synthetic if heads.synthetic else ()
+            if heads.synthetic not in fitted and (any(other.patch for other in candidates) or self.kinds > 1):
+                fitted[heads.synthetic] = self._patch_head([*defects, *learned_from], plain, patches)
             patch, image = fitted.get(heads.synthetic), None
-            if heads.image and (defects or made):
-                real, others = ([sample.patches for sample in samples] for samples in (defects, made))
-                image = ImageHead.fit(patches, real, others, self.valid, trust=heads.image)
-            scorers[heads] = replace(plain, head=patch and replace(patch, trust=heads.patch), image_head=image)
+            if heads.image and (defects or learned_from):
+                real, painted = ([sample.patches for sample in samples] for samples in (defects, learned_from))
+                image = ImageHead.fit(patches, real, painted, self.valid, blend_weight=heads.image)
+            scorers[heads] = replace(plain, head=patch and replace(patch, blend_weight=heads.patch), image_head=image)
         return scorers
 
     def _patch_head(self, samples: Iterable[Sample], plain: Scorer, good: Sequence[Patches]) -> PatchHead | None:
         marked = [(sample.patches, self._marks(sample, plain)) for sample in samples]
-        marked = [(each, marks) for each, marks in marked if marks.any()]
+        marked = [(patches, marks) for patches, marks in marked if marks.any()]
         if not marked:
             return None
-        unit = float(np.median([plain.peak(plain.map(each)) for each in good[:50]]))
+        unit = float(np.median([plain.max_score(plain.map(patches)) for patches in good[:50]]))
         return PatchHead.fit(good, marked, self.valid, self.kinds, unit=unit, seed=self.seed)
 
     def _marks(self, sample: Sample, plain: Scorer) -> NDArray[np.uint8]:
@@ -341,9 +378,9 @@ def find_outliers(scores: Scores) -> list[int]:
     return sorted(far[np.argsort(-logs[far])][: max(1, len(scores) // 15)].tolist())
 
 
-def _balance(scores: Scores, oddness: Scores) -> float:
-    """The power that makes oddness spread as much as scores, so that neither drowns the other; less for few images."""
-    spread = float(np.std(np.log(np.maximum(oddness, _LITTLE))))
+def _balance(scores: Scores, image_scores: Scores) -> float:
+    """The power that makes image scores spread as much as patches' do, so that neither drowns the other."""
+    spread = float(np.std(np.log(np.maximum(image_scores, _LITTLE))))
     if spread < _LITTLE:
         return 0.0
     even = min(float(np.std(np.log(np.maximum(scores, _LITTLE)))) / spread, MAX_EXPONENT)

@@ -17,8 +17,8 @@ from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.thresholds import MIN_CERTAIN, MIN_LABELLED, Rates, Scores, thresholds_from_good
 from defectory.inspection.verdicts import Thresholds
 
-TRUSTS = (0.7, 1.5, 3.0, 5.0)
-"""How much the image head may count, the least that does it: an image it is sure of scores ``exp(trust)`` as high."""
+BLEND_WEIGHTS = (0.7, 1.5, 3.0, 5.0)
+"""How much the image head counts, the least that does it: what it is sure of scores ``exp(blend_weight)`` as high."""
 
 LEAST_RATIO = 10.0
 """Without good photos held out, known defects must score this many times as high as known good parts: the head has seen
@@ -77,19 +77,19 @@ def fit_known_defects(
     apart = None if held_out else thresholds_between(np.delete(good_scores, list(left_out)), defect_scores)
     if apart is not None:
         return KnownDefectsFit(None, good_scores, defect_scores, apart, basis)
-    head = ImageHead.fit(good, defects, (), valid, trust=1.0)
+    head = ImageHead.fit(good, defects, (), valid, blend_weight=1.0)
     chances = _held_out_chances(good, defects, valid) if held_out else _chances(head, good, valid)
     sure = _chances(head, defects, valid)
-    for trust in TRUSTS:
-        scores = np.maximum(good_scores, _LITTLE) * np.exp(trust * chances)
-        known = np.maximum(defect_scores, _LITTLE) * np.exp(trust * sure)
+    for blend_weight in BLEND_WEIGHTS:
+        scores = np.maximum(good_scores, _LITTLE) * np.exp(blend_weight * chances)
+        known = np.maximum(defect_scores, _LITTLE) * np.exp(blend_weight * sure)
         counted = np.delete(scores, list(left_out))
         thresholds = (
             thresholds_from_good(counted, rates) if held_out else thresholds_between(counted, known, LEAST_RATIO)
         )
         if thresholds is not None and known.min() >= thresholds.fail:
             basis = basis and f"{basis}, none of them held out"
-            return KnownDefectsFit(replace(head, trust=trust), scores, known, thresholds, basis)
+            return KnownDefectsFit(replace(head, blend_weight=blend_weight), scores, known, thresholds, basis)
     return None
 
 
@@ -161,6 +161,6 @@ def _held_out_chances(good: Sequence[Patches], defects: Sequence[Patches], valid
     chances = np.zeros(len(good))
     for fold in range(FOLDS):
         others = [image for index, image in enumerate(good) if index % FOLDS != fold]
-        head = ImageHead.fit(others, defects, (), valid, trust=1.0)
+        head = ImageHead.fit(others, defects, (), valid, blend_weight=1.0)
         chances[fold::FOLDS] = _chances(head, good[fold::FOLDS], valid)
     return chances

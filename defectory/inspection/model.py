@@ -135,19 +135,19 @@ class Scorer:
             distances = self.head.correct(distances, patches)
         return smooth_map(distances, self.valid)
 
-    def peak(self, anomaly: DistanceMap) -> float:
+    def max_score(self, anomaly: DistanceMap) -> float:
         """The mean of the highest hundredth of a map: what the patches say of the image."""
         return top_mean(anomaly, self.valid)
 
     def score(self, anomaly: DistanceMap, patches: NDArray[np.float32]) -> float:
-        """The peak of the map, changed by how unusual (signature) and how like a defective one (image head) the image
-        is as a whole, where there are such.
+        """The map's highest value, changed by how unusual (signature) and how like a defective one (image head) the
+        image is as a whole, where there are such.
         """
         factor = 1.0
         for whole in (self.signature, self.image_head):
             if whole is not None:
                 factor *= whole.factor(patches, self.valid)
-        return self.peak(anomaly) * factor
+        return self.max_score(anomaly) * factor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,11 +242,11 @@ class Model:
 
     def _agreeing(self, anomaly: DistanceMap, score: float) -> DistanceMap:
         """The map, moved to the other side of its level where the whole image decided otherwise than its patches."""
-        level, peak = self.card.map_level, self.scorer.peak(anomaly)
+        level, max_score = self.card.map_level, self.scorer.max_score(anomaly)
         fails = score >= self.card.thresholds.fail
-        if fails == (peak >= level) or not peak:
+        if fails == (max_score >= level) or not max_score:
             return anomaly
-        return anomaly * np.float32(level / peak * (1.0001 if fails else 0.9999))
+        return anomaly * np.float32(level / max_score * (1.0001 if fails else 0.9999))
 
     def _draw(
         self, anomaly: DistanceMap, patches: NDArray[np.float32], height: int, width: int

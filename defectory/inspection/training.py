@@ -375,7 +375,7 @@ class _Training:
     def _map_level(self, best: Trial, unlike: Sequence[int], thresholds: Thresholds, *, whole: bool) -> float:
         if not best.recipe.signature and not best.recipe.heads.image and not whole:
             return thresholds.fail
-        return thresholds_from_good(np.delete(best.peaks, unlike), self._options.rates).fail
+        return thresholds_from_good(np.delete(best.max_scores, unlike), self._options.rates).fail
 
     def _inspected(self, rows: int, columns: int) -> NDArray[np.bool_]:
         valid = np.ones((rows, columns), np.bool_)

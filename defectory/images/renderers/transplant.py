@@ -109,15 +109,15 @@ class TransplantRenderer:
         Raises:
             InputError: none of them can be used.
         """
-        self._cuttings: dict[str, list[_Patch]] = {}
+        self._patches: dict[str, list[_Patch]] = {}
         unusable = []
         for donor in donors:
             try:
-                self._cuttings.setdefault(donor.kind, []).extend(_cut(donor))
+                self._patches.setdefault(donor.kind, []).extend(_cut(donor))
             except InputError as error:
                 unusable.append(str(error))
         self.unusable = tuple(unusable)
-        if not any(self._cuttings.values()):
+        if not any(self._patches.values()):
             got = unusable[0] if unusable else 0
             fix = "Give photos of defects and their masks, or choose the procedural renderer."
             raise InputError("donors", "at least one photo of a defect with its mask", got, fix)
@@ -130,7 +130,7 @@ class TransplantRenderer:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of defect that can be ordered."""
-        return tuple(sorted(kind for kind, cuttings in self._cuttings.items() if cuttings))
+        return tuple(sorted(kind for kind, patches in self._patches.items() if patches))
 
     @property
     def needs_photo(self) -> bool:
@@ -146,15 +146,15 @@ class TransplantRenderer:
         """
         if photo is None:
             raise InputError("photo", "a photo of a good part; defects are moved onto it")
-        cuttings = self._cuttings.get(request.defect)
-        if not cuttings:
+        patches = self._patches.get(request.defect)
+        if not patches:
             fix = "Give a masked photo of such a defect, or choose the procedural renderer."
             raise InputError("defect", f"one that a donor shows: {', '.join(self.kinds)}", request.defect, fix)
         allowed = allowed_region(photo, request)
         rng = np.random.default_rng(request.seed)
-        cutting = cuttings[int(rng.integers(len(cuttings)))]
-        placing = _fit_to(cutting, allowed, rng) if request.mask is not None else _search(cutting, photo, allowed, rng)
-        return _compose(cutting, photo, placing, request, rng)
+        patch = patches[int(rng.integers(len(patches)))]
+        pose = _fit_to(patch, allowed, rng) if request.mask is not None else _search(patch, photo, allowed, rng)
+        return _compose(patch, photo, pose, request, rng)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +162,7 @@ class _Patch:
     """A defect cut from its photo, with a margin around.
 
     ``contrast`` ``(h, w, 3)`` is the logarithm of the ratio to the filled-in surface, ``mask`` the defect's share of
-    each pixel, ``reach`` where the defect may still show beyond its mask.  ``outline`` is the cutting as it is searched
+    each pixel, ``reach`` where the defect may still show beyond its mask.  ``outline`` is the patch as it is searched
     with, made small: the logarithm of the photo, the mask, and 1 where the surroundings are.  ``borders`` says whether
     the defect reaches the photo's top, bottom, left and right; ``centre`` is its middle as shares of height and width,
     ``on_part`` its share on the part.
@@ -183,7 +183,7 @@ class _Patch:
 @dataclass(frozen=True, slots=True)
 class _Pose:
     """Where the defect goes: ``matrix`` (2x2) turns, scales and mirrors it; ``top`` and ``left`` place its window of
-    ``height`` and ``width``; ``unlikeness`` tells how well the surroundings agree.
+    ``height`` and ``width``; ``mismatch`` tells how well the surroundings agree.
     """
 
     matrix: NDArray[np.float64]
@@ -191,7 +191,7 @@ class _Pose:
     left: int
     height: int
     width: int
-    unlikeness: float
+    mismatch: float
     turn: float
     scale: float
     mirrored: bool
@@ -284,66 +284,64 @@ def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_]
     )
 
 
-def _search(cutting: _Patch, photo: Photo, allowed: Mask, rng: np.random.Generator) -> _Pose:
+def _search(patch: _Patch, photo: Photo, allowed: Mask, rng: np.random.Generator) -> _Pose:
     """The place, of a few ways to turn and scale the defect, drawn from those whose surroundings are most alike."""
     height, width = photo.image.shape[:2]
     shrink = min(1.0, _SEARCHED_SIDE / max(height, width))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     scene = _logarithm(np.asarray(cv2.resize(photo.image, size, interpolation=cv2.INTER_AREA), np.uint8))
     part = np.asarray(cv2.resize((allowed > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
-    needed = 0.95 if photo.region is not None else 0.9 * cutting.on_part
+    needed = 0.95 if photo.region is not None else 0.9 * patch.on_part
     own_place = rng.random() < 0.5
-    drawn = [_draw(cutting, (height, width), rng) for _ in range(_TRIES)]
+    drawn = [_draw(patch, (height, width), rng) for _ in range(_TRIES)]
     found = []
-    for placing in drawn:
-        small = _shrunk(cutting, placing, size, shrink)
-        unlike, share = _unlikeness(scene, part, *small)
+    for pose in drawn:
+        small = _shrunk(patch, pose, size, shrink)
+        unlike, share = _mismatch(scene, part, *small)
         unlike[share < needed] = np.inf
-        _keep_borders(unlike, cutting, placing)
+        _keep_borders(unlike, patch, pose)
         if own_place:
-            unlike += _distance(unlike.shape, small[1].shape, size, cutting, placing)
-        found.append((unlike, placing))
+            unlike += _distance(unlike.shape, small[1].shape, size, patch, pose)
+        found.append((unlike, pose))
     best = min((float(unlike.min()) for unlike, _ in found), default=math.inf)
     if best > _UNLIKE:
         got = "nowhere" if math.isinf(best) else f"a difference of {best:.2f}, {_UNLIKE} at most"
         raise RenderError(
-            f"{photo.name}: no place resembles what surrounds the {cutting.donor.kind} of {cutting.donor.name} ({got})."
+            f"{photo.name}: no place resembles what surrounds the {patch.donor.kind} of {patch.donor.name} ({got})."
         )
     options = [
-        (placing, y, x, unlike[y, x])
-        for unlike, placing in found
-        for y, x in np.argwhere(unlike <= best + _SIMILAR).tolist()
+        (pose, y, x, unlike[y, x]) for unlike, pose in found for y, x in np.argwhere(unlike <= best + _SIMILAR).tolist()
     ]
-    placing, y, x, unlikeness = options[int(rng.integers(len(options)))]
+    pose, y, x, mismatch = options[int(rng.integers(len(options)))]
     top, left = (round((at + rng.random() - 0.5) / shrink) if shrink < 1 else at for at in (y, x))
-    top = min(max(top, 0), height - placing.height)
-    left = min(max(left, 0), width - placing.width)
-    at_top, at_bottom, at_left, at_right = _borders(cutting, placing)
-    top = 0 if at_top else height - placing.height if at_bottom else top
-    left = 0 if at_left else width - placing.width if at_right else left
-    return replace(placing, top=top, left=left, unlikeness=float(unlikeness))
+    top = min(max(top, 0), height - pose.height)
+    left = min(max(left, 0), width - pose.width)
+    at_top, at_bottom, at_left, at_right = _borders(patch, pose)
+    top = 0 if at_top else height - pose.height if at_bottom else top
+    left = 0 if at_left else width - pose.width if at_right else left
+    return replace(pose, top=top, left=left, mismatch=float(mismatch))
 
 
-def _draw(cutting: _Patch, shape: tuple[int, int], rng: np.random.Generator) -> _Pose:
+def _draw(patch: _Patch, shape: tuple[int, int], rng: np.random.Generator) -> _Pose:
     """A way to turn, scale and mirror the defect, by which its window fits into a photo of ``shape``."""
-    height, width = cutting.mask.shape
-    ratio = min(shape) / min(cutting.donor.mask.shape)
+    height, width = patch.mask.shape
+    ratio = min(shape) / min(patch.donor.mask.shape)
     # Photos of about the same size show the part at the same scale; others are taken to show it at their own.
     usual = 1.0 if 1 / 1.5 < ratio < 1.5 else ratio
     scale = usual * math.exp(rng.uniform(*np.log(SCALES)))
     stretch = math.exp(rng.uniform(-0.1, 0.1))
     flips = np.where(rng.random(2) < 0.5, -1.0, 1.0)
-    turn = float(rng.uniform(-1, 1) * (GRAINED_TURN if cutting.grained else TURN))
-    if any(cutting.borders):
+    turn = float(rng.uniform(-1, 1) * (GRAINED_TURN if patch.grained else TURN))
+    if any(patch.borders):
         turn = 0.0
-    elif not cutting.grained:
+    elif not patch.grained:
         turn += 90.0 * int(rng.integers(4))
     axes = scale * np.array([stretch, 1 / stretch])
     matrix = _rotation(turn) @ np.diag(flips * axes)
     fits = min(shape[1] / _extent(matrix[0], width, height), shape[0] / _extent(matrix[1], width, height))
     if fits < 1:
         matrix, scale = matrix * fits, scale * fits
-    at_top, at_bottom, at_left, at_right = cutting.borders
+    at_top, at_bottom, at_left, at_right = patch.borders
     if at_left and at_right:
         matrix[0, 0] = math.copysign(shape[1] / width, matrix[0, 0])
     if at_top and at_bottom:
@@ -353,17 +351,17 @@ def _draw(cutting: _Patch, shape: tuple[int, int], rng: np.random.Generator) -> 
     return _Pose(matrix, 0, 0, rows, columns, 0.0, turn, scale, bool(flips[0] != flips[1]))
 
 
-def _fit_to(cutting: _Patch, asked: Mask, rng: np.random.Generator) -> _Pose:
+def _fit_to(patch: _Patch, asked: Mask, rng: np.random.Generator) -> _Pose:
     """The defect on the asked place, its axes on the axes of the place, stretched no more than to twice its shape."""
     (place_y, place_x), places = _spread(asked > 0)
-    (own_y, own_x), own = _spread(cutting.mask > 0)
+    (own_y, own_x), own = _spread(patch.mask > 0)
     (to_values, to_axes), (from_values, from_axes) = np.linalg.eigh(places), np.linalg.eigh(own)
     axes = np.sqrt(to_values / from_values)
     scale = float(np.sqrt(axes.prod()))
     axes = np.clip(axes, scale / math.sqrt(2), scale * math.sqrt(2))
     flips = np.where(rng.random(2) < 0.5, -1.0, 1.0)
     matrix = to_axes @ np.diag(axes * flips) @ from_axes.T
-    height, width = cutting.mask.shape
+    height, width = patch.mask.shape
     rows, columns = (max(1, math.ceil(_extent(line, width, height))) for line in matrix[::-1])
     shift = matrix @ np.array([own_x - (width - 1) / 2, own_y - (height - 1) / 2])
     top = round(place_y - shift[1] - (rows - 1) / 2)
@@ -376,30 +374,30 @@ def _fit_to(cutting: _Patch, asked: Mask, rng: np.random.Generator) -> _Pose:
 
 
 def _compose(
-    cutting: _Patch, photo: Photo, placing: _Pose, request: RenderRequest, rng: np.random.Generator
+    patch: _Patch, photo: Photo, pose: _Pose, request: RenderRequest, rng: np.random.Generator
 ) -> RenderResult:
     """Lay the defect on the photo; only its window is computed."""
     height, width = photo.image.shape[:2]
-    field = _deformation(cutting, placing, rng)
-    layers = np.dstack([cutting.contrast, cutting.mask, cutting.reach])
-    moved = _warp(layers, placing.matrix, (placing.height, placing.width), field, replicate=any(cutting.borders))
-    top, left = max(0, placing.top), max(0, placing.left)
-    bottom, right = min(height, placing.top + placing.height), min(width, placing.left + placing.width)
+    field = _deformation(patch, pose, rng)
+    layers = np.dstack([patch.contrast, patch.mask, patch.reach])
+    moved = _warp(layers, pose.matrix, (pose.height, pose.width), field, replicate=any(patch.borders))
+    top, left = max(0, pose.top), max(0, pose.left)
+    bottom, right = min(height, pose.top + pose.height), min(width, pose.left + pose.width)
     if bottom - top < 2 or right - left < 2:
-        raise RenderError(f"{photo.name}: the {request.defect} of {cutting.donor.name} would lie outside the photo.")
-    moved = moved[top - placing.top : bottom - placing.top, left - placing.left : right - placing.left]
+        raise RenderError(f"{photo.name}: the {request.defect} of {patch.donor.name} would lie outside the photo.")
+    moved = moved[top - pose.top : bottom - pose.top, left - pose.left : right - pose.left]
     window = np.s_[top:bottom, left:right]
     contrast, marked, reach = moved[..., :3], moved[..., 3], moved[..., 4]
-    for limit in (placing.limit, photo.region):
+    for limit in (pose.limit, photo.region):
         if limit is not None:
             reach = reach * cv2.GaussianBlur((limit[window] > 0).astype(np.float32), (0, 0), 1.0)
     view = _logarithm(photo.image[window])
     known = reach < 0.02
     if known.sum() < MIN_PIXELS:
-        raise RenderError(f"{photo.name}: the {request.defect} of {cutting.donor.name} leaves nothing of the photo.")
+        raise RenderError(f"{photo.name}: the {request.defect} of {patch.donor.name} leaves nothing of the photo.")
     texture = _texture(view, known)
     # On a calm surface a defect shows more than on a rough one; it is made to show about as much.
-    gain = float(np.clip(math.sqrt(texture / cutting.texture), 0.75, 1.35)) * rng.uniform(*GAINS)
+    gain = float(np.clip(math.sqrt(texture / patch.texture), 0.75, 1.35)) * rng.uniform(*GAINS)
     laid = view + reach[..., None] * (_fill(view, known) - view + gain * contrast)
     pixels = np.clip(np.rint(np.exp(laid) - _DARK), 0, 255).astype(np.uint8)
     image = photo.image.copy()
@@ -407,15 +405,15 @@ def _compose(
     mask = np.zeros((height, width), np.uint8)
     mask[window] = _visible(_logarithm(image[window]) - view, marked, reach, texture)
     if mask.sum() == 0:
-        raise RenderError(f"{photo.name}: the {request.defect} of {cutting.donor.name} would hardly be seen there.")
+        raise RenderError(f"{photo.name}: the {request.defect} of {patch.donor.name} would hardly be seen there.")
     parameters: dict[str, JsonValue] = {
-        "donor": cutting.donor.digest,
-        "donor_name": cutting.donor.name,
-        "scale": round(placing.scale, 3),
-        "turn": round(placing.turn, 1),
-        "mirrored": placing.mirrored,
+        "donor": patch.donor.digest,
+        "donor_name": patch.donor.name,
+        "scale": round(pose.scale, 3),
+        "turn": round(pose.turn, 1),
+        "mirrored": pose.mirrored,
         "gain": round(gain, 3),
-        "unlikeness": round(placing.unlikeness, 3),
+        "mismatch": round(pose.mismatch, 3),
     }
     return RenderResult(image, mask, severity_of(photo.image, image, mask), parameters)
 
@@ -438,16 +436,16 @@ def _visible(change: Field, marked: Field, reach: Field, texture: float) -> Mask
     return np.where(shown & (cv2.dilate(changed.astype(np.uint8), _disc(1)) > 0), 255, 0).astype(np.uint8)
 
 
-def _shrunk(cutting: _Patch, placing: _Pose, size: tuple[int, int], shrink: float) -> tuple[Field, Field, Field]:
-    """Scene, mask and surroundings of the moved cutting, as small as the photo that is searched."""
-    rows, columns = max(1, round(placing.height * shrink)), max(1, round(placing.width * shrink))
+def _shrunk(patch: _Patch, pose: _Pose, size: tuple[int, int], shrink: float) -> tuple[Field, Field, Field]:
+    """Scene, mask and surroundings of the moved patch, as small as the photo that is searched."""
+    rows, columns = max(1, round(pose.height * shrink)), max(1, round(pose.width * shrink))
     rows, columns = min(rows, size[1]), min(columns, size[0])
-    matrix = placing.matrix * shrink * (cutting.mask.shape[1] / cutting.outline.shape[1])
-    small = _warp(cutting.outline, matrix, (rows, columns), None, replicate=any(cutting.borders))
+    matrix = pose.matrix * shrink * (patch.mask.shape[1] / patch.outline.shape[1])
+    small = _warp(patch.outline, matrix, (rows, columns), None, replicate=any(patch.borders))
     return small[..., :3], small[..., 3], small[..., 4]
 
 
-def _unlikeness(scene: Field, part: Field, template: Field, mask: Field, around: Field) -> tuple[Field, Field]:
+def _mismatch(scene: Field, part: Field, template: Field, mask: Field, around: Field) -> tuple[Field, Field]:
     """For each place of the window: how its surroundings differ from the template's, whatever the light, as a root
     mean square of logarithms; and the share of the defect that would be on the part.
     """
@@ -469,21 +467,21 @@ def _unlikeness(scene: Field, part: Field, template: Field, mask: Field, around:
 
 
 def _distance(
-    shape: tuple[int, int], window: tuple[int, int], size: tuple[int, int], cutting: _Patch, placing: _Pose
+    shape: tuple[int, int], window: tuple[int, int], size: tuple[int, int], patch: _Patch, pose: _Pose
 ) -> Field:
     """How far each place is from where the defect was on its own photo, mirrored as it is now; small against 1."""
     away = []
     for axis, (count, extent, side) in enumerate(zip(shape, window, size[::-1], strict=True)):
-        share = cutting.centre[axis]
-        if placing.matrix[1 - axis, 1 - axis] < 0:
+        share = patch.centre[axis]
+        if pose.matrix[1 - axis, 1 - axis] < 0:
             share = 1 - share
         away.append((np.arange(count) + extent / 2) / side - share)
     return np.asarray(0.5 * np.hypot(away[0][:, None], away[1][None]), np.float32)
 
 
-def _keep_borders(unlike: Field, cutting: _Patch, placing: _Pose) -> None:
+def _keep_borders(unlike: Field, patch: _Patch, pose: _Pose) -> None:
     """What was cut off at the photo's border is cut off there again, or its straight end would show."""
-    at_top, at_bottom, at_left, at_right = _borders(cutting, placing)
+    at_top, at_bottom, at_left, at_right = _borders(patch, pose)
     if at_top:
         unlike[1:] = np.inf
     elif at_bottom:
@@ -494,12 +492,12 @@ def _keep_borders(unlike: Field, cutting: _Patch, placing: _Pose) -> None:
         unlike[:, :-1] = np.inf
 
 
-def _borders(cutting: _Patch, placing: _Pose) -> tuple[bool, bool, bool, bool]:
+def _borders(patch: _Patch, pose: _Pose) -> tuple[bool, bool, bool, bool]:
     """Top, bottom, left and right, mirrored as the defect is; only defects that are not turned have any."""
-    top, bottom, left, right = cutting.borders
-    if placing.matrix[1, 1] < 0:
+    top, bottom, left, right = patch.borders
+    if pose.matrix[1, 1] < 0:
         top, bottom = bottom, top
-    if placing.matrix[0, 0] < 0:
+    if pose.matrix[0, 0] < 0:
         left, right = right, left
     return top, bottom, left, right
 
@@ -513,13 +511,13 @@ def _spread(marked: NDArray[np.bool_]) -> tuple[tuple[float, float], NDArray[np.
     return (float(middle[1]), float(middle[0])), away @ away.T / away.shape[1] + np.eye(2) / 12
 
 
-def _deformation(cutting: _Patch, placing: _Pose, rng: np.random.Generator) -> Field | None:
+def _deformation(patch: _Patch, pose: _Pose, rng: np.random.Generator) -> Field | None:
     """A gentle, smooth displacement of the source's pixels, ``(h, w, 2)``; none where the defect is cut off."""
-    if any(cutting.borders):
+    if any(patch.borders):
         return None
-    extent = math.sqrt(float((cutting.mask > 0).sum()))
+    extent = math.sqrt(float((patch.mask > 0).sum()))
     coarse = rng.normal(0, 0.06 * extent, (4, 4, 2)).astype(np.float32)
-    return np.asarray(cv2.resize(coarse, (placing.width, placing.height), interpolation=cv2.INTER_CUBIC), np.float32)
+    return np.asarray(cv2.resize(coarse, (pose.width, pose.height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _warp(

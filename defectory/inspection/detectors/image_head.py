@@ -23,11 +23,11 @@ _STRENGTH = 0.05
 class ImageHead:
     """``weights`` is float32 of shape ``(2 d + 1,)``, the last for the constant.
 
-    ``trust`` is how much the head counts: an image it is sure of scores ``exp(trust)`` times as high.
+    ``blend_weight`` is how much the head counts: an image it is sure of scores ``exp(blend_weight)`` times as high.
     """
 
     weights: NDArray[np.float32]
-    trust: float
+    blend_weight: float
 
     @classmethod
     def fit(
@@ -37,7 +37,7 @@ class ImageHead:
         synthetic: Sequence[Patches],
         valid: NDArray[np.bool_],
         *,
-        trust: float,
+        blend_weight: float,
     ) -> Self:
         """Learn from good images and from defective ones, at least one.
 
@@ -56,7 +56,7 @@ class ImageHead:
         )
         slopes = slopes / scale
         learned = np.append(slopes, intercept - slopes @ centre)
-        return cls(np.asarray(learned, np.float32), trust)
+        return cls(np.asarray(learned, np.float32), blend_weight)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
@@ -68,7 +68,7 @@ class ImageHead:
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The weights, and how much they count."""
-        return {"weights": self.weights, "trust": np.array(self.trust, np.float64)}
+        return {"weights": self.weights, "trust": np.array(self.blend_weight, np.float64)}
 
     def probability(self, patches: Patches, valid: NDArray[np.bool_]) -> float:
         """How likely the image shows a defect, if good and defective ones were equally frequent."""
@@ -77,4 +77,4 @@ class ImageHead:
 
     def factor(self, patches: Patches, valid: NDArray[np.bool_]) -> float:
         """What to multiply an image's score with: 1 for a good image."""
-        return float(np.exp(self.trust * self.probability(patches, valid)))
+        return float(np.exp(self.blend_weight * self.probability(patches, valid)))

@@ -25,12 +25,12 @@ _NEVER = -1e4
 class PatchHead:
     """``weights`` is float32 of shape ``(d + 1, 1 + classes)``, the last row for the constant.
 
-    ``trust`` is how much the head counts in the map: 0 leaves the detector's distances as they are, and only the
+    ``blend_weight`` is how much the head counts in the map: 0 leaves the detector's distances as they are, and only the
     classes are the head's; ``unit`` is the distance at which the detector itself is alarmed.
     """
 
     weights: NDArray[np.float32]
-    trust: float
+    blend_weight: float
     unit: float
 
     @classmethod
@@ -43,7 +43,7 @@ class PatchHead:
         *,
         unit: float,
         seed: int,
-        trust: float = 1.0,
+        blend_weight: float = 1.0,
     ) -> Self:
         """Learn from good images and from defective ones with the class of each patch, 0 = none.
 
@@ -72,28 +72,31 @@ class PatchHead:
             coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
             constants = np.array([0.0, constants[0]])
         weights[:-1, learned], weights[-1, learned] = coefficients.T, constants
-        return cls(weights.astype(np.float16).astype(np.float32), trust, unit)
+        return cls(weights.astype(np.float16).astype(np.float32), blend_weight, unit)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
         """Read what ``arrays`` gave."""
         weights = arrays["weights"].astype(np.float32)
-        trust, unit = arrays["blend"].astype(np.float64)
+        blend_weight, unit = arrays["blend"].astype(np.float64)
         if weights.ndim != 2 or weights.shape[1] < 2:
             raise ValueError("the head's weights must be a matrix")
-        return cls(weights, float(trust), float(unit))
+        return cls(weights, float(blend_weight), float(unit))
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The weights in half precision, and how they blend in."""
-        return {"weights": self.weights.astype(np.float16), "blend": np.array([self.trust, self.unit], np.float64)}
+        return {
+            "weights": self.weights.astype(np.float16),
+            "blend": np.array([self.blend_weight, self.unit], np.float64),
+        }
 
     def correct(self, distances: DistanceMap, patches: Patches) -> DistanceMap:
         """The detector's distances, raised where the head sees a defect."""
-        if not self.trust:
+        if not self.blend_weight:
             return distances
         logits = self._logits(patches)
         odds = np.logaddexp.reduce(logits[..., 1:], axis=2) - logits[..., 0]
-        return np.asarray(distances + self.trust * self.unit * sigmoid(odds), np.float32)
+        return np.asarray(distances + self.blend_weight * self.unit * sigmoid(odds), np.float32)
 
     def kinds(self, patches: Patches) -> NDArray[np.uint8]:
         """The most likely class of defect of each patch, from 1 on, taken for granted that it is one."""

@@ -22,7 +22,7 @@ _MOST_AXES = 400
 class Signature:
     """``axes`` ``(k, m)`` are the directions good images vary in, by more than the ``floor`` of all others.
 
-    ``typical`` is the oddness of a held-out good image, and ``exponent`` how strongly oddness changes a map.
+    ``typical`` is the image_score of a held-out good image, and ``exponent`` how strongly image_score changes a map.
     """
 
     centre: NDArray[np.float32]
@@ -76,7 +76,7 @@ class Signature:
         """The same signature, weighed so."""
         return replace(self, typical=typical, exponent=exponent)
 
-    def oddness(self, patches: Patches, valid: NDArray[np.bool_]) -> float:
+    def image_score(self, patches: Patches, valid: NDArray[np.bool_]) -> float:
         """The Mahalanobis distance of an image's summary, a root mean square over its numbers."""
         standard = ((summarise(patches, valid) - self.centre) / self.scale).astype(np.float64)
         along = self.axes.astype(np.float64) @ standard
@@ -86,7 +86,7 @@ class Signature:
 
     def factor(self, patches: Patches, valid: NDArray[np.bool_]) -> float:
         """What to multiply an image's map with: 1 for a typical good image."""
-        return float((self.oddness(patches, valid) / self.typical) ** self.exponent)
+        return float((self.image_score(patches, valid) / self.typical) ** self.exponent)
 
 
 def summarise(patches: Patches, valid: NDArray[np.bool_]) -> NDArray[np.float32]:

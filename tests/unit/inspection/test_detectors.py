@@ -154,8 +154,10 @@ def test_an_image_that_is_odd_as_a_whole_is_told():
     # No patch is foreign, but there is too much of one kind.
     odd = patches(np.zeros((6, 8), int), 99)
 
-    assert signature.oddness(odd, VALID) > 2 * max(signature.oddness(patches(LAYOUT, n), VALID) for n in (50, 51, 52))
-    assert signature.factor(odd, VALID) == pytest.approx(signature.oddness(odd, VALID))
+    assert signature.image_score(odd, VALID) > 2 * max(
+        signature.image_score(patches(LAYOUT, n), VALID) for n in (50, 51, 52)
+    )
+    assert signature.factor(odd, VALID) == pytest.approx(signature.image_score(odd, VALID))
 
 
 def test_a_signature_survives_storage():
@@ -168,13 +170,13 @@ def test_a_signature_survives_storage():
 # ------------------------------------------------------------------ patch head
 
 
-def head(trust: float = 1.0) -> PatchHead:
+def head(blend_weight: float = 1.0) -> PatchHead:
     marked = []
     for kind, direction in ((1, 4), (2, 5)):
         layout, marks = LAYOUT.copy(), np.zeros(LAYOUT.shape, np.uint8)
         layout[1:3, 1:3], marks[1:3, 1:3] = direction, kind
         marked.append((patches(layout, 70 + kind), marks))
-    return PatchHead.fit(GOOD, marked, VALID, 3, trust=trust, unit=0.1, seed=0)
+    return PatchHead.fit(GOOD, marked, VALID, 3, blend_weight=blend_weight, unit=0.1, seed=0)
 
 
 def test_a_head_names_defects_and_raises_them():
@@ -189,10 +191,10 @@ def test_a_head_names_defects_and_raises_them():
     assert np.median(raised) < 0.01
 
 
-def test_a_head_without_trust_only_names():
+def test_a_head_that_weighs_nothing_only_names():
     distances = np.random.default_rng(0).random((6, 8)).astype(np.float32)
 
-    assert np.array_equal(head(trust=0.0).correct(distances, GOOD[0]), distances)
+    assert np.array_equal(head(blend_weight=0.0).correct(distances, GOOD[0]), distances)
 
 
 def test_a_class_no_patch_shows_is_never_named():
@@ -222,4 +224,4 @@ def test_a_head_survives_storage():
     again = PatchHead.from_arrays(head().arrays())
 
     assert np.array_equal(again.kinds(GOOD[0]), head().kinds(GOOD[0]))
-    assert (again.trust, again.unit) == (1.0, 0.1)
+    assert (again.blend_weight, again.unit) == (1.0, 0.1)

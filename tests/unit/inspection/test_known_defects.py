@@ -72,11 +72,11 @@ def test_where_the_scores_are_not_apart_a_head_parts_what_it_has_seen():
     fit = fit_known_defects(good, defects, VALID, good_scores=np.full(4, 2.0), defect_scores=np.full(3, 1.0))
 
     assert fit.basis == "between 4 good and 3 defective photos, none of them held out"
-    assert fit.head.trust in (0.7, 1.5, 3.0, 5.0)
+    assert fit.head.blend_weight in (0.7, 1.5, 3.0, 5.0)
     assert fit.defects.min() >= fit.thresholds.fail
     assert fit.good.max() < fit.thresholds.review
     sure = [fit.head.probability(image, VALID) for image in defects]
-    assert fit.defects == pytest.approx(np.exp(fit.head.trust * np.array(sure)))
+    assert fit.defects == pytest.approx(np.exp(fit.head.blend_weight * np.array(sure)))
     # A head that is trusted less would not have done: e.g. twice as far apart is not ten times.
     assert fit.defects.min() / fit.good.max() > 10
 

@@ -77,9 +77,9 @@ def test_nothing_is_fitted_to_what_was_made_from_an_image_held_out(monkeypatch):
     fits = []
     fit = ImageHead.fit.__func__  # type: ignore[attr-defined]
 
-    def spy(cls, good, real, synthetic, valid, *, trust):
+    def spy(cls, good, real, synthetic, valid, *, blend_weight):
         fits.append((good, real, synthetic))
-        return fit(cls, good, real, synthetic, valid, trust=trust)
+        return fit(cls, good, real, synthetic, valid, blend_weight=blend_weight)
 
     monkeypatch.setattr(candidates.ImageHead, "fit", classmethod(spy))
     comparison = compare(synthetic=made())
@@ -99,9 +99,9 @@ def test_defects_of_one_part_are_held_out_together(monkeypatch):
     seen = []
     fit = ImageHead.fit.__func__  # type: ignore[attr-defined]
 
-    def spy(cls, good, real, synthetic, valid, *, trust):
+    def spy(cls, good, real, synthetic, valid, *, blend_weight):
         seen.append({id(patches) for patches in real})
-        return fit(cls, good, real, synthetic, valid, trust=trust)
+        return fit(cls, good, real, synthetic, valid, blend_weight=blend_weight)
 
     monkeypatch.setattr(candidates.ImageHead, "fit", classmethod(spy))
     comparison = compare(groups=5)
@@ -179,7 +179,7 @@ def test_an_image_head_tells_defective_images_from_good_ones_it_has_not_seen():
     rng = np.random.default_rng(3)
     good, bad = ([make(rng).patches for _ in range(60)] for make in (good_sample, bad_sample))
 
-    head = ImageHead.fit(good[:40], bad[:40], (), VALID, trust=0.7)
+    head = ImageHead.fit(good[:40], bad[:40], (), VALID, blend_weight=0.7)
 
     chances = [[head.probability(each, VALID) for each in images[40:]] for images in (good, bad)]
     assert np.median(chances[0]) < 0.5 < np.median(chances[1])
@@ -192,7 +192,7 @@ def test_few_real_images_weigh_as_much_as_many_synthetic_ones():
     good = [good_sample(rng).patches for _ in range(40)]
     real, made = [bad_sample(rng).patches for _ in range(4)], [bad_sample(rng, axis=2).patches for _ in range(200)]
 
-    head = ImageHead.fit(good, real, made, VALID, trust=0.7)
+    head = ImageHead.fit(good, real, made, VALID, blend_weight=0.7)
 
     assert min(head.probability(each, VALID) for each in real) > 0.5
 
