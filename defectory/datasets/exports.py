@@ -77,6 +77,10 @@ def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "", validat
         InputError: the folder has something in it or cannot be written, or there are images that the form would say
             wrong things of.
         ImageError: an image or mask cannot be read.
+
+    >>> from defectory import load_dataset
+    >>> export(load_dataset(Path("parts")), "manifest", Path("exported")).name
+    'dataset.manifest'
     """
     if form in ("coco", "yolo") and (wrong := undetectable(dataset)):
         raise _refusal(dataset, wrong)

@@ -77,6 +77,14 @@ def balance(
         InputError: a folder cannot be used or written, the plan is of another dataset, or the form cannot say what the
             dataset says.
         ServiceError: a service failed for so many pictures in a row that the others were left; what is made stays.
+
+    >>> from defectory import ProceduralRenderer, load_dataset
+    >>> from defectory.images.plan import plan_balance
+    >>> dataset = load_dataset(Path("parts"))
+    >>> plan = plan_balance(dataset, target=2, renderer="procedural", defects=["scratch"])
+    >>> balanced = balance(dataset, plan, {"procedural": ProceduralRenderer()}, Path("balanced"), gate=None)
+    >>> len(load_dataset(Path("balanced/dataset")).records) - len(dataset.records)
+    2
     """
     if (out / "dataset").exists() and (not (out / "dataset").is_dir() or any((out / "dataset").iterdir())):
         raise InputError("out", "a folder without a finished dataset in it", str(out / "dataset"), "Choose another.")

@@ -63,6 +63,15 @@ def run_gate(
 
     Raises:
         InputError: there are too few seeds or good images, or an image cannot be read.
+
+    >>> from pathlib import Path
+    >>> from defectory import load_dataset
+    >>> from dataclasses import replace
+    >>> parts = load_dataset(Path("parts"))
+    >>> few = parts.select([*parts.normal, *parts.anomalous[:3]])
+    >>> painted = parts.select([replace(parts.anomalous[3], synthetic=True)])
+    >>> run_gate(few, painted).decision
+    'unmeasured'
     """
     if seeds < MIN_SEEDS:
         raise InputError("seeds", f"at least {MIN_SEEDS}", seeds)

@@ -88,6 +88,11 @@ def plan_balance(
     Raises:
         InputError: the target is out of range, there are no good parts or no defects to plan for, or two classes come
             to the same kind.
+
+    >>> from pathlib import Path
+    >>> from defectory import load_dataset
+    >>> plan_balance(load_dataset(Path("parts")), target=8, renderer="procedural", defects=["scratch"]).count
+    8
     """
     if target is not None and not 1 <= target <= MAX_COUNT:
         raise InputError("target", f"a number of images from 1 to {MAX_COUNT}", target)

@@ -180,6 +180,13 @@ def synthesize(
     Raises:
         InputError: the folder cannot be used or written (the disk is full, say: what is done stays done), or there is
             no renderer for an item.
+
+    >>> from defectory import ProceduralRenderer
+    >>> from defectory.images.items import Item
+    >>> item = Item(renderer="procedural", defect="dent", seed=3, source="flange-000.png")
+    >>> sources = Sources({"flange-000.png": Path("parts/normal/flange-000.png")})
+    >>> synthesize([item], sources, {"procedural": ProceduralRenderer()}, Path("dents")).outcomes
+    {'dent': {'made': 1}}
     """
     folder = DatasetFolder(out)
     run = _Run(sources, renderers, folder)

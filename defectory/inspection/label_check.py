@@ -39,6 +39,10 @@ def check(
 
     Returns:
         What `defectory.datasets.check_files` and `find_suspects` found, errors first.
+
+    >>> from defectory import load_dataset
+    >>> check(load_dataset(Path("parts")), labels=False)
+    ()
     """
     return check_files(dataset, find_suspects=find_suspects if labels else None, on_progress=on_progress)
 

@@ -186,6 +186,13 @@ class LookoutForVision:
 
     Raises:
         InputError: not exactly one of the two is given.
+
+    >>> from defectory.errors import InputError
+    >>> try:
+    ...     LookoutForVision()
+    ... except InputError as error:
+    ...     print(error.field)
+    endpoint_url, endpoint_name
     """
 
     def __init__(

@@ -63,6 +63,9 @@ class TrainingOptions(BaseModel):
     be defects; otherwise they are only named and kept out of the thresholds.  ``costs`` set the thresholds where there
     are labelled defects to learn their scores from; ``rates`` set them from good images alone.  ``synthetic`` defects
     are learned from where that helps as ``measured`` on held-out real ones, or ``always`` where it can be measured.
+
+    >>> TrainingOptions(resolution=128, detector="padim").resolution
+    128
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -122,6 +125,10 @@ def train(
 
     Raises:
         InputError: an image cannot be read, or there are too few different ones; the message names them.
+
+    >>> model = train(sorted(Path("parts/normal").iterdir()), options=TrainingOptions(resolution=128))
+    >>> model.save(Path("flanges.tar.gz")).name
+    'flanges.tar.gz'
     """
     training = _Training(
         options or TrainingOptions(), dict(groups or {}), dict(synthetic or {}), on_progress or (lambda progress: None)

@@ -121,6 +121,11 @@ def generate_datasets(
     Raises:
         InputError: an argument breaks its rule, or ``out`` holds something else.
         AuthorError, ReplyError: the author could not list the machines.
+
+    >>> from defectory.sensors.authors import create_author
+    >>> generation = generate_datasets("paper", 1, "ann", Path("paper"), author=create_author("catalogue"), year=2025)
+    >>> [machine.folder.name for machine in generation.machines]
+    ['fourdrinier-paper-machine']
     """
     now = datetime.now(UTC)
     year = now.year - 1 if year is None else year

@@ -101,6 +101,16 @@ class TransplantRenderer:
     """Moves defects from ``donors`` onto photos; the same photo and request give the same picture.
 
     ``unusable`` says of each donor that cannot be used why, such as a mask of almost the whole photo.
+
+    >>> from pathlib import Path
+    >>> from defectory import load_dataset, load_image, read_mask
+    >>> from defectory.vision.photos import load_photo
+    >>> scratched = next(r for r in load_dataset(Path("parts")).anomalous if "scratch" in r.path.name)
+    >>> donor = Donor("a", "scratch", load_image(scratched.path), read_mask(scratched))
+    >>> photo = load_photo(Path("parts/normal/flange-000.png"))
+    >>> result = TransplantRenderer([donor]).render(photo, RenderRequest("scratch", seed=7))
+    >>> result.image.shape == photo.image.shape
+    True
     """
 
     def __init__(self, donors: Sequence[Donor]) -> None:

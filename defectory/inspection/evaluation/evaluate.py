@@ -67,6 +67,11 @@ def evaluate(
 
     Raises:
         InputError: no labelled image can be read.
+
+    >>> from defectory import load_dataset, load_model
+    >>> evaluation = evaluate(load_model(Path("model.tar.gz")), load_dataset(Path("parts")), Path("evaluation"))
+    >>> evaluation.metrics.auroc.value
+    1.0
     """
     left_out: list[LeftOut] = []
     chosen: list[tuple[ImageRecord, Label]] = []

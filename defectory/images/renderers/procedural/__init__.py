@@ -50,6 +50,13 @@ class ProceduralRenderer:
 
     Args:
         placements: where, how large and how turned defects are, by kind, instead of the kinds' own (`learn_placement`).
+
+    >>> from pathlib import Path
+    >>> from defectory.vision.photos import load_photo
+    >>> photo = load_photo(Path("parts/normal/flange-000.png"))
+    >>> result = ProceduralRenderer().render(photo, RenderRequest("scratch", seed=7))
+    >>> result.image.shape, bool(result.mask.any())
+    ((256, 256, 3), True)
     """
 
     def __init__(self, placements: Mapping[str, Placement] | None = None) -> None:
