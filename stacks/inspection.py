@@ -147,15 +147,15 @@ class Inspection(Capability):
             caller_retries=True,
         )
         self._allow_table(record.role, "PutItem")
-        tell = self._build_function(
+        notify = self._build_function(
             "send_alert",
             "Tells people of one inspection",
-            {**self._teller_environment(), "ALERT_LIMIT_PER_HOUR": str(self.config.alert_limit_per_hour)},
+            {**self._notifier_environment(), "ALERT_LIMIT_PER_HOUR": str(self.config.alert_limit_per_hour)},
             caller_retries=True,
         )
-        self._allow_table(tell.role, "GetItem", "UpdateItem")
+        self._allow_table(notify.role, "GetItem", "UpdateItem")
         for topic in (self.defects, self.reviews):
-            topic.grant_publish(tell.role)
+            topic.grant_publish(notify.role)
         return InspectionMachine(
             self,
             "Line",
@@ -163,8 +163,8 @@ class Inspection(Capability):
             alerts=self.alerts,
             inspect=inspect,
             record=record,
-            tell=tell,
-            put_aside=self.queue.dead_letters.queue,
+            notify=notify,
+            dead_letters=self.queue.dead_letters.queue,
         )
 
     def _build_start(self) -> None:
@@ -182,7 +182,7 @@ class Inspection(Capability):
         digest = self._build_function(
             "send_digest",
             "Tells people of all inspections that had no mail of their own",
-            self._teller_environment(),
+            self._notifier_environment(),
             timeout=Duration.minutes(10),
         )
         self._allow_table(digest.role, "UpdateItem")
@@ -223,7 +223,7 @@ class Inspection(Capability):
         options = {"timeout": Duration.seconds(50), **options}
         return self.build_function(folder, description, environment, modules=LINE_MODULES[folder], **options)
 
-    def _teller_environment(self) -> dict[str, str]:
+    def _notifier_environment(self) -> dict[str, str]:
         return {
             "RESULTS_TABLE": self.table.table_name,
             "RESULTS_BUCKET": self.results.bucket_name,

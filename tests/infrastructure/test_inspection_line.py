@@ -16,7 +16,6 @@ from defectory.inspection.line.inspecting import SUFFIXES
 from defectory.inspection.line.recording import Recorder
 from defectory.inspection.line.records import Record
 from defectory.inspection.line.uploads import Upload, read_message
-from stacks.constructs.inspection_machine import BUSY, HOPELESS
 from stacks.inspection import LINE_MODULES
 
 ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/defectory-inspection"
@@ -293,9 +292,11 @@ def test_what_mends_itself_is_tried_for_long_and_what_does_not_is_not(states):
     assert other["MaxAttempts"] >= 3
 
 
-def test_the_names_of_errors_are_those_that_the_function_raises():
-    for name in (*HOPELESS, *(each for each in BUSY if "." not in each)):
-        assert issubclass(getattr(endpoint, name), Exception)
+def test_the_names_of_errors_are_those_that_the_function_raises(states):
+    names = {name for retry in states["Inspect image"]["Retry"] for name in retry["ErrorEquals"] if "." not in name}
+
+    assert names == {"EndpointMissingError", "EndpointAnswerError", "EndpointBusyError"}
+    assert all(issubclass(getattr(endpoint, name), Exception) for name in names)
 
 
 class Rows:
