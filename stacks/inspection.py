@@ -22,27 +22,6 @@ from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.training_machine import TrainingMachine
 from stacks.constructs.upload_queue import UploadQueue
 
-_BASE = (
-    *("defectory/__init__.py", "defectory/errors.py", "defectory/aws/__init__.py", "defectory/aws/clients.py"),
-    *("defectory/inspection/__init__.py", "defectory/inspection/line/__init__.py"),
-    "defectory/inspection/line/uploads.py",
-)
-_ROWS = (*_BASE, "defectory/aws/results_table.py", "defectory/inspection/line/records.py")
-_ALERTS = (*_ROWS, "defectory/aws/alerts.py", "defectory/inspection/line/alerts.py")
-# What each function needs of the library: numpy and Pillow stay with the one that looks at images.
-LINE_MODULES = {
-    "start_inspection": (*_BASE, "defectory/aws/state_machine.py", "defectory/inspection/line/starting.py"),
-    "inspect_image": (
-        *_BASE,
-        *("defectory/aws/endpoint.py", "defectory/aws/inspection_buckets.py"),
-        *(f"defectory/inspection/{name}.py" for name in ("images", "verdicts", "line/inspecting", "line/records")),
-    ),
-    "record_inspection": (*_ROWS, "defectory/inspection/line/recording.py"),
-    "send_alert": _ALERTS,
-    "send_digest": _ALERTS,
-    "confirm_inspection": (*_ROWS, "defectory/inspection/line/confirming.py"),
-}
-
 
 class Inspection(Capability):
     """From an image in the bucket of uploads to a row of results, a heatmap and an alert."""
@@ -220,8 +199,7 @@ class Inspection(Capability):
         environment: dict[str, str],
         **options: Any,  # noqa: ANN401
     ) -> PythonFunction:
-        options = {"timeout": Duration.seconds(50), **options}
-        return self.build_function(folder, description, environment, modules=LINE_MODULES[folder], **options)
+        return self.build_function(folder, description, environment, **{"timeout": Duration.seconds(50), **options})
 
     def _notifier_environment(self) -> dict[str, str]:
         return {

@@ -42,14 +42,6 @@ SERVERLESS_MEMORY_MB = 3072
 SERVERLESS_CONCURRENCY = 10
 VARIANT = "AllTraffic"
 SOURCE_FOLDER = "/opt/ml/input/data/source"
-TRAINING_MODULES = (
-    "defectory/__init__.py",
-    "defectory/errors.py",
-    "defectory/aws",
-    "defectory/inspection/__init__.py",
-    "defectory/inspection/gate.py",
-    "defectory/inspection/training_run.py",
-)
 
 
 @jsii.implements(cdk.ILocalBundling)
@@ -176,7 +168,6 @@ class TrainingMachine(Construct):
             self,
             "Overseer",
             folder="oversee_training",
-            modules=TRAINING_MODULES,
             description="Decides in training: prepares a run, judges its model, verifies the endpoint",
             config=self._config,
             alerts=alerts,

@@ -16,8 +16,11 @@ from defectory.inspection.line.inspecting import SUFFIXES
 from defectory.inspection.line.recording import Recorder
 from defectory.inspection.line.records import Record
 from defectory.inspection.line.uploads import Upload, read_message
-from stacks.inspection import LINE_MODULES
 
+FUNCTIONS = (
+    *("start_inspection", "inspect_image", "record_inspection"),
+    *("send_alert", "send_digest", "confirm_inspection"),
+)
 ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/defectory-inspection"
 UPLOAD = Upload(
     bucket="uploads", key="lot 7/ü+%.png", version_id="v", size=10, uploaded_at="2026-11-21T11:59:00.000Z"
@@ -42,7 +45,7 @@ def names(inspection) -> dict[str, str]:
         "defects": f"<{only('AWS::SNS::Topic', 'Defects')}>",
         "reviews": f"<{only('AWS::SNS::Topic', 'Reviews')}>",
         "key": f"<{only('AWS::KMS::Key')}.Arn>",
-        **{folder: f"<{only('AWS::Lambda::Function', f'{logical(folder)}Function')}.Arn>" for folder in LINE_MODULES},
+        **{folder: f"<{only('AWS::Lambda::Function', f'{logical(folder)}Function')}.Arn>" for folder in FUNCTIONS},
     }
 
 
@@ -87,7 +90,7 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(inspection, 
         "confirm_inspection": {("dynamodb:GetItem", table), ("dynamodb:UpdateItem", table)},
     }
 
-    assert {folder: leaves_of(inspection, folder) for folder in LINE_MODULES} == expected
+    assert {folder: leaves_of(inspection, folder) for folder in FUNCTIONS} == expected
 
 
 def test_every_function_has_a_role_of_its_own(inspection):
@@ -226,7 +229,7 @@ def test_the_table_has_the_keys_and_indexes_that_its_adapter_uses(inspection):
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
-@pytest.mark.parametrize("folder", LINE_MODULES)
+@pytest.mark.parametrize("folder", FUNCTIONS)
 def test_a_function_is_told_of_everything_its_environment_model_asks_for(inspection, folder):
     handler = import_module(f"lambdas.{folder}.handler")
     variables = inspection.function(logical(folder))["Environment"]["Variables"]
@@ -375,7 +378,7 @@ def test_an_upload_that_cannot_be_recorded_is_put_aside_as_a_new_attempt(states,
 
 
 def test_permissions_name_no_more_objects_than_the_two_buckets(inspection):
-    for folder in LINE_MODULES:
+    for folder in FUNCTIONS:
         for action, resource in leaves_of(inspection, folder):
             assert "*" not in action
             assert not matches(resource, "anything")
