@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.hosted_model import HostedModel
 from defectory.aws.training_bucket import TrainingBucket
 from defectory.errors import InputError
@@ -20,10 +19,8 @@ from defectory.inspection.training_run import decide, prepare, verify
 logger = Logger(service="oversee-training")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     training_bucket: str
     endpoint_name: str
@@ -31,7 +28,7 @@ class Environment(BaseModel):
 
 @cache
 def environment() -> Environment:
-    return Environment.model_validate(os.environ)
+    return Environment.load()
 
 
 @logger.inject_lambda_context

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.alerts import Alerts
+from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.results_table import ResultsTable
 from defectory.inspection.line.alerts import Pages, Teller
 
 logger = Logger(service="send-alert")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     results_table: str
     results_bucket: str
@@ -33,7 +30,7 @@ class Environment(BaseModel):
 
 @cache
 def teller() -> Teller:
-    env = Environment.model_validate(os.environ)
+    env = Environment.load()
     return Teller(
         table=ResultsTable(env.results_table),
         topics={"defect": Alerts(env.defect_topic_arn), "review": Alerts(env.review_topic_arn)},

@@ -6,14 +6,14 @@ Optional are ``mask``, ``donors``, ``prompt`` and ``seed``.  Answers what became
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.answers import rejected
+from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.images_bucket import ImagesBucket
 from defectory.errors import InputError
 from defectory.images.batch.making import Studio
@@ -23,10 +23,8 @@ from defectory.images.batch.requests import parse_pictures_request
 logger = Logger(service="synthesize-images")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     images_bucket: str
     image_region: str
@@ -36,7 +34,7 @@ class Environment(BaseModel):
 
 @cache
 def studio() -> Studio:
-    env = Environment.model_validate(os.environ)
+    env = Environment.load()
     models = ImageModels(env.image_region, env.image_model_id, env.inpaint_model_id)
     return Studio(ImagesBucket(env.images_bucket), models)
 
@@ -53,9 +51,6 @@ def handler(event: object, context: LambdaContext) -> dict[str, Any]:
         made = studio().make_few(parse_pictures_request(event))
     except InputError as error:
         logger.warning("Request rejected", extra={"field": error.field, "reason": str(error)})
-        return {
-            "status": "REJECTED",
-            "error": {"code": error.code, "field": error.field, "rule": error.rule, "message": str(error)},
-        }
+        return rejected(error)
     logger.info("Pictures", extra={"status": made.status, "outcomes": made.outcomes})
     return made.model_dump(mode="json")
