@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.images_bucket import ImagesBucket
 from defectory.errors import InputError
-from defectory.images.batch.assembling import assemble_folder, assemble_run, store_failure
+from defectory.images.batch.assemble import assemble_folder, assemble_run, store_failure
 from defectory.images.batch.requests import parse_folder
 
 logger = Logger(service="assemble-dataset")

@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
-from defectory.images.batch.planning import Planner
+from defectory.images.batch.plan import Planner
 from defectory.images.batch.requests import parse_batch_request
 
 logger = Logger(service="plan-synthesis")

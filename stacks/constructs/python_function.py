@@ -20,7 +20,7 @@ from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.dead_letters import DeadLetters
-from stacks.constructs.kept_logs import KeptLogs
+from stacks.constructs.retained_log_group import RetainedLogGroup
 from stacks.packaging import Package
 
 
@@ -63,7 +63,7 @@ class PythonFunction(Construct):
         package: Sequence[str] = (),
     ) -> None:
         super().__init__(scope, construct_id)
-        log_group = KeptLogs(self, "Logs", config)
+        log_group = RetainedLogGroup(self, "Logs", config)
         self.role = self._build_role(log_group)
         folders = package or (folder,)
         self.function = lambda_.Function(
@@ -96,7 +96,7 @@ class PythonFunction(Construct):
             if error_alarm:
                 self._build_alarm(folder, alerts)
 
-    def _build_role(self, log_group: KeptLogs) -> iam.Role:
+    def _build_role(self, log_group: RetainedLogGroup) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log_group.grant_write(role)
         return role

@@ -14,9 +14,9 @@ from constructs import Construct
 from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge
 from stacks.constructs.alert_topic import AlertTopic
-from stacks.constructs.kept_logs import KeptLogs
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.retained_log_group import RetainedLogGroup
 from stacks.state_machines import read_definition
 
 _WATCHING = (
@@ -60,7 +60,7 @@ class WatchedMachine(sfn.StateMachine):
         log_data: bool = False,
     ) -> None:
         states = read_definition(definition, {"Partition": Aws.PARTITION, **values}, without=without)
-        logs = KeptLogs(scope, f"{construct_id}Logs", config)
+        logs = RetainedLogGroup(scope, f"{construct_id}Logs", config)
         super().__init__(
             scope,
             construct_id,

@@ -88,7 +88,7 @@ class TrainingMachine(Construct):
         self.registry = self._build_registry()
         self.job_role = self._build_job_role()
         self.rollback_alarm = self._build_rollback_alarm(alerts)
-        self.overseer = self._build_overseer(alerts)
+        self.controller = self._build_controller(alerts)
         self.machine = self._build_machine(alerts)
 
     def _build_source(self) -> assets.Asset:
@@ -163,11 +163,11 @@ class TrainingMachine(Construct):
         alerts.on(alarm)
         return alarm
 
-    def _build_overseer(self, alerts: AlertTopic) -> PythonFunction:
-        overseer = PythonFunction(
+    def _build_controller(self, alerts: AlertTopic) -> PythonFunction:
+        controller = PythonFunction(
             self,
-            "Overseer",
-            folder="oversee_training",
+            "Controller",
+            folder="training_controller",
             description="Decides in training: prepares a run, judges its model, verifies the endpoint",
             config=self._config,
             alerts=alerts,
@@ -176,7 +176,7 @@ class TrainingMachine(Construct):
             timeout=Duration.minutes(5),
             caller_retries=True,
         )
-        role, objects = overseer.role, self.bucket.arn_for_objects("*")
+        role, objects = controller.role, self.bucket.arn_for_objects("*")
         allow(role, ["s3:GetObject"], [objects])
         allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn])
         allow(role, ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"], [self._sagemaker_arn("endpoint", "")])
@@ -184,10 +184,10 @@ class TrainingMachine(Construct):
         allow(role, ["sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"], created)
         acknowledge_wildcards(role, [objects], "Any prefix may be named as dataset or test set.")
         acknowledge_wildcards(role, created, "Models and configurations are named after the runs that made them.")
-        return overseer
+        return controller
 
     def _build_machine(self, alerts: AlertTopic) -> WatchedMachine:
-        role = MachineRole(self, "MachineRole", self.overseer)
+        role = MachineRole(self, "MachineRole", self.controller)
         self._allow_machine(role, alerts)
         training_image, serving_image = self._images
         return WatchedMachine(
@@ -199,7 +199,7 @@ class TrainingMachine(Construct):
             name=f"{self._endpoint_name}-training",
             definition="training",
             values={
-                "TrainingController": self.overseer.function.function_arn,
+                "TrainingController": self.controller.function.function_arn,
                 "JobRole": self.job_role.role_arn,
                 "TrainingImage": training_image,
                 "ServingImage": serving_image,

@@ -297,7 +297,7 @@ class TestPermissions:
         assert [leave.resource for leave in passed] == [f"<{template.only('AWS::IAM::Role', 'JobRole')}.Arn>"]
         assert "sagemaker.amazonaws.com" in passed[0].conditions
 
-    @pytest.mark.parametrize("like", ["MachineRole", "JobRole", "OverseerRole"])
+    @pytest.mark.parametrize("like", ["MachineRole", "JobRole", "ControllerRole"])
     def test_nobody_may_delete_or_reach_another_endpoint(self, template, like):
         leaves = self.role(template, like)
         assert not [leave for leave in leaves if re.match(r"(sagemaker|s3):(Delete|.*\*)", leave.action)]

@@ -16,7 +16,7 @@ from defectory.errors import InputError
 from defectory.inspection.gate import EVALUATION_FILE
 from defectory.inspection.training_run import decide, prepare, verify
 
-logger = Logger(service="oversee-training")
+logger = Logger(service="training-controller")
 
 
 class Environment(FunctionEnvironment):
@@ -49,5 +49,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             answer = {"model_version": version}
         case _:
             raise InputError("task", "prepare, judge or verify, with what it needs", event)
-    logger.info("Training overseen", extra={"task": event["task"], "answer": answer})
+    logger.info("Training decision", extra={"task": event["task"], "answer": answer})
     return answer
