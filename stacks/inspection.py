@@ -11,7 +11,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from defectory.aws.results_table import INDEXES, OWED_INDEX
+from defectory.aws.results_table import INDEXES, PENDING_INDEX
 from defectory.config import Config
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
@@ -165,7 +165,7 @@ class Inspection(Capability):
             timeout=Duration.minutes(10),
         )
         self._allow_table(digest.role, "UpdateItem")
-        allow(digest.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{OWED_INDEX}"])
+        allow(digest.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{PENDING_INDEX}"])
         for topic in (self.defects, self.reviews):
             topic.grant_publish(digest.role)
         hourly = events.Rule(

@@ -51,6 +51,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             closed = sweep(datetime.now(UTC), **services())
         case other:
             raise InputError("detail-type", "a pipeline's state change or a scheduled event", other)
-    told = {request.request_id: request.status for request in closed}
-    logger.info("Requests looked after", extra={"requests": told})
-    return told
+    statuses = {request.request_id: request.status for request in closed}
+    logger.info("Requests looked after", extra={"requests": statuses})
+    return statuses

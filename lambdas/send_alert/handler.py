@@ -1,4 +1,4 @@
-"""Lambda: tell people of one inspection, ``{inspection_id}``; called by the inspection's state machine."""
+"""Lambda: notify people of one inspection, ``{inspection_id}``; called by the inspection's state machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from defectory.aws.alerts import Alerts
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.results_table import ResultsTable
-from defectory.inspection.line.alerts import Pages, Teller
+from defectory.inspection.line.alerts import Notifier, Pages
 
 logger = Logger(service="send-alert")
 
@@ -29,9 +29,9 @@ class Environment(FunctionEnvironment):
 
 
 @cache
-def teller() -> Teller:
+def notifier() -> Notifier:
     env = Environment.load()
-    return Teller(
+    return Notifier(
         table=ResultsTable(env.results_table),
         topics={"defect": Alerts(env.defect_topic_arn), "review": Alerts(env.review_topic_arn)},
         pages=Pages(env.aws_region, env.results_bucket),
@@ -41,6 +41,6 @@ def teller() -> Teller:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    told = teller().tell(event["inspection_id"], datetime.now(UTC))
-    logger.info("Alert", extra={"inspection_id": event["inspection_id"], "told": told})
-    return {"told": told}
+    notified = notifier().notify(event["inspection_id"], datetime.now(UTC))
+    logger.info("Alert", extra={"inspection_id": event["inspection_id"], "notified": notified})
+    return {"told": notified}

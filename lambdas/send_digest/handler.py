@@ -1,4 +1,4 @@
-"""Lambda: tell people in one mail of all inspections that had none of their own; called once an hour."""
+"""Lambda: notify people in one mail of all inspections that had none of their own; called once an hour."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from defectory.aws.alerts import Alerts
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.results_table import ResultsTable
-from defectory.inspection.line.alerts import Pages, Teller
+from defectory.inspection.line.alerts import Notifier, Pages
 
 logger = Logger(service="send-digest")
 
@@ -27,9 +27,9 @@ class Environment(FunctionEnvironment):
 
 
 @cache
-def teller() -> Teller:
+def notifier() -> Notifier:
     env = Environment.load()
-    return Teller(
+    return Notifier(
         table=ResultsTable(env.results_table),
         topics={"defect": Alerts(env.defect_topic_arn), "review": Alerts(env.review_topic_arn)},
         pages=Pages(env.aws_region, env.results_bucket),
@@ -39,6 +39,6 @@ def teller() -> Teller:
 
 @logger.inject_lambda_context
 def handler(event: object, context: LambdaContext) -> dict[str, int]:
-    told = teller().send_digest(datetime.now(UTC))
-    logger.info("Digest", extra={"told": told})
-    return {str(channel): count for channel, count in told.items()}
+    notified = notifier().send_digest(datetime.now(UTC))
+    logger.info("Digest", extra={"notified": notified})
+    return {str(channel): count for channel, count in notified.items()}

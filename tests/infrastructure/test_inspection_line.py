@@ -338,7 +338,7 @@ def test_what_was_found_is_what_is_recorded(states):
 
     row, answer = record(given)
 
-    assert (row.key, row.verdict, row.owed) == (UPLOAD["key"], "FAIL", "defect")
+    assert (row.key, row.verdict, row.pending_alert) == (UPLOAD["key"], "FAIL", "defect")
     told = evaluate(states["Record inspection"]["Output"], states={"result": {"Payload": answer}})
     assert choose(states["Tell people?"], states={"input": told}) == "Send alert"
     asked = evaluate(states["Send alert"]["Arguments"]["Payload"], states={"input": told})

@@ -17,7 +17,7 @@ from defectory.aws.endpoint import InspectionEndpoint
 from defectory.aws.inspection_buckets import ResultsBucket, read_upload
 from defectory.aws.results_table import INDEXES, ResultsTable
 from defectory.aws.state_machine import StateMachine
-from defectory.inspection.line.alerts import Pages, Teller
+from defectory.inspection.line.alerts import Notifier, Pages
 from defectory.inspection.line.inspecting import Inspector
 from defectory.inspection.line.recording import Recorder
 from defectory.inspection.line.uploads import Upload
@@ -167,8 +167,8 @@ def topics():
 
 
 @pytest.fixture
-def teller(results, topics):
-    return Teller(results, topics, Pages("us-east-1", "results"), limit=3)
+def notifier(results, topics):
+    return Notifier(results, topics, Pages("us-east-1", "results"), limit=3)
 
 
 @pytest.fixture
