@@ -320,7 +320,18 @@ class _SageMaker:
 
 
 def _exception_of(error: ServiceError) -> LookoutError:
-    return _EXCEPTIONS.get(getattr(error, "kind", ""), InternalServerException)(str(error))
+    return _EXCEPTION_OF_FAULT.get(getattr(error, "fault", ""), InternalServerException)(str(error))
+
+
+# By the name of the endpoint's fault (`defectory.aws.endpoint_errors`), which the containers have not.
+_EXCEPTION_OF_FAULT: dict[str, type[LookoutError]] = {
+    "missing": ResourceNotFoundException,
+    "forbidden": AccessDeniedException,
+    "invalid": ValidationException,
+    "model_refused": ValidationException,
+    "throttled": ThrottlingException,
+    "not_ready": ConflictException,
+}
 
 
 def _message(content: bytes) -> str:

@@ -9,7 +9,7 @@ from constructs import Construct
 from defectory.config import Config
 
 
-class KeptLogs(logs.LogGroup):
+class RetainedLogGroup(logs.LogGroup):
     """Logs of one function or build, for ``log_retention_days``."""
 
     def __init__(self, scope: Construct, construct_id: str, config: Config) -> None:

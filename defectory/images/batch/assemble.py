@@ -15,9 +15,9 @@ from defectory.datasets.versions import DATASET_FILE, StoredDataset
 from defectory.errors import InputError, shorten
 from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.batch.images_bucket import ImagesBucket
-from defectory.images.batch.making import content_of, failed
 from defectory.images.batch.requests import Folder, parse_folder
 from defectory.images.batch.runs import NAMED_FAILURES, ItemFailure, Run, RunStatus
+from defectory.images.batch.synthesize import failed_record, record_content
 from defectory.images.costs import actual_cost, used_by
 from defectory.images.items import ItemRecord, item_id, record_file
 
@@ -41,9 +41,9 @@ def assemble_run(key: str, reasons: Mapping[int, str], bucket: ImagesBucket, now
     records = _records(run, bucket)
     for number, item in enumerate(run.items):
         if item_id(item) not in records:
-            record = failed(item, reasons.get(number, _NO_WORD))
+            record = failed_record(item, reasons.get(number, _NO_WORD))
             # A picture that is late, and has a record by now, wins.
-            bucket.write_new(run.prefix + record_file(record.id), content_of(record))
+            bucket.write_new(run.prefix + record_file(record.id), record_content(record))
             records[record.id] = record
     records = _assemble(run, records, run.classes, bucket, now)
     return _store(run, _status(run, records, now), bucket)
@@ -98,12 +98,12 @@ def _assemble(
         created=now,
     )
     # Where the description of the whole is, everything is.
-    whole = files.pop(DATASET_FILE)
+    description = files.pop(DATASET_FILE)
     bucket.write_all({folder.prefix + name: content for name, content in files.items()})
     changed = [read_record(content, name) for name, content in files.items() if name == record_file(Path(name).stem)]
     for record in changed:
         _forget_pictures(folder, records[record.id], bucket)
-    bucket.write({folder.prefix + DATASET_FILE: whole})
+    bucket.write({folder.prefix + DATASET_FILE: description})
     return {**records, **{record.id: record for record in changed}}
 
 
@@ -130,23 +130,23 @@ def _forget_pictures(folder: Folder, record: ItemRecord, bucket: ImagesBucket) -
 def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> RunStatus:
     own = [records[item_id(item)] for item in run.items]
     outcomes = Counter[str](record.outcome for record in own)
-    rest = [record for record in own if record.outcome != "made"]
-    told: dict[str, Any] = {"status": "COMPLETE"}
-    if rest:
+    not_made = [record for record in own if record.outcome != "made"]
+    verdict: dict[str, Any] = {"status": "COMPLETE"}
+    if not_made:
         counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "made")
-        told = {
+        verdict = {
             "status": "PARTIAL" if outcomes["made"] else "FAILED",
             "reason": f"{outcomes['made']} of {len(own)} pictures were made; {counted}. "
-            f"The first: {rest[0].id}: {shorten(rest[0].reason, 600)}",
+            f"The first: {not_made[0].id}: {shorten(not_made[0].reason, 600)}",
         }
     return RunStatus(
-        **told,
+        **verdict,
         execution=run.execution,
         planned=len(own),
         outcomes=dict(sorted(outcomes.items())),
         not_made=tuple(
             ItemFailure(id=record.id, outcome=record.outcome, reason=shorten(record.reason, 600))
-            for record in rest[:NAMED_FAILURES]
+            for record in not_made[:NAMED_FAILURES]
         ),
         pictures=sum(record.outcome == "made" for record in records.values()),
         estimate=run.estimate,

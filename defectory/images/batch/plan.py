@@ -124,8 +124,8 @@ def _photos(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> list
 
 def _images(place: str, bucket: ImagesBucket) -> list[str]:
     """The image at the key ``place``, else those in that folder."""
-    found = [key for key in bucket.keys(place) if _is_image(key)]
-    return [place] if place in found else _below(found, place)
+    keys = [key for key in bucket.keys(place) if _is_image(key)]
+    return [place] if place in keys else _below(keys, place)
 
 
 def _below(keys: Iterable[str], folder: str) -> list[str]:
@@ -139,12 +139,12 @@ def _is_image(key: str) -> bool:
 
 def _masks(place: str, bucket: ImagesBucket) -> Mapping[str, str]:
     """Masks by the names of the photos that they belong to; by "" the one for all photos."""
-    found = _images(place, bucket)
-    if found == [place]:
+    keys = _images(place, bucket)
+    if keys == [place]:
         return {"": place}
-    if not found:
+    if not keys:
         raise InputError("mask", RULES["mask"], place, f"There is no image ({_KINDS_OF_FILE}); upload it.")
-    return {_name(key): key for key in found}
+    return {_name(key): key for key in keys}
 
 
 def _mask_of(item: Item, masks: Mapping[str, str]) -> str:

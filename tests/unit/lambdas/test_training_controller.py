@@ -12,10 +12,10 @@ import pytest
 from defectory.aws.hosted_model import HostedModel
 from defectory.errors import InputError
 from defectory.inspection.gate import Figures, ModelComparison
-from lambdas.oversee_training import handler as module
+from lambdas.training_controller import handler as module
 
 CONTEXT = SimpleNamespace(
-    function_name="oversee-training", memory_limit_in_mb=512, invoked_function_arn="arn", aws_request_id="1"
+    function_name="training-controller", memory_limit_in_mb=512, invoked_function_arn="arn", aws_request_id="1"
 )
 
 

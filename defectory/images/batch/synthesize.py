@@ -1,4 +1,4 @@
-"""Making the pictures of a run, each once, however often it is asked for."""
+"""Synthesizing the pictures of a run, each once, however often it is asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from defectory.errors import DefectoryError, InputError, ServiceError
 from defectory.images.assembly import read_record
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
-from defectory.images.batch.planning import plan_run
+from defectory.images.batch.plan import plan_run
 from defectory.images.batch.requests import Folder, PicturesRequest
 from defectory.images.batch.runs import DonorKeys, Run
 from defectory.images.costs import Cost, actual_cost, used_by
@@ -46,11 +46,11 @@ class Picture(BaseModel):
     def of(cls, record: ItemRecord, folder: Folder) -> Self:
         """Of a record of the dataset in ``folder``."""
         image, mask = (folder.prefix + name if name else "" for name in (record.image, record.mask))
-        told = record.model_dump(include={"id", "outcome", "reason", "severity"})
-        return cls(**told, image=image, mask=mask)
+        described = record.model_dump(include={"id", "outcome", "reason", "severity"})
+        return cls(**described, image=image, mask=mask)
 
 
-class Made(BaseModel):
+class PicturesResult(BaseModel):
     """What became of a request for a few pictures; ``outcomes`` count them, ``cost`` is that of image models."""
 
     model_config = ConfigDict(frozen=True)
@@ -64,13 +64,13 @@ class Made(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Studio:
+class Synthesizer:
     """Makes pictures from what is in ``bucket``, and stores them there."""
 
     bucket: ImagesBucket
     models: ImageModels
 
-    def make_one(self, key: str, number: int) -> ItemRecord:
+    def synthesize(self, key: str, number: int) -> ItemRecord:
         """Make the picture with this number of the run stored at ``key``, unless it is made already.
 
         Returns:
@@ -83,9 +83,9 @@ class Studio:
         run = Run.read(self.bucket.read(key), key)
         if not 0 <= number < len(run.items):
             raise InputError("number", f"that of a picture of the run, from 0 to {len(run.items) - 1}", number)
-        return self._make(run, run.items[number])
+        return self._synthesize(run, run.items[number])
 
-    def make_few(self, request: PicturesRequest) -> Made:
+    def synthesize_request(self, request: PicturesRequest) -> PicturesResult:
         """Make the pictures of a request, those that are not made already.
 
         Raises:
@@ -93,9 +93,9 @@ class Studio:
             ServiceError: S3 or Bedrock failed; the same request goes on from there.
         """
         run = plan_run(request, "", bucket=self.bucket, models=self.models)
-        records = [self._make(run, item) for item in run.items]
+        records = [self._synthesize(run, item) for item in run.items]
         outcomes = Counter[str](record.outcome for record in records)
-        return Made(
+        return PicturesResult(
             status="COMPLETE" if outcomes["made"] == len(records) else "PARTIAL" if outcomes["made"] else "FAILED",
             user_id=run.user_id,
             dataset=run.dataset,
@@ -104,13 +104,13 @@ class Studio:
             pictures=tuple(Picture.of(record, run) for record in records),
         )
 
-    def _make(self, run: Run, item: Item) -> ItemRecord:
-        if done := self._done(run, item):
-            return done
+    def _synthesize(self, run: Run, item: Item) -> ItemRecord:
+        if finished := self._finished_record(run, item):
+            return finished
         try:
             photo = load_photo(self.bucket.read(item.source), name=item.source) if item.source else None
-            order = request_of(item, self._mask(item, photo))
-            made = make_item(item, self._renderer(item, run.donors_of(item.defect)), photo, order)
+            request = request_of(item, self._mask(item, photo))
+            result = make_item(item, self._renderer(item, run.donors_of(item.defect)), photo, request)
         except InputError as error:
             return self._fail(run, item, error)
         except ServiceError as error:
@@ -119,15 +119,15 @@ class Studio:
             with suppress(ServiceError):
                 self._fail(run, item, error)
             raise
-        self.bucket.write({run.prefix + name: content for name, content in made.files.items()})
-        return made.record
+        self.bucket.write({run.prefix + name: content for name, content in result.files.items()})
+        return result.record
 
     def _fail(self, folder: Folder, item: Item, error: DefectoryError) -> ItemRecord:
-        record = failed(item, str(error))
-        self.bucket.write({folder.prefix + record_file(record.id): content_of(record)})
+        record = failed_record(item, str(error))
+        self.bucket.write({folder.prefix + record_file(record.id): record_content(record)})
         return record
 
-    def _done(self, folder: Folder, item: Item) -> ItemRecord | None:
+    def _finished_record(self, folder: Folder, item: Item) -> ItemRecord | None:
         """The record of a picture that needs no second try."""
         key = folder.prefix + record_file(item_id(item))
         content = self.bucket.find(key)
@@ -141,13 +141,13 @@ class Studio:
 
     def _renderer(self, item: Item, donors: Sequence[DonorKeys]) -> Renderer:
         # However many there are, a picture reads a few, and other pictures read others.
-        turned = [donors[(item.seed + number) % len(donors)] for number in range(len(donors))]
+        rotated = [donors[(item.seed + number) % len(donors)] for number in range(len(donors))]
         match item.renderer:
             case "procedural":
-                masks = [self._donor(item, keys).mask for keys in turned[:_MOST_EXAMPLES]]
+                masks = [self._donor(item, keys).mask for keys in rotated[:_MOST_EXAMPLES]]
                 return ProceduralRenderer({item.defect: learn_placement(masks)} if masks else None)
             case "transplant":
-                return TransplantRenderer([self._donor(item, keys) for keys in turned[:_MOST_DONORS]])
+                return TransplantRenderer([self._donor(item, keys) for keys in rotated[:_MOST_DONORS]])
             case _:
                 return self.models.renderer(item.renderer)
 
@@ -157,11 +157,11 @@ class Studio:
         return Donor(keys.image, item.defect, photo.image, mask, photo.digest)
 
 
-def failed(item: Item, reason: str) -> ItemRecord:
+def failed_record(item: Item, reason: str) -> ItemRecord:
     """The record of a picture that could not be made."""
     return ItemRecord(id=item_id(item), item=item, outcome="failed", reason=reason)
 
 
-def content_of(record: ItemRecord) -> bytes:
+def record_content(record: ItemRecord) -> bytes:
     """A record as it is stored."""
     return (record.model_dump_json(indent=1) + "\n").encode()

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.hosted_model import HostedModel
 from defectory.errors import InputError
 from defectory.inspection.gate import EVALUATION_FILE
 from defectory.inspection.training_bucket import TrainingBucket
 from defectory.inspection.training_run import decide, prepare, verify
 
-logger = Logger(service="oversee-training")
+logger = Logger(service="training-controller")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     training_bucket: str
     endpoint_name: str
@@ -31,7 +28,7 @@ class Environment(BaseModel):
 
 @cache
 def environment() -> Environment:
-    return Environment.model_validate(os.environ)
+    return Environment.load()
 
 
 @logger.inject_lambda_context
@@ -52,5 +49,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             answer = {"model_version": version}
         case _:
             raise InputError("task", "prepare, judge or verify, with what it needs", event)
-    logger.info("Training overseen", extra={"task": event["task"], "answer": answer})
+    logger.info("Training decision", extra={"task": event["task"], "answer": answer})
     return answer
