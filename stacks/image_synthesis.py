@@ -22,7 +22,8 @@ from stacks.constructs.synthesis_machine import SynthesisMachine
 # One package for all three functions: OpenCV and numpy, which two of them need, outweigh everything else.
 PACKAGE = "synthesize_images"
 SYNTHESIS_MODULES = (
-    *("defectory/__init__.py", "defectory/claims.py", "defectory/errors.py", "defectory/aws", "defectory/images"),
+    *("defectory/__init__.py", "defectory/claims.py", "defectory/errors.py", "defectory/progress.py"),
+    *("defectory/aws", "defectory/images"),
     *("defectory/inspection/__init__.py", "defectory/inspection/images.py", "defectory/inspection/datasets"),
     *("lambdas/plan_synthesis", "lambdas/assemble_dataset"),
 )

@@ -20,7 +20,7 @@ from stacks.packaging import CACHE, ROOT, Requirements
 
 MODULES = (
     *("defectory/__init__.py", "defectory/claims.py", "defectory/door.py", "defectory/errors.py", "defectory/py.typed"),
-    "defectory/inspection",
+    *("defectory/progress.py", "defectory/validation.py", "defectory/inspection"),
 )
 ENTRY_POINTS = ("train.py", "evaluate.py", "inference.py")
 # What the PyTorch containers have; libraries are built for it.

@@ -16,6 +16,7 @@ from defectory.inspection.detectors.registry import DETECTORS
 from defectory.inspection.detectors.signature import Signature
 from defectory.inspection.model import Scorer
 from defectory.inspection.thresholds import Scores
+from defectory.progress import OnProgress, Progress
 
 FOLDS = 4
 TRUSTS = (1.0, 3.0)
@@ -140,7 +141,7 @@ class Comparison:
 
     ``damaged`` are the good images again, damaged on purpose, or nothing where ``defects`` are enough to compare on.
     ``synthetic`` defects are fitted to by some candidates, and no candidate is ever compared on them.  ``kinds`` is the
-    number of classes of defect; ``tell`` hears of each fold done.
+    number of classes of defect; ``on_progress`` hears of each fold done.
     """
 
     good: Sequence[Sample]
@@ -149,7 +150,7 @@ class Comparison:
     valid: NDArray[np.bool_]
     kinds: int
     seed: int
-    tell: Callable[[str, int, int], None]
+    on_progress: OnProgress
     synthetic: Sequence[Sample] = ()
 
     def trials(self, detectors: Sequence[str]) -> list[Trial]:
@@ -268,7 +269,7 @@ class Comparison:
                             getattr(chances[heads], group)[index] = chance
                         if group == "good":
                             levels[heads][index] = np.median(anomaly[self.valid])
-            self.tell(detector, fold + 1, FOLDS)
+            self.on_progress(Progress(detector, fold + 1, FOLDS))
         typical = max(float(np.median(oddness.good)), _LITTLE)
         found = []
         for signed in (True, False):

@@ -46,6 +46,11 @@ _INHERITED = frozenset(
 _INHERITED_PREFIXES = ("LC_", "PIP_", "UV_", "AWS_ENDPOINT_URL_", "COVERAGE_PROCESS_")
 
 
+def choose_region(environment: Mapping[str, str]) -> str:
+    """The region to pretend to be, as AWS's own tools would choose it, else `DEFAULT_REGION`."""
+    return environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
+
+
 def inherited(base: Mapping[str, str]) -> dict[str, str]:
     """The variables of ``base`` that processes of the cloud may see."""
     return {

@@ -45,7 +45,7 @@ def demo(
     from defectory.cli.demo.defect_images import show_defect_images
     from defectory.cli.demo.inspection import choose_photos, show_inspection
     from defectory.cli.demo.sensor_data import show_sensor_data
-    from defectory.cli.demo.steps import step
+    from defectory.cli.output import step
     from defectory.local.cloud import LocalCloud
     from defectory.local.synth import synthesise
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defectory.cli.demo.steps import step
+from defectory.cli.output import step
 from defectory.errors import DefectoryError, InputError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defectory.cli.demo.steps import step
+from defectory.cli.output import step
 from defectory.errors import DefectoryError
 
 if TYPE_CHECKING:

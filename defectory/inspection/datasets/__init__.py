@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from defectory.inspection.datasets.exports import Detectable, Form, export, make_detectable
+from defectory.inspection.datasets.exports import Detectable, Form, export, fit_to_form, make_detectable
+from defectory.inspection.datasets.imports import Imported, import_dataset
 from defectory.inspection.datasets.masks import read_classes, read_mask
 from defectory.inspection.datasets.quality import Finding, check
 from defectory.inspection.datasets.records import Dataset, ImageRecord, Label
@@ -18,12 +19,15 @@ __all__ = [
     "Finding",
     "Form",
     "ImageRecord",
+    "Imported",
     "Label",
     "Split",
     "check",
     "compare_versions",
     "export",
+    "fit_to_form",
     "group",
+    "import_dataset",
     "join",
     "load_dataset",
     "load_split",

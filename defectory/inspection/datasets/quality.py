@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +16,7 @@ from defectory.errors import DefectoryError
 from defectory.inspection.datasets.masks import read_mask
 from defectory.inspection.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.inspection.images import load_image
+from defectory.progress import OnProgress, Progress, ignore_progress
 
 Kind = Literal[
     "unreadable", "changed", "bad mask", "contradiction", "duplicate", "near-duplicate", "blank", "empty mask",
@@ -48,9 +49,7 @@ class Finding:
         return self.kind in ERRORS
 
 
-def check(
-    dataset: Dataset, *, labels: bool = True, on_progress: Callable[[int, int], None] | None = None
-) -> tuple[Finding, ...]:
+def check(dataset: Dataset, *, labels: bool = True, on_progress: OnProgress = ignore_progress) -> tuple[Finding, ...]:
     """Look at every image of a dataset, and at each two of them.
 
     Found are images and masks that cannot be read, files that changed since they were imported, masks that fit the
@@ -60,7 +59,7 @@ def check(
     Args:
         dataset: what to check.
         labels: whether to look for mislabelled images, which takes most of the time.
-        on_progress: called with the number of images looked at and of all.
+        on_progress: hears of each image looked at.
 
     Returns:
         What was found, errors first.
@@ -75,8 +74,7 @@ def check(
             if look.thumbnail is not None:
                 readable.append(record)
                 thumbnails.append(look.thumbnail)
-            if on_progress:
-                on_progress(number, len(dataset.records))
+            on_progress(Progress("looking at images", number, len(dataset.records)))
     copies = list(_copies(dataset, readable))
     findings.extend(_describe_copies(dataset, copies))
     # One of each set of copies stands for it, so that a pair is told of once.  A synthetic image is the picture that it

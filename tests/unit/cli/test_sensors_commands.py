@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from defectory.cli import main
+from defectory.progress import Progress
 from defectory.sensors import authors
 from defectory.sensors import generate as generation_module
 from defectory.sensors.authors import ScriptTask
 from defectory.sensors.authors.catalogue import CatalogueAuthor
 from defectory.sensors.catalogue import industries, machines
-from defectory.sensors.generate import Generated, Generation, Progress
+from defectory.sensors.generate import Generated, Generation
 from defectory.sensors.pipeline.simulation import Simulation, simulate
 
 TASK = ScriptTask("semiconductor", "Plasma Etcher", 2024, seed=3)

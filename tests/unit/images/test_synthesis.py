@@ -21,6 +21,7 @@ from defectory.images.synthesis import ATTEMPTS, Sources, Summary, choose_photos
 from defectory.inspection.datasets import load_dataset
 from defectory.inspection.datasets.annotations import decode_runs
 from defectory.inspection.images import encode_png, load_image
+from defectory.progress import Progress
 from tests.unit.images.conftest import Scripted, paint, part
 
 PHOTO = Photo("a.png", part(0), "a" * 64)
@@ -144,10 +145,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_item_is_made_and_the_folder_is_a_dataset(run, tmp_path):
-    told = []
-    summary = run(on_progress=lambda done, total: told.append((done, total)))
+    heard = []
+    summary = run(on_progress=heard.append)
     assert (summary.asked, summary.made, summary.images, summary.unmade) == (6, 6, 6, ())
-    assert told == [(number, 6) for number in range(1, 7)]
+    assert heard == [Progress("making pictures", number, 6) for number in range(1, 7)]
     dataset = load_dataset(tmp_path / "out")
     assert dataset.version == summary.version
     assert all(record.synthetic and record.classes == ("scratch",) for record in dataset.records)
