@@ -61,9 +61,15 @@ def counted(number: int, noun: str) -> str:
 
 
 @contextmanager
-def step(console: Console, what: str) -> Iterator[None]:
-    """Show ``what`` as under way, then as done with its time; an error passes through."""
-    started = time.monotonic()
+def step(console: Console, what: str, *, since: float | None = None) -> Iterator[None]:
+    """Show ``what`` as under way, then as done with its time; an error passes through.
+
+    Args:
+        console: where to show it.
+        what: a sentence without its full stop.
+        since: when it was begun, by ``time.monotonic``, where that was before.
+    """
+    started = time.monotonic() if since is None else since
     with console.status(f"{what} ..."):
         yield
     console.print(f"[green]✓[/green] {what} [dim]({time.monotonic() - started:.1f} s)[/dim]", highlight=False)
