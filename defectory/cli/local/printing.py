@@ -44,8 +44,8 @@ def show_status(status: CloudStatus) -> None:
     # What is copied from here has to be whole: no line is cut or wrapped.
     console = Console(soft_wrap=True, highlight=False)
     instance = status.instance
-    kept = f", kept in {instance.folder}" if instance.persistent else ", nothing is kept"
-    console.print(Text(f"Local cloud at {instance.endpoint} (process {instance.pid}{kept})"))
+    storage = f", kept in {instance.folder}" if instance.persistent else ", nothing is kept"
+    console.print(Text(f"Local cloud at {instance.endpoint} (process {instance.pid}{storage})"))
     for stack in status.stacks:
         console.print(Text(f"\nStack {stack.name}: {stack.status}"))
         for name, value in stack.outputs.items():
