@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import InputError, shorten
 from defectory.images.items import Item
-from defectory.images.prompts import Mode
+from defectory.images.prompts import KindName, Mode
 from defectory.images.renderers import MAX_SEED, RendererName
 from defectory.images.renderers.names import RendererFamily, needs_photo, refuse_mode, renderer_name
 from defectory.images.renderers.procedural import KINDS
@@ -44,7 +44,7 @@ class Want(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     renderer: RendererName
-    defect: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    defect: KindName
     count: int = Field(ge=1, le=MAX_COUNT)
     mask: str = ""
     prompt: str = ""

@@ -39,7 +39,10 @@ def _template(text: str) -> str:
 
 Text = Annotated[str, Field(min_length=3, max_length=4000)]
 Template = Annotated[Text, AfterValidator(_template)]
-KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+KIND_PATTERN = r"[a-z][a-z0-9_]{0,63}"
+"""What a kind of defect may be called, everywhere."""
+
+KindName = Annotated[str, Field(pattern=rf"^{KIND_PATTERN}$")]
 
 
 class _Model(BaseModel):

@@ -118,7 +118,8 @@ def await_training(console: Console, cloud: LocalCloud, execution: str, *, since
         DefectoryError: it did not come to that.
     """
     machine = cloud.client("stepfunctions")
-    with step(console, "Training, evaluating, judging and deploying the model", since=since):
+    beside = "" if since is None else " meanwhile"
+    with step(console, f"Training, evaluating, judging and deploying the model{beside}", since=since):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (outcome := machine.describe_execution(executionArn=execution))["status"] == "RUNNING":
             if time.monotonic() > deadline:

@@ -24,6 +24,7 @@ from defectory.images.blending import severity_of
 from defectory.images.filling import spread
 from defectory.images.foreground import allowed_region, find_part
 from defectory.images.photos import ASPECT_TOLERANCE
+from defectory.images.prompts import KIND_PATTERN
 from defectory.images.renderers import Image, Mask, Order, Photo, Rendered, RendererName
 from defectory.images.surface import grain_of
 from defectory.inspection.datasets import Dataset, read_classes
@@ -32,7 +33,7 @@ from defectory.inspection.images import load_image
 
 Field = NDArray[np.float32]
 
-KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
+KIND = re.compile(KIND_PATTERN)
 
 LARGEST_SHARE = 0.7
 """A mask that covers more of a photo leaves no surroundings to judge the defect by."""
