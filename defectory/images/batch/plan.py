@@ -19,8 +19,10 @@ from defectory.images.batch.runs import DonorKeys, Run, RunStatus
 from defectory.images.costs import estimate_cost
 from defectory.images.items import Item
 from defectory.images.plan import Plan, expand
-from defectory.images.renderers.procedural import KINDS
+from defectory.images.renderers.names import needs_photo
+from defectory.images.renderers.procedural import check_drawable
 from defectory.vision.images import IMAGE_SUFFIXES
+from defectory.vision.photos import named_alike
 
 _KINDS_OF_FILE = ", ".join(sorted(IMAGE_SUFFIXES))
 
@@ -70,9 +72,8 @@ def plan_run(
         models.check(want.renderer)
         if want.mask:
             request.check_key("mask", want.mask)
-        if want.renderer == "procedural" and want.defect not in KINDS:
-            fix = "Move real ones by transplant, or have them painted by bedrock-inpaint."
-            raise InputError("defect", f"one of {', '.join(KINDS)} for procedural", want.defect, fix)
+        if want.renderer == "procedural":
+            check_drawable(want.defect, fix="Move real ones by transplant, or have them painted by bedrock-inpaint.")
     photos = _photos(request, plan, bucket)
     items = expand(plan, photos, request.seed)
     masks = {mask: _masks(mask, bucket) for mask in sorted({item.mask for item in items if item.mask})}
@@ -112,7 +113,7 @@ def _given_plan(request: SynthesisRequest, bucket: ImagesBucket) -> Plan:
 
 def _photos(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> list[str]:
     if not request.source:
-        if any(want.renderer != "bedrock-zero-shot" for want in plan.wants):
+        if any(needs_photo(want.renderer) for want in plan.wants):
             raise InputError("source", RULES["source"], fix="It is missing; only bedrock-zero-shot needs no photo.")
         return []
     photos = _images(request.source, bucket)
@@ -144,20 +145,15 @@ def _masks(place: str, bucket: ImagesBucket) -> Mapping[str, str]:
         return {"": place}
     if not keys:
         raise InputError("mask", RULES["mask"], place, f"There is no image ({_KINDS_OF_FILE}); upload it.")
-    return {_name(key): key for key in keys}
+    return {named_alike(key): key for key in keys}
 
 
 def _mask_of(item: Item, masks: Mapping[str, str]) -> str:
-    mask = masks.get("") or masks.get(_name(item.source))
+    mask = masks.get("") or masks.get(named_alike(item.source))
     if mask is None:
         fix = f"There is none named like {item.source}; draw one, or leave mask out."
         raise InputError("mask", RULES["mask"], item.mask, fix)
     return mask
-
-
-def _name(key: str) -> str:
-    """What a photo and its mask have in common."""
-    return PurePosixPath(key).stem.removesuffix("_mask")
 
 
 def _donors(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> Sequence[DonorKeys]:
@@ -192,4 +188,4 @@ def _place(name: str) -> tuple[str, str]:
     """The kind of defect that a donor's file says it shows ("" if it does not), and its own name."""
     path = PurePosixPath(name)
     kind = path.parts[0] if len(path.parts) > 1 else ""
-    return kind, _name(name)
+    return kind, named_alike(name)

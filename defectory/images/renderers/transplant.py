@@ -22,6 +22,7 @@ from pydantic import JsonValue
 from defectory.datasets import Dataset, read_classes
 from defectory.datasets.records import ImageRecord
 from defectory.errors import InputError, RenderError
+from defectory.images.prompts import KIND_PATTERN
 from defectory.images.renderers import RendererName, RenderRequest, RenderResult
 from defectory.images.renderers.regions import allowed_region
 from defectory.vision.arrays import Field, Image, Mask
@@ -33,7 +34,7 @@ from defectory.vision.photos import ASPECT_TOLERANCE, Photo
 from defectory.vision.regions import find_regions
 from defectory.vision.surface import grain_of
 
-KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
+KIND = re.compile(KIND_PATTERN)
 
 LARGEST_SHARE = 0.7
 """A mask that covers more of a photo leaves no surroundings to judge the defect by."""

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from defectory.cli.options import JsonOption, ModelArgument
+from defectory.cli.output import progress_bars, remark
+
 if TYPE_CHECKING:
-    from defectory.datasets import Dataset
     from defectory.inspection.evaluation.results import Evaluation
     from defectory.metrics.estimates import Estimate
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's file.")],
+    model: ModelArgument,
     dataset: Annotated[
         Path,
         typer.Argument(
@@ -30,7 +32,7 @@ def evaluate(
     images: Annotated[
         Path | None, typer.Option(help="Where the photos of a manifest or a CSV are.", file_okay=False)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Evaluate a model on labelled photos it was not trained on, and write a page on which the threshold can be moved.
 
@@ -43,25 +45,21 @@ def evaluate(
 
         defectory inspect evaluate model.tar.gz test.manifest --out evaluation --json
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from defectory.inspection.evaluation.evaluate import evaluate as run
+    from defectory.inspection.evaluation.evaluate import evaluate as evaluate_model
+    from defectory.inspection.evaluation.photos import load_test_photos
     from defectory.inspection.evaluation.report import write_report
     from defectory.inspection.model import load_model
 
-    inspector, photos = load_model(model), _load(dataset, images)
+    inspector, photos = load_model(model), load_test_photos(dataset, images)
     card = inspector.card
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("inspecting")
-        evaluation = run(
+    with progress_bars() as show:
+        evaluation = evaluate_model(
             inspector,
             photos,
             out,
             training_images=card.good_images + card.defect_images,
             project=model.name.split(".")[0],
-            on_progress=lambda done, total: bars.update(task, completed=done, total=total),
+            on_progress=show,
         )
     page = write_report(evaluation, out)
     if as_json:
@@ -87,15 +85,6 @@ def report(
     from defectory.inspection.evaluation.results import read_evaluation
 
     typer.echo(write_report(read_evaluation(folder), folder))
-
-
-def _load(path: Path, images: Path | None) -> Dataset:
-    from defectory.datasets import load_dataset, load_split
-    from defectory.datasets.splits import SPLIT_FILE
-
-    if (path / SPLIT_FILE).is_file():
-        return load_split(path).test
-    return load_dataset(path, images=images)
 
 
 def _show(evaluation: Evaluation, page: Path) -> None:
@@ -127,5 +116,5 @@ def _show(evaluation: Evaluation, page: Path) -> None:
         table.add_row(Text(name), *value)
     Console().print(table)
     for image in evaluation.left_out:
-        typer.secho(f"Left out: {image.name}: {image.reason}", err=True, fg=typer.colors.YELLOW)
+        remark(f"Left out: {image.name}: {image.reason}")
     typer.echo(f"Move the threshold and see the misses: {page}")

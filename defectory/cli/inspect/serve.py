@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from defectory.cli.options import ModelArgument
 from defectory.door import TOKEN_VARIABLE, Authority, new_secret
 from defectory.errors import InputError
 
@@ -21,7 +23,7 @@ _TOKEN = re.compile(r"[!-~]{16,512}")
 
 
 def serve(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's file.")],
+    model: ModelArgument,
     host: Annotated[str, typer.Option(help="Address to listen on; any other than the default opens it to others.")] = (
         "127.0.0.1"
     ),
@@ -61,26 +63,35 @@ def serve(
     from defectory.inspection.model import load_model
     from defectory.inspection.serving import serve as serve_model
 
-    for name in allow_host or ():
-        if (host_name := Authority.parse(name)) is None or host_name.port is not None:
-            raise InputError("--allow-host", "a host name without a port", name)
+    _check_names(allow_host or ())
     token = _given_token(token_file)
     loaded = load_model(model)
+    new_token = new_secret()
 
     def ready(url: str) -> None:
         typer.echo(f"Serving model {loaded.card.version} at {url} (Ctrl-C stops it)")
         if token is None:
-            typer.echo(f"export {TOKEN_VARIABLE}={made}")
-        # Not among curl's arguments, which every user of the machine can read.
-        sent = f"$(cat {shlex.quote(str(token_file))})" if token_file else f"${TOKEN_VARIABLE}"
-        command = f'curl -H @- -H "Content-Type: image/png" --data-binary @part.png {url}/invocations'
-        typer.echo(f'echo "Authorization: Bearer {sent}" | {command}')
+            typer.echo(f"export {TOKEN_VARIABLE}={new_token}")
+        _show_call(url, token_file)
 
-    made = new_secret()
     try:
-        serve_model(loaded, host, port, token=token or made, names=allow_host or (), ready=ready)
+        serve_model(loaded, host, port, token=token or new_token, names=allow_host or (), ready=ready)
     except KeyboardInterrupt:
         typer.echo("Stopped.")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if (authority := Authority.parse(name)) is None or authority.port is not None:
+            raise InputError("--allow-host", "a host name without a port", name)
+
+
+def _show_call(url: str, token_file: Path | None) -> None:
+    """The command that sends an image."""
+    # Not among curl's arguments, which every user of the machine can read.
+    token = f"$(cat {shlex.quote(str(token_file))})" if token_file else f"${TOKEN_VARIABLE}"
+    command = f'curl -H @- -H "Content-Type: image/png" --data-binary @part.png {url}/invocations'
+    typer.echo(f'echo "Authorization: Bearer {token}" | {command}')
 
 
 def _given_token(file: Path | None) -> str | None:
