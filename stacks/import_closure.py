@@ -178,6 +178,9 @@ def _bound_names(file: Path) -> frozenset[str]:
     while waiting:
         node = waiting.pop()
         match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
+                waiting += node.orelse
+                continue
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 names.add(node.name)
                 continue
