@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from defectory.inspection.hosting import BACKBONE
-from stacks.packaging import CACHE, ROOT, Requirements
+from stacks.packaging import CACHE, ROOT, Requirements, base_of, locate
 
 MODULES = (
     *("defectory/__init__.py", "defectory/claims.py", "defectory/door.py", "defectory/errors.py", "defectory/py.typed"),
@@ -94,10 +94,10 @@ class ModelSource:
             if (self.folder / name).is_file():
                 yield self.folder / name, name
         for module in MODULES:
-            path = ROOT / module
+            path = locate(module)
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 if file.is_file() and "__pycache__" not in file.parts:
-                    yield file, file.relative_to(ROOT).as_posix()
+                    yield file, file.relative_to(base_of(path)).as_posix()
 
 
 def _embedded_backbone() -> bytes:

@@ -1,7 +1,7 @@
 """Packages of Lambda functions, built with uv and without Docker.
 
 A package is a function's folder, the modules of ``defectory`` that it needs, and its requirements.  Installed
-requirements are kept under ``build/``, so that a change of code alone installs nothing.
+requirements are kept, under ``build/`` in a checkout, so that a change of code alone installs nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,26 @@ from pathlib import Path
 
 import uv
 
+import defectory
 from defectory.config import Config
 from defectory.errors import DefectoryError
 
+# The application: the repository, or a folder of the installed library.
 ROOT = Path(__file__).parent.parent
-CACHE = ROOT / "build" / "lambda-requirements"
+LIBRARY = Path(defectory.__file__).parent
 REQUIREMENTS = "requirements.txt"
 LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
 
+
+def _cache_folder() -> Path:
+    """Where installed requirements are kept: an installed application may be another user's to write to."""
+    if ROOT.parent != LIBRARY:
+        return ROOT / "build" / "lambda-requirements"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "defectory" / "lambda-requirements"
+
+
+CACHE = _cache_folder()
 
 # What packages have inside them for those who develop them; Lambda counts every byte.
 _NOT_RUN = shutil.ignore_patterns("tests", "*.pyi", "__pycache__")
@@ -76,8 +88,8 @@ class Requirements:
         with tempfile.TemporaryDirectory(dir=CACHE, prefix="installing-") as folder:
             target = Path(folder) / "packages"
             command = [
-                *(uv.find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--link-mode", "copy"),
-                *("--target", str(target), "--requirement", str(self.file)),
+                *(uv.find_uv_bin(), "pip", "install", "--quiet", "--link-mode", "copy", "--no-deps"),
+                *("--require-hashes", "--target", str(target), "--requirement", str(self.file)),
                 *self.target,
             ]
             try:
@@ -97,9 +109,19 @@ class Requirements:
         return installed
 
 
+def locate(module: str) -> Path:
+    """The file or folder ``defectory/...`` of the library, or any other of the application."""
+    return (LIBRARY.parent if module.partition("/")[0] == LIBRARY.name else ROOT) / module
+
+
+def base_of(path: Path) -> Path:
+    """The folder that what ``locate`` found is named from, within a package as well."""
+    return ROOT if path.is_relative_to(ROOT) else LIBRARY.parent
+
+
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What one function consists of; ``modules`` are files or folders of the repository, such as ``defectory/aws``."""
+    """What one function consists of; ``modules`` are files or folders of the library and the application."""
 
     function: Path
     modules: tuple[Path, ...]
@@ -111,7 +133,7 @@ class Package:
         """The package of ``lambdas/<function>`` for the platform that ``config`` names."""
         return cls(
             function=ROOT / "lambdas" / function,
-            modules=tuple(ROOT / module for module in modules),
+            modules=tuple(locate(module) for module in modules),
             python=config.lambda_python,
             for_host=config.lambda_platform == "host",
         )
@@ -137,7 +159,7 @@ class Package:
 
     def _sources(self) -> Iterator[tuple[Path, Path]]:
         """Files to copy, and where to within the package, in a fixed order."""
-        for folder, base in ((self.function, self.function), *((module, ROOT) for module in self.modules)):
+        for folder, base in ((self.function, self.function), *((module, base_of(module)) for module in self.modules)):
             files = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
             for file in files:
                 if file.is_file() and "__pycache__" not in file.parts and file.name != REQUIREMENTS:

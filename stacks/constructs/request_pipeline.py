@@ -5,10 +5,12 @@ Any number of requests are worked on side by side, one execution each; what the 
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_codecommit as codecommit
 from aws_cdk import aws_codepipeline as codepipeline
 from aws_cdk import aws_codepipeline_actions as actions
@@ -20,10 +22,10 @@ from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge, acknowledge_wildcards
 from stacks.constructs.build_action import BuildAction
 from stacks.constructs.secure_bucket import SecureBucket
+from stacks.packaging import LIBRARY, ROOT
 
-ROOT = Path(__file__).parent.parent.parent
-# What the builds need of the repository, and nothing else: the pipeline's source changes when these do.
-SOURCE_FILES = ("buildspec", "defectory", "pyproject.toml", "requirements.txt")
+# What the builds need, and nothing else: the pipeline's source changes when these do.
+SOURCES = (ROOT / "buildspec", LIBRARY)
 BRANCH = "main"
 
 
@@ -127,13 +129,13 @@ class RequestPipeline(Construct):
 
     def _build_source(self, output: codepipeline.Artifact) -> actions.Action:
         """What the builds run: what was deployed, or a repository that starts as that; neither starts the pipeline."""
-        asset = assets.Asset(
-            self,
-            "SourceFiles",
-            path=str(ROOT),
-            exclude=["/*", *(f"!/{name}" for name in SOURCE_FILES), "__pycache__"],
-            ignore_mode=IgnoreMode.GIT,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            for source in SOURCES:
+                # An installed library holds the application.
+                ignored = shutil.ignore_patterns("__pycache__", ROOT.name if source == ROOT.parent else "")
+                shutil.copytree(source, Path(folder) / source.name, ignore=ignored)
+            # The assembly has a copy from here on.
+            asset = assets.Asset(self, "SourceFiles", path=folder)
         if self._config.pipeline_source == "codecommit":
             repository = codecommit.Repository(
                 self,

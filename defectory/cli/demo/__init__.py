@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from defectory.errors import require_extra
+
 COMMAND = "defectory demo"
 
 
@@ -38,6 +40,8 @@ def demo(
 
         defectory demo --photos my-parts
     """
+    require_extra("local")
+
     from rich.console import Console
     from rich.text import Text
 
@@ -47,8 +51,9 @@ def demo(
     from defectory.cli.demo.sensor_data import show_sensor_data
     from defectory.cli.demo.steps import step
     from defectory.local.cloud import LocalCloud
-    from defectory.local.synth import synthesise
+    from defectory.local.synth import find_app, synthesise
 
+    app = find_app()
     console = Console()
     started = time.monotonic()
     folders = [out / name for name in ("sensor-data", "inspection", "defect-images")]
@@ -58,7 +63,7 @@ def demo(
     chosen = choose_photos(console, photos, inspection)
     with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch:
         with step(console, "Synthesising the application's templates"):
-            assembly = synthesise(Path(scratch) / "cdk.out")
+            assembly = synthesise(Path(scratch) / "cdk.out", app=app)
         with LocalCloud() as cloud:
             with step(console, f"Deploying them into a local cloud at {cloud.endpoint}"):
                 stacks = {name.rpartition("defectory-")[2]: found for name, found in cloud.deploy(assembly).items()}
