@@ -9,7 +9,8 @@ PYTEST_WORKERS ?= 2
 .DEFAULT_GOAL := demo
 
 # uv takes a fraction of pip's time; pip knows what people have set for it, such as an index of their own.
-install = @$(BIN)/uv pip install --quiet --python $(BIN)/python $(1) || $(pip) $(1)
+# Compiled now, or every process would where PYTHONDONTWRITEBYTECODE is set.
+install = @$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1) || $(pip) $(1)
 pip     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 $(READY): requirements.txt tools/requirements.txt models/inspection/weights.txt pyproject.toml

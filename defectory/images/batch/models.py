@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from defectory.errors import InputError
+from defectory.errors import InputError, require_extra
 from defectory.images.renderers import Renderer, RendererName
 
 PATIENCE = 60.0
@@ -41,8 +41,10 @@ class ImageModels:
 
         Raises:
             InputError: its model is not deployed, or cannot do this.
+            MissingExtraError: the extra ``aws`` is not installed.
         """
         # Whoever draws needs no client of Bedrock.
+        require_extra("aws")
         from defectory.aws.image_models import create_image_model
         from defectory.images.renderers.bedrock import BedrockRenderer
 
