@@ -89,7 +89,7 @@ def synthesise(
         "HOME": os.environ.get("HOME", str(root)),
         "PATH": _path_with_node(os.environ.get("PATH", os.defpath)),
         "PYTHONPATH": str(root),
-        "CDK_OUTDIR": str(output),
+        "CDK_OUTDIR": str(output.absolute()),
         "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **given}),
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,

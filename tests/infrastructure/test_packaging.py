@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from defectory.config import load_config
 from stacks.constructs.training_machine import TRAINING_MODULES
@@ -18,7 +17,6 @@ from stacks.inspection import LINE_MODULES
 from stacks.packaging import Package, PackagingError
 from stacks.sensor_data import SENSOR_MODULES
 
-ROOT = Path(__file__).parents[2]
 MODULES = {
     **{"request_sensor_data": SENSOR_MODULES, "close_failed_request": SENSOR_MODULES},
     **LINE_MODULES,
@@ -110,23 +108,6 @@ def test_a_package_holds_no_tests_no_caches_and_no_other_function(tmp_path, func
     assert not ({"numpy", "PIL", "cv2"} - HEAVY.get(function, set())) & names
     limit = LIMITS.get(function, 25_000_000)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) < limit
-
-
-@pytest.mark.parametrize("function", MODULES)
-def test_requirements_are_pinned_as_the_projects_own(function):
-    project = pins(ROOT / "requirements.txt")
-    pinned = pins(ROOT / "lambdas" / function / "requirements.txt")
-
-    assert all(str(specifier).startswith("==") for specifier in pinned.values())
-    assert {name: pinned[name] for name in pinned.keys() & project.keys()} == {
-        name: project[name] for name in pinned.keys() & project.keys()
-    }
-    assert {"pydantic", "aws-lambda-powertools"} <= pinned.keys()
-
-
-def pins(path: Path) -> dict[str, str]:
-    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    return {Requirement(line).name.lower(): str(Requirement(line).specifier) for line in lines}
 
 
 def test_the_package_is_what_its_parts_are(project, tmp_path):
