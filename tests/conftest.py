@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+import stacks  # noqa: F401 - before any test imports the CDK, which would take whatever Node is on the PATH
 from tests.support.bedrock_server import BedrockServer
 from tests.support.image_server import ImageServer
 
