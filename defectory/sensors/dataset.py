@@ -154,8 +154,11 @@ def load_data(folder: Path | str) -> pd.DataFrame:
     (525600, 'Timestamp')
     """
     import pandas as pd
+    import polars as pl
 
-    return pd.read_parquet(Path(folder) / DATA_PARQUET).set_index(TIMESTAMP)
+    # pandas itself would need pyarrow, which is as large as all else that this needs.
+    table = pl.read_parquet(Path(folder) / DATA_PARQUET)
+    return pd.DataFrame({column.name: column.to_numpy(writable=True) for column in table}).set_index(TIMESTAMP)
 
 
 def load_labels(folder: Path | str) -> pd.DataFrame:

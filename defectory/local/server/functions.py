@@ -241,7 +241,7 @@ class Functions(Extension):
             found = importlib.util.find_spec(name)
             if found is None or found.origin is None:
                 raise LocalCloudError(
-                    f"The runtime of functions needs the Python module {name}: pip install -r requirements.txt"
+                    f"The runtime of functions needs the Python module {name}: pip install 'defectory[local]'"
                 )
             origin = Path(found.origin)
             source = origin.parent if found.submodule_search_locations else origin

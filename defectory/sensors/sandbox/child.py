@@ -68,6 +68,8 @@ def readable_paths(package: Path) -> list[Path]:
     """What a script may read besides its own folder: interpreter, libraries, and ``package``, the defectory package."""
     interpreter = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     interpreter |= {*site.getsitepackages(), str(Path(sys.base_prefix, "lib")), str(package)}
+    # A virtual environment may bring in the packages of another.
+    interpreter |= {path for path in sys.path if Path(path).name == "site-packages"}
     return [Path(path) for path in (*_SYSTEM_PATHS, *sorted(interpreter))]
 
 

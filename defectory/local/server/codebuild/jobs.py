@@ -12,6 +12,7 @@ from typing import Any
 
 from defectory.errors import InputError
 from defectory.local.environment import with_interpreter_first
+from defectory.local.server.codebuild import interpreter
 from defectory.local.server.codebuild.agent import Commands, Job, Output
 from defectory.local.server.codebuild.buildspec import DEFAULT_FILE, PHASES, Artifacts, Buildspec, Files, Phase
 from defectory.local.server.services import call
@@ -64,6 +65,7 @@ def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Map
     scratch, home, temporary = (folder / name for name in ("scratch", "home", "tmp"))
     for made in (scratch, home, temporary):
         made.mkdir()
+    programs = interpreter.create(folder / "python")
     variables = [*((project.get("environment") or {}).get("environmentVariables") or []), *order.variables]
     return Job(
         sources=[
@@ -78,7 +80,7 @@ def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Map
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_ROOT_USER_ACTION": "ignore",
             **environment,
-            "PATH": with_interpreter_first(environment.get("PATH", os.defpath)),
+            "PATH": os.pathsep.join([str(programs), with_interpreter_first(environment.get("PATH", os.defpath))]),
             "HOME": str(home),
             "TMPDIR": str(temporary),
             # The project's variables win over the buildspec's, and an action's over both.
