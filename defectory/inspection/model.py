@@ -67,6 +67,7 @@ class ModelCard(BaseModel):
     """What a model is, where it comes from, and what it was measured to do.
 
     ``version`` is the first 16 hex digits of the SHA-256 of the bundle's content, without the time it was created.
+    ``backbone_license`` is the licence of the backbone's weights, an SPDX identifier, "" where it states none.
     ``leaderboard_basis`` says what the candidates were compared on; ``confidence_basis`` what confidence rests on.
     ``normal_level`` is the median of the maps of good images, drawn as the heatmaps' zero, and ``map_level`` what the
     patches of an image must reach for it to fail by them alone, drawn as 0.5.  ``suspects`` are training images that
@@ -85,6 +86,7 @@ class ModelCard(BaseModel):
     detector: str
     backbone: str
     backbone_sha256: str
+    backbone_license: str = ""
     preparation: Preparation
     thresholds: Thresholds
     threshold_basis: str
@@ -372,9 +374,10 @@ def top_mean(anomaly: DistanceMap, valid: NDArray[np.bool_]) -> float:
 
 def _card_json(card: ModelCard) -> bytes:
     content = card.model_dump(mode="json")
-    # Bundles of releases that knew no warnings keep their version.
-    if not card.warnings:
-        del content["warnings"]
+    # Bundles of releases that did not know these fields keep their version.
+    for field in ("warnings", "backbone_license"):
+        if not content[field]:
+            del content[field]
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode()
 
 

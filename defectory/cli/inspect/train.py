@@ -59,7 +59,11 @@ SuspectsOption = Annotated[
     bool, typer.Option("--exclude-suspects", help="Forget good photos that look unlike all others.")
 ]
 BackboneOption = Annotated[
-    Path | None, typer.Option(help="An ONNX network in place of the embedded one.", dir_okay=False)
+    str | None,
+    typer.Option(
+        help="The network: efficientnet_lite0 (the default), mobilenet_v2 (with its weights installed), or an ONNX file.",
+        metavar="NAME|FILE",
+    ),
 ]
 
 # What decides.
@@ -139,11 +143,13 @@ def _parse_options(
     rates: tuple[float, float],
     costs: tuple[float | None, float | None, float, float],
     rules: Path | None,
+    backbone: str | None,
     **others: object,
 ) -> TrainingOptions:
     """The options as training takes them; ``others`` are called the same there."""
     from pydantic import ValidationError
 
+    from defectory.inspection.backbone import EMBEDDED
     from defectory.inspection.preparation import Region
     from defectory.inspection.rules import RuleSet, load_rules
     from defectory.inspection.thresholds import Rates
@@ -161,6 +167,7 @@ def _parse_options(
                 "rates": Rates(review=review_rate, fail=fail_rate),
                 "costs": _parse_costs(*costs),
                 "rules": load_rules(rules) if rules else RuleSet(),
+                "backbone": Path(backbone) if backbone and backbone not in EMBEDDED else backbone,
                 **others,
             }
         )
