@@ -20,7 +20,6 @@ $(READY): requirements.txt tools/requirements.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(pip) --require-hashes -r tools/requirements.txt
 	$(call install,--require-hashes -r requirements.txt)
-	$(call install,--no-deps -r)
 	$(call install,--no-deps --no-build-isolation --editable .)
 	@touch $@
 

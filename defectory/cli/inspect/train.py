@@ -61,7 +61,7 @@ SuspectsOption = Annotated[
 BackboneOption = Annotated[
     str | None,
     typer.Option(
-        help="The network: efficientnet_lite0 (the default), mobilenet_v2 (with its weights installed), or an ONNX file.",
+        help="The network: efficientnet_lite0 (the default), mobilenet_v2 (if its weights are there), or an ONNX file.",
         metavar="NAME|FILE",
     ),
 ]
