@@ -169,13 +169,13 @@ def find_industry(name: str) -> Industry:
     Raises:
         InputError: the catalogue does not know it; the message lists what there is and names the other author.
     """
-    wanted = _normal(name)
+    normal_name = _normal(name)
     for industry in industries():
-        if wanted in {_normal(text) for text in (industry.key, industry.title, *industry.aliases)}:
+        if normal_name in {_normal(text) for text in (industry.key, industry.title, *industry.aliases)}:
             return industry
-    known = ", ".join(industry.key for industry in industries())
+    keys = ", ".join(industry.key for industry in industries())
     raise InputError(
-        "industry", f"one of the catalogue's: {known}", name, fix="Author 'bedrock' writes data for any industry."
+        "industry", f"one of the catalogue's: {keys}", name, fix="Author 'bedrock' writes data for any industry."
     )
 
 

@@ -106,10 +106,10 @@ def share_problem(labels: Sequence[LabelledRows], rows: int) -> str:
 
 def covered(spans: Iterable[LabelledRows | Event], rows: int, before: int = 0, after: int = 0) -> np.ndarray:
     """Which rows lie in one of the spans, each widened by ``before`` and ``after`` minutes; bool, shape ``(rows,)``."""
-    found = np.zeros(rows, bool)
+    row_mask = np.zeros(rows, bool)
     for span in spans:
-        found[max(0, span.start - before) : span.end + 1 + after] = True
-    return found
+        row_mask[max(0, span.start - before) : span.end + 1 + after] = True
+    return row_mask
 
 
 def parse_events(rows: Iterable[Sequence[str]], clock: Clock) -> tuple[list[Event], list[str]]:

@@ -110,10 +110,10 @@ def seed_of(base: str | int, slug: str) -> int:
 
 def bounded(reasons: Iterable[str]) -> tuple[str, ...]:
     """The first reasons, each shortened and printable, so that what a script shouts fits wherever it is kept."""
-    kept = [shorten(_printable(reason), MAX_REASON_LENGTH) for reason in reasons]
-    if len(kept) > MAX_REASONS:
-        kept = [*kept[: MAX_REASONS - 1], f"… and {len(kept) - MAX_REASONS + 1} more"]
-    return tuple(kept)
+    short_reasons = [shorten(_printable(reason), MAX_REASON_LENGTH) for reason in reasons]
+    if len(short_reasons) > MAX_REASONS:
+        short_reasons = [*short_reasons[: MAX_REASONS - 1], f"… and {len(short_reasons) - MAX_REASONS + 1} more"]
+    return tuple(short_reasons)
 
 
 def _printable(text: str) -> str:

@@ -53,9 +53,9 @@ class Variation:
     def of(cls, values: Array, on: Mask, noise: float, resolution: float) -> Variation:
         """Measure ``values`` on up to 60 days of operation."""
         days = values.size // 1440
-        chosen = np.linspace(0, days - 1, 60).astype(int)
+        sample_days = np.linspace(0, days - 1, 60).astype(int)
         spreads = []
-        for day in chosen.tolist():
+        for day in sample_days.tolist():
             span = slice(day * 1440, day * 1440 + 1440)
             part = values[span][on[span]]
             if part.size >= 120:

@@ -90,9 +90,9 @@ def schedule_batches(
         fits = min(int(np.searchsorted(ends, end - begin + 1)), expected - used)
         if fits <= 0:
             continue
-        chosen = slice(used, used + fits)
+        batches = slice(used, used + fits)
         pattern = np.tile(np.append(numbers, np.int8(0)), fits)
-        minutes = np.column_stack([durations[chosen], gaps[chosen]])
+        minutes = np.column_stack([durations[batches], gaps[batches]])
         stretch = np.repeat(pattern, minutes.ravel())[: end - begin]
         index[begin : begin + stretch.size] = stretch
         batch[begin : begin + stretch.size] = np.repeat(np.arange(used, used + fits), minutes.sum(axis=1))[
