@@ -181,8 +181,12 @@ class Config(BaseModel):
         if self.author == "catalogue" or (profile and profile.callable_from(self.region)):
             return self
         fix = f"Profiles of {profile.geography} cannot be called from {self.region}. " if profile else ""
-        known = default_profile(self.region)
-        fix += f"Use {known}, or another of the same prefix." if known else "Set author=catalogue, or another region."
+        suggestion = default_profile(self.region)
+        fix += (
+            f"Use {suggestion}, or another of the same prefix."
+            if suggestion
+            else "Set author=catalogue, or another region."
+        )
         raise ConfigError("model_id", _rules()["model_id"], self.model_id or None, fix)
 
     @model_validator(mode="after")
@@ -215,8 +219,8 @@ def load_config(context: Mapping[str, Any], environ: Mapping[str, str]) -> Confi
         ConfigError: a key is unknown or a value breaks a rule; the message names the key, the rule and the fix.
     """
     values = _settings(context)
-    chosen = next((environ[name] for name in REGION_VARIABLES if environ.get(name)), FALLBACK_REGION)
-    values.setdefault("region", chosen)
+    region = next((environ[name] for name in REGION_VARIABLES if environ.get(name)), FALLBACK_REGION)
+    values.setdefault("region", region)
     for key in values:
         if key not in Config.model_fields:
             near = difflib.get_close_matches(key, Config.model_fields, n=1)
