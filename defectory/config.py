@@ -12,12 +12,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from defectory.aws.inference_profiles import InferenceProfile, default_profile, profile_of
 from defectory.errors import ConfigError, InputError
 from defectory.images.defaults import MODEL_IDS
 from defectory.sensors.authors import AuthorName, PromptStyle
+from defectory.validation import FrozenModel
 
 GROUP = "defectory"
 FALLBACK_REGION = "us-east-1"
@@ -58,10 +59,8 @@ def _rules() -> dict[str, str]:
     return {name: str(field.description) for name, field in Config.model_fields.items()}
 
 
-class Config(BaseModel):
+class Config(FrozenModel):
     """Every setting, with its default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(
         default="defectory",
