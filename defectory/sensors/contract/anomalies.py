@@ -8,13 +8,12 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.sensors.arrays import RowMask
 from defectory.sensors.contract.clock import Clock
 from defectory.sensors.contract.columns import EXACT_KINDS
 from defectory.sensors.contract.files import Column
 from defectory.sensors.contract.labels import Event, LabelledRows, covered
 from defectory.sensors.dataset import SignalSpec
-
-Mask = NDArray[np.bool_]
 
 # A step of operation recurs: shift starts, recipe steps and campaign changes come dozens of times a year.  A step is
 # a stray one when it is more than JUMP_ALONE times the 24th largest of its signal and nothing else moves at that
@@ -58,18 +57,18 @@ def stray_steps(
     return [problem for problem in pool.map(examine, range(len(specs))) if problem]
 
 
-def _near_events(events: Sequence[Event], rows: int) -> Mask:
+def _near_events(events: Sequence[Event], rows: int) -> RowMask:
     """Minutes around the start and the end of an event, when a machine is stopped, started and warmed up."""
     edges = [Event(row, row, event.kind) for event in events for row in (event.start, event.end)]
     return covered(edges, rows, before=15, after=30)
 
 
-def _standing_still(events: Sequence[Event], rows: int) -> Mask:
+def _standing_still(events: Sequence[Event], rows: int) -> RowMask:
     """Minutes within events, when fans and pumps are switched off in their own time."""
     return covered([event for event in events if event.end - event.start <= LONGEST_STANDSTILL], rows)
 
 
-def _moving(values: Column) -> Mask:
+def _moving(values: Column) -> RowMask:
     """Minutes in which a signal takes a step well beyond its noise, give or take two."""
     step = np.abs(np.diff(values, prepend=values[0]))
     sample = step[::_SAMPLE]
@@ -83,7 +82,7 @@ def _moving(values: Column) -> Mask:
 
 
 def _stray(
-    values: Column, eligible: Mask, explained: Mask, other_moves: Sequence[Mask], resolution: float
+    values: Column, eligible: RowMask, explained: RowMask, other_moves: Sequence[RowMask], resolution: float
 ) -> int | None:
     """A row with a stray step or spike, if there is one; ``other_moves`` tells when the other signals move."""
     change = np.diff(values, prepend=values[0])
@@ -112,7 +111,7 @@ def _stray(
     return None
 
 
-def average_precision(scores: NDArray[np.float32], labelled: Mask) -> float:
+def average_precision(scores: NDArray[np.float32], labelled: RowMask) -> float:
     """Mean precision of thresholds at the scores of the rows ``labelled``; equal scores alarm together."""
     hits = np.sort(scores[labelled])
     if not hits.size:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.sensors.arrays import RowMask
 from defectory.sensors.contract.files import Column
 from defectory.sensors.contract.labels import Event, LabelledRows
 
@@ -214,7 +215,7 @@ def _comparable(
     return alike if alike.size >= FEWEST else starts
 
 
-def _touches(spans: Sequence[LabelledRows | Event], starts: Rows, length: int, margin: int) -> NDArray[np.bool_]:
+def _touches(spans: Sequence[LabelledRows | Event], starts: Rows, length: int, margin: int) -> RowMask:
     """Whether windows of ``length`` rows, widened by ``margin``, meet one of the spans.
 
     A span meets the window unless it ends before it or starts after it: count both kinds.

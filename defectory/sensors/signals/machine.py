@@ -8,8 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from defectory.sensors.arrays import RowMask
 from defectory.sensors.signals import operation
 from defectory.sensors.signals.anomalies import WINDOWS, FaultLabel, Variation, deviation, effect_is_real
 from defectory.sensors.signals.dynamics import Array, autoregressive, ewm, generator, lag, measurement_noise, piecewise
@@ -326,7 +327,7 @@ class Machine:
         magnitude: float,
         ramp: Array,
         degrading: list[tuple[int, int]],
-        working: NDArray[np.bool_],
+        working: RowMask,
         variation: Variation,
     ) -> None:
         if not magnitude:

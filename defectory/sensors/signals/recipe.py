@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.sensors.arrays import RowMask
+
 Array = NDArray[np.float64]
 
 
@@ -62,7 +64,7 @@ class Recipe:
 
 
 def schedule_batches(
-    steps: tuple[Step, ...], on: NDArray[np.bool_], gap: float, products: int, rng: np.random.Generator
+    steps: tuple[Step, ...], on: RowMask, gap: float, products: int, rng: np.random.Generator
 ) -> Recipe:
     """Fill every stretch of operated minutes with whole batches; a batch that would not fit is not started.
 
