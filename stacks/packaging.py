@@ -173,9 +173,9 @@ class Package:
 
     def _check_others(self, installed: Set[str]) -> None:
         """Refuse what would not load: a package that neither Python, nor Lambda, nor the requirements have."""
-        known = sys.stdlib_module_names | LAMBDA_RUNTIME | installed
+        available = sys.stdlib_module_names | LAMBDA_RUNTIME | installed
         for name, where in sorted(self._closure().others.items()):
-            if name not in known:
+            if name not in available:
                 file = self.functions[0] / REQUIREMENTS
                 raise MissingImportError(
                     f"{where}: there is no package {name}. Correct the import, or add it to {file}."

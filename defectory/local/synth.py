@@ -81,14 +81,14 @@ def synthesise(
     """
     root = app or find_app()
     # Either spelling of a setting wins over the local one.
-    given = {name.removeprefix(f"{GROUP}:"): value for name, value in (context or {}).items()}
+    overrides = {name.removeprefix(f"{GROUP}:"): value for name, value in (context or {}).items()}
     environment = {
         **{name: value for name, value in inherited(os.environ).items() if not name.startswith("AWS_")},
         "HOME": os.environ.get("HOME", str(root)),
         "PATH": _path_with_node(os.environ.get("PATH", os.defpath)),
         "PYTHONPATH": str(root),
         "CDK_OUTDIR": str(output.absolute()),
-        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **given}),
+        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **overrides}),
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,
         "AWS_REGION": region,
@@ -102,12 +102,12 @@ def synthesise(
         shutil.rmtree(output)
     elif output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise LocalCloudError(f"{output} is no cloud assembly, and not empty; choose another folder.")
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, APP], cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-    if done.returncode or not (output / "manifest.json").is_file():
-        said = "\n".join(filter(None, (done.stderr.strip(), done.stdout.strip()))) or "It said nothing."
-        raise LocalCloudError(f"{root / APP} could not be synthesised (exit status {done.returncode}):\n{said}")
+    if completed.returncode or not (output / "manifest.json").is_file():
+        message = "\n".join(filter(None, (completed.stderr.strip(), completed.stdout.strip()))) or "It said nothing."
+        raise LocalCloudError(f"{root / APP} could not be synthesised (exit status {completed.returncode}):\n{message}")
     return output
 
 

@@ -90,19 +90,19 @@ def _run(console: Console, app: Path, targets: Targets, photos: Path | None, num
     from defectory.local.synth import synthesise
 
     # Photos that are too few are refused before anything is started.
-    chosen = choose_photos(photos) if photos else None
+    photo_set = choose_photos(photos) if photos else None
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch, ThreadPoolExecutor(1) as beside:
         # In a process of its own, while this one renders and the cloud starts.
         synthesis = beside.submit(synthesise, Path(scratch) / "cdk.out", app=app)
-        chosen = chosen or render_photos(console, targets.inspection)
+        photo_set = photo_set or render_photos(console, targets.inspection)
         with LocalCloud() as cloud:
             with step(console, "Synthesising the application's templates", since=started):
                 assembly = synthesis.result()
             with step(console, f"Deploying them into a local cloud at {cloud.endpoint}"):
                 deployed = cloud.deploy(assembly)
             stacks = {name.rpartition("defectory-")[2]: outputs for name, outputs in deployed.items()}
-            return _use(console, cloud, stacks, targets, chosen, number), list(cloud.mails())
+            return _use(console, cloud, stacks, targets, photo_set, number), list(cloud.mails())
 
 
 def _use(

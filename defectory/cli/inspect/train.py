@@ -212,8 +212,8 @@ def _show_model(model: Model, out: Path) -> None:
     for column in ("detector", "AUROC", "average precision", ""):
         table.add_column(column)
     for entry in card.leaderboard:
-        chosen = "chosen" if entry.chosen else ""
-        table.add_row(entry.name, f"{entry.auroc:.3f}", f"{entry.average_precision:.3f}", chosen)
+        mark = "chosen" if entry.chosen else ""
+        table.add_row(entry.name, f"{entry.auroc:.3f}", f"{entry.average_precision:.3f}", mark)
     Console().print(table)
     thresholds = card.thresholds
     typer.echo(f"REVIEW from {thresholds.review:.4f}, FAIL from {thresholds.fail:.4f} ({card.threshold_basis})")
