@@ -3,10 +3,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from defectory.images.renderers.regions import allowed_region
 
 from defectory.errors import InputError
 from defectory.images.renderers import RenderRequest
+from defectory.images.renderers.regions import allowed_region
 from defectory.inspection.samples import render_part
 from defectory.vision.arrays import Image, Mask
 from defectory.vision.foreground import find_part
