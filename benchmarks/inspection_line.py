@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.measure import table
-from defectory.cli.demo.inspection import choose_photos, train_line
+from defectory.cli.demo.inspection import render_photos, train_line
 from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 
@@ -25,7 +25,7 @@ def report(runs: int = 5) -> str:
     console = Console(file=io.StringIO())
     with tempfile.TemporaryDirectory() as name, LocalCloud() as cloud:
         outputs = cloud.deploy(synthesise(Path(name) / "cdk.out"))["defectory-inspection"]
-        photos = choose_photos(console, None, Path(name))
+        photos = render_photos(console, Path(name))
         started = time.perf_counter()
         train_line(console, cloud, outputs, photos)
         trained = time.perf_counter() - started

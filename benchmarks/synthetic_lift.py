@@ -40,6 +40,7 @@ from defectory.inspection.model import Scorer, smooth_map, top_mean
 from defectory.inspection.preparation import Preparation, patches_of
 from defectory.inspection.thresholds import MIN_LABELLED
 from defectory.inspection.training import MARKED_SHARE
+from defectory.progress import ignore_progress
 from defectory.vision.images import load_image
 from defectory.vision.photos import Photo
 
@@ -181,7 +182,7 @@ class Trial:
             valid=self._valid,
             kinds=1,
             seed=self._seed,
-            tell=lambda *progress: None,
+            on_progress=ignore_progress,
             synthetic=synthetic,
         )
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from defectory.aws.inference_profiles import InferenceProfile, default_profile, profile_of
 from defectory.errors import ConfigError, InputError
+from defectory.images.defaults import MODEL_IDS
 from defectory.sensors.authors import AuthorName, PromptStyle
 
 GROUP = "defectory"
@@ -74,12 +75,12 @@ class Config(BaseModel):
         description="the AWS region that image models are called in, such as us-west-2",
     )
     image_model_id: str = Field(
-        default="stability.sd3-5-large-v1:0",
+        default=MODEL_IDS["image_model_id"],
         description="the id of a Bedrock model that makes pictures from text or from a picture, which can be called "
         "from image_region (empty for none)",
     )
     inpaint_model_id: str = Field(
-        default="us.stability.stable-image-inpaint-v1:0",
+        default=MODEL_IDS["inpaint_model_id"],
         description="the id of a Bedrock model or inference profile that repaints where a mask says, which can be "
         "called from image_region (empty for none)",
     )

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 
 class DefectoryError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose.
+
+    >>> from defectory import parse_machine_list
+    >>> try:
+    ...     parse_machine_list("I cannot help with that.")
+    ... except DefectoryError as error:
+    ...     print(error.code)
+    UnusableReply
+    """
 
     code = "Error"
     exit_code = 1

@@ -60,16 +60,13 @@ class Capability(Stack):
         folder: str,
         description: str,
         environment: Mapping[str, str],
-        *,
-        modules: tuple[str, ...],
         **options: Any,  # noqa: ANN401
     ) -> PythonFunction:
-        """``lambdas/<folder>`` with the ``modules`` of defectory that it needs; ``options`` are PythonFunction's."""
+        """``lambdas/<folder>`` with what it imports of defectory; ``options`` are PythonFunction's."""
         return PythonFunction(
             self,
             "".join(word.capitalize() for word in folder.split("_")),
             folder=folder,
-            modules=modules,
             description=description,
             config=self.config,
             alerts=self.alerts,

@@ -20,12 +20,7 @@ from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.synthesis_machine import SynthesisMachine
 
 # One package for all three functions: OpenCV and numpy, which two of them need, outweigh everything else.
-PACKAGE = "synthesize_images"
-SYNTHESIS_MODULES = (
-    *("defectory/__init__.py", "defectory/claims.py", "defectory/errors.py", "defectory/aws", "defectory/images"),
-    *("defectory/inspection/__init__.py", "defectory/vision/images.py", "defectory/datasets"),
-    *("lambdas/plan_synthesis", "lambdas/assemble_dataset"),
-)
+FUNCTIONS = ("synthesize_images", "plan_synthesis", "assemble_dataset")
 # What is written below <user_id>/<dataset>/.  Items are called <defect>-<16 digits>, which keeps the wildcards off what
 # users upload, whatever they call their folders.
 _ITEM = f"*-{'?' * 16}"
@@ -67,19 +62,20 @@ class ImageSynthesis(Capability):
         )
 
     def _build_plan(self) -> PythonFunction:
-        plan = self._build_function(
+        plan = self.build_function(
             "plan_synthesis",
             "Plans a batch of pictures: which defect on which photo",
             {**self._model_environment(), "IMAGE_CONCURRENCY": str(self.config.image_concurrency)},
             timeout=Duration.minutes(5),
             memory_size=1024,
             caller_retries=True,
+            package=FUNCTIONS,
         )
         self._allow_bucket(plan.role, read=["*"], write=[RUNS, STATUS])
         return plan
 
     def _build_synthesize(self) -> PythonFunction:
-        synthesize = self._build_function(
+        synthesize = self.build_function(
             "synthesize_images",
             "Makes pictures of defects with masks: {user_id, renderer, defect, count, source, dataset}",
             self._model_environment(),
@@ -89,19 +85,21 @@ class ImageSynthesis(Capability):
             memory_size=3008,
             # A busy model is an error to the state machine, which tries again and tells of what fails in the end.
             error_alarm=False,
+            package=FUNCTIONS,
         )
         self._allow_bucket(synthesize.role, read=["*"], write=[IMAGES, MASKS, *THUMBNAILS, RECORDS])
         grant_image_models(synthesize.role, self.config)
         return synthesize
 
     def _build_assemble(self) -> PythonFunction:
-        assemble = self._build_function(
+        assemble = self.build_function(
             "assemble_dataset",
             "Writes a dataset's manifests and contact sheet, and the status of the batch",
             {"IMAGES_BUCKET": self.images.bucket_name},
             timeout=Duration.minutes(10),
             memory_size=2048,
             error_alarm=False,
+            package=FUNCTIONS,
         )
         self._allow_bucket(
             assemble.role,
@@ -136,18 +134,6 @@ class ImageSynthesis(Capability):
                 retry_attempts=8,
                 max_event_age=Duration.hours(2),
             )
-        )
-
-    def _build_function(
-        self,
-        folder: str,
-        description: str,
-        environment: dict[str, str],
-        **options: Any,  # noqa: ANN401
-    ) -> PythonFunction:
-        package_of = None if folder == PACKAGE else PACKAGE
-        return self.build_function(
-            folder, description, environment, modules=SYNTHESIS_MODULES, package_of=package_of, **options
         )
 
     def _model_environment(self) -> dict[str, str]:

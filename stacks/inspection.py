@@ -12,7 +12,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from defectory.config import Config
-from defectory.inspection.line.results_table import INDEXES, OWED_INDEX
+from defectory.inspection.line.results_table import INDEXES, PENDING_INDEX
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
@@ -21,27 +21,6 @@ from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.training_machine import TrainingMachine
 from stacks.constructs.upload_queue import UploadQueue
-
-_BASE = (
-    *("defectory/__init__.py", "defectory/errors.py", "defectory/aws/__init__.py", "defectory/aws/clients.py"),
-    *("defectory/inspection/__init__.py", "defectory/inspection/line/__init__.py"),
-    "defectory/inspection/line/uploads.py",
-)
-_ROWS = (*_BASE, "defectory/inspection/line/results_table.py", "defectory/inspection/line/records.py")
-_ALERTS = (*_ROWS, "defectory/aws/alerts.py", "defectory/inspection/line/alerts.py")
-# What each function needs of the library: numpy and Pillow stay with the one that looks at images.
-LINE_MODULES = {
-    "start_inspection": (*_BASE, "defectory/aws/state_machine.py", "defectory/inspection/line/starting.py"),
-    "inspect_image": (
-        *_BASE,
-        *("defectory/inspection/line/endpoint.py", "defectory/inspection/line/buckets.py"),
-        *(f"defectory/inspection/{name}.py" for name in ("images", "verdicts", "line/inspecting", "line/records")),
-    ),
-    "record_inspection": (*_ROWS, "defectory/inspection/line/recording.py"),
-    "send_alert": _ALERTS,
-    "send_digest": _ALERTS,
-    "confirm_inspection": (*_ROWS, "defectory/inspection/line/confirming.py"),
-}
 
 
 class Inspection(Capability):
@@ -147,15 +126,15 @@ class Inspection(Capability):
             caller_retries=True,
         )
         self._allow_table(record.role, "PutItem")
-        tell = self._build_function(
+        notify = self._build_function(
             "send_alert",
             "Tells people of one inspection",
-            {**self._teller_environment(), "ALERT_LIMIT_PER_HOUR": str(self.config.alert_limit_per_hour)},
+            {**self._notifier_environment(), "ALERT_LIMIT_PER_HOUR": str(self.config.alert_limit_per_hour)},
             caller_retries=True,
         )
-        self._allow_table(tell.role, "GetItem", "UpdateItem")
+        self._allow_table(notify.role, "GetItem", "UpdateItem")
         for topic in (self.defects, self.reviews):
-            topic.grant_publish(tell.role)
+            topic.grant_publish(notify.role)
         return InspectionMachine(
             self,
             "Line",
@@ -163,8 +142,8 @@ class Inspection(Capability):
             alerts=self.alerts,
             inspect=inspect,
             record=record,
-            tell=tell,
-            put_aside=self.queue.dead_letters.queue,
+            notify=notify,
+            dead_letters=self.queue.dead_letters.queue,
         )
 
     def _build_start(self) -> None:
@@ -182,11 +161,11 @@ class Inspection(Capability):
         digest = self._build_function(
             "send_digest",
             "Tells people of all inspections that had no mail of their own",
-            self._teller_environment(),
+            self._notifier_environment(),
             timeout=Duration.minutes(10),
         )
         self._allow_table(digest.role, "UpdateItem")
-        allow(digest.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{OWED_INDEX}"])
+        allow(digest.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{PENDING_INDEX}"])
         for topic in (self.defects, self.reviews):
             topic.grant_publish(digest.role)
         hourly = events.Rule(
@@ -220,10 +199,9 @@ class Inspection(Capability):
         environment: dict[str, str],
         **options: Any,  # noqa: ANN401
     ) -> PythonFunction:
-        options = {"timeout": Duration.seconds(50), **options}
-        return self.build_function(folder, description, environment, modules=LINE_MODULES[folder], **options)
+        return self.build_function(folder, description, environment, **{"timeout": Duration.seconds(50), **options})
 
-    def _teller_environment(self) -> dict[str, str]:
+    def _notifier_environment(self) -> dict[str, str]:
         return {
             "RESULTS_TABLE": self.table.table_name,
             "RESULTS_BUCKET": self.results.bucket_name,

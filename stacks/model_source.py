@@ -1,7 +1,7 @@
 """The source archive of a model's containers, built with uv and without Docker.
 
-It holds the entry points of ``models/<name>``, the package ``defectory`` as far as they need it, the backbone and, for
-AWS, the libraries: a container that starts from it downloads nothing.
+It holds the entry points of ``models/<name>``, what they import of ``defectory``, the backbone and, for AWS, the
+libraries: a container that starts from it downloads nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from defectory.inspection.hosting import BACKBONE
+from stacks.import_closure import LIBRARY, import_closure
 from stacks.packaging import CACHE, ROOT, Requirements
 
-MODULES = (
-    *("defectory/__init__.py", "defectory/claims.py", "defectory/door.py", "defectory/errors.py", "defectory/py.typed"),
-    "defectory/inspection",
-)
 ENTRY_POINTS = ("train.py", "evaluate.py", "inference.py")
 # What the PyTorch containers have; libraries are built for it.
 CONTAINER_PYTHON = "3.12"
@@ -93,11 +90,9 @@ class ModelSource:
         for name in (*ENTRY_POINTS, BACKBONE):
             if (self.folder / name).is_file():
                 yield self.folder / name, name
-        for module in MODULES:
-            path = ROOT / module
-            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-                if file.is_file() and "__pycache__" not in file.parts:
-                    yield file, file.relative_to(ROOT).as_posix()
+        programs = (self.folder / name for name in ENTRY_POINTS if (self.folder / name).is_file())
+        for file in import_closure(programs).files:
+            yield file, file.relative_to(LIBRARY.parent).as_posix()
 
 
 def _embedded_backbone() -> bytes:

@@ -1,6 +1,6 @@
 """Packages of Lambda functions, built with uv and without Docker.
 
-A package is a function's folder, the modules of ``defectory`` that it needs, and its requirements.  Installed
+A package is a function's folder, what its handler imports of ``defectory``, and its requirements.  Installed
 requirements are kept under ``build/``, so that a change of code alone installs nothing.
 """
 
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,15 @@ import uv
 
 from defectory.config import Config
 from defectory.errors import DefectoryError
+from stacks.import_closure import LIBRARY, ImportClosure, MissingImportError, import_closure
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "build" / "lambda-requirements"
 REQUIREMENTS = "requirements.txt"
+HANDLER = "handler.py"
 LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
+# What Lambda's own Python brings along.
+LAMBDA_RUNTIME = frozenset({"boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six", "jmespath"})
 
 
 # What packages have inside them for those who develop them; Lambda counts every byte.
@@ -99,25 +103,32 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """What one function consists of; ``modules`` are files or folders of the repository, such as ``defectory/aws``."""
+    """What a function consists of, or several that share a package.
 
-    function: Path
-    modules: tuple[Path, ...]
+    ``functions`` are their folders.  The first one's files are at the package's root, and its requirements are those of
+    all; the others' are under ``lambdas/<function>``.
+    """
+
+    functions: tuple[Path, ...]
     python: str
     for_host: bool
+    library: Path = LIBRARY
 
     @classmethod
-    def of(cls, function: str, modules: Sequence[str], config: Config) -> Package:
-        """The package of ``lambdas/<function>`` for the platform that ``config`` names."""
+    def of(cls, functions: Sequence[str], config: Config) -> Package:
+        """The package of ``lambdas/<function>`` for each of them, for the platform that ``config`` names."""
         return cls(
-            function=ROOT / "lambdas" / function,
-            modules=tuple(ROOT / module for module in modules),
+            functions=tuple(ROOT / "lambdas" / function for function in functions),
             python=config.lambda_python,
             for_host=config.lambda_platform == "host",
         )
 
     def digest(self) -> str:
-        """SHA-256 of everything that the package is made of; equal digests make equal packages."""
+        """SHA-256 of everything that the package is made of; equal digests make equal packages.
+
+        Raises:
+            MissingImportError: a handler, or a module that it needs, imports what the library has not.
+        """
         digest = hashlib.sha256(self._requirements().digest().encode())
         for source, target in self._sources():
             digest.update(f"\0{target}\0".encode() + hashlib.sha256(source.read_bytes()).digest())
@@ -128,8 +139,10 @@ class Package:
 
         Raises:
             PackagingError: uv could not install the requirements.
+            MissingImportError: a handler, or a module that it needs, imports what nobody brings along.
         """
         installed = self._requirements().installed()
+        self._check_others({path.name.partition(".")[0] for path in installed.iterdir()})
         shutil.copytree(installed, output, dirs_exist_ok=True, ignore=_NOT_RUN, copy_function=_link)
         for source, target in self._sources():
             (output / target).parent.mkdir(parents=True, exist_ok=True)
@@ -137,14 +150,29 @@ class Package:
 
     def _sources(self) -> Iterator[tuple[Path, Path]]:
         """Files to copy, and where to within the package, in a fixed order."""
-        for folder, base in ((self.function, self.function), *((module, ROOT) for module in self.modules)):
-            files = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
-            for file in files:
+        first, *others = self.functions
+        for folder, target in ((first, Path()), *((folder, Path("lambdas") / folder.name) for folder in others)):
+            for file in sorted(folder.rglob("*")):
                 if file.is_file() and "__pycache__" not in file.parts and file.name != REQUIREMENTS:
-                    yield file, file.relative_to(base)
+                    yield file, target / file.relative_to(folder)
+        for file in self._closure().files:
+            yield file, file.relative_to(self.library.parent)
+
+    def _closure(self) -> ImportClosure:
+        return import_closure((folder / HANDLER for folder in self.functions), library=self.library)
+
+    def _check_others(self, installed: Set[str]) -> None:
+        """Refuse what would not load: a package that neither Python, nor Lambda, nor the requirements have."""
+        known = sys.stdlib_module_names | LAMBDA_RUNTIME | installed
+        for name, where in sorted(self._closure().others.items()):
+            if name not in known:
+                file = self.functions[0] / REQUIREMENTS
+                raise MissingImportError(
+                    f"{where}: there is no package {name}. Correct the import, or add it to {file}."
+                )
 
     def _requirements(self) -> Requirements:
-        file = self.function / REQUIREMENTS
+        file = self.functions[0] / REQUIREMENTS
         if self.for_host:
             return Requirements.for_host(file)
         return Requirements.for_platform(file, self.python, LAMBDA_PLATFORM)

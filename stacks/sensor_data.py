@@ -21,8 +21,6 @@ from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.request_pipeline import RequestPipeline
 
-SENSOR_MODULES = ("defectory/__init__.py", "defectory/errors.py", "defectory/aws", "defectory/sensors")
-
 
 class SensorData(Capability):
     """From ``{industry, number, user_id}`` to datasets in the data bucket."""
@@ -110,7 +108,6 @@ class SensorData(Capability):
                 **self._function_environment(),
                 "RETENTION_DAYS": str(self.config.retention_days),
             },
-            modules=SENSOR_MODULES,
             # A model may be asked twice, and be throttled for minutes each time.
             timeout=Duration.minutes(10),
         )
@@ -125,7 +122,6 @@ class SensorData(Capability):
             "close_failed_request",
             "Closes requests whose pipeline failed or was stopped, and tells people",
             self._function_environment(),
-            modules=SENSOR_MODULES,
             timeout=Duration.minutes(5),
         )
         self._allow_table(closer.role, "GetItem", "UpdateItem")

@@ -8,26 +8,19 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from defectory.aws.clients import aws_client, error_code
+from defectory.aws.clients import aws_client
+from defectory.aws.endpoint_errors import EndpointFault, fault_of
 from defectory.errors import ServiceError
-
-# The service's own code -> what callers tell apart.
-_KINDS = {
-    "AccessDeniedException": "AccessDeniedException",
-    "ThrottlingException": "ThrottlingException",
-    "ServiceUnavailable": "ThrottlingException",
-    "ModelNotReadyException": "ConflictException",
-}
 
 
 class HostingError(ServiceError):
-    """The endpoint refused or failed; ``kind`` is the name of Lookout for Vision's exception for it."""
+    """The endpoint refused or failed; ``fault`` says in which way."""
 
     code = "HostingFailed"
 
-    def __init__(self, message: str, kind: str) -> None:
+    def __init__(self, message: str, fault: EndpointFault) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.fault = fault
 
 
 def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: str | None = None) -> bytes:
@@ -63,7 +56,7 @@ class HostedModel:
                 variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
                 model = client.describe_model(ModelName=variants[0]["ModelName"])
         except HostingError as error:
-            if error.kind == "ResourceNotFoundException":
+            if error.fault is EndpointFault.MISSING:
                 return None
             raise
         return str(config), str(model["PrimaryContainer"]["ModelDataUrl"])
@@ -91,30 +84,17 @@ def endpoint_status(name: str, *, region: str | None = None) -> str:
 def _hosting_errors(doing: str) -> Iterator[None]:
     try:
         yield
-    except ClientError as error:
-        raise HostingError(f"Cannot {doing}: {_reason(error)}", _kind(error)) from error
-    except BotoCoreError as error:
-        raise HostingError(f"Cannot {doing}: {error}", "InternalServerException") from error
+    except (ClientError, BotoCoreError) as error:
+        raise HostingError(f"Cannot {doing}: {_reason(error)}", fault_of(error)) from error
 
 
-def _reason(error: ClientError) -> str:
+def _reason(error: ClientError | BotoCoreError) -> str:
     """What the container itself said, where it was the one to refuse."""
+    if not isinstance(error, ClientError):
+        return str(error)
     try:
         # The containers' toolkit has a traceback follow.
         answer, _ = json.JSONDecoder().raw_decode(str(error.response.get("OriginalMessage", "")))
         return str(answer["error"]["message"])
     except (ValueError, LookupError, TypeError):
         return str(error)
-
-
-def _kind(error: ClientError) -> str:
-    code = error_code(error)
-    if code == "ModelError":
-        # The container's refusal of the image, as against its failure.
-        status = int(error.response.get("OriginalStatusCode", 500))
-        return "ValidationException" if 400 <= status < 500 else "InternalServerException"
-    if code in ("ValidationError", "ValidationException"):
-        # "Endpoint x of account y not found", 'Could not find endpoint "x"'.
-        missing = any(words in str(error).lower() for words in ("not found", "not find"))
-        return "ResourceNotFoundException" if missing else "ValidationException"
-    return _KINDS.get(code, "InternalServerException")

@@ -28,8 +28,8 @@ app.add_typer(local.app, name="local")
 app.add_typer(sensors.app, name="sensors")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(asked_for: bool) -> None:
+    if asked_for:
         typer.echo(f"defectory {__version__}")
         raise typer.Exit
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from defectory.datasets.exports import Detectable, Form, export, make_detectable
+from defectory.datasets.exports import Detectable, Form, export, fit_to_form, make_detectable
+from defectory.datasets.imports import Imported, import_dataset
 from defectory.datasets.masks import read_classes, read_mask
 from defectory.datasets.quality import Finding, Suspect, check_files
 from defectory.datasets.records import Dataset, ImageRecord, Label
@@ -18,13 +19,16 @@ __all__ = [
     "Finding",
     "Form",
     "ImageRecord",
+    "Imported",
     "Label",
     "Split",
     "Suspect",
     "check_files",
     "compare_versions",
     "export",
+    "fit_to_form",
     "group",
+    "import_dataset",
     "join",
     "load_dataset",
     "load_split",

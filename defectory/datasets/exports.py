@@ -32,6 +32,9 @@ from defectory.vision.images import encode_png, load_image
 
 Form = Literal["manifest", "folders", "csv", "coco", "yolo"]
 
+DETECTOR_FORMS: frozenset[Form] = frozenset({"coco", "yolo"})
+"""Forms for detectors, to which an image without boxes shows a good part."""
+
 MANIFEST_FILE, TABLE_FILE = "dataset.manifest", "dataset.csv"
 COCO_FILE, YOLO_FILE = "coco.json", "data.yaml"
 
@@ -77,8 +80,12 @@ def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "", validat
         InputError: the folder has something in it or cannot be written, or there are images that the form would say
             wrong things of.
         ImageError: an image or mask cannot be read.
+
+    >>> from defectory import load_dataset
+    >>> export(load_dataset(Path("parts")), "manifest", Path("exported")).name
+    'dataset.manifest'
     """
-    if form in ("coco", "yolo") and (wrong := undetectable(dataset)):
+    if form in DETECTOR_FORMS and (wrong := undetectable(dataset)):
         raise _refusal(dataset, wrong)
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -87,7 +94,7 @@ def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "", validat
             # Read first: an image that cannot be is named before anything is written.
             dataset.digest(record.path)
             read_classes(record)
-            if form in ("coco", "yolo"):
+            if form in DETECTOR_FORMS:
                 load_image(record.path)
         copies = _Copies(out)
         copied = dataset.select([copies.copy(record, form, record.path in validation) for record in dataset.records])
@@ -105,7 +112,7 @@ def _describe(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
 
     if form == "folders":
         return out
-    if form in ("coco", "yolo"):
+    if form in DETECTOR_FORMS:
         return _annotate(dataset, form, out, prefix)
     if form == "manifest":
         lines = [
@@ -167,6 +174,22 @@ def make_detectable(dataset: Dataset, *, validation: float = 0.2, seed: int = 0,
     paths = {record.path for record in parts.left_out}
     rest = rest.select([record for record in rest.records if record.path not in paths])
     return Detectable(rest, frozenset(record.path for record in parts.test.records), tuple(left_out))
+
+
+def fit_to_form(
+    dataset: Dataset, form: Form, *, validation: float = 0.2, seed: int = 0, skip: bool = False
+) -> Detectable:
+    """What of ``dataset`` a form can say: all of it, but for the forms of detectors, which `make_detectable` is for.
+
+    Only ``yolo`` says what to validate on; the other arguments are those of `make_detectable`.
+
+    Raises:
+        InputError: the form cannot say what the dataset says.
+        ImageError: an image or mask cannot be read.
+    """
+    if form not in DETECTOR_FORMS:
+        return Detectable(dataset, frozenset(), ())
+    return make_detectable(dataset, validation=validation if form == "yolo" else 0.0, seed=seed, skip=skip)
 
 
 def undetectable(dataset: Dataset) -> tuple[ImageRecord, ...]:

@@ -60,6 +60,12 @@ def read_mask(record: ImageRecord) -> NDArray[np.uint8] | None:
 
     Raises:
         ImageError: the mask cannot be read.
+
+    >>> from pathlib import Path
+    >>> from defectory import load_dataset
+    >>> mask = read_mask(load_dataset(Path("parts")).anomalous[0])
+    >>> mask.shape, np.unique(mask).tolist()
+    ((256, 256), [0, 255])
     """
     classes = read_classes(record)
     return None if classes is None else np.where(classes > 0, 255, 0).astype(np.uint8)

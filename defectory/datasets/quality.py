@@ -15,6 +15,7 @@ from PIL import Image
 from defectory.datasets.masks import read_mask
 from defectory.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.errors import DefectoryError
+from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.vision.images import load_image
 
 FindingKind = Literal[
@@ -61,10 +62,7 @@ FindSuspects = Callable[[Dataset, Sequence[ImageRecord]], Sequence[Suspect]]
 
 
 def check_files(
-    dataset: Dataset,
-    *,
-    find_suspects: FindSuspects | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    dataset: Dataset, *, find_suspects: FindSuspects | None = None, on_progress: OnProgress = ignore_progress
 ) -> tuple[Finding, ...]:
     """Look at every image of a dataset, and at each two of them.
 
@@ -75,7 +73,7 @@ def check_files(
     Args:
         dataset: what to check.
         find_suspects: looks for mislabelled images; none: nobody does.
-        on_progress: called with the number of images looked at and of all.
+        on_progress: hears of each image looked at.
 
     Returns:
         What was found, errors first.
@@ -90,8 +88,7 @@ def check_files(
             if look.thumbnail is not None:
                 readable.append(record)
                 thumbnails.append(look.thumbnail)
-            if on_progress:
-                on_progress(number, len(dataset.records))
+            on_progress(Progress("looking at images", number, len(dataset.records)))
     copies = list(_copies(dataset, readable))
     findings.extend(_describe_copies(dataset, copies))
     # One of each set of copies stands for it, so that a pair is told of once.  A synthetic image is the picture that it

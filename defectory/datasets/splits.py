@@ -90,6 +90,11 @@ def split(dataset: Dataset, *, test: float = 0.3, seed: int = 0) -> Split:
     Raises:
         InputError: the share is out of range, or one part would be left without normal images or all others.
         ImageError: an image cannot be read.
+
+    >>> from defectory import load_dataset
+    >>> parts = split(load_dataset(Path("parts")), test=0.5, seed=1)
+    >>> len(parts.train.records), len(parts.test.records)
+    (9, 9)
     """
     if not 0 < test < 1:
         raise InputError("test", "a share above 0 and below 1", test)

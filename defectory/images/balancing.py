@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from defectory.datasets.exports import Form, export, make_detectable
+from defectory.datasets.exports import DETECTOR_FORMS, Form, export, fit_to_form
 from defectory.datasets.records import Dataset
 from defectory.datasets.sources import join
 from defectory.datasets.versions import DATASET_FILE, load_stored
@@ -18,7 +18,9 @@ from defectory.images.dataset_folder import DatasetFolder
 from defectory.images.gate_result import GateResult
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers import Renderer, RendererName
+from defectory.images.renderers.names import needs_photo
 from defectory.images.synthesis import Sources, Summary, choose_photos, photos_of, synthesize
+from defectory.progress import OnProgress, ignore_progress
 
 Gate = Callable[[Dataset, Dataset], GateResult]
 """Says of real images and synthetic ones whether the synthetic ones help."""
@@ -53,7 +55,7 @@ def balance(
     skip_unmasked: bool = False,
     seed: int = 0,
     workers: int = 1,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Balanced:
     """Make what ``plan`` says of ``dataset``, and write ``out/synthetic`` and ``out/dataset``, the latter to train on.
 
@@ -71,19 +73,27 @@ def balance(
         skip_unmasked: leave out, for COCO and YOLO, real defects without a mask, instead of refusing them.
         seed: another seed, other pictures.
         workers: how many pictures are made at the same time.
-        on_progress: told how many pictures are done, of how many.
+        on_progress: hears of each picture that is done.
 
     Raises:
         InputError: a folder cannot be used or written, the plan is of another dataset, or the form cannot say what the
             dataset says.
         ServiceError: a service failed for so many pictures in a row that the others were left; what is made stays.
+
+    >>> from defectory import ProceduralRenderer, load_dataset
+    >>> from defectory.images.plan import plan_balance
+    >>> dataset = load_dataset(Path("parts"))
+    >>> plan = plan_balance(dataset, target=2, renderer="procedural", defects=["scratch"])
+    >>> balanced = balance(dataset, plan, {"procedural": ProceduralRenderer()}, Path("balanced"), gate=None)
+    >>> len(load_dataset(Path("balanced/dataset")).records) - len(dataset.records)
+    2
     """
     if (out / "dataset").exists() and (not (out / "dataset").is_dir() or any((out / "dataset").iterdir())):
         raise InputError("out", "a folder without a finished dataset in it", str(out / "dataset"), "Choose another.")
     learnt_from = part_to_learn_from(dataset, form, validation=validation, skip_unmasked=skip_unmasked, seed=seed)
     if plan.dataset and plan.dataset != learnt_from.version:
         raise InputError("plan", f"one for dataset {learnt_from.version}", plan.dataset, "Plan again.")
-    if form in ("coco", "yolo") and not skip_unmasked and any(w.renderer == "bedrock-zero-shot" for w in plan.wants):
+    if form in DETECTOR_FORMS and not skip_unmasked and not all(needs_photo(want.renderer) for want in plan.wants):
         fix = "Use manifest, csv or folders, or another renderer."
         raise InputError("form", "one that takes defects without a mask, as pictures from a text have none", form, fix)
     photos, refused = choose_photos(plan, photos_of(learnt_from), seed)
@@ -104,15 +114,15 @@ def balance(
             "Run the same command again for them."
         )
     synthetic = load_stored(out / "synthetic" / DATASET_FILE)
-    found = None
+    result = None
     if gate is not None and synthetic.records:
-        found = gate(dataset, synthetic)
+        result = gate(dataset, synthetic)
         folder = DatasetFolder(out / "synthetic")
-        synthetic, _ = folder.publish(folder.records(), title=title, gate=found)
-    kept = bool(synthetic.records) and (found is None or found.decision == "kept")
+        synthetic, _ = folder.publish(folder.records(), title=title, gate=result)
+    kept = bool(synthetic.records) and (result is None or result.decision == "kept")
     notes: dict[str, JsonValue] = {**dataset.notes, **(synthetic.notes if kept else {})}
-    if found is not None:
-        notes["gate"] = found.model_dump(mode="json")
+    if result is not None:
+        notes["gate"] = result.model_dump(mode="json")
     elif kept:
         notes["gate"] = {"decision": "not asked", "reason": "nobody has measured whether the synthetic images help"}
     together = dataset
@@ -120,14 +130,9 @@ def balance(
         change = f"added: {len(synthetic.records)} synthetic images of defects"
         together = replace(join([dataset, synthetic]), parent=dataset.version, changes=(change,))
     together = replace(together, notes=notes)
-    left_out: tuple[tuple[str, str], ...] = ()
-    chosen: frozenset[Path] = frozenset()
-    if form in ("coco", "yolo"):
-        share = validation if form == "yolo" else 0.0
-        detectable = make_detectable(together, validation=share, seed=seed, skip=skip_unmasked)
-        together, chosen, left_out = detectable.dataset, detectable.validation, detectable.left_out
-    file = _export_whole(together, form, out / "dataset", chosen)
-    return Balanced(summary, found, kept, together, file, left_out, refused)
+    fitted = fit_to_form(together, form, validation=validation, seed=seed, skip=skip_unmasked)
+    file = _export_whole(fitted.dataset, form, out / "dataset", fitted.validation)
+    return Balanced(summary, result, kept, fitted.dataset, file, fitted.left_out, refused)
 
 
 def _export_whole(dataset: Dataset, form: Form, out: Path, validation: frozenset[Path]) -> Path:
@@ -152,8 +157,7 @@ def part_to_learn_from(
     Raises:
         InputError: the form cannot say what the dataset says; better known before hours of work than after them.
     """
-    if form not in ("coco", "yolo"):
-        return dataset
-    share = validation if form == "yolo" else 0.0
-    chosen = make_detectable(dataset, validation=share, seed=seed, skip=skip_unmasked).validation
-    return dataset.select([record for record in dataset.records if record.path not in chosen])
+    held_out = fit_to_form(dataset, form, validation=validation, seed=seed, skip=skip_unmasked).validation
+    return (
+        dataset.select([record for record in dataset.records if record.path not in held_out]) if held_out else dataset
+    )

@@ -156,6 +156,13 @@ def actual_cost(usage: Mapping[str, Usage], prices: Prices | None = None) -> Cos
     return _cost(counts, prices or load_prices(), filtered=sum(used.filtered for used in usage.values()))
 
 
+def check_budget(cost: Cost, budget: float) -> None:
+    """Raise `InputError` if ``cost`` is more than ``budget``, in the currency of the prices."""
+    if cost.total > budget:
+        got = f"{budget:.2f} for {cost.total:.2f} {cost.currency}"
+        raise InputError("budget", "enough for all pictures", got, "Raise it, or make fewer.")
+
+
 def _cost(counts: Mapping[str, int], prices: Prices, *, filtered: int = 0, at_a_time: int = 1) -> Cost:
     lines, seconds = [], 0.0
     for model_id, pictures in sorted(counts.items()):

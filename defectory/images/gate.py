@@ -7,7 +7,7 @@ on the other.  Synthetic images that were made from an image on the test side ar
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +23,7 @@ from defectory.inspection.model import Model
 from defectory.inspection.thresholds import MIN_LABELLED
 from defectory.inspection.training import TrainingOptions, train_dataset
 from defectory.metrics.ranking import area_of_counts, level_counts
+from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.vision.images import load_image
 
 IMAGE_AUROC, PIXEL_AUROC = "image AUROC", "pixel AUROC"
@@ -46,7 +47,7 @@ def run_gate(
     *,
     seeds: int = 3,
     options: TrainingOptions | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> GateResult:
     """Train without and with ``synthetic``, test on real images held out, and decide.
 
@@ -59,15 +60,23 @@ def run_gate(
         synthetic: images of defects that were made, with what they were made from.
         seeds: how many splits to try, 3 at least.
         options: how to train; both sides alike, but for what is learned from.
-        progress: told how many of all models are trained and tested.
+        on_progress: hears of each model trained and tested.
 
     Raises:
         InputError: there are too few seeds or good images, or an image cannot be read.
+
+    >>> from pathlib import Path
+    >>> from defectory import load_dataset
+    >>> from dataclasses import replace
+    >>> parts = load_dataset(Path("parts"))
+    >>> few = parts.select([*parts.normal, *parts.anomalous[:3]])
+    >>> painted = parts.select([replace(parts.anomalous[3], synthetic=True)])
+    >>> run_gate(few, painted).decision
+    'unmeasured'
     """
     if seeds < MIN_SEEDS:
         raise InputError("seeds", f"at least {MIN_SEEDS}", seeds)
     options = options or TrainingOptions()
-    tell = progress or (lambda done, total: None)
     known = real.select([record for record in real.records if not record.synthetic and record.label])
     made = [record for record in synthetic.anomalous if record.synthetic]
     counts = {"real_good": len(known.normal), "real_defects": len(known.anomalous), "synthetic": len(made)}
@@ -96,7 +105,7 @@ def run_gate(
         for turn, (training, use) in enumerate(((each.train, "measured"), (joined, "always"))):
             model = train_dataset(training, options=options.model_copy(update={"seed": number, "synthetic": use}))
             tried.append(_Results.of(model, each.test))
-            tell(2 * number + turn + 1, 2 * seeds)
+            on_progress(Progress("trying whether they help", 2 * number + turn + 1, 2 * seeds))
         pairs.append((tried[0], tried[1]))
     images = _compare([(_Ranks.of_images(a), _Ranks.of_images(b)) for a, b in pairs])
     masked = all(each.has_pixels for pair in pairs for each in pair)

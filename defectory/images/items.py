@@ -20,6 +20,7 @@ from typing import Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from defectory.images.prompts import KindName
 from defectory.images.renderers import MAX_SEED, RendererName
 
 ItemOutcome = Literal["made", "filtered", "invisible", "duplicate", "failed"]
@@ -36,7 +37,7 @@ class Item(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     renderer: RendererName
-    defect: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    defect: KindName
     seed: int = Field(ge=0, le=MAX_SEED)
     source: str = ""
     mask: str = ""

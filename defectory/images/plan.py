@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from defectory.datasets.records import Dataset
 from defectory.errors import InputError, shorten
 from defectory.images.items import Item
+from defectory.images.prompts import KindName, Mode
 from defectory.images.renderers import MAX_SEED, RendererName
+from defectory.images.renderers.names import RendererFamily, needs_photo, refuse_mode, renderer_name
 from defectory.images.renderers.procedural import KINDS
 from defectory.images.renderers.transplant import kind_of
 
@@ -27,6 +29,12 @@ MAX_COUNT = 10_000
 RendererChoice = RendererName | Literal["auto"]
 
 
+_RULES = {
+    "defect": "a name of lower-case letters, digits and _, a letter first",
+    "count": f"a number of pictures from 1 to {MAX_COUNT}",
+}
+
+
 class Want(BaseModel):
     """A number of pictures of one kind of defect.
 
@@ -36,7 +44,7 @@ class Want(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     renderer: RendererName
-    defect: str = Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")
+    defect: KindName
     count: int = Field(ge=1, le=MAX_COUNT)
     mask: str = ""
     prompt: str = ""
@@ -68,6 +76,39 @@ class Plan(BaseModel):
         return sum(want.count for want in self.wants)
 
 
+def choose_renderer(family: RendererFamily | Literal["auto"], mode: Mode | None = None) -> RendererChoice:
+    """What is to make the pictures of a plan: ``auto``, or the `renderer_name` of a family and a mode.
+
+    Raises:
+        InputError: a mode is given with what has none.
+    """
+    if family == "auto":
+        refuse_mode(mode)
+        return family
+    return renderer_name(family, mode)
+
+
+def plan_kinds(kinds: Sequence[str], count: int, renderer: RendererName, prompt: str = "") -> Plan:
+    """A plan of as many pictures of each of ``kinds``, in their order; a kind named twice is one.
+
+    Args:
+        kinds: of defects, as ``scratch``.
+        count: pictures of each.
+        renderer: what makes them.
+        prompt: replaces the kind's own, for renderers that take one.
+
+    Raises:
+        InputError: a kind or the count breaks its rule.
+    """
+    try:
+        wants = [Want(renderer=renderer, defect=kind, count=count, prompt=prompt) for kind in dict.fromkeys(kinds)]
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0])
+        raise InputError(field, _RULES.get(field, first["msg"]), first["input"]) from None
+    return Plan(wants=tuple(wants))
+
+
 def plan_balance(
     dataset: Dataset,
     target: int | None = None,
@@ -88,6 +129,11 @@ def plan_balance(
     Raises:
         InputError: the target is out of range, there are no good parts or no defects to plan for, or two classes come
             to the same kind.
+
+    >>> from pathlib import Path
+    >>> from defectory import load_dataset
+    >>> plan_balance(load_dataset(Path("parts")), target=8, renderer="procedural", defects=["scratch"]).count
+    8
     """
     if target is not None and not 1 <= target <= MAX_COUNT:
         raise InputError("target", f"a number of images from 1 to {MAX_COUNT}", target)
@@ -144,21 +190,21 @@ def expand(plan: Plan, photos: Sequence[str], seed: int = 0) -> list[Item]:
     names = sorted(set(photos))
     items: list[Item] = []
     for number, want in enumerate(plan.wants):
-        needs_photo = want.renderer != "bedrock-zero-shot"
-        if needs_photo and not names:
+        on_photo = needs_photo(want.renderer)
+        if on_photo and not names:
             raise InputError("photos", "at least one photo of a good part", 0)
         # A plan may want the same twice; the second time it is to give other pictures.
         turn = sum(_same(other, want) for other in plan.wants[:number])
         key = f"{seed}:{turn}:{want.renderer}:{want.defect}:{want.mask}:{want.prompt}"
         laps = -(-want.count // max(1, len(names)))
-        order = [name for lap in range(laps) for name in _shuffled(names, f"{key}:{lap}")] if needs_photo else []
+        order = [name for lap in range(laps) for name in _shuffled(names, f"{key}:{lap}")] if on_photo else []
         items.extend(
             Item(
                 renderer=want.renderer,
                 defect=want.defect,
                 seed=_number(f"{key}:{place}") % (MAX_SEED + 1),
-                source=order[place] if needs_photo else "",
-                mask=want.mask if needs_photo else "",
+                source=order[place] if on_photo else "",
+                mask=want.mask if on_photo else "",
                 prompt=want.prompt,
             )
             for place in range(want.count)

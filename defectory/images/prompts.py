@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,10 @@ def _template(text: str) -> str:
 
 Text = Annotated[str, Field(min_length=3, max_length=4000)]
 Template = Annotated[Text, AfterValidator(_template)]
-KindName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+KIND_PATTERN = r"[a-z][a-z0-9_]{0,63}"
+"""What a kind of defect may be called, everywhere."""
+
+KindName = Annotated[str, Field(pattern=rf"^{KIND_PATTERN}$")]
 
 
 class _Model(BaseModel):
@@ -115,6 +119,19 @@ def load_prompts(path: Path | None = None) -> Prompts:
     got = None if isinstance(first["input"], dict) else first["input"]
     fix = f"In {path}; {DEFAULT_FILE} shows what there can be."
     raise InputError(f"prompts: {place}", f"what prompts can hold ({reason[:1].lower()}{reason[1:]})", got, fix)
+
+
+def with_part(prompts: Prompts, part: str) -> Prompts:
+    """``prompts`` about another part, such as ``ceramic tile``; an article before it is left out: prompts have one.
+
+    Raises:
+        InputError: the part is no words.
+    """
+    name = re.sub(r"^(an?|the)\s+", "", part.strip(), flags=re.IGNORECASE)
+    try:
+        return Prompts.model_validate(prompts.model_dump() | ({"part": name} if name else {}))
+    except ValidationError as error:
+        raise InputError("part", f"words for what the photos show ({error.errors()[0]['msg']})", part) from None
 
 
 def _merged(ours: dict[str, Any], theirs: dict[Any, Any]) -> dict[Any, Any]:

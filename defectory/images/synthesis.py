@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -23,6 +23,7 @@ from defectory.images.filters import crop, fingerprint_of, visibility_failure, w
 from defectory.images.items import Item, ItemOutcome, ItemRecord, item_id, record_file
 from defectory.images.plan import Plan, expand
 from defectory.images.renderers import MAX_SEED, Renderer, RendererName, RenderRequest, RenderResult
+from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.vision.arrays import Image, Mask
 from defectory.vision.images import encode_jpeg, encode_png
 from defectory.vision.photos import Photo, load_mask, load_photo, load_region, storable
@@ -159,7 +160,7 @@ def synthesize(
     title: str = "Synthetic defects",
     classes: Mapping[str, str] | None = None,
     workers: int = 1,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Summary:
     """Make items in a folder, which then is a dataset (see `defectory.images.items`).
 
@@ -175,11 +176,18 @@ def synthesize(
         title: what the contact sheet is called.
         classes: what the dataset calls a kind of defect, where not by its own name.
         workers: how many items are made at the same time.
-        on_progress: told how many items are done, of how many.
+        on_progress: hears of each item that is done.
 
     Raises:
         InputError: the folder cannot be used or written (the disk is full, say: what is done stays done), or there is
             no renderer for an item.
+
+    >>> from defectory import ProceduralRenderer
+    >>> from defectory.images.items import Item
+    >>> item = Item(renderer="procedural", defect="dent", seed=3, source="flange-000.png")
+    >>> sources = Sources({"flange-000.png": Path("parts/normal/flange-000.png")})
+    >>> synthesize([item], sources, {"procedural": ProceduralRenderer()}, Path("dents")).outcomes
+    {'dent': {'made': 1}}
     """
     folder = DatasetFolder(out)
     run = _Run(sources, renderers, folder)
@@ -189,7 +197,6 @@ def synthesize(
             raise InputError("renderer", f"one of {', '.join(renderers) or 'none'}", item.renderer)
     others = folder.records(but=distinct)
     found: dict[str, ItemRecord] = {}
-    tell = on_progress or (lambda done, total: None)
     with ThreadPoolExecutor(max_workers=workers) as pool:
         futures = [pool.submit(run.make, item) for item in distinct.values()]
         try:
@@ -197,7 +204,7 @@ def synthesize(
                 record = future.result()
                 if record is not None:
                     found[identity] = record
-                tell(number, len(distinct))
+                on_progress(Progress("making pictures", number, len(distinct)))
         except BaseException:
             run.stop("interrupted")
             raise

@@ -17,6 +17,7 @@ from defectory.inspection.detectors.signature import Signature
 from defectory.inspection.model import Scorer
 from defectory.inspection.thresholds import Scores
 from defectory.metrics.ranking import area_under_roc, precision_recall_area
+from defectory.progress import OnProgress, Progress
 
 FOLDS = 4
 BLEND_WEIGHTS = (1.0, 3.0)
@@ -164,7 +165,7 @@ class CandidateSearch:
 
     ``damaged`` are the good images again, damaged on purpose, or nothing where ``defects`` are enough to compare on.
     ``synthetic`` defects are fitted to by some candidates, and no candidate is ever compared on them.  ``kinds`` is the
-    number of classes of defect; ``tell`` hears of each fold done.
+    number of classes of defect; ``on_progress`` hears of each fold done.
     """
 
     good: Sequence[Sample]
@@ -173,7 +174,7 @@ class CandidateSearch:
     valid: NDArray[np.bool_]
     kinds: int
     seed: int
-    tell: Callable[[str, int, int], None]
+    on_progress: OnProgress
     synthetic: Sequence[Sample] = ()
 
     def trials(self, detectors: Sequence[str]) -> list[Trial]:
@@ -258,7 +259,7 @@ class CandidateSearch:
         held_out = _HeldOutScores.empty(candidates, len(self.good), len(self.damaged), len(self.defects))
         for fold in range(FOLDS):
             self._score_fold(detector, candidates, fold, good_folds, defect_folds, held_out)
-            self.tell(detector, fold + 1, FOLDS)
+            self.on_progress(Progress(detector, fold + 1, FOLDS))
         image_scores = held_out.image_scores
         typical = max(float(np.median(image_scores.good)), _LITTLE)
         trials = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -45,6 +46,45 @@ class Feedback(BaseModel):
     def corrects(self) -> bool:
         """Whether the person contradicts the model; a REVIEW is answered, never contradicted."""
         return (self.verdict, self.confirmed) in {("PASS", "anomaly"), ("FAIL", "normal")}
+
+
+def confirm(
+    image: Path,
+    label: Label,
+    by: str,
+    *,
+    classes: Sequence[str] = (),
+    verdict: Verdict | None = None,
+    note: str = "",
+) -> Feedback:
+    """One person's word on an image, said now.
+
+    Args:
+        image: the file that somebody looked at.
+        label: what it really is.
+        by: who says so.
+        classes: kinds of defect, of an anomaly.
+        verdict: what the model had said.
+        note: anything worth keeping.
+
+    Raises:
+        InputError: there is no such image, nobody says so, or a normal part is given classes.
+    """
+    if not image.is_file():
+        raise InputError("image", "an existing file", str(image))
+    if not by.strip():
+        raise InputError("by", "a name", by)
+    if classes and label == "normal":
+        raise InputError("class", "left out for a normal part", list(classes))
+    return Feedback(
+        image=str(image.absolute()),
+        verdict=verdict,
+        confirmed=label,
+        classes=tuple(classes),
+        who=by.strip(),
+        when=datetime.now(UTC),
+        note=note,
+    )
 
 
 def read_feedback(file: Path) -> tuple[Feedback, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from defectory.datasets.records import Dataset, ImageRecord
 from defectory.inspection.backbone.extractor import Backbone, embedded_backbone
 from defectory.inspection.detectors.patchcore import PatchCore
 from defectory.inspection.preparation import Preparation, patches_of
+from defectory.progress import OnProgress, ignore_progress
 from defectory.vision.images import load_image
 
 FOLDS = 4
@@ -27,18 +28,20 @@ _SIZED = 20
 _RESOLUTION = 224
 
 
-def check(
-    dataset: Dataset, *, labels: bool = True, on_progress: Callable[[int, int], None] | None = None
-) -> tuple[Finding, ...]:
+def check(dataset: Dataset, *, labels: bool = True, on_progress: OnProgress = ignore_progress) -> tuple[Finding, ...]:
     """Look at every image of a dataset, at each two of them, and at what a model thinks of their labels.
 
     Args:
         dataset: what to check.
         labels: whether to look for mislabelled images, which takes most of the time.
-        on_progress: called with the number of images looked at and of all.
+        on_progress: hears of each image looked at.
 
     Returns:
         What `defectory.datasets.check_files` and `find_suspects` found, errors first.
+
+    >>> from defectory import load_dataset
+    >>> check(load_dataset(Path("parts")), labels=False)
+    ()
     """
     return check_files(dataset, find_suspects=find_suspects if labels else None, on_progress=on_progress)
 

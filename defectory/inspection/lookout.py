@@ -186,6 +186,13 @@ class LookoutForVision:
 
     Raises:
         InputError: not exactly one of the two is given.
+
+    >>> from defectory.errors import InputError
+    >>> try:
+    ...     LookoutForVision()
+    ... except InputError as error:
+    ...     print(error.field)
+    endpoint_url, endpoint_name
     """
 
     def __init__(
@@ -313,7 +320,18 @@ class _SageMaker:
 
 
 def _exception_of(error: ServiceError) -> LookoutError:
-    return _EXCEPTIONS.get(getattr(error, "kind", ""), InternalServerException)(str(error))
+    return _EXCEPTION_OF_FAULT.get(getattr(error, "fault", ""), InternalServerException)(str(error))
+
+
+# By the name of the endpoint's fault (`defectory.aws.endpoint_errors`), which the containers have not.
+_EXCEPTION_OF_FAULT: dict[str, type[LookoutError]] = {
+    "missing": ResourceNotFoundException,
+    "forbidden": AccessDeniedException,
+    "invalid": ValidationException,
+    "model_refused": ValidationException,
+    "throttled": ThrottlingException,
+    "not_ready": ConflictException,
+}
 
 
 def _message(content: bytes) -> str:

@@ -294,6 +294,12 @@ def load_model(path: Path | bytes) -> Model:
 
     Raises:
         BundleError: it is no bundle, was altered, or is of a format this release does not know.
+
+    >>> from defectory import load_image
+    >>> model = load_model(Path("model.tar.gz"))
+    >>> inspection = model.inspect(load_image(Path("parts/anomaly/missing-hole-000.png")))
+    >>> inspection.verdict, inspection.heatmap.shape
+    ('FAIL', (256, 256))
     """
     files = unpack(path, _FILES)
     missing = [name for name in (_CARD, _BACKBONE, _DETECTOR, _VALID) if name not in files]

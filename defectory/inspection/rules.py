@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from defectory.errors import InputError
 from defectory.inspection.verdicts import DefectArea, InspectionReply, Verdict
+from defectory.validation import explain
 
 ANY = "*"
 _SEVERITY: dict[Verdict, int] = {"PASS": 0, "REVIEW": 1, "FAIL": 2}
@@ -84,6 +87,20 @@ class RuleSet(BaseModel):
             if rule.holds(verdict, confidence, defects):
                 return rule.verdict, (rule.describe(),) if rule.verdict != verdict else ()
         return verdict, ()
+
+
+def load_rules(path: Path) -> RuleSet:
+    """Read a rule set from a JSON file.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else; the message names the field.
+    """
+    try:
+        return RuleSet.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise explain(error) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("rules", f"a JSON file that can be read ({error})", str(path)) from None
 
 
 class Change(BaseModel):

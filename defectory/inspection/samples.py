@@ -41,7 +41,12 @@ class _Pose:
 
 
 def write_samples(folder: Path, *, good: int = 40, defective: int = 12, seed: int = 0) -> None:
-    """Write ``good`` pictures of good parts and ``defective`` ones with masks, the defects in turn, into ``folder``."""
+    """Write ``good`` pictures of good parts and ``defective`` ones with masks, the defects in turn, into ``folder``.
+
+    >>> write_samples(Path("flanges"), good=3, defective=2)
+    >>> sorted(path.relative_to("flanges").as_posix() for path in Path("flanges").glob("a*/*"))
+    ['anomaly/dent-000.png', 'anomaly/scratch-000.png']
+    """
     rng = np.random.default_rng(seed)
     for name in ("normal", "anomaly", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.datasets.masks import UNNAMED, read_classes
+from defectory.datasets.photo_folders import find_images, labelled_photos, match_masks
 from defectory.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.errors import ImageError, InputError
 from defectory.inspection.backbone import Backbone, embedded_backbone
@@ -38,6 +39,7 @@ from defectory.inspection.thresholds import (
     thresholds_from_good,
 )
 from defectory.inspection.verdicts import Thresholds
+from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.vision.images import load_image
 
 MIN_GOOD = 2
@@ -63,6 +65,9 @@ class TrainingOptions(BaseModel):
     be defects; otherwise they are only named and kept out of the thresholds.  ``costs`` set the thresholds where there
     are labelled defects to learn their scores from; ``rates`` set them from good images alone.  ``synthetic`` defects
     are learned from where that helps as ``measured`` on held-out real ones, or ``always`` where it can be measured.
+
+    >>> TrainingOptions(resolution=128, detector="padim").resolution
+    128
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -82,15 +87,6 @@ class TrainingOptions(BaseModel):
     seed: int = Field(default=0, ge=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Work done in a stage of training."""
-
-    stage: str
-    done: int
-    total: int
-
-
 def train(
     good: Sequence[Path],
     *,
@@ -100,7 +96,7 @@ def train(
     groups: Mapping[Path, str] | None = None,
     synthetic: Mapping[Path, Sequence[str]] | None = None,
     options: TrainingOptions | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Model:
     """Train a model.
 
@@ -118,14 +114,16 @@ def train(
             since a part's other photos would make it look more familiar than a new part is.
         synthetic: by photo in ``defects`` that is none but was made, the SHA-256 of the files it was made from.
         options: see `TrainingOptions`.
-        on_progress: told of each image read and each model fitted.
+        on_progress: hears of each image read and each model fitted; a stage is a set of images or a detector.
 
     Raises:
         InputError: an image cannot be read, or there are too few different ones; the message names them.
+
+    >>> model = train(sorted(Path("parts/normal").iterdir()), options=TrainingOptions(resolution=128))
+    >>> model.save(Path("flanges.tar.gz")).name
+    'flanges.tar.gz'
     """
-    training = _Training(
-        options or TrainingOptions(), dict(groups or {}), dict(synthetic or {}), on_progress or (lambda progress: None)
-    )
+    training = _Training(options or TrainingOptions(), dict(groups or {}), dict(synthetic or {}), on_progress)
     # Before the limit, which holds for what is loaded by then.
     import sklearn.linear_model  # noqa: F401
 
@@ -136,7 +134,7 @@ def train(
 
 
 def train_dataset(
-    dataset: Dataset, *, options: TrainingOptions | None = None, on_progress: Callable[[Progress], None] | None = None
+    dataset: Dataset, *, options: TrainingOptions | None = None, on_progress: OnProgress = ignore_progress
 ) -> Model:
     """Train a model from all labelled images of a dataset, with its masks, classes and colours.
 
@@ -166,6 +164,37 @@ def train_dataset(
     return assemble(model.card.model_copy(update=origin), model.backbone, model.scorer)
 
 
+def train_folders(
+    good: Path,
+    *,
+    defects: Path | None = None,
+    masks: Path | None = None,
+    options: TrainingOptions | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> Model:
+    """Train a model from folders of photos.
+
+    Args:
+        good: photos of good parts.
+        defects: photos of defective parts, or one folder of them a class.
+        masks: masks named as the photos in ``defects``; not black = defect.
+        options: see `TrainingOptions`.
+        on_progress: as for `train`.
+
+    Raises:
+        InputError: a folder has no photos or no fitting masks, or as `train` does.
+    """
+    photos, classes = labelled_photos(defects)
+    return train(
+        find_images(good, "good"),
+        defects=photos,
+        masks=match_masks(masks, photos),
+        classes=classes,
+        options=options,
+        on_progress=on_progress,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Photo:
     """One photo, ready for the backbone."""
@@ -184,12 +213,12 @@ class _Training:
         options: TrainingOptions,
         groups: dict[Path, str],
         synthetic: dict[Path, Sequence[str]],
-        on_progress: Callable[[Progress], None],
+        on_progress: OnProgress,
     ) -> None:
         if options.detector not in ("auto", *DETECTORS):
             raise InputError("detector", f"auto or one of {', '.join(DETECTORS)}", options.detector)
         self._options, self._groups, self._synthetic = options, groups, synthetic
-        self._tell = on_progress
+        self._on_progress = on_progress
         self._backbone = Backbone.from_file(options.backbone) if options.backbone else embedded_backbone()
 
     def run(
@@ -244,7 +273,7 @@ class _Training:
             valid=self._valid,
             kinds=len(self._kinds),
             seed=options.seed,
-            tell=lambda name, done, total: self._tell(Progress(name, done, total)),
+            on_progress=self._on_progress,
         )
         trials = comparison.trials(tuple(DETECTORS) if options.detector == "auto" else (options.detector,))
         best = comparison.best(trials, synthetic=options.synthetic)
@@ -350,7 +379,7 @@ class _Training:
             image = load_image(path)
             prepared = self._preparation.apply(image)
             photos.append(_Photo(path, prepared, self._patches(prepared), _digest(image)))
-            self._tell(Progress(stage, number, len(paths)))
+            self._on_progress(Progress(stage, number, len(paths)))
         return photos
 
     def _patches(self, prepared: NDArray[np.uint8]) -> Patches:
@@ -361,7 +390,7 @@ class _Training:
         damaged = []
         for number, photo in enumerate(photos, start=1):
             damaged.append(self._patches(perturb(photo.prepared, self._valid, rng)))
-            self._tell(Progress("perturbations", number, len(photos)))
+            self._on_progress(Progress("perturbations", number, len(photos)))
         return damaged
 
     def _thresholds(self, good: Scores, defects: Scores) -> tuple[Thresholds, str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -163,6 +164,20 @@ class LocalCloud:
     def outbox_folder(self) -> Path:
         """Folder of the e-mails that were sent, as .eml files."""
         return self.settings.outbox
+
+    def describe(self) -> instance.Instance:
+        """What other processes need to know to reach it, and to end it by ending this one."""
+        return instance.Instance(
+            pid=os.getpid(),
+            endpoint=self.endpoint,
+            account=self.settings.account,
+            secret=self.settings.secret,
+            region=self.settings.region,
+            folder=self.settings.folder,
+            outbox=self.outbox_folder,
+            persistent=self._state is not None,
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
     def mails(self) -> Iterator[outbox.Mail]:
         """The e-mails that were sent, oldest first."""

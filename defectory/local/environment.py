@@ -10,6 +10,13 @@ from pathlib import Path
 DEFAULT_ACCOUNT = "123456789012"
 DEFAULT_REGION = "us-east-1"
 
+# Major versions of Node that jsii need not warn about: its banner would hide what the app says.
+_SILENCED_NODES = ",".join(map(str, range(16, 40)))
+QUIET_CDK: Mapping[str, str] = {
+    f"JSII_SILENCE_WARNING_{kind}_NODE_VERSION": _SILENCED_NODES for kind in ("END_OF_LIFE", "DEPRECATED", "UNTESTED")
+}
+"""What keeps the CDK quiet about Node; it has to be set before ``aws_cdk`` is imported."""
+
 # Would send a client elsewhere, or make it fail on a profile that the local cloud knows nothing of.
 SCRUBBED = (
     "AWS_PROFILE",
@@ -44,6 +51,11 @@ _INHERITED = frozenset(
     }
 )
 _INHERITED_PREFIXES = ("LC_", "PIP_", "UV_", "AWS_ENDPOINT_URL_", "COVERAGE_PROCESS_")
+
+
+def choose_region(environment: Mapping[str, str]) -> str:
+    """The region to pretend to be, as AWS's own tools would choose it, else `DEFAULT_REGION`."""
+    return environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or DEFAULT_REGION
 
 
 def inherited(base: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +19,7 @@ from defectory.local.server.settings import SERVER_LOG
 COMMAND = "defectory local up"
 LOCK = "instance.lock"
 NOTE = "instance.json"
+STOP_SECONDS = 60.0
 
 
 class Instance(BaseModel):
@@ -121,6 +125,33 @@ def running(folder: Path) -> Instance | None:
         return Instance.model_validate_json((folder / NOTE).read_text())
     except (OSError, ValueError):
         return None
+
+
+def stop(folder: Path, *, on_wait: Callable[[str], None] = lambda reason: None) -> Instance | None:
+    """Stop the cloud that is running there, and wait until all of it has ended; None if none is running.
+
+    Args:
+        folder: of `registry`.
+        on_wait: hears why there is only waiting to do.
+
+    Raises:
+        LocalCloudError: it is about to start or to end, or has not ended within `STOP_SECONDS`.
+    """
+    if not is_locked(folder):
+        return None
+    instance = running(folder)
+    if instance is None:
+        raise LocalCloudError("A local cloud is about to start or to end; try again in a moment.")
+    try:
+        os.kill(instance.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        on_wait("Its process is gone; waiting for the rest to end.")
+    deadline = time.monotonic() + STOP_SECONDS
+    while is_locked(folder):
+        if time.monotonic() > deadline:
+            raise LocalCloudError(f"Process {instance.pid} has not ended within {STOP_SECONDS:.0f} s.")
+        time.sleep(0.1)
+    return instance
 
 
 def is_locked(folder: Path) -> bool:

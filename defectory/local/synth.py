@@ -14,7 +14,7 @@ from typing import Any
 
 from defectory.config import GROUP
 from defectory.errors import LocalCloudError
-from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
+from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, QUIET_CDK, SCRUBBED, inherited
 
 APP = "app.py"
 CONTEXT = "cdk.json"
@@ -22,8 +22,6 @@ CONTEXT = "cdk.json"
 ASSEMBLY_MARKER = "cdk.out"
 OPERATOR = "operator@example.com"
 INSPECTOR = "inspector@example.com"
-# Major versions of Node that jsii need not warn about: what it says would hide what the app says.
-SILENCED_NODES = ",".join(map(str, range(16, 40)))
 
 # What a deployment needs to run on this machine: functions for its interpreter and processor, as much at a time as it
 # has processors for, no model to pay for, somebody to send alerts to.
@@ -89,9 +87,7 @@ def synthesise(
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,
         "AWS_REGION": region,
-        "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": SILENCED_NODES,
-        "JSII_SILENCE_WARNING_DEPRECATED_NODE_VERSION": SILENCED_NODES,
-        "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": SILENCED_NODES,
+        **QUIET_CDK,
     }
     for name in SCRUBBED:
         environment.pop(name, None)

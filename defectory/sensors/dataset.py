@@ -147,14 +147,24 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
 
 
 def load_data(folder: Path | str) -> pd.DataFrame:
-    """The signals of a dataset folder: one float column a signal, indexed by ``Timestamp``, one row a minute."""
+    """The signals of a dataset folder: one float column a signal, indexed by ``Timestamp``, one row a minute.
+
+    >>> data = load_data(next(Path("data").glob("*/")))
+    >>> len(data), data.index.name
+    (525600, 'Timestamp')
+    """
     import pandas as pd
 
     return pd.read_parquet(Path(folder) / DATA_PARQUET).set_index(TIMESTAMP)
 
 
 def load_labels(folder: Path | str) -> pd.DataFrame:
-    """The labelled anomalies of a dataset folder: start, end (both inclusive), signal, kind, severity."""
+    """The labelled anomalies of a dataset folder: start, end (both inclusive), signal, kind, severity.
+
+    >>> labels = load_labels(next(Path("data").glob("*/")))
+    >>> list(labels.columns)
+    ['start', 'end', 'signal', 'kind', 'severity']
+    """
     import pandas as pd
 
     return pd.read_csv(Path(folder) / LABELS_CSV, parse_dates=["start", "end"])

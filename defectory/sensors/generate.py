@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from defectory.claims import MARKER, foreign, is_claimed, mark
 from defectory.errors import InputError
+from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.sensors.authors import Author, Script, ScriptTask
 from defectory.sensors.dataset import read_manifest
 from defectory.sensors.machines import unique_slugs
@@ -36,18 +36,8 @@ COMMAND = "defectory sensors generate"
 INDEX = "index.html"
 WORK_PREFIX = ".generating-"
 
-Stage = Literal["writing", "simulating", "repairing", "simulating again"]
-ROUNDS: tuple[tuple[Stage, Stage], ...] = (("writing", "simulating"), ("repairing", "simulating again"))
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """``done`` of ``total`` machines are through ``stage``; ``machine`` is the one that just was ("" at the start)."""
-
-    stage: Stage
-    done: int
-    total: int
-    machine: str = ""
+ROUNDS = (("writing", "simulating"), ("repairing", "simulating again"))
+"""The stages of each round, whose progress counts the machines that are through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +92,7 @@ def generate_datasets(
     year: int | None = None,
     seed: int = 0,
     limits: Limits | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Generation:
     """A year of labelled data for each of ``number`` machines of ``industry``, as dataset folders in ``out``.
 
@@ -116,11 +106,16 @@ def generate_datasets(
         year: calendar year; the last complete one when None.
         seed: the same seed gives the same data.
         limits: of one script in the sandbox.
-        on_progress: called in this thread.
+        on_progress: hears of each machine that is through a stage of `ROUNDS`, and of each stage's beginning.
 
     Raises:
         InputError: an argument breaks its rule, or ``out`` holds something else.
         AuthorError, ReplyError: the author could not list the machines.
+
+    >>> from defectory.sensors.authors import create_author
+    >>> generation = generate_datasets("paper", 1, "ann", Path("paper"), author=create_author("catalogue"), year=2025)
+    >>> [machine.folder.name for machine in generation.machines]
+    ['fourdrinier-paper-machine']
     """
     now = datetime.now(UTC)
     year = now.year - 1 if year is None else year
@@ -207,9 +202,7 @@ def _keep(folder: Path, target: Path) -> Path:
     return folder.rename(target)
 
 
-def _write_all(
-    author: Author, machines: list[Generated], stage: Stage, on_progress: Callable[[Progress], None]
-) -> list[Generated]:
+def _write_all(author: Author, machines: list[Generated], stage: str, on_progress: OnProgress) -> list[Generated]:
     def write(machine: Generated) -> Generated:
         writing = write_checked_script(author, machine.task, machine.script, machine.reasons)
         if writing.script is None:
@@ -224,9 +217,7 @@ def _write_all(
     return written
 
 
-def _simulate_all(
-    jobs: list[_Production], stage: Stage, on_progress: Callable[[Progress], None]
-) -> Iterator[tuple[str, Simulated]]:
+def _simulate_all(jobs: list[_Production], stage: str, on_progress: OnProgress) -> Iterator[tuple[str, Simulated]]:
     if jobs:
         on_progress(Progress(stage, 0, len(jobs)))
     seconds = max((job.simulation.limits.wall_seconds for job in jobs), default=0) + CHECK_SECONDS

@@ -110,10 +110,13 @@ class _List:
 
 
 def parse_machine_list(reply: str) -> list[str]:
-    """Machine names in a model's reply, in its order, without duplicates, each at most 80 characters.
+    r"""Machine names in a model's reply, in its order, without duplicates, each at most 80 characters.
 
     Raises:
         ReplyError: the reply holds no list of machines (empty, prose, a refusal).
+
+    >>> parse_machine_list("Here they are:\n1. Plasma Etcher - removes material\n2. Wafer Stepper")
+    ['Plasma Etcher', 'Wafer Stepper']
     """
     text = normalise(reply)
     text = _visible(html.unescape(text))
@@ -137,6 +140,9 @@ def machine_slug(name: str) -> str:
     """Folder name for a machine: ``[a-z0-9-]``, 1-63 characters, the same for the same name, safe in any path or shell.
 
     Letters that have no ASCII form, and names too long, leave a hash of the whole name behind, so that they stay apart.
+
+    >>> machine_slug("Plasma Etcher #2")
+    'plasma-etcher-2'
     """
     folded = name.casefold().translate(_LATIN)
     ascii_form = unicodedata.normalize("NFKD", folded)

@@ -40,13 +40,16 @@ class _Fence:
 
 
 def extract_script(reply: str) -> str:
-    """The last complete Python program in a model's reply, ending in one newline.
+    r"""The last complete Python program in a model's reply, ending in one newline.
 
     Complete means: it compiles, it defines ``main`` at the top level, and its fence is closed.  Code in a fence that is
     never closed, or in no fence, must also run ``main`` after it, which code cut off half-way does not.
 
     Raises:
         ReplyError: there is none; the message says what was missing and, for code that does not compile, where.
+
+    >>> extract_script("Sure:\n```python\ndef main():\n    print(1)\n\nmain()\n```")
+    'def main():\n    print(1)\n\nmain()\n'
     """
     text = normalise(reply)
     script = _last_fenced(text) or _last_bare(text)

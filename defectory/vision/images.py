@@ -43,6 +43,10 @@ def load_image(source: Path | bytes, *, name: str = "") -> NDArray[np.uint8]:
 
     Raises:
         ImageError: the file is missing, empty, truncated, no image, animated, too large or too small.
+
+    >>> image = load_image(Path("parts/normal/flange-000.png"))
+    >>> image.shape, image.dtype
+    ((256, 256, 3), dtype('uint8'))
     """
     return _decode(source, name, _rgb)
 

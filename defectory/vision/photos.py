@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -73,6 +73,15 @@ def load_photo(source: Path | bytes, *, name: str = "", region: Mask | None = No
 def storable(name: str) -> str:
     """A file's name as records can hold it: bytes that are no UTF-8 are written as escapes."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def named_alike(name: str) -> str:
+    """What the name of a photo has in common with that of its mask, which may end in ``_mask``.
+
+    >>> named_alike("photos/7.jpg") == named_alike("masks/7_mask.png") == "7"
+    True
+    """
+    return PurePosixPath(name).stem.removesuffix("_mask")
 
 
 def load_mask(source: Path | bytes, photo: Photo, *, name: str = "") -> Mask:

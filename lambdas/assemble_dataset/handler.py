@@ -7,34 +7,31 @@ when a batch failed as a whole; EventBridge when one was stopped or ran out of t
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.environment import FunctionEnvironment
 from defectory.errors import InputError
-from defectory.images.batch.assembling import assemble_folder, assemble_run, store_failure
+from defectory.images.batch.assemble import assemble_folder, assemble_run, store_failure
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.requests import parse_folder
 
 logger = Logger(service="assemble-dataset")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     images_bucket: str
 
 
 @cache
 def bucket() -> ImagesBucket:
-    return ImagesBucket(Environment.model_validate(os.environ).images_bucket)
+    return ImagesBucket(Environment.load().images_bucket)
 
 
 @logger.inject_lambda_context

@@ -6,16 +6,15 @@ request), and once an hour to sweep up what such an event never told.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.alerts import Alerts
+from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.pipelines import Pipeline
 from defectory.errors import InputError
 from defectory.sensors.service.closing import close_after_execution, sweep
@@ -24,10 +23,8 @@ from defectory.sensors.service.requests_table import RequestsTable
 logger = Logger(service="close-failed-request")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     requests_table: str
     pipeline_name: str
@@ -36,7 +33,7 @@ class Environment(BaseModel):
 
 @cache
 def services() -> dict[str, Any]:
-    env = Environment.model_validate(os.environ)
+    env = Environment.load()
     return {
         "table": RequestsTable(env.requests_table),
         "pipeline": Pipeline(env.pipeline_name),
@@ -54,6 +51,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             closed = sweep(datetime.now(UTC), **services())
         case other:
             raise InputError("detail-type", "a pipeline's state change or a scheduled event", other)
-    told = {request.request_id: request.status for request in closed}
-    logger.info("Requests looked after", extra={"requests": told})
-    return told
+    statuses = {request.request_id: request.status for request in closed}
+    logger.info("Requests looked after", extra={"requests": statuses})
+    return statuses

@@ -5,15 +5,15 @@ Answers the row as it is then.  A bad event answers ``{status: REJECTED, error}`
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.answers import rejected
+from defectory.aws.environment import FunctionEnvironment
 from defectory.errors import InputError
 from defectory.inspection.line.confirming import RULES, parse_confirmation
 from defectory.inspection.line.results_table import RecordNotFoundError, ResultsTable
@@ -21,17 +21,15 @@ from defectory.inspection.line.results_table import RecordNotFoundError, Results
 logger = Logger(service="confirm-inspection")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     results_table: str
 
 
 @cache
 def table() -> ResultsTable:
-    return ResultsTable(Environment.model_validate(os.environ).results_table)
+    return ResultsTable(Environment.load().results_table)
 
 
 @logger.inject_lambda_context
@@ -44,9 +42,6 @@ def handler(event: object, context: LambdaContext) -> dict[str, Any]:
             raise InputError("inspection_id", RULES["inspection_id"], word.inspection_id, str(error)) from None
     except InputError as error:
         logger.warning("Confirmation rejected", extra={"field": error.field, "reason": str(error)})
-        return {
-            "status": "REJECTED",
-            "error": {"code": error.code, "field": error.field, "rule": error.rule, "message": str(error)},
-        }
+        return rejected(error)
     logger.info("Confirmed", extra={"inspection_id": record.inspection_id, "label": record.confirmed})
     return {"status": "CONFIRMED", "inspection": record.model_dump(mode="json", exclude_none=True)}

@@ -5,15 +5,14 @@ A file that is no image has a record as well.  A service that fails is an error,
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.environment import FunctionEnvironment
 from defectory.inspection.line.buckets import ResultsBucket, read_upload
 from defectory.inspection.line.endpoint import InspectionEndpoint
 from defectory.inspection.line.inspecting import UploadInspector
@@ -22,10 +21,8 @@ from defectory.inspection.line.uploads import Upload
 logger = Logger(service="inspect-image")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     endpoint_name: str
     results_bucket: str
@@ -34,7 +31,7 @@ class Environment(BaseModel):
 
 @cache
 def inspector() -> UploadInspector:
-    env = Environment.model_validate(os.environ)
+    env = Environment.load()
     return UploadInspector(
         endpoint=InspectionEndpoint(env.endpoint_name),
         results=ResultsBucket(env.results_bucket),

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.environment import FunctionEnvironment
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
-from defectory.images.batch.planning import Planner
+from defectory.images.batch.plan import Planner
 from defectory.images.batch.requests import parse_batch_request
 
 logger = Logger(service="plan-synthesis")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     images_bucket: str
     image_region: str
@@ -33,7 +30,7 @@ class Environment(BaseModel):
 
 @cache
 def planner() -> Planner:
-    env = Environment.model_validate(os.environ)
+    env = Environment.load()
     models = ImageModels(env.image_region, env.image_model_id, env.inpaint_model_id)
     return Planner(ImagesBucket(env.images_bucket), models, env.image_concurrency)
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.environment import FunctionEnvironment
 from defectory.inspection.line.recording import Recorder
 from defectory.inspection.line.results_table import ResultsTable
 
 logger = Logger(service="record-inspection")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     results_table: str
     retention_days: int
@@ -28,7 +25,7 @@ class Environment(BaseModel):
 
 @cache
 def recorder() -> Recorder:
-    env = Environment.model_validate(os.environ)
+    env = Environment.load()
     return Recorder(ResultsTable(env.results_table), retention=timedelta(days=env.retention_days))
 
 

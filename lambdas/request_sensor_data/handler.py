@@ -6,16 +6,16 @@ and writes nothing: it would be as bad when tried again, so it is no function er
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.alerts import Alerts
+from defectory.aws.answers import rejected
+from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.pipelines import Pipeline
 from defectory.errors import InputError
 from defectory.sensors.authors import create_author
@@ -26,10 +26,8 @@ from defectory.sensors.service.submit import Submission
 logger = Logger(service="request-sensor-data")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     requests_table: str
     pipeline_name: str
@@ -42,7 +40,7 @@ class Environment(BaseModel):
 
 @cache
 def submission() -> Submission:
-    env = Environment.model_validate(os.environ)
+    env = Environment.load()
     return Submission(
         author=create_author(env.author, model_id=env.model_id, prompt_style=env.prompt_style),
         table=RequestsTable(env.requests_table),
@@ -59,9 +57,6 @@ def handler(event: object, context: LambdaContext) -> dict[str, Any]:
         request = submission().submit(parse_event(event), token=context.aws_request_id)
     except InputError as error:
         logger.warning("Request rejected", extra={"field": error.field, "reason": str(error)})
-        return {
-            "status": "REJECTED",
-            "error": {"code": error.code, "field": error.field, "rule": error.rule, "message": str(error)},
-        }
+        return rejected(error)
     logger.info("Request accepted", extra={"user_id": request.user_id, **request.answer()})
     return request.answer()

@@ -1,27 +1,24 @@
-"""Lambda: tell people of one inspection, ``{inspection_id}``; called by the inspection's state machine."""
+"""Lambda: notify people of one inspection, ``{inspection_id}``; called by the inspection's state machine."""
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.alerts import Alerts
-from defectory.inspection.line.alerts import Pages, Teller
+from defectory.aws.environment import FunctionEnvironment
+from defectory.inspection.line.alerts import Notifier, Pages
 from defectory.inspection.line.results_table import ResultsTable
 
 logger = Logger(service="send-alert")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     results_table: str
     results_bucket: str
@@ -32,9 +29,9 @@ class Environment(BaseModel):
 
 
 @cache
-def teller() -> Teller:
-    env = Environment.model_validate(os.environ)
-    return Teller(
+def notifier() -> Notifier:
+    env = Environment.load()
+    return Notifier(
         table=ResultsTable(env.results_table),
         topics={"defect": Alerts(env.defect_topic_arn), "review": Alerts(env.review_topic_arn)},
         pages=Pages(env.aws_region, env.results_bucket),
@@ -44,6 +41,6 @@ def teller() -> Teller:
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    told = teller().tell(event["inspection_id"], datetime.now(UTC))
-    logger.info("Alert", extra={"inspection_id": event["inspection_id"], "told": told})
-    return {"told": told}
+    notified = notifier().notify(event["inspection_id"], datetime.now(UTC))
+    logger.info("Alert", extra={"inspection_id": event["inspection_id"], "notified": notified})
+    return {"told": notified}

@@ -1,26 +1,23 @@
-"""Lambda: tell people in one mail of all inspections that had none of their own; called once an hour."""
+"""Lambda: notify people in one mail of all inspections that had none of their own; called once an hour."""
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from functools import cache
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
 from defectory.aws.alerts import Alerts
-from defectory.inspection.line.alerts import Pages, Teller
+from defectory.aws.environment import FunctionEnvironment
+from defectory.inspection.line.alerts import Notifier, Pages
 from defectory.inspection.line.results_table import ResultsTable
 
 logger = Logger(service="send-digest")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     results_table: str
     results_bucket: str
@@ -30,9 +27,9 @@ class Environment(BaseModel):
 
 
 @cache
-def teller() -> Teller:
-    env = Environment.model_validate(os.environ)
-    return Teller(
+def notifier() -> Notifier:
+    env = Environment.load()
+    return Notifier(
         table=ResultsTable(env.results_table),
         topics={"defect": Alerts(env.defect_topic_arn), "review": Alerts(env.review_topic_arn)},
         pages=Pages(env.aws_region, env.results_bucket),
@@ -42,6 +39,6 @@ def teller() -> Teller:
 
 @logger.inject_lambda_context
 def handler(event: object, context: LambdaContext) -> dict[str, int]:
-    told = teller().send_digest(datetime.now(UTC))
-    logger.info("Digest", extra={"told": told})
-    return {str(channel): count for channel, count in told.items()}
+    notified = notifier().send_digest(datetime.now(UTC))
+    logger.info("Digest", extra={"notified": notified})
+    return {str(channel): count for channel, count in notified.items()}

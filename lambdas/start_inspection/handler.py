@@ -5,31 +5,28 @@ Messages that cannot be worked on are answered one by one; the queue hands them 
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.state_machine import StateMachine
 from defectory.inspection.line.starting import start_inspections
 
 logger = Logger(service="start-inspection")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     state_machine_arn: str
 
 
 @cache
 def machine() -> StateMachine:
-    return StateMachine(Environment.model_validate(os.environ).state_machine_arn)
+    return StateMachine(Environment.load().state_machine_arn)
 
 
 @logger.inject_lambda_context

@@ -6,27 +6,25 @@ Optional are ``mask``, ``donors``, ``prompt`` and ``seed``.  Answers what became
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import AliasGenerator, BaseModel, ConfigDict
 
+from defectory.aws.answers import rejected
+from defectory.aws.environment import FunctionEnvironment
 from defectory.errors import InputError
 from defectory.images.batch.images_bucket import ImagesBucket
-from defectory.images.batch.making import Studio
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.requests import parse_pictures_request
+from defectory.images.batch.synthesize import Synthesizer
 
 logger = Logger(service="synthesize-images")
 
 
-class Environment(BaseModel):
+class Environment(FunctionEnvironment):
     """The function's environment variables."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
 
     images_bucket: str
     image_region: str
@@ -35,27 +33,24 @@ class Environment(BaseModel):
 
 
 @cache
-def studio() -> Studio:
-    env = Environment.model_validate(os.environ)
+def synthesizer() -> Synthesizer:
+    env = Environment.load()
     models = ImageModels(env.image_region, env.image_model_id, env.inpaint_model_id)
-    return Studio(ImagesBucket(env.images_bucket), models)
+    return Synthesizer(ImagesBucket(env.images_bucket), models)
 
 
 @logger.inject_lambda_context
 def handler(event: object, context: LambdaContext) -> dict[str, Any]:
     match event:
         case {"plan": str(plan), "number": int(number)}:
-            record = studio().make_one(plan, number)
+            record = synthesizer().synthesize(plan, number)
             answer: dict[str, Any] = record.model_dump(include={"id", "outcome", "reason"})
             logger.info("Picture", extra=answer)
             return answer
     try:
-        made = studio().make_few(parse_pictures_request(event))
+        result = synthesizer().synthesize_request(parse_pictures_request(event))
     except InputError as error:
         logger.warning("Request rejected", extra={"field": error.field, "reason": str(error)})
-        return {
-            "status": "REJECTED",
-            "error": {"code": error.code, "field": error.field, "rule": error.rule, "message": str(error)},
-        }
-    logger.info("Pictures", extra={"status": made.status, "outcomes": made.outcomes})
-    return made.model_dump(mode="json")
+        return rejected(error)
+    logger.info("Pictures", extra={"status": result.status, "outcomes": result.outcomes})
+    return result.model_dump(mode="json")

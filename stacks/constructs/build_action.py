@@ -13,7 +13,7 @@ from constructs import Construct
 
 from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge, acknowledge_wildcards
-from stacks.constructs.kept_logs import KeptLogs
+from stacks.constructs.retained_log_group import RetainedLogGroup
 from stacks.constructs.secure_bucket import SecureBucket
 
 # CodePipeline names an artifact's folder by the first letters of the artifact's name.
@@ -48,7 +48,7 @@ class BuildAction(Construct):
         environment: Mapping[str, str],
     ) -> None:
         super().__init__(scope, name)
-        logs = KeptLogs(self, "Logs", config)
+        logs = RetainedLogGroup(self, "Logs", config)
         self.role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("codebuild.amazonaws.com"))
         logs.grant_write(self.role)
         self._allow_artifacts(artifacts, inputs, outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.dead_letters import DeadLetters
-from stacks.constructs.kept_logs import KeptLogs
+from stacks.constructs.retained_log_group import RetainedLogGroup
 from stacks.packaging import Package
 
 
@@ -37,13 +37,13 @@ class _Bundling:
 
 
 class PythonFunction(Construct):
-    """``lambdas/<folder>`` with the ``modules`` of defectory that it needs.
+    """``lambdas/<folder>`` with what its handler imports of defectory.
 
     An asynchronous event that fails is tried again twice within an hour, then kept as a dead letter.  With
     ``caller_retries``, whoever calls it (a queue, a state machine) tries again, keeps what fails and tells people.
     Without ``error_alarm`` people are told of dead letters alone, where a failure is mostly one that is tried again.
-    With ``package_of`` it is in the package of another function's folder, whose ``modules`` hold ``lambdas/<folder>``:
-    what is large is then built and uploaded once.
+    With ``package`` it is in a package together with other functions, whose folders are named: what is large is then
+    built and uploaded once.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class PythonFunction(Construct):
         construct_id: str,
         *,
         folder: str,
-        modules: tuple[str, ...],
         description: str,
         config: Config,
         alerts: AlertTopic,
@@ -61,11 +60,12 @@ class PythonFunction(Construct):
         memory_size: int = 512,
         caller_retries: bool = False,
         error_alarm: bool = True,
-        package_of: str | None = None,
+        package: Sequence[str] = (),
     ) -> None:
         super().__init__(scope, construct_id)
-        log_group = KeptLogs(self, "Logs", config)
+        log_group = RetainedLogGroup(self, "Logs", config)
         self.role = self._build_role(log_group)
+        folders = package or (folder,)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -74,8 +74,8 @@ class PythonFunction(Construct):
             description=description,
             runtime=lambda_.Runtime(f"python{config.lambda_python}", lambda_.RuntimeFamily.PYTHON),
             architecture=_architecture(config),
-            handler=f"lambdas/{folder}/handler.handler" if package_of else "handler.handler",
-            code=_code(Package.of(package_of or folder, modules, config)),
+            handler="handler.handler" if folder == folders[0] else f"lambdas/{folder}/handler.handler",
+            code=_code(Package.of(folders, config)),
             role=self.role,
             environment=dict(environment),
             timeout=timeout,
@@ -96,7 +96,7 @@ class PythonFunction(Construct):
             if error_alarm:
                 self._build_alarm(folder, alerts)
 
-    def _build_role(self, log_group: KeptLogs) -> iam.Role:
+    def _build_role(self, log_group: RetainedLogGroup) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log_group.grant_write(role)
         return role
@@ -120,7 +120,7 @@ def _architecture(config: Config) -> lambda_.Architecture:
 
 def _code(package: Package) -> lambda_.Code:
     return lambda_.Code.from_asset(
-        str(package.function),
+        str(package.functions[0]),
         asset_hash=package.digest(),
         bundling=cdk.BundlingOptions(
             # Never pulled: the CDK asks for an image even where Docker has no part.

@@ -5,10 +5,12 @@ Any number of requests are worked on side by side, one execution each; what the 
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_codecommit as codecommit
 from aws_cdk import aws_codepipeline as codepipeline
 from aws_cdk import aws_codepipeline_actions as actions
@@ -20,10 +22,12 @@ from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge, acknowledge_wildcards
 from stacks.constructs.build_action import BuildAction
 from stacks.constructs.secure_bucket import SecureBucket
+from stacks.import_closure import LIBRARY, import_closure
 
 ROOT = Path(__file__).parent.parent.parent
-# What the builds need of the repository, and nothing else: the pipeline's source changes when these do.
-SOURCE_FILES = ("buildspec", "defectory", "pyproject.toml", "requirements.txt")
+BUILDSPEC = "buildspec"
+# Whole, because the scripts that are run may import any of it, and some of its modules are run by name.
+SENSORS = f"{LIBRARY.name}.sensors"
 BRANCH = "main"
 
 
@@ -127,13 +131,10 @@ class RequestPipeline(Construct):
 
     def _build_source(self, output: codepipeline.Artifact) -> actions.Action:
         """What the builds run: what was deployed, or a repository that starts as that; neither starts the pipeline."""
-        asset = assets.Asset(
-            self,
-            "SourceFiles",
-            path=str(ROOT),
-            exclude=["/*", *(f"!/{name}" for name in SOURCE_FILES), "__pycache__"],
-            ignore_mode=IgnoreMode.GIT,
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            _lay_out_source(Path(folder))
+            # The CDK copies it at once.
+            asset = assets.Asset(self, "SourceFiles", path=folder)
         if self._config.pipeline_source == "codecommit":
             repository = codecommit.Repository(
                 self,
@@ -156,3 +157,12 @@ class RequestPipeline(Construct):
             trigger=actions.S3Trigger.NONE,
             output=output,
         )
+
+
+def _lay_out_source(folder: Path) -> None:
+    """Put what the builds need into ``folder``, and nothing else: the pipeline's source changes when this does."""
+    shutil.copytree(ROOT / BUILDSPEC, folder / BUILDSPEC, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in import_closure((), packages=[SENSORS]).files:
+        target = folder / file.relative_to(LIBRARY.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Duration
+from aws_cdk import Aws, Duration, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
-from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge
 from stacks.constructs.alert_topic import AlertTopic
-from stacks.constructs.kept_logs import KeptLogs
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.retained_log_group import RetainedLogGroup
+from stacks.state_machines import read_definition
 
 _WATCHING = (
     *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
@@ -36,25 +37,11 @@ class MachineRole(iam.Role):
         acknowledge(self, {"IAM5[Resource::*]": "Delivery of logs and traces knows no resources."})
 
 
-def build_call(
-    scope: Construct, name: str, function: PythonFunction, *, payload: str, outputs: str, seconds: int
-) -> tasks.LambdaInvoke:
-    """A state that calls ``function``, for so many ``seconds`` at most; what is tried again is up to the machine."""
-    return tasks.LambdaInvoke.jsonata(
-        scope,
-        name,
-        lambda_function=function.function,
-        payload=sfn.TaskInput.from_text(payload),
-        outputs=outputs,
-        retry_on_service_exceptions=False,
-        task_timeout=sfn.Timeout.duration(Duration.seconds(seconds)),
-    )
-
-
 class WatchedMachine(sfn.StateMachine):
-    """A state machine that logs and traces every execution, and has an alarm for each way not to succeed.
+    """The machine of ``stacks/state_machines/<definition>.asl.yaml``, logged, traced, with an alarm for each bad end.
 
-    ``bad_end`` says, in the alarms' words, what it means that an execution failed, was aborted or ran out of time.
+    ``values`` and ``without`` are `read_definition`'s; the partition is put in for every machine.  ``bad_end`` says, in
+    the alarms' words, what it means that an execution failed, was aborted or ran out of time.
     """
 
     def __init__(
@@ -65,19 +52,25 @@ class WatchedMachine(sfn.StateMachine):
         config: Config,
         alerts: AlertTopic,
         role: MachineRole,
+        name: str,
+        definition: str,
+        values: Mapping[str, Any],
+        without: Sequence[str] = (),
         bad_end: str,
         log_data: bool = False,
-        **machine: Any,  # noqa: ANN401
     ) -> None:
-        logs = KeptLogs(scope, f"{construct_id}Logs", config)
+        states = read_definition(definition, {"Partition": Aws.PARTITION, **values}, without=without)
+        logs = RetainedLogGroup(scope, f"{construct_id}Logs", config)
         super().__init__(
             scope,
             construct_id,
+            # A name that people can type.
+            state_machine_name=name,
+            definition_body=sfn.DefinitionBody.from_string(Stack.of(scope).to_json_string(states)),
             # The role has all it needs: what the CDK would add reaches more.
             role=role.without_policy_updates(),
             logs=sfn.LogOptions(destination=logs, level=sfn.LogLevel.ALL, include_execution_data=log_data),
             tracing_enabled=True,
-            **machine,
         )
         five = Duration.minutes(5)
         for name, metric in (

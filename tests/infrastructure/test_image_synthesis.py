@@ -13,8 +13,9 @@ from defectory import errors
 from defectory.aws import bedrock_runtime
 from defectory.images.batch.requests import MAX_BATCH, Folder
 from defectory.images.items import Item, item_id
-from stacks.constructs.synthesis_machine import BUSY, CAUSE_LIMIT, HOPELESS
 
+# Characters that are said of a picture that could not be made.
+CAUSE_LIMIT = 120
 FUNCTIONS = ("plan_synthesis", "synthesize_images", "assemble_dataset")
 EXECUTION = {"Input": {"user_id": "ann", "dataset": "boards"}, "Name": "run-1"}
 ITEM = item_id(Item(renderer="procedural", defect="scratch", seed=1, source="ann/photos/1.png"))
@@ -216,8 +217,13 @@ def pictures(states) -> dict:
     return states["Make pictures"]["ItemProcessor"]["States"]
 
 
-def test_errors_are_called_as_the_functions_raise_them():
-    for name in (each for each in (*HOPELESS, *BUSY) if "." not in each):
+@pytest.mark.parametrize("state", ["Plan", "Make picture", "Assemble", "Store failure"])
+def test_errors_are_called_as_the_functions_raise_them(states, state):
+    retries = {**states, **pictures(states)}[state]["Retry"]
+    names = {name for retry in retries for name in retry["ErrorEquals"] if "." not in name}
+
+    assert names == {"InputError", "ImageError", "ModelRefusedError", "ModelBusyError"}
+    for name in names:
         raised = getattr(errors, name, None) or getattr(bedrock_runtime, name)
         assert issubclass(raised, errors.DefectoryError)
 
@@ -225,7 +231,9 @@ def test_errors_are_called_as_the_functions_raise_them():
 def test_what_mends_itself_is_tried_for_long_and_bad_input_is_not(states):
     hopeless, busy, other = pictures(states)["Make picture"]["Retry"]
 
-    assert (set(hopeless["ErrorEquals"]), hopeless["MaxAttempts"]) == (set(HOPELESS), 0)
+    assert set(hopeless["ErrorEquals"]) == {"InputError", "ImageError", "ModelRefusedError"}
+    assert hopeless["MaxAttempts"] == 0
+    assert {"ModelBusyError", "Lambda.TooManyRequestsException"} <= set(busy["ErrorEquals"])
     waits = [min(busy["IntervalSeconds"] * busy["BackoffRate"] ** n, busy["MaxDelaySeconds"]) for n in range(10)]
     assert busy["MaxAttempts"] == len(waits)
     assert 600 < sum(waits) < 3600

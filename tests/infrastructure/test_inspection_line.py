@@ -16,9 +16,11 @@ from defectory.inspection.line.recording import Recorder
 from defectory.inspection.line.records import InspectionRecord
 from defectory.inspection.line.results_table import INDEXES
 from defectory.inspection.line.uploads import Upload, read_message
-from stacks.constructs.inspection_machine import BUSY, HOPELESS
-from stacks.inspection import LINE_MODULES
 
+FUNCTIONS = (
+    *("start_inspection", "inspect_image", "record_inspection"),
+    *("send_alert", "send_digest", "confirm_inspection"),
+)
 ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/defectory-inspection"
 UPLOAD = Upload(
     bucket="uploads", key="lot 7/ü+%.png", version_id="v", size=10, uploaded_at="2026-11-21T11:59:00.000Z"
@@ -43,7 +45,7 @@ def names(inspection) -> dict[str, str]:
         "defects": f"<{only('AWS::SNS::Topic', 'Defects')}>",
         "reviews": f"<{only('AWS::SNS::Topic', 'Reviews')}>",
         "key": f"<{only('AWS::KMS::Key')}.Arn>",
-        **{folder: f"<{only('AWS::Lambda::Function', f'{logical(folder)}Function')}.Arn>" for folder in LINE_MODULES},
+        **{folder: f"<{only('AWS::Lambda::Function', f'{logical(folder)}Function')}.Arn>" for folder in FUNCTIONS},
     }
 
 
@@ -88,7 +90,7 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(inspection, 
         "confirm_inspection": {("dynamodb:GetItem", table), ("dynamodb:UpdateItem", table)},
     }
 
-    assert {folder: leaves_of(inspection, folder) for folder in LINE_MODULES} == expected
+    assert {folder: leaves_of(inspection, folder) for folder in FUNCTIONS} == expected
 
 
 def test_every_function_has_a_role_of_its_own(inspection):
@@ -227,7 +229,7 @@ def test_the_table_has_the_keys_and_indexes_that_its_adapter_uses(inspection):
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
 
 
-@pytest.mark.parametrize("folder", LINE_MODULES)
+@pytest.mark.parametrize("folder", FUNCTIONS)
 def test_a_function_is_told_of_everything_its_environment_model_asks_for(inspection, folder):
     handler = import_module(f"lambdas.{folder}.handler")
     variables = inspection.function(logical(folder))["Environment"]["Variables"]
@@ -293,9 +295,11 @@ def test_what_mends_itself_is_tried_for_long_and_what_does_not_is_not(states):
     assert other["MaxAttempts"] >= 3
 
 
-def test_the_names_of_errors_are_those_that_the_function_raises():
-    for name in (*HOPELESS, *(each for each in BUSY if "." not in each)):
-        assert issubclass(getattr(endpoint, name), Exception)
+def test_the_names_of_errors_are_those_that_the_function_raises(states):
+    names = {name for retry in states["Inspect image"]["Retry"] for name in retry["ErrorEquals"] if "." not in name}
+
+    assert names == {"EndpointMissingError", "EndpointAnswerError", "EndpointBusyError"}
+    assert all(issubclass(getattr(endpoint, name), Exception) for name in names)
 
 
 class Rows:
@@ -334,7 +338,7 @@ def test_what_was_found_is_what_is_recorded(states):
 
     row, answer = record(given)
 
-    assert (row.key, row.verdict, row.owed) == (UPLOAD["key"], "FAIL", "defect")
+    assert (row.key, row.verdict, row.pending_alert) == (UPLOAD["key"], "FAIL", "defect")
     told = evaluate(states["Record inspection"]["Output"], states={"result": {"Payload": answer}})
     assert choose(states["Tell people?"], states={"input": told}) == "Send alert"
     asked = evaluate(states["Send alert"]["Arguments"]["Payload"], states={"input": told})
@@ -374,7 +378,7 @@ def test_an_upload_that_cannot_be_recorded_is_put_aside_as_a_new_attempt(states,
 
 
 def test_permissions_name_no_more_objects_than_the_two_buckets(inspection):
-    for folder in LINE_MODULES:
+    for folder in FUNCTIONS:
         for action, resource in leaves_of(inspection, folder):
             assert "*" not in action
             assert not matches(resource, "anything")

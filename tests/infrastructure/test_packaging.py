@@ -12,19 +12,14 @@ import pytest
 from packaging.requirements import Requirement
 
 from defectory.config import load_config
-from stacks.constructs.training_machine import TRAINING_MODULES
-from stacks.image_synthesis import SYNTHESIS_MODULES
-from stacks.inspection import LINE_MODULES
-from stacks.packaging import Package, PackagingError
-from stacks.sensor_data import SENSOR_MODULES
+from stacks.image_synthesis import FUNCTIONS as SYNTHESIS
+from stacks.import_closure import MissingImportError
+from stacks.packaging import LAMBDA_RUNTIME, Package, PackagingError
 
 ROOT = Path(__file__).parents[2]
-MODULES = {
-    **{"request_sensor_data": SENSOR_MODULES, "close_failed_request": SENSOR_MODULES},
-    **LINE_MODULES,
-    "oversee_training": TRAINING_MODULES,
-    "synthesize_images": SYNTHESIS_MODULES,
-}
+FOLDERS = sorted(path.parent.name for path in (ROOT / "lambdas").glob("*/handler.py"))
+# Each package by the function at its root.
+PACKAGES = {SYNTHESIS[0]: SYNTHESIS, **{name: (name,) for name in FOLDERS if name not in SYNTHESIS}}
 AUTHORS = (
     "from defectory.sensors.authors import create_author;"
     "create_author('catalogue').list_machines('semiconductor', 3);"
@@ -35,19 +30,17 @@ AUTHORS = (
 HEAVY = {"inspect_image": {"numpy", "PIL"}, "synthesize_images": {"numpy", "PIL", "cv2"}}
 # What else must run on a package, and how much it may weigh in bytes: AWS Lambda takes 262,144,000.
 ALSO = {
-    SENSOR_MODULES: AUTHORS,
-    SYNTHESIS_MODULES: "import lambdas.plan_synthesis.handler, lambdas.assemble_dataset.handler;"
+    "request_sensor_data": AUTHORS,
+    "synthesize_images": "import lambdas.plan_synthesis.handler, lambdas.assemble_dataset.handler;"
     "from defectory.images.batch.models import ImageModels;"
     "ImageModels('us-west-2', '', 'us.stability.stable-image-inpaint-v1:0').renderer('bedrock-inpaint');"
     "from defectory.images.contact_sheet import contact_sheet; contact_sheet([], bytes, title='none');",
 }
 LIMITS = {"inspect_image": 100_000_000, "synthesize_images": 262_144_000}
-# What Lambda's own Python brings along.
-RUNTIME = ("boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six")
 
 
 def package_of(function: str, **settings: str) -> Package:
-    return Package.of(function, MODULES[function], load_config({"lambda_platform": "host", **settings}, {}))
+    return Package.of(PACKAGES[function], load_config({"lambda_platform": "host", **settings}, {}))
 
 
 @pytest.fixture
@@ -55,28 +48,33 @@ def project(tmp_path, monkeypatch) -> Package:
     """A package of a small project that tests may change."""
     monkeypatch.setattr("stacks.packaging.ROOT", tmp_path)
     monkeypatch.setattr("stacks.packaging.CACHE", tmp_path / "cache")
-    function, module = tmp_path / "lambdas" / "f", tmp_path / "library"
-    for folder in (function, module):
-        folder.mkdir(parents=True)
-    (function / "handler.py").write_text("import library.core\n")
-    (function / "requirements.txt").write_text("")
-    (module / "core.py").write_text("x = 1\n")
-    return Package(function, (module,), f"{sys.version_info.major}.{sys.version_info.minor}", for_host=True)
+    for name, text in {
+        "lambdas/f/handler.py": "import library.core\n",
+        "lambdas/f/requirements.txt": "",
+        "library/__init__.py": "",
+        "library/core.py": "x = 1\n",
+        "library/names.yaml": "[]\n",
+        "library/unused.py": "y = 1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return Package((tmp_path / "lambdas" / "f",), python, for_host=True, library=tmp_path / "library")
 
 
 def test_the_handlers_run_on_their_package_and_lambdas_runtime_alone(tmp_path):
     # Given the packages, and beside them only what Lambda brings
     runtime = tmp_path / "runtime"
     runtime.mkdir()
-    for name in RUNTIME:
+    for name in LAMBDA_RUNTIME:
         spec = importlib.util.find_spec(name)
         origin = Path(spec.origin)
         source = origin.parent if spec.submodule_search_locations else origin
         (runtime / source.name).symlink_to(source)
-    for function in MODULES:
+    for function in PACKAGES:
         package_of(function).build(tmp_path / function)
         code = (
-            f"import sys, os; import handler; {ALSO.get(MODULES[function], '')}"
+            f"import sys, os; import handler; {ALSO.get(function, '')}"
             "print(*(name for name in ('numpy', 'PIL', 'cv2', 'pandas', 'polars') if name in sys.modules))"
         )
 
@@ -100,7 +98,7 @@ def test_the_handlers_run_on_their_package_and_lambdas_runtime_alone(tmp_path):
         assert set(done.stdout.split()) == HEAVY.get(function, set())
 
 
-@pytest.mark.parametrize("function", MODULES)
+@pytest.mark.parametrize("function", PACKAGES)
 def test_a_package_holds_no_tests_no_caches_and_no_other_function(tmp_path, function):
     package_of(function).build(tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").rglob("*")}
@@ -112,7 +110,7 @@ def test_a_package_holds_no_tests_no_caches_and_no_other_function(tmp_path, func
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) < limit
 
 
-@pytest.mark.parametrize("function", MODULES)
+@pytest.mark.parametrize("function", PACKAGES)
 def test_requirements_are_pinned_as_the_projects_own(function):
     project = pins(ROOT / "requirements.txt")
     pinned = pins(ROOT / "lambdas" / function / "requirements.txt")
@@ -129,24 +127,85 @@ def pins(path: Path) -> dict[str, str]:
     return {Requirement(line).name.lower(): str(Requirement(line).specifier) for line in lines}
 
 
-def test_the_package_is_what_its_parts_are(project, tmp_path):
+def built(package: Package, output: Path) -> set[str]:
+    package.build(output)
+    return {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+
+
+def test_the_package_is_the_function_and_what_it_imports(project, tmp_path):
+    files = built(project, tmp_path / "out")
+
+    assert files == {"handler.py", "library/__init__.py", "library/core.py", "library/names.yaml"}
+    assert (tmp_path / "out" / "library" / "core.py").read_text() == "x = 1\n"
+
+
+def test_functions_that_share_a_package_have_what_each_imports(project, tmp_path):
+    (tmp_path / "lambdas" / "g").mkdir()
+    (tmp_path / "lambdas" / "g" / "handler.py").write_text("from library import unused\n")
+    shared = dataclasses.replace(project, functions=(*project.functions, tmp_path / "lambdas" / "g"))
+
+    files = built(shared, tmp_path / "out")
+
+    assert {"handler.py", "lambdas/g/handler.py", "library/core.py", "library/unused.py"} <= files
+
+
+@pytest.mark.parametrize(
+    ("statement", "missing"),
+    [
+        ("import library.mising", "library.mising"),
+        ("from library.mising import x", "library.mising"),
+        ("from library import mising", "mising"),
+        ("from library.core import mising", "mising"),
+        ("def handler():\n    from library import mising", "mising"),
+    ],
+)
+def test_a_function_that_imports_what_the_library_has_not_has_no_package(project, statement, missing):
+    (project.functions[0] / "handler.py").write_text(f"import os\n{statement}\n")
+
+    with pytest.raises(MissingImportError, match=rf"handler\.py, line \d: .*\b{missing}\b"):
+        project.digest()
+
+
+def test_a_module_of_the_library_that_imports_what_is_not_there_is_named(project, tmp_path):
+    (tmp_path / "library" / "core.py").write_text("from library.gone import x\n")
+
+    with pytest.raises(MissingImportError, match=r"core\.py, line 1: there is no module library\.gone\."):
+        project.digest()
+
+
+def test_a_function_whose_requirements_lack_what_it_loads_is_not_built(project, tmp_path):
+    (tmp_path / "library" / "core.py").write_text("import boto3, sqlite3\nimport scikit\n")
+
+    with pytest.raises(MissingImportError, match=r"core\.py, line 2: .* no package scikit\..*f/requirements\.txt"):
+        project.build(tmp_path / "out")
+    # What is loaded on demand may be there or not, as the code that asks for it says.
+    (tmp_path / "library" / "core.py").write_text("def read():\n    import pandas\n")
     project.build(tmp_path / "out")
 
-    assert (tmp_path / "out" / "handler.py").read_text() == "import library.core\n"
-    assert (tmp_path / "out" / "library" / "core.py").read_text() == "x = 1\n"
-    assert not (tmp_path / "out" / "requirements.txt").exists()
 
-
-def test_an_unchanged_package_keeps_its_digest(project):
+def test_an_unchanged_package_keeps_its_digest(project, tmp_path):
     before = project.digest()
-    (project.modules[0] / "__pycache__").mkdir()
-    (project.modules[0] / "__pycache__" / "core.cpython-313.pyc").write_bytes(b"x")
+    (tmp_path / "library" / "__pycache__").mkdir()
+    (tmp_path / "library" / "__pycache__" / "core.cpython-313.pyc").write_bytes(b"x")
+
+    assert project.digest() == before
+
+
+@pytest.mark.parametrize("part", ["library/unused.py", "library/new.py", "library/other/__init__.py"])
+def test_a_change_of_what_is_not_imported_keeps_the_digest(project, tmp_path, part):
+    before = project.digest()
+    (tmp_path / part).parent.mkdir(exist_ok=True)
+    (tmp_path / part).write_text("# changed\n")
 
     assert project.digest() == before
 
 
 @pytest.mark.parametrize(
-    "part", ["lambdas/f/handler.py", "lambdas/f/requirements.txt", "library/core.py", "library/new.py"]
+    "part",
+    [
+        *("lambdas/f/handler.py", "lambdas/f/requirements.txt", "lambdas/f/new.py"),
+        *("library/__init__.py", "library/core.py", "library/names.yaml", "library/new.yaml"),
+    ],
 )
 def test_a_change_of_any_part_changes_the_digest(project, tmp_path, part):
     before = project.digest()
@@ -156,9 +215,10 @@ def test_a_change_of_any_part_changes_the_digest(project, tmp_path, part):
     assert project.digest() != before
 
 
-def test_a_moved_file_changes_the_digest(project):
+def test_a_moved_file_changes_the_digest(project, tmp_path):
     before = project.digest()
-    (project.modules[0] / "core.py").rename(project.modules[0] / "moved.py")
+    (tmp_path / "library" / "core.py").rename(tmp_path / "library" / "moved.py")
+    (project.functions[0] / "handler.py").write_text("import library.moved\n")
 
     assert project.digest() != before
 
@@ -171,7 +231,7 @@ def test_another_platform_makes_another_package(project):
 
 def test_a_change_of_code_installs_nothing(project, tmp_path, monkeypatch):
     project.build(tmp_path / "first")
-    (project.modules[0] / "core.py").write_text("x = 2\n")
+    (tmp_path / "library" / "core.py").write_text("x = 2\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("uv was called"))
 
     project.build(tmp_path / "second")
@@ -180,7 +240,7 @@ def test_a_change_of_code_installs_nothing(project, tmp_path, monkeypatch):
 
 
 def test_requirements_that_cannot_be_installed_are_told_with_what_uv_said(project, tmp_path):
-    (project.function / "requirements.txt").write_text("this is no requirement ===\n")
+    (project.functions[0] / "requirements.txt").write_text("this is no requirement ===\n")
 
     with pytest.raises(PackagingError, match=r"requirements\.txt.*\n?.*no requirement|Couldn't parse"):
         project.build(tmp_path / "out")

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stacks.import_closure import LIBRARY
+
 STAGES = ["Source", "Write", "Run", "Repair", "Rerun", "Publish"]
 
 
@@ -143,6 +145,17 @@ def test_the_source_holds_what_the_actions_run_and_nothing_else(synthesise):
     folder = Path(template.app.outdir) / f"asset.{key['Configuration']['S3ObjectKey'].removesuffix('.zip')}"
     files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
 
-    assert {path.parts[0] for path in files} <= {"buildspec", "defectory", "pyproject.toml", "requirements.txt"}
-    assert {Path("buildspec/run.yml"), Path("defectory/sensors/pipeline/__main__.py")} <= set(files)
+    assert {path.parts[0] for path in files} == {"buildspec", "defectory"}
+    assert {path.parts[1] for path in files if path.parts[0] == "defectory"} == {
+        *("__init__.py", "claims.py", "errors.py", "lazy.py", "progress.py", "py.typed", "aws", "sensors")
+    }
+    # Modules that are run by name, data, and what scripts import.
+    sensors = Path("defectory/sensors")
+    modules = {path.relative_to("defectory") for path in files if sensors in path.parents}
+    assert modules == {
+        path.relative_to(LIBRARY)
+        for path in (LIBRARY / "sensors").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {Path("buildspec/run.yml"), Path("buildspec/requirements.txt")} <= set(files)
     assert not [path for path in files if "__pycache__" in path.parts]

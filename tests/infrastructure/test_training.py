@@ -14,7 +14,7 @@ import pytest
 from cdk_nag import AwsSolutionsChecks
 from packaging.requirements import Requirement
 from state_machines import choose, evaluate, following, states_of
-from templates import Leave, Template, matches
+from templates import Leave, Template, flat, matches
 
 from defectory.config import load_config
 from defectory.errors import ConfigError
@@ -142,6 +142,17 @@ def test_whatever_fails_people_are_told_and_the_execution_fails(states):
             assert {"AlertOfFailure", "HadModelBefore"} & {rule["Next"] for rule in state["Catch"]}, name
     assert states["AlertOfFailure"]["Next"] == "Failed"
     assert states["Failed"]["Type"] == "Fail"
+
+
+def test_a_run_that_hangs_is_stopped_and_one_that_only_waits_is_not(template, states):
+    [machine] = template.of_type("AWS::StepFunctions::StateMachine").values()
+    limit = json.loads(flat(machine["DefinitionString"]))["TimeoutSeconds"]
+
+    # Two jobs of two hours, each asked for again after 1, 2, 4, 8 and 16 minutes; an hour to deploy; five tries of the
+    # function's five minutes to verify.
+    jobs = sum(states[name]["Arguments"]["StoppingCondition"]["MaxRuntimeInSeconds"] for name in ("Train", "Evaluate"))
+    assert jobs + 2 * 31 * 60 + 3600 + 5 * 300 == 23_220
+    assert 23_220 + 3600 < limit <= 12 * 3600
 
 
 def test_every_state_is_reached_and_every_next_exists(states):
@@ -297,7 +308,7 @@ class TestPermissions:
         assert [leave.resource for leave in passed] == [f"<{template.only('AWS::IAM::Role', 'JobRole')}.Arn>"]
         assert "sagemaker.amazonaws.com" in passed[0].conditions
 
-    @pytest.mark.parametrize("like", ["MachineRole", "JobRole", "OverseerRole"])
+    @pytest.mark.parametrize("like", ["MachineRole", "JobRole", "ControllerRole"])
     def test_nobody_may_delete_or_reach_another_endpoint(self, template, like):
         leaves = self.role(template, like)
         assert not [leave for leave in leaves if re.match(r"(sagemaker|s3):(Delete|.*\*)", leave.action)]

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from stacks.import_closure import import_closure
+
 ROOT = Path(__file__).parents[2]
 BUILDSPECS = ROOT / "buildspec"
 
@@ -77,34 +79,22 @@ def test_pins_are_those_of_the_project():
     assert all(project.get(name) == pin for name, pin in pins(BUILDSPECS / "requirements.txt").items())
 
 
+def test_everything_the_actions_import_is_installed():
+    # Given all files that the actions and the scripts they run can come to load
+    closure = import_closure((), packages=["defectory.sensors"])
+    assert ROOT / "defectory" / "sensors" / "pipeline" / "publishing.py" in closure.files
+
+    # Then whatever they import, at once or late, is in Python itself or a requirement
+    imported = {name.partition(".")[0] for file in closure.files if file.suffix == ".py" for name in imports_of(file)}
+    owners = packages_distributions()
+    modules = imported - sys.stdlib_module_names - {"defectory"}
+    assert {owners[module][0].lower() for module in modules} <= set(pins(BUILDSPECS / "requirements.txt"))
+
+
 def imports_of(path):
     """Names of the modules that a file imports, at its top or late."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def files_of(module):
-    """The files that are loaded for a module of Defectory; of ``package.name``, name may be anything in the package."""
-    parts = module.split(".")
-    for end in range(1, len(parts) + 1):
-        path = ROOT.joinpath(*parts[:end])
-        yield from (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file())
-
-
-def test_everything_the_actions_import_is_installed():
-    # Given all files that the actions and the scripts they run can come to load
-    todo, seen, foreign = ["defectory.sensors.pipeline.__main__", "defectory.sensors.signals"], set(), set()
-    while todo:
-        for file in set(files_of(todo.pop())) - seen:
-            seen.add(file)
-            for name in imports_of(file):
-                (todo.append if name.startswith("defectory") else foreign.add)(name)
-    assert ROOT / "defectory" / "sensors" / "pipeline" / "publishing.py" in seen
-
-    # Then whatever they import is in Python itself or a requirement
-    owners = packages_distributions()
-    modules = {name.partition(".")[0] for name in foreign} - sys.stdlib_module_names
-    assert {owners[module][0].lower() for module in modules} <= set(pins(BUILDSPECS / "requirements.txt"))
+            yield node.module

@@ -8,10 +8,20 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from defectory.cli.demo.inspection import Photos
+    from defectory.local.cloud import LocalCloud
+    from defectory.local.outbox import Mail
 
 COMMAND = "defectory demo"
 
@@ -42,32 +52,72 @@ def demo(
     from rich.text import Text
 
     from defectory.claims import check_claim, claim_empty
-    from defectory.cli.demo.defect_images import show_defect_images
-    from defectory.cli.demo.inspection import choose_photos, show_inspection
-    from defectory.cli.demo.sensor_data import show_sensor_data
-    from defectory.cli.demo.steps import step
-    from defectory.local.cloud import LocalCloud
-    from defectory.local.synth import synthesise
 
     console = Console()
     started = time.monotonic()
     folders = [out / name for name in ("sensor-data", "inspection", "defect-images")]
     for folder in folders:
         check_claim(folder, COMMAND)
-    sensor_data, inspection, images = (claim_empty(folder, COMMAND) for folder in folders)
-    chosen = choose_photos(console, photos, inspection)
-    with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch:
-        with step(console, "Synthesising the application's templates"):
-            assembly = synthesise(Path(scratch) / "cdk.out")
-        with LocalCloud() as cloud:
-            with step(console, f"Deploying them into a local cloud at {cloud.endpoint}"):
-                stacks = {name.rpartition("defectory-")[2]: found for name, found in cloud.deploy(assembly).items()}
-            good = show_sensor_data(console, cloud, stacks["sensor-data"], sensor_data, number)
-            good &= show_inspection(console, cloud, stacks["inspection"], chosen, inspection)
-            good &= show_defect_images(console, cloud, stacks["image-synthesis"], chosen.training, images)
-            mails = list(cloud.mails())
+    targets = Targets(*(claim_empty(folder, COMMAND) for folder in folders))
+    all_well, mails = _run(console, targets, photos, number)
     for mail in mails:
         console.print(Text(f"Mailed: {mail.subject}"))
     console.print(Text(f"Took {time.monotonic() - started:.0f} s."))
-    if not good:
+    if not all_well:
         raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Folders for what each part of the demo makes."""
+
+    sensor_data: Path
+    inspection: Path
+    defect_images: Path
+
+
+def _run(console: Console, targets: Targets, photos: Path | None, number: int) -> tuple[bool, list[Mail]]:
+    """All parts, those beside each other that need not wait for one another; whether all went well, and the e-mails."""
+    from defectory.cli.demo.inspection import choose_photos, render_photos
+    from defectory.cli.output import step
+    from defectory.local.cloud import LocalCloud
+    from defectory.local.synth import synthesise
+
+    # Photos that are too few are refused before anything is started.
+    chosen = choose_photos(photos) if photos else None
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch, ThreadPoolExecutor(1) as beside:
+        # In a process of its own, while this one renders and the cloud starts.
+        synthesis = beside.submit(synthesise, Path(scratch) / "cdk.out")
+        chosen = chosen or render_photos(console, targets.inspection)
+        with LocalCloud() as cloud:
+            with step(console, "Synthesising the application's templates", since=started):
+                assembly = synthesis.result()
+            with step(console, f"Deploying them into a local cloud at {cloud.endpoint}"):
+                deployed = cloud.deploy(assembly)
+            stacks = {name.rpartition("defectory-")[2]: outputs for name, outputs in deployed.items()}
+            return _use(console, cloud, stacks, targets, chosen, number), list(cloud.mails())
+
+
+def _use(
+    console: Console,
+    cloud: LocalCloud,
+    stacks: Mapping[str, Mapping[str, str]],
+    targets: Targets,
+    photos: Photos,
+    number: int,
+) -> bool:
+    """Use what was deployed, as its users would; whether all went well."""
+    from defectory.cli.demo.defect_images import show_defect_images
+    from defectory.cli.demo.inspection import await_training, show_inspection, start_training
+    from defectory.cli.demo.sensor_data import request_sensor_data, show_sensor_data
+
+    request = request_sensor_data(console, cloud, stacks["sensor-data"], number)
+    # While the pipeline's actions wait for one another, there is time to learn.
+    training = start_training(console, cloud, stacks["inspection"], photos)
+    training_since = time.monotonic()
+    all_well = show_sensor_data(console, cloud, stacks["sensor-data"], request, targets.sensor_data)
+    await_training(console, cloud, training, since=training_since)
+    all_well &= show_inspection(console, cloud, stacks["inspection"], photos, targets.inspection)
+    all_well &= show_defect_images(console, cloud, stacks["image-synthesis"], photos.training, targets.defect_images)
+    return all_well

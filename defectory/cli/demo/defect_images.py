@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from defectory.cli.demo.steps import step
+from defectory.cli.output import step
 from defectory.errors import DefectoryError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 USER, DATASET = "demo", "defects"
 DEFECTS = ("scratch", "crack", "dent", "stain", "oil", "contamination")
-PHOTOS, EACH = 4, 2
+PHOTOS, PICTURES_OF_EACH = 4, 2
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 600
 
@@ -33,18 +33,20 @@ def show_defect_images(
     bucket, storage = outputs["ImagesBucketName"], cloud.client("s3")
     for path in good[:PHOTOS]:
         storage.upload_file(str(path), bucket, f"{USER}/photos/{path.name}")
-    wants = [{"renderer": "procedural", "defect": defect, "count": EACH} for defect in DEFECTS]
+    wants = [{"renderer": "procedural", "defect": defect, "count": PICTURES_OF_EACH} for defect in DEFECTS]
     event = {"user_id": USER, "dataset": DATASET, "source": f"{USER}/photos/", "plan": {"wants": wants}}
-    with step(console, f"Making {EACH * len(DEFECTS)} pictures of defects from {PHOTOS} photos of good parts"):
-        found = _execute(cloud, outputs["SynthesisMachineArn"], event)
+    with step(
+        console, f"Making {PICTURES_OF_EACH * len(DEFECTS)} pictures of defects from {PHOTOS} photos of good parts"
+    ):
+        outcome = _execute(cloud, outputs["SynthesisMachineArn"], event)
         prefix = f"{USER}/{DATASET}/"
         pages = storage.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         for item in (item for page in pages for item in page.get("Contents", [])):
             path = target / item["Key"].removeprefix(prefix)
             path.parent.mkdir(parents=True, exist_ok=True)
             storage.download_file(bucket, item["Key"], str(path))
-    if found["status"] != "SUCCEEDED":
-        raise DefectoryError(f"Synthesis ended as {found['status']}: {found.get('error')}: {found.get('cause')}")
+    if outcome["status"] != "SUCCEEDED":
+        raise DefectoryError(f"Synthesis ended as {outcome['status']}: {outcome.get('error')}: {outcome.get('cause')}")
     status = json.loads((target / "status.json").read_text())
     console.print(
         f"{status['pictures']} of {status['planned']} made. Look at {target / 'contact-sheet.html'}.",
@@ -58,8 +60,8 @@ def _execute(cloud: LocalCloud, machine: str, event: Mapping[str, object]) -> di
     client = cloud.client("stepfunctions")
     execution = client.start_execution(stateMachineArn=machine, input=json.dumps(event))["executionArn"]
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while (found := client.describe_execution(executionArn=execution))["status"] == "RUNNING":
+    while (outcome := client.describe_execution(executionArn=execution))["status"] == "RUNNING":
         if time.monotonic() > deadline:
             raise DefectoryError(f"Synthesis has not ended within {PATIENCE_SECONDS} s.")
         time.sleep(POLL_SECONDS)
-    return dict(found)
+    return dict(outcome)

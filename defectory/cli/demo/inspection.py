@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defectory.cli.demo.steps import step
+from defectory.cli.output import step
 from defectory.errors import DefectoryError, InputError
 
 if TYPE_CHECKING:
@@ -40,19 +40,24 @@ class Photos:
     defective: tuple[Path, ...]
 
 
-def choose_photos(console: Console, photos: Path | None, target: Path) -> Photos:
-    """Photos of the user's, or rendered ones in ``target``, parted into what the line learns from and what it is shown.
+def render_photos(console: Console, target: Path) -> Photos:
+    """Photos that are rendered in ``target``, parted as those of `choose_photos`."""
+    from defectory.inspection.samples import write_samples
+
+    photos = target / "photos"
+    with step(console, f"Rendering photos of flanges in {photos}"):
+        write_samples(photos, good=36, defective=16, seed=1)
+    return choose_photos(photos)
+
+
+def choose_photos(photos: Path) -> Photos:
+    """The photos in ``photos``, parted into what the line learns from, what it is tested with and what it is shown.
 
     Raises:
         InputError: there are too few.
     """
-    from defectory.inspection.samples import write_samples
     from defectory.vision.images import IMAGE_SUFFIXES
 
-    if photos is None:
-        photos = target / "photos"
-        with step(console, f"Rendering photos of flanges, good and defective, in {photos}"):
-            write_samples(photos, good=36, defective=16, seed=1)
     good, defective = (
         sorted(path for path in (photos / name).glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         for name in ("normal", "anomaly")
@@ -60,12 +65,12 @@ def choose_photos(console: Console, photos: Path | None, target: Path) -> Photos
     if len(good) < LEAST or len(defective) < 2:
         got = f"{len(good)} and {len(defective)}"
         raise InputError("photos", f"a folder with {LEAST} photos in normal/ and 2 in anomaly/ at least", got)
-    shown, held = min(INSPECTED, len(defective) // 2), max(2, len(good) // 4)
+    shown, held_out = min(INSPECTED, len(defective) // 2), max(2, len(good) // 4)
     # Every so many: files lie class by class, and all classes are to be shown.
     some_defective = defective[:: max(1, len(defective) // shown)][:shown]
     return Photos(
-        training=tuple(good[held + INSPECTED :]),
-        test_good=tuple(good[INSPECTED : held + INSPECTED]),
+        training=tuple(good[held_out + INSPECTED :]),
+        test_good=tuple(good[INSPECTED : held_out + INSPECTED]),
         test_defective=tuple(path for path in defective if path not in some_defective),
         good=tuple(good[:INSPECTED]),
         defective=tuple(some_defective),
@@ -75,12 +80,11 @@ def choose_photos(console: Console, photos: Path | None, target: Path) -> Photos
 def show_inspection(
     console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos, target: Path
 ) -> bool:
-    """Train, deploy and try the line; pictures go to ``target``.  Whether every part ended as a row with a verdict."""
-    train_line(console, cloud, outputs, photos)
+    """Try the trained line; pictures go to ``target``.  Whether every part ended as a row with a verdict."""
     with step(console, f"Uploading {len(photos.good)} good and {len(photos.defective)} defective parts to the line"):
         rows = _inspect(cloud, outputs, photos)
     overlays = _download_overlays(cloud, outputs["ResultsBucketName"], rows, target)
-    _summarise(console, rows)
+    summarise_parts(console, rows)
     sheet = _draw_sheet(photos, rows, overlays, target / "inspected.png")
     console.print(f"Look at {sheet}: each part beside its heatmap.", markup=False, highlight=False)
     return all(row.get("verdict") for row in rows.values())
@@ -92,24 +96,38 @@ def train_line(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], 
     Raises:
         DefectoryError: it did not come to that.
     """
+    await_training(console, cloud, start_training(console, cloud, outputs, photos))
+
+
+def start_training(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> str:
+    """Upload the photos and start the training machine; the ARN of its execution."""
     bucket = outputs["TrainingBucketName"]
     with step(console, f"Uploading {len(photos.training)} photos of good parts to learn from, and a test set"):
         _upload(cloud, bucket, f"{DATASET}normal/", photos.training)
         _upload(cloud, bucket, f"{TEST}normal/", photos.test_good)
         _upload(cloud, bucket, f"{TEST}anomaly/", photos.test_defective)
-    with step(console, "Training, evaluating, judging and deploying the model"):
-        machine = cloud.client("stepfunctions")
-        execution = machine.start_execution(
-            stateMachineArn=outputs["TrainingMachineArn"], input=json.dumps({"dataset": DATASET, "options": OPTIONS})
-        )["executionArn"]
+    event = json.dumps({"dataset": DATASET, "options": OPTIONS})
+    machine = cloud.client("stepfunctions")
+    return str(machine.start_execution(stateMachineArn=outputs["TrainingMachineArn"], input=event)["executionArn"])
+
+
+def await_training(console: Console, cloud: LocalCloud, execution: str, *, since: float | None = None) -> None:
+    """Wait until an execution of the training machine, begun at ``since``, has put its model into service.
+
+    Raises:
+        DefectoryError: it did not come to that.
+    """
+    machine = cloud.client("stepfunctions")
+    beside = "" if since is None else " meanwhile"
+    with step(console, f"Training, evaluating, judging and deploying the model{beside}", since=since):
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while (found := machine.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        while (outcome := machine.describe_execution(executionArn=execution))["status"] == "RUNNING":
             if time.monotonic() > deadline:
                 raise DefectoryError(f"Training has not ended within {PATIENCE_SECONDS} s.")
             time.sleep(POLL_SECONDS)
-    if found["status"] != "SUCCEEDED":
-        raise DefectoryError(f"Training ended as {found['status']}: {found.get('error')}: {found.get('cause')}")
-    result = json.loads(found["output"])
+    if outcome["status"] != "SUCCEEDED":
+        raise DefectoryError(f"Training ended as {outcome['status']}: {outcome.get('error')}: {outcome.get('cause')}")
+    result = json.loads(outcome["output"])
     for reason in result["outcome"]["reasons"]:
         console.print(f"  {reason}", markup=False, highlight=False)
     if result["status"] != "IN_SERVICE":
@@ -129,7 +147,7 @@ def _inspect(cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> d
     plain = TypeDeserializer().deserialize
     for prefix, paths in (("good/", photos.good), ("defective/", photos.defective)):
         _upload(cloud, outputs["UploadBucketName"], prefix, paths)
-    wanted = len(photos.good) + len(photos.defective)
+    uploads = len(photos.good) + len(photos.defective)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         items = cloud.client("dynamodb").scan(TableName=outputs["ResultsTableName"], ConsistentRead=True)["Items"]
@@ -138,11 +156,11 @@ def _inspect(cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> d
             row = {name: plain(value) for name, value in item.items()}
             if "key" in row:
                 rows[row["key"]] = row
-        if len(rows) >= wanted and not any(row.get("owed") for row in rows.values()):
+        if len(rows) >= uploads and not any(row.get("owed") for row in rows.values()):
             return rows
         if time.monotonic() > deadline:
             raise DefectoryError(
-                f"The line has not answered within {PATIENCE_SECONDS} s: {len(rows)} of {wanted} rows."
+                f"The line has not answered within {PATIENCE_SECONDS} s: {len(rows)} of {uploads} rows."
             )
         time.sleep(POLL_SECONDS)
 
@@ -160,14 +178,16 @@ def _download_overlays(
     return overlays
 
 
-def _summarise(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None:
+def summarise_parts(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """A table of the inspected parts, by their keys in the bucket."""
     from rich.table import Table
     from rich.text import Text
 
     colours = {"PASS": "green", "REVIEW": "yellow", "FAIL": "red"}
-    table = Table(title="Inspected parts", title_justify="left")
-    for column in ("part", "verdict", "score", "confidence", "model"):
-        table.add_column(column, justify="right" if column in {"score", "confidence"} else "left")
+    models = sorted({str(row["model_version"]) for row in rows.values() if row.get("model_version")})
+    table = Table(title=f"Inspected parts, by model {', '.join(models) or 'none'}", title_justify="left")
+    for column in ("part", "verdict", "score", "confidence"):
+        table.add_column(column, justify="right" if column in {"score", "confidence"} else "left", overflow="fold")
     for key, row in sorted(rows.items(), reverse=True):
         verdict = str(row.get("verdict") or row["status"])
         table.add_row(
@@ -175,7 +195,6 @@ def _summarise(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None:
             Text(verdict, style=colours.get(verdict, "red")),
             f"{float(row.get('score', 0)):.3f}",
             f"{float(row.get('confidence', 0)):.2f}",
-            Text(str(row.get("model_version", ""))),
         )
     console.print(table)
 

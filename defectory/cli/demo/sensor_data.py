@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from defectory.cli.demo.steps import step
+from defectory.cli.output import step
 from defectory.errors import DefectoryError
 
 if TYPE_CHECKING:
@@ -27,15 +27,19 @@ POLL_SECONDS = 0.5
 ENDED = {"PUBLISHED", "PARTIAL", "FAILED"}
 
 
-def show_sensor_data(
-    console: Console, cloud: LocalCloud, outputs: Mapping[str, str], target: Path, number: int
-) -> bool:
-    """Have the data of ``number`` machines made and downloaded to ``target``; whether all were published."""
+def request_sensor_data(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], number: int) -> str:
+    """Ask for the data of ``number`` machines, which is then made; the id of the request."""
     with step(console, f"Asking the trigger function for {number} machines of a {INDUSTRY} fab"):
-        answer = _invoke(cloud, outputs["FunctionName"], number)
-    request = _follow(console, cloud, outputs["TableName"], answer["request_id"])
+        return str(_invoke(cloud, outputs["FunctionName"], number)["request_id"])
+
+
+def show_sensor_data(
+    console: Console, cloud: LocalCloud, outputs: Mapping[str, str], request_id: str, target: Path
+) -> bool:
+    """Follow a request to its end, and download its data to ``target``; whether all machines were published."""
+    request = _follow(console, cloud, outputs["TableName"], request_id)
     with step(console, f"Downloading what was published to {target}"):
-        _download(cloud, outputs["DataBucketName"], f"{USER}/{answer['request_id']}/", target)
+        _download(cloud, outputs["DataBucketName"], f"{USER}/{request_id}/", target)
     _summarise(console, request, target)
     return bool(request["status"] == "PUBLISHED")
 

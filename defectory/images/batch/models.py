@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from defectory.errors import InputError
 from defectory.images.renderers import Renderer, RendererName
+from defectory.images.renderers.names import MODEL_SETTINGS, mode_of
 
 PATIENCE = 60.0
 """Seconds after which a busy model is not asked again: the state machine waits longer, and at no cost."""
@@ -22,18 +23,13 @@ class ImageModels:
     @property
     def by_renderer(self) -> dict[RendererName, str]:
         """The id of the model that each renderer calls."""
-        told: dict[RendererName, str] = {
-            "bedrock-zero-shot": self.image_model_id,
-            "bedrock-image-to-image": self.image_model_id,
-            "bedrock-inpaint": self.inpaint_model_id,
-        }
-        return {name: model_id for name, model_id in told.items() if model_id}
+        model_ids = {name: getattr(self, setting) for name, setting in MODEL_SETTINGS.items()}
+        return {name: model_id for name, model_id in model_ids.items() if model_id}
 
     def check(self, name: RendererName) -> None:
         """Raise ``InputError`` if the renderer needs a model that is not deployed."""
-        if name.startswith("bedrock-") and name not in self.by_renderer:
-            setting = "inpaint_model_id" if name == "bedrock-inpaint" else "image_model_id"
-            fix = f"This deployment has no {setting}; deploy it with one, or use procedural or transplant."
+        if name in MODEL_SETTINGS and name not in self.by_renderer:
+            fix = f"This deployment has no {MODEL_SETTINGS[name]}; deploy it with one, or use procedural or transplant."
             raise InputError("renderer", "one whose model is deployed", name, fix)
 
     def renderer(self, name: RendererName) -> Renderer:
@@ -47,11 +43,5 @@ class ImageModels:
         from defectory.images.renderers.bedrock_models import create_image_model
 
         self.check(name)
-        model = create_image_model(self.by_renderer[name], self.region, patience=PATIENCE)
-        match name:
-            case "bedrock-zero-shot":
-                return BedrockRenderer("zero-shot", model)
-            case "bedrock-image-to-image":
-                return BedrockRenderer("image-to-image", model)
-            case _:
-                return BedrockRenderer("inpaint", model)
+        mode = mode_of(name)
+        return BedrockRenderer(mode, create_image_model(self.by_renderer[name], self.region, patience=PATIENCE))

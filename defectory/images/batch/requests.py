@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from defectory.errors import InputError
 from defectory.images.plan import Plan, Want
+from defectory.images.prompts import KIND_PATTERN, KindName
 from defectory.images.renderers import MAX_SEED, RendererName
 
 MAX_PICTURES = 10
@@ -87,7 +88,7 @@ class PicturesRequest(SynthesisRequest):
     """A few pictures of one kind of defect, made by one call of the function."""
 
     renderer: RendererName
-    defect: str = Field(pattern=r"\A[a-z][a-z0-9_]{0,63}\z")
+    defect: KindName
     count: int = Field(ge=1, le=MAX_PICTURES)
 
     def own_plan(self) -> Plan:
@@ -99,7 +100,7 @@ class BatchRequest(SynthesisRequest):
     """Many pictures of one kind of defect; or those of a plan, given itself or by its key."""
 
     renderer: RendererName | None = None
-    defect: str = Field(default="", pattern=r"\A([a-z][a-z0-9_]{0,63})?\z")
+    defect: str = Field(default="", pattern=rf"\A({KIND_PATTERN})?\z")
     count: int = Field(default=0, ge=0, le=MAX_BATCH)
     plan: str | dict[str, JsonValue] = ""
 

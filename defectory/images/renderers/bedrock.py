@@ -26,6 +26,7 @@ from defectory.images.renderers.bedrock_models import (
     ImageRequest,
     Task,
 )
+from defectory.images.renderers.names import BEDROCK_RENDERERS, needs_photo
 from defectory.images.renderers.procedural import KINDS
 from defectory.images.renderers.regions import allowed_region
 from defectory.vision.arrays import Image, Mask
@@ -43,11 +44,6 @@ TASKS: Mapping[Mode, Task] = {
 STRENGTH = 0.5
 """How far image-to-image may leave the photo, unless told otherwise: 0 (not at all) to 1 (altogether)."""
 
-_NAMES: Mapping[Mode, RendererName] = {
-    "zero-shot": "bedrock-zero-shot",
-    "image-to-image": "bedrock-image-to-image",
-    "inpaint": "bedrock-inpaint",
-}
 _CONTEXT = 3.0  # sides of the window that is painted in, in lengths of the defect: models need to see what is around
 _LEAST_WINDOW = 256
 _COMPARED_SIDE = 2048  # larger windows are reduced to this: models make no larger pictures
@@ -91,12 +87,12 @@ class BedrockRenderer:
     @property
     def name(self) -> RendererName:
         """``bedrock-`` and the mode."""
-        return _NAMES[self._mode]
+        return BEDROCK_RENDERERS[self._mode]
 
     @property
     def needs_photo(self) -> bool:
         """True, unless the picture is made from a text."""
-        return self._mode != "zero-shot"
+        return needs_photo(self.name)
 
     def render(self, photo: Photo | None, request: RenderRequest) -> RenderResult:
         """Have the picture made; see `Renderer.render`.

@@ -22,6 +22,7 @@ from pydantic import JsonValue
 from defectory.datasets import Dataset, read_classes
 from defectory.datasets.records import ImageRecord
 from defectory.errors import InputError, RenderError
+from defectory.images.prompts import KIND_PATTERN
 from defectory.images.renderers import RendererName, RenderRequest, RenderResult
 from defectory.images.renderers.regions import allowed_region
 from defectory.vision.arrays import Field, Image, Mask
@@ -33,7 +34,7 @@ from defectory.vision.photos import ASPECT_TOLERANCE, Photo
 from defectory.vision.regions import find_regions
 from defectory.vision.surface import grain_of
 
-KIND = re.compile(r"[a-z][a-z0-9_]{0,63}")
+KIND = re.compile(KIND_PATTERN)
 
 LARGEST_SHARE = 0.7
 """A mask that covers more of a photo leaves no surroundings to judge the defect by."""
@@ -101,6 +102,16 @@ class TransplantRenderer:
     """Moves defects from ``donors`` onto photos; the same photo and request give the same picture.
 
     ``unusable`` says of each donor that cannot be used why, such as a mask of almost the whole photo.
+
+    >>> from pathlib import Path
+    >>> from defectory import load_dataset, load_image, read_mask
+    >>> from defectory.vision.photos import load_photo
+    >>> scratched = next(r for r in load_dataset(Path("parts")).anomalous if "scratch" in r.path.name)
+    >>> donor = Donor("a", "scratch", load_image(scratched.path), read_mask(scratched))
+    >>> photo = load_photo(Path("parts/normal/flange-000.png"))
+    >>> result = TransplantRenderer([donor]).render(photo, RenderRequest("scratch", seed=7))
+    >>> result.image.shape == photo.image.shape
+    True
     """
 
     def __init__(self, donors: Sequence[Donor]) -> None:

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +35,7 @@ from defectory.inspection.evaluation.results import (
     write_evaluation,
 )
 from defectory.inspection.verdicts import ImageInspector, Inspection
+from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.vision.images import load_image
 
 COMMAND = "defectory inspect evaluate"
@@ -49,7 +49,7 @@ def evaluate(
     training_images: int | None = None,
     project: str = "inspection",
     model_arn: str = "",
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Evaluation:
     """Evaluate ``model`` on ``dataset`` and write all but the page into the folder ``out``.
 
@@ -63,10 +63,15 @@ def evaluate(
         training_images: how many images the model was trained on, for the files.
         project: name of the project in Lookout's files.
         model_arn: ARN of the model in Lookout's files.
-        on_progress: called after each image.
+        on_progress: hears of each image inspected.
 
     Raises:
         InputError: no labelled image can be read.
+
+    >>> from defectory import load_dataset, load_model
+    >>> evaluation = evaluate(load_model(Path("model.tar.gz")), load_dataset(Path("parts")), Path("evaluation"))
+    >>> evaluation.metrics.auroc.value
+    1.0
     """
     left_out: list[LeftOut] = []
     chosen: list[tuple[ImageRecord, Label]] = []
@@ -95,7 +100,7 @@ def evaluate(
             left_out.append(LeftOut(name=name, kind="unreadable", reason=str(error)))
             continue
         finally:
-            on_progress(done, len(chosen))
+            on_progress(Progress("inspecting", done, len(chosen)))
         if truth is not None and not _same_shape(truth, image):
             sizes = " for an image of ".join(f"{each.shape[1]} x {each.shape[0]}" for each in (truth, image))
             reason = f"only its mask, which has another shape: {sizes}"

@@ -1,1 +1,1 @@
-"""The inspection line: an uploaded image becomes a row of results, a heatmap and, where owed, an alert."""
+"""The inspection line: an uploaded image becomes a row of results, a heatmap and, where one is due, an alert."""

@@ -1,4 +1,4 @@
-"""Telling people: one mail an inspection up to a limit an hour, and a digest of whatever they were not told of."""
+"""Notifying people: one mail an inspection up to a limit an hour, and a digest of whatever had none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from defectory.inspection.line.results_table import ResultsTable
 
 CHANNELS: tuple[Channel, ...] = ("defect", "review")
 GRACE = timedelta(minutes=10)
-"""How long the line itself may take to tell of an inspection before the digest does."""
+"""How long the line itself may take to notify of an inspection before the digest does."""
 
 DIGEST_ROWS = 1000
 """Inspections that one mail of the digest stands for."""
@@ -27,7 +27,7 @@ DIGEST_SHOWN = 50
 
 NAME_SHOWN = 300
 
-Told = Literal["SENT", "LEFT FOR THE DIGEST", "NOTHING OWED"]
+Notification = Literal["SENT", "LEFT FOR THE DIGEST", "NOTHING OWED"]
 
 
 class Topic(Protocol):
@@ -52,45 +52,45 @@ class Pages:
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
-    """Tells the people of each channel, at most ``limit`` times an hour and channel by a mail of its own."""
+class Notifier:
+    """Notifies the people of each channel, at most ``limit`` times an hour and channel by a mail of its own."""
 
     table: ResultsTable
     topics: Mapping[Channel, Topic]
     pages: Pages
     limit: int
 
-    def tell(self, inspection_id: str, now: datetime) -> Told:
-        """Tell of one inspection, once.
+    def notify(self, inspection_id: str, now: datetime) -> Notification:
+        """Notify of one inspection, once.
 
         Raises:
-            ServiceError: people could not be told; they are still owed it.
+            ServiceError: people could not be notified; the alert stays pending.
         """
         record = self.table.get(inspection_id)
-        if record.owed is None or not self.table.claim(inspection_id, now):
+        if record.pending_alert is None or not self.table.claim(inspection_id, now):
             return "NOTHING OWED"
-        if not self._send_if_few(record.owed, record, now):
+        if not self._send_if_few(record.pending_alert, record, now):
             self.table.release(inspection_id)
             return "LEFT FOR THE DIGEST"
         self.table.settle(inspection_id, now)
         return "SENT"
 
     def send_digest(self, now: datetime) -> dict[Channel, int]:
-        """Tell, in few mails, of everything that is owed for a while; how many inspections that were, by channel.
+        """Notify, in few mails, of everything that is pending for a while; how many inspections that were, by channel.
 
         Raises:
-            ServiceError: some could not be told of; they are still owed.
+            ServiceError: some could not be notified of; they stay pending.
         """
-        told: dict[Channel, int] = {}
+        notified: dict[Channel, int] = {}
         failures = []
         for channel in CHANNELS:
             try:
-                told[channel] = self._digest(channel, now)
+                notified[channel] = self._digest(channel, now)
             except ServiceError as error:
                 failures.append(f"{channel}: {error}")
         if failures:
             raise ServiceError(f"The digest could not be sent in full. {' '.join(failures)}")
-        return told
+        return notified
 
     def _send_if_few(self, channel: Channel, record: InspectionRecord, now: datetime) -> bool:
         try:
@@ -103,9 +103,9 @@ class Teller:
         return few
 
     def _digest(self, channel: Channel, now: datetime) -> int:
-        told = 0
-        owed = self.table.owed(channel, now - GRACE)
-        while batch := list(itertools.islice(owed, DIGEST_ROWS)):
+        notified = 0
+        pending = self.table.pending(channel, now - GRACE)
+        while batch := list(itertools.islice(pending, DIGEST_ROWS)):
             claimed = [record for record in batch if self.table.claim(record.inspection_id, now)]
             if not claimed:
                 continue
@@ -117,8 +117,8 @@ class Teller:
                 raise
             for record in claimed:
                 self.table.settle(record.inspection_id, now)
-            told += len(claimed)
-        return told
+            notified += len(claimed)
+        return notified
 
 
 def alert_text(record: InspectionRecord, pages: Pages) -> tuple[str, str]:
@@ -130,7 +130,7 @@ def alert_text(record: InspectionRecord, pages: Pages) -> tuple[str, str]:
         ("Why", "; ".join(filter(None, (record.reason, *record.reasons)))),
         ("Score", _score(record)),
         ("Confidence", "" if record.confidence is None else f"{record.confidence:.1%} that this is right"),
-        ("Defects", ", ".join(f"{each.name} ({each.area:.2%} of the image)" for each in record.defects)),
+        ("Defects", ", ".join(f"{defect.name} ({defect.area:.2%} of the image)" for defect in record.defects)),
         ("Model", record.model_version),
         ("Image", pages.of(record.bucket, record.key, record.version_id)),
         ("Heatmap", pages.of(pages.results_bucket, record.overlay_key) if record.overlay_key else ""),
@@ -178,4 +178,4 @@ def _score(record: InspectionRecord) -> str:
 
 def _shown(key: str) -> str:
     """A file's name on one line: what would break lines or hide letters is taken out."""
-    return shorten("".join("?" if unicodedata.category(each)[0] == "C" else each for each in key), NAME_SHOWN)
+    return shorten("".join("?" if unicodedata.category(letter)[0] == "C" else letter for letter in key), NAME_SHOWN)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
-from botocore.exceptions import ConnectionError as UnreachableError
+from botocore.exceptions import ClientError
 
 from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.aws.endpoint_errors import EndpointFault, fault_of
 from defectory.errors import InputError, ServiceError, shorten
 from defectory.inspection.verdicts import InspectionReply, parse_reply
 
@@ -17,14 +17,6 @@ PAYLOAD_LIMIT = 4_000_000
 
 # The caller waits longer than a client should: few attempts here, many there.
 ATTEMPTS = 2
-# What passes by itself: too many calls, a container that still starts, a service in trouble.
-BUSY_CODES = frozenset(
-    {
-        *("ThrottlingException", "TooManyRequestsException", "ModelNotReadyException"),
-        *("ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalServerException"),
-        *("InternalDependencyException", "InternalStreamFailure", "InternalServerError"),
-    }
-)
 
 
 class EndpointMissingError(ServiceError):
@@ -83,21 +75,17 @@ class InspectionEndpoint:
 
     def _explained(self, error: ServiceError) -> ServiceError:
         cause = error.__cause__
-        if isinstance(cause, HTTPClientError | UnreachableError | IncompleteReadError):
+        fault = fault_of(cause)
+        if isinstance(cause, ClientError) and error_code(cause) == "ModelError":
+            status = int(cause.response.get("OriginalStatusCode", 0))
+            words = shorten(str(cause.response.get("OriginalMessage", cause.response["Error"].get("Message", ""))), 300)
+            if fault.is_passing:
+                return EndpointBusyError(f"The model at {self._name} is not ready ({status}): {words}")
+            return EndpointAnswerError(f"The model at {self._name} failed on the image ({status}): {words}")
+        if fault.is_passing:
             return EndpointBusyError(str(error))
-        if not isinstance(cause, ClientError):
-            return error
-        code, message = error_code(cause), str(cause.response.get("Error", {}).get("Message", ""))
-        if code in BUSY_CODES:
-            return EndpointBusyError(str(error))
-        if code == "ValidationError" and "not found" in message.lower():
+        if fault is EndpointFault.MISSING:
             return EndpointMissingError(
                 f"The endpoint {self._name} does not exist. Train a model and deploy it there; then upload again."
             )
-        if code == "ModelError":
-            status = int(cause.response.get("OriginalStatusCode", 0))
-            said = shorten(str(cause.response.get("OriginalMessage", message)), 300)
-            if status in (429, 503, 504):
-                return EndpointBusyError(f"The model at {self._name} is not ready ({status}): {said}")
-            return EndpointAnswerError(f"The model at {self._name} failed on the image ({status}): {said}")
         return error

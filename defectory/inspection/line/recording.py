@@ -14,7 +14,7 @@ from defectory.inspection.line.uploads import Upload
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Writes rows; once written, a row's alert is owed until people were told."""
+    """Writes rows; once written, a row's alert is pending until people were notified."""
 
     table: ResultsTable
     retention: timedelta
@@ -23,20 +23,20 @@ class Recorder:
         """Write the row for what the state machine knows: ``{upload, record}``, or ``{upload, problem}``.
 
         Returns:
-            ``{inspection_id, outcome, tell}``; ``tell`` is true where people are to be told at once.
+            ``{inspection_id, outcome, tell}``; ``tell`` is true where people are to be notified at once.
 
         Raises:
             ServiceError: the table refuses the row.
         """
-        record = self._made(state, now)
-        record = record.model_copy(update={"owed": record.channel})
+        record = self._record(state, now)
+        record = record.model_copy(update={"pending_alert": record.channel})
         self.table.put(record, now)
         return {"inspection_id": record.inspection_id, "outcome": record.outcome, "tell": record.is_urgent}
 
-    def _made(self, state: Mapping[str, Any], now: datetime) -> InspectionRecord:
+    def _record(self, state: Mapping[str, Any], now: datetime) -> InspectionRecord:
         match state:
-            case {"record": made}:
-                return InspectionRecord.model_validate(made)
+            case {"record": inspected}:
+                return InspectionRecord.model_validate(inspected)
             case {"upload": upload, "problem": {"error": error, **rest}}:
                 reason = read_cause(error, str(rest.get("cause", "")))
                 return InspectionRecord.of(

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from defectory.errors import shorten
 from defectory.inspection.line.uploads import Upload
@@ -19,7 +19,7 @@ InspectionOutcome = Literal["PASS", "REVIEW", "FAIL", "UNREADABLE", "UNSUPPORTED
 """The verdict, or the status of what has none."""
 
 Channel = Literal["defect", "review"]
-"""Whom to tell: of defects, or of what a person has to look at."""
+"""Whom to notify: of defects, or of what a person has to look at."""
 
 REASON_LIMIT = 500
 
@@ -38,11 +38,14 @@ class FoundDefect(BaseModel):
 class InspectionRecord(BaseModel):
     """One inspection.  Scores and thresholds are the model's own; keys are of the bucket of results.
 
-    ``shrunk`` is true where the model was shown a smaller image than was uploaded; ``owed`` is who has still to be told
-    of it; ``confirmed`` is a person's word, ``normal`` or ``anomaly``, which wins over the verdict.
+    ``shrunk`` is true where the model was shown a smaller image than was uploaded; ``pending_alert`` is who has still
+    to be notified (``owed`` in rows and JSON, as ``notified_at`` is ``told_at``); ``confirmed`` is a person's word,
+    ``normal`` or ``anomaly``, which wins over the verdict.
     """
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, protected_namespaces=(), validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
     inspection_id: str
     bucket: str
@@ -69,8 +72,8 @@ class InspectionRecord(BaseModel):
     result_key: str = ""
     heatmap_key: str = ""
     overlay_key: str = ""
-    owed: Channel | None = None
-    told_at: str | None = None
+    pending_alert: Channel | None = Field(default=None, alias="owed")
+    notified_at: str | None = Field(default=None, alias="told_at")
     confirmed: Literal["normal", "anomaly"] | None = None
     confirmed_classes: tuple[str, ...] = ()
     confirmed_by: str = ""
@@ -78,15 +81,20 @@ class InspectionRecord(BaseModel):
     confirmed_note: str = ""
 
     @classmethod
-    def of(cls, upload: Upload, *, now: datetime, retention: timedelta, **found: Any) -> Self:  # noqa: ANN401
-        """The record of ``upload`` as of ``now``, with what was ``found``: the status at least."""
+    def of(cls, upload: Upload, *, now: datetime, retention: timedelta, **findings: Any) -> Self:  # noqa: ANN401
+        """The record of ``upload`` as of ``now`` with the ``findings``: the status at least."""
         return cls(
             inspection_id=upload.inspection_id,
             **upload.model_dump(exclude={"sequencer"}),
             inspected_at=timestamp(now),
             expires_at=int((now + retention).timestamp()),
-            **found,
+            **findings,
         )
+
+    @classmethod
+    def stored_names(cls) -> frozenset[str]:
+        """The names of the fields in rows and JSON."""
+        return frozenset(field.alias or name for name, field in cls.model_fields.items())
 
     @property
     def day(self) -> str:
@@ -112,15 +120,14 @@ class InspectionRecord(BaseModel):
 
     @property
     def is_urgent(self) -> bool:
-        """Whether they are told at once; stray files of other kinds wait for the digest."""
+        """Whether they are notified at once; stray files of other kinds wait for the digest."""
         return self.channel is not None and self.outcome != "UNSUPPORTED"
 
 
 def read_cause(error: str, cause: str) -> str:
     """A failure in words, from what Step Functions says of a failed task: ``cause`` is often JSON by Lambda."""
     try:
-        told = json.loads(cause)
-        message = told["errorMessage"]
+        message = json.loads(cause)["errorMessage"]
     except (ValueError, TypeError, KeyError):
         message = cause
     return shorten(f"{error}: {message}" if message else error, REASON_LIMIT)

@@ -1,8 +1,8 @@
-"""The table of results in DynamoDB: one row an upload, found by id, by day, by outcome and day, and by what is owed.
+"""The table of results in DynamoDB: one row an upload, found by id, by day, by outcome and day, and by pending alert.
 
 ```
 inspection_id            what
-3f9a1c2b...              an inspection (with `owed` = "defect" or "review" only while somebody has to be told)
+3f9a1c2b...              an inspection (with `owed` = "defect" or "review" only while somebody has to be notified)
 alerts#defect#2026-...   how many alerts went out in that hour
 ```
 
@@ -26,15 +26,15 @@ from defectory.aws.clients import aws_client, error_code, service_errors
 from defectory.errors import ServiceError
 from defectory.inspection.line.records import Channel, InspectionOutcome, InspectionRecord, timestamp
 
-DAY_INDEX, OUTCOME_INDEX, OWED_INDEX, CONFIRMED_INDEX = "day-index", "outcome-index", "owed-index", "confirmed-index"
+DAY_INDEX, OUTCOME_INDEX, PENDING_INDEX, CONFIRMED_INDEX = "day-index", "outcome-index", "owed-index", "confirmed-index"
 INDEXES = {
     DAY_INDEX: ("day", "uploaded_at"),
     OUTCOME_INDEX: ("outcome_day", "uploaded_at"),
-    OWED_INDEX: ("owed", "recorded_at"),
+    PENDING_INDEX: ("owed", "recorded_at"),
     CONFIRMED_INDEX: ("confirmed", "confirmed_at"),
 }
 CLAIM = timedelta(minutes=15)
-"""After this long, who has claimed to tell people is taken to have died over it."""
+"""After this long, who has claimed to notify people is taken to have died over it."""
 
 
 class RecordNotFoundError(ServiceError):
@@ -91,10 +91,10 @@ class ResultsTable:
             return self._query(OUTCOME_INDEX, "outcome_day = :value", {":value": f"{outcome}#{day}"})
         return self._query(DAY_INDEX, "#day = :value", {":value": day}, {"#day": "day"})
 
-    def owed(self, channel: Channel, before: datetime) -> Iterator[InspectionRecord]:
-        """The inspections recorded before ``before`` that the people of ``channel`` were not told of, oldest first."""
+    def pending(self, channel: Channel, before: datetime) -> Iterator[InspectionRecord]:
+        """The inspections recorded before ``before`` whose alert to ``channel`` is pending, oldest first."""
         values = {":value": channel, ":before": timestamp(before)}
-        return self._query(OWED_INDEX, "owed = :value AND recorded_at < :before", values)
+        return self._query(PENDING_INDEX, "owed = :value AND recorded_at < :before", values)
 
     def confirmed(self, since: str = "") -> Iterator[InspectionRecord]:
         """The inspections that people confirmed or corrected, from the moment ``since`` on (``2026-11-21`` say)."""
@@ -103,7 +103,7 @@ class ResultsTable:
             yield from self._query(CONFIRMED_INDEX, "confirmed = :value AND confirmed_at >= :since", values)
 
     def claim(self, inspection_id: str, now: datetime) -> bool:
-        """Take it on oneself to tell people; False if nothing is owed or another is at it."""
+        """Take it on oneself to notify people; False if no alert is pending or another is at it."""
         return self._update(
             inspection_id,
             "SET claimed_at = :now",
@@ -112,11 +112,11 @@ class ResultsTable:
         )
 
     def release(self, inspection_id: str) -> None:
-        """Give a claim back: people were not told, and are to be told later."""
+        """Give a claim back: people were not notified, and are to be notified later."""
         self._update(inspection_id, "REMOVE claimed_at", "attribute_exists(owed)", {})
 
     def settle(self, inspection_id: str, now: datetime) -> None:
-        """People were told."""
+        """People were notified."""
         change = "SET told_at = :now REMOVE owed, claimed_at"
         self._update(inspection_id, change, "attribute_exists(owed)", {":now": timestamp(now)})
 
@@ -214,5 +214,5 @@ def _to_record(item: Mapping[str, Any]) -> InspectionRecord:
     deserialize = TypeDeserializer().deserialize
     values = {key: deserialize(value) for key, value in item.items()}
     return InspectionRecord.model_validate(
-        {key: value for key, value in values.items() if key in InspectionRecord.model_fields}
+        {name: value for name, value in values.items() if name in InspectionRecord.stored_names()}
     )

@@ -1,10 +1,7 @@
 """Contract: what every dataset has to fulfil before it is called good, and readable reasons when it does not.
 
->>> report = check_dataset(Path("data/plasma-etcher"))
->>> report.ok
-False
->>> report.failures
-["numbers: column Gas_Flow, row 12,001 (2025-01-09 08:00:00): 'NaN' is not a finite number; fill gaps..."]
+A failure says where, what and how to mend it: ``numbers: column Gas_Flow, row 12,001 (2025-01-09 08:00:00): 'NaN' is
+not a finite number; fill gaps...``
 """
 
 from __future__ import annotations
@@ -86,6 +83,10 @@ def check_dataset(folder: Path) -> ContractReport:
 
     Raises:
         InputError: there is no such folder.
+
+    >>> report = check_dataset(next(Path("data").glob("*/")))
+    >>> report.ok, report.failures
+    (True, [])
     """
     if not folder.is_dir():
         raise InputError("folder", "an existing dataset folder", str(folder))

@@ -38,7 +38,7 @@ def run_script(
     trusted: bool = False,
     outer_wall: bool | None = None,
 ) -> RunResult:
-    """Run a script in a sandbox and put the files it wrote into ``output_dir``, which is made when missing.
+    r"""Run a script in a sandbox and put the files it wrote into ``output_dir``, which is made when missing.
 
     The script runs as ``__main__`` in an empty folder, reads only that folder, the interpreter and its libraries, and
     reaches no network, no other process and no credential.  Only a run that is ``ok`` leaves files behind.
@@ -53,6 +53,11 @@ def run_script(
 
     Raises:
         SandboxError: this machine lacks a layer that the script needs, or could not put one on; nothing was run.
+
+    >>> source = "def main():\n    open('data.csv', 'w').write('1')\n\nmain()\n"
+    >>> result = run_script(source, Path("written"), trusted=True)
+    >>> result.ok, [path.name for path in result.files]
+    (True, ['data.csv'])
     """
     if violations := check_script(source):
         listed = [str(violation) for violation in violations[:_SHOWN_VIOLATIONS]]

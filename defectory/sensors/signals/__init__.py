@@ -8,7 +8,8 @@ as NumPy expressions of those, then anomalies, then ``write``.  The same seed gi
 >>> m.shifts(per_day=2, days=5, start_hour=6)
 >>> belt_wear = m.maintenance("belt change", every_hours=900, minutes=180)
 >>> heat = m.lag(m.on * 240, minutes=18, falling=55)
->>> m.signal("Zone_Temperature", 24 + heat + m.ambient(0, 4, 1.5), unit="degC", kind="temperature", low=0, high=300)
+>>> zone = 24 + heat + m.ambient(0, 4, 1.5)
+>>> zone = m.signal("Zone_Temperature", zone, unit="degC", kind="temperature", low=0, high=300)
 >>> m.anomalies(count=24)
 >>> m.write(".")
 """

@@ -31,6 +31,12 @@ class Machine:
         year: calendar year, 1970-2200.
         seed: the same seed gives the same bytes.
         description: one sentence for the manifest.
+
+    >>> oven = Machine("Reflow Oven", year=2025, seed=7)
+    >>> oven.shifts(per_day=2, days=5, start_hour=6)
+    >>> heat = oven.lag(oven.on * 240, minutes=18, falling=55)
+    >>> heat.shape
+    (525600,)
     """
 
     def __init__(self, name: str, *, year: int = 2025, seed: int = 1, description: str = "") -> None:

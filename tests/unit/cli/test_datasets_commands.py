@@ -118,7 +118,7 @@ def test_confirmed_images_become_the_next_version(run, parts, tmp_path):
     run("import", parts, "--out", tmp_path / "set")
     run("split", tmp_path / "set", "--out", tmp_path / "split")
     learnt = json.loads((tmp_path / "split/train.json").read_text())["images"]
-    path = next(Path(tmp_path / "split", each["path"]).resolve() for each in learnt if each["label"] == "normal")
+    path = next(Path(tmp_path / "split", row["path"]).resolve() for row in learnt if row["label"] == "normal")
     feedback = ("--by", "ann", "--feedback", tmp_path / "feedback.jsonl")
     _, out, _ = run("confirm", path, "--label", "anomaly", "--class", "dent", "--verdict", "PASS", *feedback)
     assert "which corrects the model" in out

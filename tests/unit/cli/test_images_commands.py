@@ -72,12 +72,12 @@ def test_plan_then_synthesize_then_train_on_it(run, parts, tmp_path):
     assert code == 0
     assert "2 real ones are masked" in out
     # When it is made
-    made = json.loads(
+    summary = json.loads(
         run("synthesize", "--dataset", parts, "--plan", tmp_path / "plan.json", "--out", tmp_path / "out", "--json")[1]
     )
     # Then there is what was planned, as a dataset
-    assert made["outcomes"] == {"crack": {"made": 2}, "scratch": {"made": 4}}
-    assert load_dataset(tmp_path / "out").version == made["version"]
+    assert summary["outcomes"] == {"crack": {"made": 2}, "scratch": {"made": 4}}
+    assert load_dataset(tmp_path / "out").version == summary["version"]
     # And the same again makes nothing
     again = run("synthesize", "--dataset", parts, "--plan", tmp_path / "plan.json", "--out", tmp_path / "out")
     assert (again[0], "(6 were there before)" in again[1]) == (0, True)
@@ -126,8 +126,8 @@ def test_masks_say_where_one_for_each_photo_or_one_for_all(run, parts, tmp_path)
         options = ("--good", parts / "good", "--defect", "stain", "--count", 3, "--mask", where)
         assert run("synthesize", *options, "--out", out.with_suffix(".made"))[0] == 0
         coco = json.loads((out.with_suffix(".made") / "coco.json").read_text())
-        for each in coco["annotations"]:
-            left, top, width, height = each["bbox"]
+        for annotation in coco["annotations"]:
+            left, top, width, height = annotation["bbox"]
             assert (left >= 6, left + width <= 44, top >= 46, top + height <= 74) == (True,) * 4
     (tmp_path / "where/3_mask.png").unlink()
     code, _, err = run("synthesize", *options[:-1], tmp_path / "where", "--out", tmp_path / "new")
@@ -159,7 +159,7 @@ def test_masks_say_where_one_for_each_photo_or_one_for_all(run, parts, tmp_path)
 def test_bad_input_is_named_and_nothing_is_written(run, parts, tmp_path, arguments, message):
     (tmp_path / "empty.png").write_bytes(encode_png(np.zeros((80, 96), np.uint8)))
     given = [
-        each.replace("GOOD", str(parts / "good")).replace("EMPTY", str(tmp_path / "empty.png")) for each in arguments
+        word.replace("GOOD", str(parts / "good")).replace("EMPTY", str(tmp_path / "empty.png")) for word in arguments
     ]
     code, _, err = run("synthesize", *given, "--out", tmp_path / "out")
     assert code == 2
@@ -189,10 +189,10 @@ def test_what_bedrock_withholds_is_counted_and_paid_pictures_are_told(run, parts
     image_models.replies.append(FILTERED_PROMPT)
     options = ("--good", parts / "good", "--defect", "scratch", "--renderer", "bedrock", "--part", "a grey plate")
     code, out, err = run("synthesize", *options, "--count", 3, "--workers", 1, "--out", tmp_path / "out", "--json")
-    told = json.loads(out)
+    summary = json.loads(out)
     assert code == 0
-    assert told["outcomes"] == {"scratch": {"filtered": 1, "made": 2}}
-    assert told["cost"]["lines"][0]["pictures"] == 2
+    assert summary["outcomes"] == {"scratch": {"filtered": 1, "made": 2}}
+    assert summary["cost"]["lines"][0]["pictures"] == 2
     assert "Estimate: 3 pictures" in err
     assert "surface of a grey plate" in image_models.requests[0].body["prompt"]
 
@@ -217,8 +217,8 @@ def test_balance_writes_a_dataset_to_train_on(run, parts, tmp_path):
     code, out, _ = run(
         "balance", parts, "--target", 3, "--keep-all", "--format", "coco", "--out", tmp_path / "o", "--json"
     )
-    told = json.loads(out)
-    assert (code, told["kept"], told["synthetic"], told["images"]) == (0, True, 1, 9)
+    summary = json.loads(out)
+    assert (code, summary["kept"], summary["synthetic"], summary["images"]) == (0, True, 1, 9)
     assert json.loads((tmp_path / "o/dataset/coco.json").read_text())["annotations"]
 
 

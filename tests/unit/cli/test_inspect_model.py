@@ -6,25 +6,19 @@ import json
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from defectory.cli import inspect_model
+from defectory.cli import app
 from defectory.errors import DefectoryError
 from defectory.inspection.model import load_model
 from tests.unit.inspection.conftest import render_part, write_images
-
-app = typer.Typer()
-app.command()(inspect_model.train)
-app.command()(inspect_model.predict)
-app.command()(inspect_model.tune)
 
 QUICK = ("--resolution", "96", "--detector", "patchcore")
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(app, ["inspect", *(str(argument) for argument in arguments)])
     if isinstance(result.exception, DefectoryError):
         return result.exception.exit_code, result.stdout, str(result.exception)
     return result.exit_code, result.stdout, result.stderr
@@ -177,26 +171,6 @@ def test_bad_input_is_explained(photos, monkeypatch, arguments, said):
     assert code == 2
     assert said in error
     assert not (photos / "never.tar.gz").exists()
-
-
-def test_masks_are_matched_in_the_folder_of_their_class(tmp_path):
-    photos, masks = tmp_path / "defects", tmp_path / "masks"
-    for name in ("blot/1.jpg", "dent/1.jpg", "dent/2.jpg", "dent/3.jpg"):
-        (photos / name).parent.mkdir(parents=True, exist_ok=True)
-        (photos / name).touch()
-    for name in ("blot/1.png", "dent/1.png", "dent/2_mask.png", "4.png"):
-        (masks / name).parent.mkdir(parents=True, exist_ok=True)
-        (masks / name).touch()
-
-    listed, classes = inspect_model.labelled_photos(photos)
-    matched = inspect_model.match_masks(masks, listed)
-
-    assert {f"{path.parent.name}/{path.name}": str(mask.relative_to(masks)) for path, mask in matched.items()} == {
-        "blot/1.jpg": "blot/1.png",
-        "dent/1.jpg": "dent/1.png",
-        "dent/2.jpg": "dent/2_mask.png",
-    }
-    assert {names[0] for names in classes.values()} == {"blot", "dent"}
 
 
 def test_what_is_no_model_is_explained(photos):

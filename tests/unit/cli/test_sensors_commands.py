@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from defectory.cli import main
+from defectory.progress import Progress
 from defectory.sensors import authors
 from defectory.sensors import generate as generation_module
 from defectory.sensors.authors import ScriptTask
 from defectory.sensors.authors.catalogue import CatalogueAuthor
 from defectory.sensors.catalogue import industries, machines
-from defectory.sensors.generate import Generated, Generation, Progress
+from defectory.sensors.generate import Generated, Generation
 from defectory.sensors.pipeline.simulation import Simulation, simulate
 
 TASK = ScriptTask("semiconductor", "Plasma Etcher", 2024, seed=3)
@@ -42,7 +43,7 @@ def test_the_catalogue_lists_its_industries(run):
 def test_the_catalogue_lists_them_for_machines_too(run):
     listed = json.loads(run("sensors", "catalogue", "--json")[1])
 
-    assert [each["industry"] for each in listed] == [industry.key for industry in industries()]
+    assert [row["industry"] for row in listed] == [industry.key for industry in industries()]
     assert listed[0]["machines"] == len(machines(industries()[0].key))
 
 
@@ -128,23 +129,26 @@ def test_generate_for_machines_prints_json_only(run, generating, tmp_path):
     code, out, _ = run(*ARGUMENTS, tmp_path, "--json")
 
     assert code == 1
-    told = json.loads(out)
-    assert [(each["name"], each["ok"]) for each in told["machines"]] == [("Mill", True), ("Furnace", False)]
-    assert told["machines"][0]["folder"] == str(tmp_path / "mill")
-    assert told["machines"][1]["reasons"] == ["half a year"]
+    generation = json.loads(out)
+    assert [(machine["name"], machine["ok"]) for machine in generation["machines"]] == [
+        ("Mill", True),
+        ("Furnace", False),
+    ]
+    assert generation["machines"][0]["folder"] == str(tmp_path / "mill")
+    assert generation["machines"][1]["reasons"] == ["half a year"]
 
 
 def test_generate_makes_the_author_it_is_told_to(run, generating, tmp_path, monkeypatch):
     generating(result(tmp_path, "Mill"))
-    made = {}
-    monkeypatch.setattr(authors, "create_author", lambda name, **options: made.update(name=name, **options))
+    author = {}
+    monkeypatch.setattr(authors, "create_author", lambda name, **options: author.update(name=name, **options))
 
     run(
         *(*ARGUMENTS, tmp_path, "--author", "bedrock", "--model-id", "us.some-model"),
         *("--prompt-style", "freeform", "--region", "eu-west-1"),
     )
 
-    assert made == {"name": "bedrock", "model_id": "us.some-model", "prompt_style": "freeform", "region": "eu-west-1"}
+    assert author == {"name": "bedrock", "model_id": "us.some-model", "prompt_style": "freeform", "region": "eu-west-1"}
 
 
 @pytest.mark.parametrize(
@@ -173,8 +177,8 @@ def test_bad_input_is_told_with_its_rule(run, tmp_path, option, value, said):
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("datasets") / "plasma-etcher"
-    made = simulate(Simulation("plasma-etcher", TASK, CatalogueAuthor().write_script(TASK).source, folder))
-    assert made.ok, made.reasons
+    simulated = simulate(Simulation("plasma-etcher", TASK, CatalogueAuthor().write_script(TASK).source, folder))
+    assert simulated.ok, simulated.reasons
     return folder
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from defectory.datasets import Finding, load_dataset, save_dataset
 from defectory.datasets.quality import ERRORS
 from defectory.inspection.label_check import check
+from defectory.progress import Progress
 
 
 def found(root, **options) -> list[tuple]:
@@ -108,9 +109,9 @@ def test_all_equal_images_are_copies(tmp_path, photo):
 
 
 def test_progress_is_told_to_the_end(parts):
-    told = []
-    found(parts, on_progress=lambda done, total: told.append((done, total)))
-    assert told == [(number, 20) for number in range(1, 21)]
+    heard = []
+    found(parts, on_progress=heard.append)
+    assert heard == [Progress("looking at images", number, 20) for number in range(1, 21)]
 
 
 def test_errors_come_first(parts):

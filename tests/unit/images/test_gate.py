@@ -15,6 +15,7 @@ from defectory.errors import InputError
 from defectory.images import gate
 from defectory.images.gate import run_gate
 from defectory.inspection.training import TrainingOptions
+from defectory.progress import Progress
 
 GOOD, BAD = 100, 200
 
@@ -230,11 +231,11 @@ def test_synthetic_images_among_the_real_ones_are_neither_trained_on_nor_tested_
 
 
 def test_progress_is_told_to_its_end(tmp_path, trained):
-    told: list[tuple[int, int]] = []
+    heard: list[Progress] = []
 
-    run_gate(*write_dataset(tmp_path), progress=lambda done, total: told.append((done, total)))
+    run_gate(*write_dataset(tmp_path), on_progress=heard.append)
 
-    assert told == [(number, 6) for number in range(1, 7)]
+    assert heard == [Progress("trying whether they help", number, 6) for number in range(1, 7)]
 
 
 def test_fewer_than_three_seeds_and_nothing_to_try_are_refused(tmp_path, trained):

@@ -20,6 +20,7 @@ from defectory.images.items import Item, ItemRecord, item_id
 from defectory.images.plan import Plan, Want, expand
 from defectory.images.renderers import RenderRequest, RenderResult
 from defectory.images.synthesis import ATTEMPTS, Sources, Summary, choose_photos, make_item, request_of, synthesize
+from defectory.progress import Progress
 from defectory.vision.images import encode_png, load_image
 from defectory.vision.photos import Photo
 from tests.unit.images.conftest import Scripted, paint, part
@@ -145,10 +146,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_item_is_made_and_the_folder_is_a_dataset(run, tmp_path):
-    told = []
-    summary = run(on_progress=lambda done, total: told.append((done, total)))
+    heard = []
+    summary = run(on_progress=heard.append)
     assert (summary.asked, summary.made, summary.images, summary.unmade) == (6, 6, 6, ())
-    assert told == [(number, 6) for number in range(1, 7)]
+    assert heard == [Progress("making pictures", number, 6) for number in range(1, 7)]
     dataset = load_dataset(tmp_path / "out")
     assert dataset.version == summary.version
     assert all(record.synthetic and record.classes == ("scratch",) for record in dataset.records)

@@ -30,6 +30,7 @@ from defectory.inspection.model import Model, load_model
 from defectory.inspection.samples import write_samples
 from defectory.inspection.verdicts import Inspection, InspectionReply, parse_reply
 from defectory.vision.images import encode_png, load_image
+from stacks.import_closure import import_closure
 
 ROOT = Path(__file__).parent.parent.parent.parent
 OPTIONS = {"resolution": 96, "detector": "patchcore"}
@@ -43,11 +44,14 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_samples(folder / "train", good=8, defective=0, seed=1)
     write_samples(folder / "test", good=3, defective=3, seed=2)
     source = folder / "source"
-    (source / "defectory").mkdir(parents=True)
-    for name in ("train.py", "evaluate.py", "inference.py"):
-        (source / name).write_bytes((ROOT / "models" / "inspection" / name).read_bytes())
-    for name in ("__init__.py", "door.py", "errors.py", "inspection"):
-        (source / "defectory" / name).symlink_to(ROOT / "defectory" / name)
+    source.mkdir()
+    programs = [ROOT / "models" / "inspection" / name for name in ("train.py", "evaluate.py", "inference.py")]
+    for file in programs:
+        (source / file.name).write_bytes(file.read_bytes())
+    for file in import_closure(programs).files:
+        target = source / file.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(file)
     (source / "backbone.onnx").write_bytes(embedded_backbone().content)
     return folder
 
@@ -71,7 +75,7 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def training_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The libraries of a training job."""
+    """The libraries of a training or evaluation job."""
     return link_libraries(tmp_path_factory.mktemp("more"), "requirements.txt", "requirements-training.txt")
 
 
@@ -193,11 +197,11 @@ def test_an_endpoint_without_a_model_ends_and_says_why(work: Path, libraries: Pa
 
 
 def test_evaluation_compares_both_models_on_the_test_set(
-    work: Path, libraries: Path, trained: Path, model: Model
+    work: Path, training_libraries: Path, trained: Path, model: Model
 ) -> None:
     candidate = archive(trained, work / "candidate")
     done = run(
-        *(work, libraries, "evaluate.py", work / "evaluation"),
+        *(work, training_libraries, "evaluate.py", work / "evaluation"),
         train=work / "train",
         test=work / "test",
         candidate=candidate,
@@ -221,13 +225,13 @@ def test_evaluation_compares_both_models_on_the_test_set(
     assert comparison.trained_on_test == ()
 
 
-def test_evaluation_finds_test_images_that_were_trained_on(work: Path, libraries: Path, trained: Path) -> None:
+def test_evaluation_finds_test_images_that_were_trained_on(work: Path, training_libraries: Path, trained: Path) -> None:
     leaking = work / "leaking"
     (leaking / "normal").mkdir(parents=True)
     for path in sorted((work / "test" / "normal").glob("*.png"))[:1]:
         (leaking / "normal" / "another-name.png").write_bytes(path.read_bytes())
     done = run(
-        *(work, libraries, "evaluate.py", work / "leak"),
+        *(work, training_libraries, "evaluate.py", work / "leak"),
         train=leaking,
         test=work / "test",
         candidate=archive(trained, work / "once-more"),

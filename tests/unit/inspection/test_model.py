@@ -15,8 +15,9 @@ from defectory.inspection.model import load_model, retune
 from defectory.inspection.preparation import Region
 from defectory.inspection.rules import Rule, RuleSet
 from defectory.inspection.thresholds import Costs
-from defectory.inspection.training import Progress, train
+from defectory.inspection.training import train
 from defectory.inspection.verdicts import InspectionReply, Thresholds
+from defectory.progress import Progress
 from tests.unit.inspection.conftest import SMALL, render_part, write_images
 
 QUICK = SMALL.model_copy(update={"detector": "patchcore"})

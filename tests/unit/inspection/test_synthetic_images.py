@@ -15,6 +15,7 @@ from defectory.inspection.candidates import FOLDS, Candidate, CandidateSearch, H
 from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.model import load_model
 from defectory.inspection.training import train, train_dataset
+from defectory.progress import ignore_progress
 from tests.unit.inspection.conftest import SMALL, render_part, write_images
 
 QUICK = SMALL.model_copy(update={"detector": "patchcore"})
@@ -59,7 +60,7 @@ def compare(
         valid=VALID,
         kinds=1,
         seed=0,
-        tell=lambda *progress: None,
+        on_progress=ignore_progress,
         synthetic=synthetic or (),
     )
 

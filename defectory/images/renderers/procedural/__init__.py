@@ -45,11 +45,24 @@ _CLEAR = 0.25  # severity that is tried for: what a glance at the whole picture 
 _FAINTEST = 0.1  # severity; fainter ones are taken for noise
 
 
+def check_drawable(defect: str, *, fix: str) -> None:
+    """Raise `InputError`, with the ``fix``, unless ``defect`` can be drawn without an example."""
+    if defect not in KINDS:
+        raise InputError("defect", f"one of {', '.join(KINDS)} for procedural", defect, fix)
+
+
 class ProceduralRenderer:
     """Draws defects on photos of good parts; the same photo and request give the same bytes.
 
     Args:
         placements: where, how large and how turned defects are, by kind, instead of the kinds' own (`learn_placement`).
+
+    >>> from pathlib import Path
+    >>> from defectory.vision.photos import load_photo
+    >>> photo = load_photo(Path("parts/normal/flange-000.png"))
+    >>> result = ProceduralRenderer().render(photo, RenderRequest("scratch", seed=7))
+    >>> result.image.shape, bool(result.mask.any())
+    ((256, 256, 3), True)
     """
 
     def __init__(self, placements: Mapping[str, Placement] | None = None) -> None:
@@ -70,10 +83,8 @@ class ProceduralRenderer:
 
         The cost follows the defect's size, not the photo's: all drawing is done in a cut-out around it.
         """
-        kind = KINDS.get(request.defect)
-        if kind is None:
-            known = ", ".join(sorted(KINDS))
-            raise InputError("defect", f"one of {known}", request.defect, "Other kinds need another renderer.")
+        check_drawable(request.defect, fix="Other kinds need another renderer.")
+        kind = KINDS[request.defect]
         if photo is None:
             raise InputError("source", "a photo of a good part, as the procedural renderer changes photos")
         scene = _Scene.of(photo, request, kind)

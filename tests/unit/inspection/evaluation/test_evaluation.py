@@ -97,7 +97,7 @@ def test_what_cannot_be_measured_is_named(tmp_path):
         ScriptedModel(),
         Dataset(records, tmp_path),
         tmp_path / "out",
-        on_progress=lambda done, total: steps.append((done, total)),
+        on_progress=lambda progress: steps.append((progress.done, progress.total)),
     )
     left_out = [(each.name, each.kind) for each in evaluation.left_out]
     assert left_out == [

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from defectory.cli.inspect_evaluation import evaluate, report
+from defectory.cli.inspect.evaluate import evaluate, report
 from defectory.datasets import load_dataset, split
 from defectory.errors import InputError
 from tests.unit.inspection.conftest import render_part, write_images

@@ -15,12 +15,12 @@ import pytest
 from PIL import Image
 
 from defectory.images.batch.images_bucket import ImagesBucket
-from defectory.images.batch.making import Studio
 from defectory.images.batch.models import ImageModels
-from defectory.images.batch.planning import Planner
+from defectory.images.batch.plan import Planner
+from defectory.images.batch.synthesize import Synthesizer
 from lambdas.assemble_dataset import handler as assembling
 from lambdas.plan_synthesis import handler as planning
-from lambdas.synthesize_images import handler as making
+from lambdas.synthesize_images import handler as synthesizing
 from tests.support.image_server import INPAINT, SD35
 
 NAME = "images"
@@ -77,7 +77,12 @@ class Factory:
         return self._call(planning, "planner", planner, {"request": request, "execution": execution})
 
     def make(self, event: object = None, **fields: Any) -> dict[str, Any]:
-        return self._call(making, "studio", Studio(self.bucket, self.models), fields if event is None else event)
+        return self._call(
+            synthesizing,
+            "synthesizer",
+            Synthesizer(self.bucket, self.models),
+            fields if event is None else event,
+        )
 
     def assemble(self, **event: Any) -> dict[str, Any]:
         return self._call(assembling, "bucket", self.bucket, event)
@@ -89,8 +94,8 @@ class Factory:
             self.make(plan=planned["plan"], number=number)
         return self.assemble(plan=planned["plan"], failures=[])
 
-    def _call(self, module: ModuleType, maker: str, made: object, event: object) -> Any:
-        self.monkeypatch.setattr(module, maker, lambda: made)
+    def _call(self, module: ModuleType, name: str, service: object, event: object) -> Any:
+        self.monkeypatch.setattr(module, name, lambda: service)
         return json.loads(json.dumps(module.handler(event, self.context)))
 
 

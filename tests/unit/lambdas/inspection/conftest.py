@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from PIL import Image
 
 from defectory.aws.state_machine import StateMachine
-from defectory.inspection.line.alerts import Pages, Teller
+from defectory.inspection.line.alerts import Notifier, Pages
 from defectory.inspection.line.buckets import ResultsBucket, read_upload
 from defectory.inspection.line.endpoint import InspectionEndpoint
 from defectory.inspection.line.inspecting import UploadInspector
@@ -167,8 +167,8 @@ def topics():
 
 
 @pytest.fixture
-def teller(results, topics):
-    return Teller(results, topics, Pages("us-east-1", "results"), limit=3)
+def notifier(results, topics):
+    return Notifier(results, topics, Pages("us-east-1", "results"), limit=3)
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_every_outcome_is_a_row_that_says_who_has_to_know(calling, recorder, res
     answer = calling(record_module, "recorder", recorder, made(verdict, status=status))
 
     row = results.get(answer["inspection_id"])
-    assert (row.outcome, row.owed) == (verdict or status, owed)
+    assert (row.outcome, row.pending_alert) == (verdict or status, owed)
     assert answer == {"inspection_id": row.inspection_id, "outcome": verdict or status, "tell": tell}
     assert (row.key, row.score, row.model_version) == ("lot 7/part.png", 0.8, "3f9a1c2b")
 
@@ -86,7 +86,7 @@ def test_an_inspection_that_failed_is_a_row_with_the_reason(recorder, results, c
     answer = recorder.record({"upload": upload_of().model_dump(), "problem": problem}, NOW)
 
     row = results.get(answer["inspection_id"])
-    assert (row.status, row.verdict, row.owed, answer["tell"]) == ("ERROR", None, "review", True)
+    assert (row.status, row.verdict, row.pending_alert, answer["tell"]) == ("ERROR", None, "review", True)
     assert row.reason.startswith("EndpointMissingError")
     assert words in row.reason
     assert len(row.reason) <= 500
@@ -97,9 +97,9 @@ def test_a_state_that_tells_nothing_is_an_error_not_a_silent_pass(recorder):
         recorder.record({"upload": upload_of().model_dump()}, NOW)
 
 
-def test_recording_again_changes_nothing_also_after_people_were_told(recorder, results, teller, recorded):
+def test_recording_again_changes_nothing_also_after_people_were_told(recorder, results, notifier, recorded):
     inspection_id = recorded()
-    teller.tell(inspection_id, NOW)
+    notifier.notify(inspection_id, NOW)
     before = results.get(inspection_id)
 
     recorder.record(made("PASS"), NOW)
@@ -114,7 +114,7 @@ def test_a_new_attempt_replaces_the_row_of_the_last(recorder, results):
     answer = recorder.record(made("PASS", upload_of(attempt=2)), NOW)
 
     assert results.get(answer["inspection_id"]).outcome == "PASS"
-    assert not list(results.owed("review", NOW + timedelta(days=1)))
+    assert not list(results.pending("review", NOW + timedelta(days=1)))
 
 
 def test_rows_are_found_by_day_and_by_outcome(recorder, results, recorded):
@@ -133,11 +133,11 @@ def test_a_table_that_refuses_is_an_error(recorder, dynamodb_client, results):
         recorder.record(made(), NOW)
 
 
-def test_a_defect_is_told_once_with_file_link_confidence_and_model(calling, teller, topics, recorded):
+def test_a_defect_is_told_once_with_file_link_confidence_and_model(calling, notifier, topics, recorded):
     event = {"inspection_id": recorded()}
 
-    assert calling(alert_module, "teller", teller, event) == {"told": "SENT"}
-    assert calling(alert_module, "teller", teller, event) == {"told": "NOTHING OWED"}
+    assert calling(alert_module, "notifier", notifier, event) == {"told": "SENT"}
+    assert calling(alert_module, "notifier", notifier, event) == {"told": "NOTHING OWED"}
 
     [(subject, text)] = topics["defect"].sent
     assert subject == "FAIL: lot 7/part.png"
@@ -155,162 +155,162 @@ def test_a_defect_is_told_once_with_file_link_confidence_and_model(calling, tell
 
 
 @pytest.mark.parametrize(("verdict", "status"), [("REVIEW", "INSPECTED"), (None, "UNREADABLE"), (None, "ERROR")])
-def test_what_a_person_has_to_look_at_goes_to_its_own_topic(teller, topics, recorded, verdict, status):
-    teller.tell(recorded(verdict, status=status), NOW)
+def test_what_a_person_has_to_look_at_goes_to_its_own_topic(notifier, topics, recorded, verdict, status):
+    notifier.notify(recorded(verdict, status=status), NOW)
 
     assert sent(topics) == {"defect": 0, "review": 1}
 
 
-def test_a_good_part_is_not_told_of(teller, topics, recorded):
-    assert teller.tell(recorded("PASS"), NOW) == "NOTHING OWED"
+def test_a_good_part_is_not_told_of(notifier, topics, recorded):
+    assert notifier.notify(recorded("PASS"), NOW) == "NOTHING OWED"
     assert sent(topics) == {"defect": 0, "review": 0}
 
 
-def test_a_bad_batch_sends_a_few_mails_and_one_digest(calling, teller, topics, recorded, monkeypatch):
+def test_a_bad_batch_sends_a_few_mails_and_one_digest(calling, notifier, topics, recorded, monkeypatch):
     ids = [recorded("FAIL", f"{number}.png") for number in range(10)]
 
-    told = [teller.tell(each, NOW) for each in ids]
+    told = [notifier.notify(each, NOW) for each in ids]
 
     assert told == ["SENT"] * 3 + ["LEFT FOR THE DIGEST"] * 7
-    assert teller.send_digest(NOW + timedelta(hours=1)) == {"defect": 7, "review": 0}
-    assert teller.send_digest(NOW + timedelta(hours=2)) == {"defect": 0, "review": 0}
+    assert notifier.send_digest(NOW + timedelta(hours=1)) == {"defect": 7, "review": 0}
+    assert notifier.send_digest(NOW + timedelta(hours=2)) == {"defect": 0, "review": 0}
     subject, text = topics["defect"].sent[-1]
     assert len(topics["defect"].sent) == 4
     assert subject == "7 inspections: 7 FAIL"
     assert all(f"{number}.png" in text for number in range(3, 10))
 
 
-def test_the_limit_is_for_each_hour_and_each_topic(teller, topics, recorded):
+def test_the_limit_is_for_each_hour_and_each_topic(notifier, topics, recorded):
     for number in range(5):
-        teller.tell(recorded("FAIL", f"{number}.png"), NOW)
+        notifier.notify(recorded("FAIL", f"{number}.png"), NOW)
 
-    assert teller.tell(recorded("REVIEW", "r.png"), NOW) == "SENT"
-    assert teller.tell(recorded("FAIL", "later.png"), NOW + timedelta(hours=1)) == "SENT"
+    assert notifier.notify(recorded("REVIEW", "r.png"), NOW) == "SENT"
+    assert notifier.notify(recorded("FAIL", "later.png"), NOW + timedelta(hours=1)) == "SENT"
 
 
-def test_stray_files_are_told_of_in_the_digest(calling, teller, topics, recorded):
+def test_stray_files_are_told_of_in_the_digest(calling, notifier, topics, recorded):
     recorded(None, "notes.txt", status="UNSUPPORTED")
 
     # The handler's clock is the real one, long after the row was made.
-    assert calling(digest_module, "teller", teller, {}) == {"defect": 0, "review": 1}
+    assert calling(digest_module, "notifier", notifier, {}) == {"defect": 0, "review": 1}
 
     assert "notes.txt" in topics["review"].sent[0][1]
 
 
-def test_the_digest_leaves_alone_what_the_line_may_still_tell_itself(teller, topics, recorded):
+def test_the_digest_leaves_alone_what_the_line_may_still_tell_itself(notifier, topics, recorded):
     recorded()
 
-    assert teller.send_digest(NOW + GRACE - timedelta(minutes=1)) == {"defect": 0, "review": 0}
+    assert notifier.send_digest(NOW + GRACE - timedelta(minutes=1)) == {"defect": 0, "review": 0}
 
 
-def test_a_large_digest_names_some_and_counts_all(teller, topics, recorded):
+def test_a_large_digest_names_some_and_counts_all(notifier, topics, recorded):
     for number in range(60):
         recorded("FAIL", f"{number}.png")
 
-    assert teller.send_digest(NOW + timedelta(hours=1))["defect"] == 60
+    assert notifier.send_digest(NOW + timedelta(hours=1))["defect"] == 60
 
     [(subject, text)] = topics["defect"].sent
     assert "60 FAIL" in subject
     assert "and 10 more" in text
 
 
-def test_a_topic_that_refuses_leaves_people_owed_until_it_takes_the_mail(teller, topics, recorded, results):
+def test_a_topic_that_refuses_leaves_people_owed_until_it_takes_the_mail(notifier, topics, recorded, results):
     inspection_id = recorded()
     topics["defect"].error = ServiceError("SNS is down")
     with pytest.raises(ServiceError):
-        teller.tell(inspection_id, NOW)
-    assert results.get(inspection_id).owed == "defect"
+        notifier.notify(inspection_id, NOW)
+    assert results.get(inspection_id).pending_alert == "defect"
 
     with pytest.raises(ServiceError, match="defect"):
-        teller.send_digest(NOW + timedelta(hours=1))
+        notifier.send_digest(NOW + timedelta(hours=1))
     topics["defect"].error = None
 
-    assert teller.send_digest(NOW + timedelta(hours=1)) == {"defect": 1, "review": 0}
+    assert notifier.send_digest(NOW + timedelta(hours=1)) == {"defect": 1, "review": 0}
     assert sent(topics)["defect"] == 1
 
 
-def test_what_could_not_be_sent_is_told_by_a_retry_at_once(teller, topics, recorded):
+def test_what_could_not_be_sent_is_told_by_a_retry_at_once(notifier, topics, recorded):
     inspection_id = recorded()
     topics["defect"].error = ServiceError("SNS is down")
     with pytest.raises(ServiceError, match="SNS is down"):
-        teller.tell(inspection_id, NOW)
+        notifier.notify(inspection_id, NOW)
     topics["defect"].error = None
 
-    assert teller.tell(inspection_id, NOW + timedelta(seconds=1)) == "SENT"
+    assert notifier.notify(inspection_id, NOW + timedelta(seconds=1)) == "SENT"
     assert sent(topics)["defect"] == 1
 
 
-def test_what_could_not_be_sent_is_told_by_the_next_digest_before_a_claim_runs_out(teller, topics, recorded):
+def test_what_could_not_be_sent_is_told_by_the_next_digest_before_a_claim_runs_out(notifier, topics, recorded):
     moment = NOW + GRACE + timedelta(minutes=1)
     assert moment < NOW + CLAIM
     inspection_id = recorded()
     topics["defect"].error = ServiceError("SNS is down")
     with pytest.raises(ServiceError, match="SNS is down"):
-        teller.tell(inspection_id, NOW)
+        notifier.notify(inspection_id, NOW)
     topics["defect"].error = None
 
-    assert teller.send_digest(moment) == {"defect": 1, "review": 0}
+    assert notifier.send_digest(moment) == {"defect": 1, "review": 0}
 
 
-def test_what_is_left_for_the_digest_is_told_by_the_next(teller, topics, recorded):
-    told = [teller.tell(recorded("FAIL", f"{number}.png"), NOW) for number in range(4)]
+def test_what_is_left_for_the_digest_is_told_by_the_next(notifier, topics, recorded):
+    told = [notifier.notify(recorded("FAIL", f"{number}.png"), NOW) for number in range(4)]
     assert told[-1] == "LEFT FOR THE DIGEST"
 
-    assert teller.send_digest(NOW + GRACE + timedelta(minutes=1)) == {"defect": 1, "review": 0}
+    assert notifier.send_digest(NOW + GRACE + timedelta(minutes=1)) == {"defect": 1, "review": 0}
 
 
-def test_a_digest_that_could_not_be_sent_is_sent_a_moment_later(teller, topics, recorded):
+def test_a_digest_that_could_not_be_sent_is_sent_a_moment_later(notifier, topics, recorded):
     recorded("FAIL", "a.png")
     recorded("FAIL", "b.png")
     moment = NOW + timedelta(hours=1)
     topics["defect"].error = ServiceError("SNS is down")
     with pytest.raises(ServiceError, match="SNS is down"):
-        teller.send_digest(moment)
+        notifier.send_digest(moment)
     topics["defect"].error = None
 
-    assert teller.send_digest(moment + timedelta(seconds=1)) == {"defect": 2, "review": 0}
+    assert notifier.send_digest(moment + timedelta(seconds=1)) == {"defect": 2, "review": 0}
 
 
-def test_while_alerts_cannot_be_counted_nobody_is_told_and_a_retry_tells(teller, topics, recorded, monkeypatch):
+def test_while_alerts_cannot_be_counted_nobody_is_told_and_a_retry_tells(notifier, topics, recorded, monkeypatch):
     inspection_id = recorded()
     with monkeypatch.context() as patch:
         patch.setattr(ResultsTable, "take_slot", refusing)
         with pytest.raises(ServiceError, match="throttled"):
-            teller.tell(inspection_id, NOW)
+            notifier.notify(inspection_id, NOW)
     assert not sent(topics)["defect"]
 
-    assert teller.tell(inspection_id, NOW + timedelta(seconds=1)) == "SENT"
+    assert notifier.notify(inspection_id, NOW + timedelta(seconds=1)) == "SENT"
 
 
 def refusing(*_: object) -> bool:
     raise ServiceError("DynamoDB throttled")
 
 
-def test_one_topic_that_refuses_does_not_keep_the_other(teller, topics, recorded):
+def test_one_topic_that_refuses_does_not_keep_the_other(notifier, topics, recorded):
     recorded("FAIL", "a.png")
     recorded("REVIEW", "b.png")
     topics["defect"].error = ServiceError("SNS is down")
 
     with pytest.raises(ServiceError):
-        teller.send_digest(NOW + timedelta(hours=1))
+        notifier.send_digest(NOW + timedelta(hours=1))
 
     assert sent(topics)["review"] == 1
 
 
-def test_two_that_tell_at_once_tell_once(teller, topics, recorded, results):
+def test_two_that_tell_at_once_tell_once(notifier, topics, recorded, results):
     inspection_id = recorded()
     assert results.claim(inspection_id, NOW)
 
-    assert teller.tell(inspection_id, NOW) == "NOTHING OWED"
+    assert notifier.notify(inspection_id, NOW) == "NOTHING OWED"
     assert not topics["defect"].sent
 
 
-def test_who_died_while_telling_is_followed_by_the_digest(teller, topics, recorded, results):
+def test_who_died_while_telling_is_followed_by_the_digest(notifier, topics, recorded, results):
     inspection_id = recorded()
     results.claim(inspection_id, NOW)
 
-    assert teller.send_digest(NOW + CLAIM - timedelta(minutes=1))["defect"] == 0
-    assert teller.send_digest(NOW + CLAIM + timedelta(minutes=1))["defect"] == 1
+    assert notifier.send_digest(NOW + CLAIM - timedelta(minutes=1))["defect"] == 0
+    assert notifier.send_digest(NOW + CLAIM + timedelta(minutes=1))["defect"] == 1
 
 
 def test_a_name_cannot_write_lines_into_a_mail(results, recorded):
@@ -333,3 +333,21 @@ def test_a_name_cannot_write_lines_into_a_mail(results, recorded):
 )
 def test_links_lead_to_the_console_of_the_partition(region, start):
     assert Pages(region, "results").of("uploads", "a b.png").startswith(start)
+
+
+def test_rows_and_answers_keep_the_names_that_they_were_written_with(recorder, results, dynamodb_client, notifier):
+    # A row as it is in the table of an installation that is updated.
+    inspection_id = recorder.record(made("FAIL"), NOW)["inspection_id"]
+    key = {"inspection_id": {"S": inspection_id}}
+
+    pending = dynamodb_client.get_item(TableName="results", Key=key)["Item"]
+    notifier.notify(inspection_id, NOW)
+    notified = dynamodb_client.get_item(TableName="results", Key=key)["Item"]
+
+    assert pending["owed"] == {"S": "defect"}
+    assert "owed" not in notified
+    assert notified["told_at"] == {"S": results.get(inspection_id).notified_at}
+    assert not {"pending_alert", "notified_at"} & {*pending, *notified}
+    assert results.get(inspection_id).model_dump(exclude_none=True)["told_at"] == NOW.isoformat(
+        timespec="milliseconds"
+    ).replace("+00:00", "Z")

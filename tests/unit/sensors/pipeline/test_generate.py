@@ -4,11 +4,12 @@ import pytest
 
 from defectory.claims import MARKER
 from defectory.errors import AuthorError, InputError
+from defectory.progress import Progress
 from defectory.sensors import generate
 from defectory.sensors.authors import MachineListing, ScriptTask
 from defectory.sensors.authors.catalogue import CatalogueAuthor
 from defectory.sensors.dataset import read_manifest
-from defectory.sensors.generate import Progress, generate_datasets
+from defectory.sensors.generate import generate_datasets
 from defectory.sensors.pipeline.artifacts import seed_of
 from defectory.sensors.pipeline.finishing import DELIVERED_FILES
 from defectory.sensors.pipeline.simulation import Simulated
@@ -81,7 +82,7 @@ def test_datasets_of_the_catalogue(tmp_path):
         assert manifest.seed == seed_of(5, machine.slug)
         assert manifest.rows == 365 * 1440
         assert manifest.provenance.sandbox_layers
-    assert seen[-1] == Progress("simulating", 2, 2, seen[-1].machine)
+    assert seen[-1] == Progress("simulating", 2, 2, seen[-1].item)
 
 
 def test_a_failed_machine_is_repaired_once(quick, listing_author, tmp_path):

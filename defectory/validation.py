@@ -1,0 +1,14 @@
+"""Validation: what pydantic says of bad input, as one of our own errors."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from defectory.errors import InputError, shorten
+
+
+def explain(error: ValidationError) -> InputError:
+    """The first thing that is wrong: its place, the rule, and what was there instead."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"])) or error.title
+    return InputError(field, f"right ({shorten(first['msg'])})", first["input"])

@@ -1,0 +1,53 @@
+"""Lambda: the decisions of the training machine - prepare a run, judge its model, verify the endpoint."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from defectory.aws.environment import FunctionEnvironment
+from defectory.aws.hosted_model import HostedModel
+from defectory.errors import InputError
+from defectory.inspection.gate import EVALUATION_FILE
+from defectory.inspection.training_bucket import TrainingBucket
+from defectory.inspection.training_run import decide, prepare, verify
+
+logger = Logger(service="training-controller")
+
+
+class Environment(FunctionEnvironment):
+    """The function's environment variables."""
+
+    training_bucket: str
+    endpoint_name: str
+
+
+@cache
+def environment() -> Environment:
+    return Environment.load()
+
+
+@logger.inject_lambda_context
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    env = environment()
+    storage, hosting = TrainingBucket(env.training_bucket), HostedModel(env.endpoint_name)
+    answer: dict[str, Any]
+    match event:
+        case {"task": "prepare", "request": request, "started": started}:
+            when = datetime.fromisoformat(started)
+            run = prepare(request, when, prefix=env.endpoint_name, storage=storage, hosting=hosting)
+            answer = run.model_dump(mode="json")
+        case {"task": "judge", "evaluation": evaluation, "gate": gate}:
+            outcome = decide(evaluation, gate, name=EVALUATION_FILE, storage=storage)
+            answer = outcome.model_dump(mode="json")
+        case {"task": "verify", "test": test, "model_version": version}:
+            verify(test, version, storage=storage, hosting=hosting)
+            answer = {"model_version": version}
+        case _:
+            raise InputError("task", "prepare, judge or verify, with what it needs", event)
+    logger.info("Training decision", extra={"task": event["task"], "answer": answer})
+    return answer
