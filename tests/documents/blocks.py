@@ -9,6 +9,7 @@ A block's language says what becomes of it:
     yaml, json, csv, text with a mark ``<!-- file: NAME -->``   written to that file, for the commands after it
     json, yaml        parsed
     mermaid, text     to look at; a text may hold no commands
+    {toctree}         and other directives in braces: for the site that the pages are built into
 
 Marks are comments of HTML on the line above a block.  ``<!-- not run: REASON -->`` excuses one that cannot run on any
 machine; the reason is one of `REASONS`.  ``<!-- runs in a copy of the checkout -->``, anywhere in a document, gives its
@@ -51,7 +52,8 @@ DOCUMENTED_PORT = "8080"
 SECONDS = 180.0
 
 _FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL
+    r"^(?P<indent> *)```(?P<language>\{[\w-]+\}|[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```[ ]*$",
+    re.MULTILINE | re.DOTALL,
 )
 _MARK = re.compile(r"<!-- (?P<name>not run|file): (?P<value>[^\n]+?) -->\s*\Z")
 _COPY = "<!-- runs in a copy of the checkout -->"
@@ -122,7 +124,11 @@ def fault(block: Block) -> str:
     """Why nobody knows how to run ``block``; empty where somebody does, or where its mark excuses it."""
     if block.reason:
         return "" if block.reason in REASONS else f"{block.reason!r} is none of {', '.join(REASONS)}"
-    if block.file or block.language in _SHELLS | {"python", "json", "yaml", "mermaid"}:
+    if (
+        block.file
+        or block.language.startswith("{")
+        or block.language in _SHELLS | {"python", "json", "yaml", "mermaid"}
+    ):
         return ""
     if block.language == "console":
         return "" if block.text.startswith("$ ") else "a console block begins with '$ '"
