@@ -14,8 +14,9 @@ from typing import Annotated, Literal
 
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from defectory.errors import DefectoryError, InputError
+from defectory.errors import DefectoryError, InputError, shorten
 from defectory.sensors.dataset import SignalKind
 from defectory.sensors.syntax import parsing
 from defectory.validation import FrozenModel
@@ -181,14 +182,69 @@ def machines(key: str) -> tuple[MachineEntry, ...]:
     """The machines of the industry with ``key``, most typical first.
 
     Raises:
-        DefectoryError: the data file breaks the schema; the message names file and entry.
+        DefectoryError: the data file breaks the schema; the message names file, machine, signal and rule.
     """
-    path = _FOLDER / f"{key}.yaml"
+    return read_machines(_FOLDER / f"{key}.yaml")
+
+
+def read_machines(path: Path) -> tuple[MachineEntry, ...]:
+    """The machines in the file ``path``, a YAML list of ``MachineEntry``.
+
+    Raises:
+        DefectoryError: the file cannot be read or breaks the schema; the message names the file and, for each fault,
+            the machine, the signal and the rule.
+    """
     try:
         entries = _read(path)
-        assert isinstance(entries, list)
-        return tuple(MachineEntry.model_validate(entry) for entry in entries)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DefectoryError(f"catalogue file {path.name}, {error.title} {where}: {first['msg']}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DefectoryError(f"catalogue file {path}: cannot be read as YAML ({error})") from error
+    if not isinstance(entries, list):
+        raise DefectoryError(f"catalogue file {path}: must be a list of machines, each beginning with '- name: ...'")
+    machines_read, faults = [], []
+    for number, entry in enumerate(entries, 1):
+        try:
+            machines_read.append(MachineEntry.model_validate(entry))
+        except ValidationError as error:
+            faults += [f"{_place(entry, number, fault['loc'])}: {_rule(fault)}" for fault in _causes(error)]
+    if faults:
+        raise DefectoryError("\n  ".join([f"catalogue file {path}:", *faults]))
+    return tuple(machines_read)
+
+
+def _causes(error: ValidationError) -> list[ErrorDetails]:
+    """The faults without those that only follow: a signal that is faulty does not count, so that there seem too few."""
+    faults = error.errors(include_url=False)
+    within = {fault["loc"][:depth] for fault in faults for depth in range(1, len(fault["loc"]))}
+    return [fault for fault in faults if fault["type"] != "too_short" or fault["loc"] not in within]
+
+
+def _place(entry: object, number: int, location: tuple[int | str, ...]) -> str:
+    """Where a fault is, in the file's own words: ``machine 'Hydraulic Press', signals 'Oil_Level', description``."""
+    words = [f"machine {_name_in(entry) or number}"]
+    inner = entry
+    for part in location:
+        try:
+            inner = inner[part]  # type: ignore[index]
+        except (KeyError, IndexError, TypeError):
+            inner = None
+        if isinstance(part, int):
+            words[-1] += f" {_name_in(inner) or part + 1}"
+        else:
+            words.append(part)
+    return ", ".join(words)
+
+
+def _name_in(entry: object) -> str:
+    name = (entry.get("name") or entry.get("id")) if isinstance(entry, dict) else None
+    return repr(name) if isinstance(name, str) else ""
+
+
+def _rule(fault: ErrorDetails) -> str:
+    """What was broken, and by what where that is short."""
+    if fault["type"] in {"too_short", "too_long"}:
+        least, most = fault["ctx"].get("min_length"), fault["ctx"].get("max_length")
+        limit = f"at least {least}" if fault["type"] == "too_short" else f"at most {most}"
+        return f"must be {limit}, got {fault['ctx']['actual_length']}"
+    given = fault["input"]
+    shown = f", got {shorten(repr(given))}" if isinstance(given, str | int | float) else ""
+    return f"{fault['msg'].removeprefix('Value error, ')}{shown}"

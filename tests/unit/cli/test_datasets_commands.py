@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -158,55 +157,3 @@ def test_bad_input_is_explained_with_exit_code_2(run, parts, monkeypatch, argume
     assert code == 2
     assert message in err
     assert not Path("x").exists()
-
-
-# ------------------------------------------------------------------ docs/datasets.md
-
-PAGE = Path(__file__).parents[3] / "docs/datasets.md"
-
-
-@pytest.fixture
-def workplace(tmp_path, monkeypatch) -> Path:
-    """The files that the page's examples work on."""
-    for number in range(12):
-        photo(tmp_path / f"parts/good/{number}.png", number)
-    for number in range(12, 18):
-        photo(tmp_path / f"parts/scratch/{number}.png", number)
-        mask = np.zeros((64, 64), np.uint8)
-        mask[:9] = 255
-        (tmp_path / "parts/masks/scratch").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(mask).save(tmp_path / f"parts/masks/scratch/{number}.png")
-    (tmp_path / "parts/parts.csv").write_text("good/1.png,normal\nscratch/13.png,anomaly\n")
-    photo(tmp_path / "lookout/images/1.png", 30)
-    metadata = {"class-name": "normal", "type": "groundtruth/image-classification", "human-annotated": "yes"}
-    line = {"source-ref": "s3://bucket/photos/images/1.png", "label": 0, "label-metadata": metadata}
-    (tmp_path / "lookout/train.manifest").write_text(json.dumps(line))
-    photo(tmp_path / "made/good/1.png", 31)
-    photo(tmp_path / "tiles/good/part7_1.png", 32)
-    photo(tmp_path / "frames/good/exp1_num_85781.png", 33)
-    photo(tmp_path / "uploads/4711.png", 34)
-    photo(tmp_path / "uploads/4712.png", 35)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_the_page_s_examples_work_in_their_order(workplace, run):
-    # Given the commands of the page
-    commands = [line.removeprefix("$ ") for line in PAGE.read_text("utf-8").splitlines() if line.startswith("$ ")]
-    assert all(command.startswith("defectory datasets ") for command in commands)
-    # When they are run one after the other, then each succeeds
-    for command in commands:
-        code, _, err = run(*shlex.split(command)[2:])
-        assert code == 0, f"{command}\n{err}"
-    # And the last version is what the page says it is
-    changes = json.loads(Path("next/dataset.json").read_text())["changes"]
-    assert [change.rpartition("uploads/")[2] for change in changes] == [
-        "4711.png, anomaly (scratch)",
-        "4712.png, normal",
-    ]
-
-
-def test_the_page_s_python_works(workplace):
-    page = PAGE.read_text("utf-8")
-    code = page.split("```python\n")[1].split("```")[0]
-    exec(compile(code, str(PAGE), "exec"), {})

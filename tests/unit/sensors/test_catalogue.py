@@ -3,11 +3,12 @@
 import re
 
 import pytest
+import yaml
 
-from defectory.errors import InputError
+from defectory.errors import DefectoryError, InputError
 from defectory.sensors.authors import ScriptTask
 from defectory.sensors.authors.catalogue import CatalogueAuthor, class_name, render
-from defectory.sensors.catalogue import find_industry, industries, machines
+from defectory.sensors.catalogue import find_industry, industries, machines, read_machines
 from defectory.sensors.contract import check_dataset
 from defectory.sensors.dataset import read_manifest
 from defectory.sensors.machines import unique_slugs
@@ -127,3 +128,89 @@ def test_a_year_of_it_passes_the_contract(industry, entry, tmp_path, monkeypatch
     report = check_dataset(tmp_path)
     assert report.ok, "\n".join(report.failures)
     assert read_manifest(tmp_path).machine == entry.name
+
+
+# ------------------------------------------------------------------ a file that somebody wrote
+
+
+PRESS = {
+    "name": "Hydraulic Press",
+    "description": "Four-column press that deep-draws body panels.",
+    "maintenance": [{"id": "oil_age", "name": "oil change", "every_hours": 900, "minutes": 240}],
+    "failures": [
+        {
+            "id": "pump",
+            "name": "main pump",
+            "hours": 72,
+            "repair_minutes": 480,
+            "effects": {"Signal_0": 3, "Signal_1": 4},
+        }
+    ],
+    "signals": [
+        {
+            "name": f"Signal_{number}",
+            "unit": "bar",
+            "kind": "pressure",
+            "low": 0,
+            "high": 400,
+            "description": "Outlet of the pump",
+            "value": "20 * on",
+        }
+        for number in range(6)
+    ],
+    "correlations": [["Signal_0", "+", "Signal_1"]],
+}
+
+
+def written(tmp_path, entries):
+    path = tmp_path / "press.yaml"
+    path.write_text(yaml.safe_dump(entries), encoding="utf-8")
+    return path
+
+
+def test_a_file_of_machines_is_read(tmp_path):
+    [press] = read_machines(written(tmp_path, [PRESS]))
+
+    assert (press.name, len(press.signals)) == ("Hydraulic Press", 6)
+
+
+def test_every_fault_is_named_with_file_machine_signal_and_rule(tmp_path):
+    # Given two machines: one with two faults in its signals and one outside of them, one with too few signals
+    signals = [dict(signal) for signal in PRESS["signals"]]
+    signals[1] |= {"description": "Tank", "value": "20 *"}
+    faulty = PRESS | {"signals": signals, "shifts": {"days": 8}}
+    sparse = {key: value for key, value in PRESS.items() if key != "name"} | {"signals": PRESS["signals"][:2]}
+    path = written(tmp_path, [faulty, sparse])
+    # When they are read
+    with pytest.raises(DefectoryError) as raised:
+        read_machines(path)
+    # Then each fault is there once, and no other: that the faulty signal leaves too few is no fault of its own
+    first, *faults = str(raised.value).splitlines()
+    assert first == f"catalogue file {path}:"
+    assert [fault.strip().partition(", got")[0] for fault in faults] == [
+        "machine 'Hydraulic Press', shifts, days: Input should be less than or equal to 7",
+        "machine 'Hydraulic Press', signals 'Signal_1', description: String should have at least 8 characters",
+        "machine 'Hydraulic Press', signals 'Signal_1', value: is no Python expression (invalid syntax); "
+        "quote it in the file",
+        "machine 2, name: Field required",
+        "machine 2, signals: must be at least 6",
+    ]
+    assert faults[1].endswith("got 'Tank'")
+    assert faults[-1].endswith("got 2")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: Press\n", "must be a list of machines"),
+        ("- {name: [}\n", "cannot be read as YAML"),
+        (None, "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_list_of_machines_is_named(tmp_path, content, message):
+    path = tmp_path / "press.yaml"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(DefectoryError, match=message) as raised:
+        read_machines(path)
+    assert str(path) in str(raised.value)
