@@ -17,27 +17,27 @@ if TYPE_CHECKING:
     from defectory.datasets import read_mask as read_mask
     from defectory.datasets import split as split
     from defectory.errors import DefectoryError as DefectoryError
-    from defectory.images.balancing import balance as balance
-    from defectory.images.gate import run_gate as run_gate
-    from defectory.images.renderers.procedural import ProceduralRenderer as ProceduralRenderer
-    from defectory.images.renderers.transplant import TransplantRenderer as TransplantRenderer
-    from defectory.inspection.evaluation.evaluate import evaluate as evaluate
-    from defectory.inspection.label_check import check as check
-    from defectory.inspection.lookout import LookoutForVision as LookoutForVision
-    from defectory.inspection.model import load_model as load_model
-    from defectory.inspection.samples import write_samples as write_samples
-    from defectory.inspection.training import TrainingOptions as TrainingOptions
-    from defectory.inspection.training import train as train
-    from defectory.sensors.contract import check_dataset as check_dataset
-    from defectory.sensors.dataset import load_data as load_data
-    from defectory.sensors.dataset import load_labels as load_labels
-    from defectory.sensors.generate import generate_datasets as generate_datasets
-    from defectory.sensors.machines import machine_slug as machine_slug
-    from defectory.sensors.machines import parse_machine_list as parse_machine_list
-    from defectory.sensors.policy import check_script as check_script
-    from defectory.sensors.sandbox import run_script as run_script
-    from defectory.sensors.scripts import extract_script as extract_script
-    from defectory.sensors.signals import Machine as Machine
+    from defectory.images import ProceduralRenderer as ProceduralRenderer
+    from defectory.images import TransplantRenderer as TransplantRenderer
+    from defectory.images import balance as balance
+    from defectory.images import run_gate as run_gate
+    from defectory.inspection import LookoutForVision as LookoutForVision
+    from defectory.inspection import TrainingOptions as TrainingOptions
+    from defectory.inspection import check as check
+    from defectory.inspection import evaluate as evaluate
+    from defectory.inspection import load_model as load_model
+    from defectory.inspection import train as train
+    from defectory.inspection import write_samples as write_samples
+    from defectory.sensors import Machine as Machine
+    from defectory.sensors import check_dataset as check_dataset
+    from defectory.sensors import check_script as check_script
+    from defectory.sensors import extract_script as extract_script
+    from defectory.sensors import generate_datasets as generate_datasets
+    from defectory.sensors import load_data as load_data
+    from defectory.sensors import load_labels as load_labels
+    from defectory.sensors import machine_slug as machine_slug
+    from defectory.sensors import parse_machine_list as parse_machine_list
+    from defectory.sensors import run_script as run_script
     from defectory.vision.images import load_image as load_image
 
 __all__ = [
@@ -73,32 +73,40 @@ __all__ = [
 __getattr__, __dir__ = load_lazily(
     __name__,
     {
-        "generate_datasets": "defectory.sensors.generate",
-        "Machine": "defectory.sensors.signals",
-        "load_data": "defectory.sensors.dataset",
-        "load_labels": "defectory.sensors.dataset",
-        "check_dataset": "defectory.sensors.contract",
-        "machine_slug": "defectory.sensors.machines",
-        "parse_machine_list": "defectory.sensors.machines",
-        "extract_script": "defectory.sensors.scripts",
-        "check_script": "defectory.sensors.policy",
-        "run_script": "defectory.sensors.sandbox",
-        "export": "defectory.datasets",
-        "load_dataset": "defectory.datasets",
-        "read_mask": "defectory.datasets",
-        "split": "defectory.datasets",
-        "load_image": "defectory.vision.images",
-        "DefectoryError": "defectory.errors",
-        "ProceduralRenderer": "defectory.images.renderers.procedural",
-        "TransplantRenderer": "defectory.images.renderers.transplant",
-        "balance": "defectory.images.balancing",
-        "run_gate": "defectory.images.gate",
-        "check": "defectory.inspection.label_check",
-        "TrainingOptions": "defectory.inspection.training",
-        "train": "defectory.inspection.training",
-        "load_model": "defectory.inspection.model",
-        "evaluate": "defectory.inspection.evaluation.evaluate",
-        "write_samples": "defectory.inspection.samples",
-        "LookoutForVision": "defectory.inspection.lookout",
+        "defectory.datasets": (
+            "export",
+            "load_dataset",
+            "read_mask",
+            "split",
+        ),
+        "defectory.errors": ("DefectoryError",),
+        "defectory.images": (
+            "ProceduralRenderer",
+            "TransplantRenderer",
+            "balance",
+            "run_gate",
+        ),
+        "defectory.inspection": (
+            "LookoutForVision",
+            "TrainingOptions",
+            "check",
+            "evaluate",
+            "load_model",
+            "train",
+            "write_samples",
+        ),
+        "defectory.sensors": (
+            "Machine",
+            "check_dataset",
+            "check_script",
+            "extract_script",
+            "generate_datasets",
+            "load_data",
+            "load_labels",
+            "machine_slug",
+            "parse_machine_list",
+            "run_script",
+        ),
+        "defectory.vision.images": ("load_image",),
     },
 )

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 
 
-def load_lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """The ``__getattr__`` and ``__dir__`` of ``package`` that find each of ``names`` in the module it is mapped to.
+def load_lazily(
+    package: str, names: Mapping[str, Iterable[str]]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
+    """The ``__getattr__`` and ``__dir__`` of ``package`` that find each of ``names`` in the module it stands under.
 
     Importing the package then costs next to nothing, however much is behind its names.
 
-    >>> __getattr__, __dir__ = load_lazily("defectory", {"dumps": "json"})
+    >>> __getattr__, __dir__ = load_lazily("defectory", {"json": ["dumps"]})
     >>> __getattr__("dumps")([1])
     '[1]'
     """
 
+    places = {name: module for module, offered in names.items() for name in offered}
+
     def get(name: str) -> object:
-        if name not in names:
+        if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(names[name]), name)
+        value = getattr(import_module(places[name]), name)
         setattr(sys.modules[package], name, value)
         return value
 
-    def names_of() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *names})
+    def list_names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *places})
 
-    return get, names_of
+    return get, list_names

@@ -28,12 +28,12 @@ __all__ = [
 __getattr__, __dir__ = load_lazily(
     __name__,
     {
-        "RenderRequest": "defectory.images.renderers",
-        "ProceduralRenderer": "defectory.images.renderers.procedural",
-        "TransplantRenderer": "defectory.images.renderers.transplant",
-        "plan_balance": "defectory.images.plan",
-        "balance": "defectory.images.balancing",
-        "run_gate": "defectory.images.gate",
-        "synthesize": "defectory.images.synthesis",
+        "defectory.images.renderers": ("RenderRequest",),
+        "defectory.images.renderers.procedural": ("ProceduralRenderer",),
+        "defectory.images.renderers.transplant": ("TransplantRenderer",),
+        "defectory.images.plan": ("plan_balance",),
+        "defectory.images.balancing": ("balance",),
+        "defectory.images.gate": ("run_gate",),
+        "defectory.images.synthesis": ("synthesize",),
     },
 )

@@ -28,12 +28,14 @@ __all__ = [
 __getattr__, __dir__ = load_lazily(
     __name__,
     {
-        "check": "defectory.inspection.label_check",
-        "TrainingOptions": "defectory.inspection.training",
-        "train": "defectory.inspection.training",
-        "load_model": "defectory.inspection.model",
-        "evaluate": "defectory.inspection.evaluation.evaluate",
-        "write_samples": "defectory.inspection.samples",
-        "LookoutForVision": "defectory.inspection.lookout",
+        "defectory.inspection.label_check": ("check",),
+        "defectory.inspection.training": (
+            "TrainingOptions",
+            "train",
+        ),
+        "defectory.inspection.model": ("load_model",),
+        "defectory.inspection.evaluation.evaluate": ("evaluate",),
+        "defectory.inspection.samples": ("write_samples",),
+        "defectory.inspection.lookout": ("LookoutForVision",),
     },
 )

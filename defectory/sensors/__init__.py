@@ -38,15 +38,19 @@ __all__ = [
 __getattr__, __dir__ = load_lazily(
     __name__,
     {
-        "generate_datasets": "defectory.sensors.generate",
-        "Machine": "defectory.sensors.signals",
-        "load_data": "defectory.sensors.dataset",
-        "load_labels": "defectory.sensors.dataset",
-        "check_dataset": "defectory.sensors.contract",
-        "machine_slug": "defectory.sensors.machines",
-        "parse_machine_list": "defectory.sensors.machines",
-        "extract_script": "defectory.sensors.scripts",
-        "check_script": "defectory.sensors.policy",
-        "run_script": "defectory.sensors.sandbox",
+        "defectory.sensors.generate": ("generate_datasets",),
+        "defectory.sensors.signals": ("Machine",),
+        "defectory.sensors.dataset": (
+            "load_data",
+            "load_labels",
+        ),
+        "defectory.sensors.contract": ("check_dataset",),
+        "defectory.sensors.machines": (
+            "machine_slug",
+            "parse_machine_list",
+        ),
+        "defectory.sensors.scripts": ("extract_script",),
+        "defectory.sensors.policy": ("check_script",),
+        "defectory.sensors.sandbox": ("run_script",),
     },
 )
