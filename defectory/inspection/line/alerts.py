@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 from urllib.parse import quote
 
+from defectory.aws.alerts import Alerts
+from defectory.aws.environment import FunctionEnvironment
 from defectory.errors import ServiceError, shorten
 from defectory.inspection.line.records import Channel, InspectionRecord
 from defectory.inspection.line.results_table import ResultsTable
@@ -51,6 +53,16 @@ class Pages:
         return f"https://{domain}/s3/object/{bucket}?region={self.region}&prefix={quote(key, safe='')}{version}"
 
 
+class NotifierEnvironment(FunctionEnvironment):
+    """The environment variables of the functions that notify."""
+
+    results_table: str
+    results_bucket: str
+    defect_topic_arn: str
+    review_topic_arn: str
+    aws_region: str
+
+
 @dataclass(frozen=True, slots=True)
 class Notifier:
     """Notifies the people of each channel, at most ``limit`` times an hour and channel by a mail of its own."""
@@ -59,6 +71,16 @@ class Notifier:
     topics: Mapping[Channel, Topic]
     pages: Pages
     limit: int
+
+    @classmethod
+    def of(cls, env: NotifierEnvironment, *, limit: int) -> Self:
+        """The notifier of a function with this environment."""
+        return cls(
+            table=ResultsTable(env.results_table),
+            topics={"defect": Alerts(env.defect_topic_arn), "review": Alerts(env.review_topic_arn)},
+            pages=Pages(env.aws_region, env.results_bucket),
+            limit=limit,
+        )
 
     def notify(self, inspection_id: str, now: datetime) -> Notification:
         """Notify of one inspection, once.
