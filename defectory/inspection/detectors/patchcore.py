@@ -29,12 +29,12 @@ class PatchCore:
     def fit(cls, images: Sequence[Patches], valid: NDArray[np.bool_], *, seed: int) -> Self:
         """Choose the coreset among an even sample of every image's patches."""
         rng = np.random.default_rng(seed)
-        each = max(1, _CANDIDATES // len(images))
+        sampled = max(1, _CANDIDATES // len(images))
         candidates = []
         for image in images:
             patches = image[valid]
-            chosen = rng.choice(len(patches), min(each, len(patches)), replace=False)
-            candidates.append(patches[np.sort(chosen)])
+            indices = rng.choice(len(patches), min(sampled, len(patches)), replace=False)
+            candidates.append(patches[np.sort(indices)])
         sample = np.concatenate(candidates).astype(np.float32)
         return cls(sample[_coreset(sample, BANK_SIZE, rng)].astype(np.float16).astype(np.float32))
 
