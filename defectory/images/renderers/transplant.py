@@ -211,17 +211,17 @@ class _Pose:
 
 def _read(dataset: Dataset, record: ImageRecord) -> Iterator[Donor]:
     image = load_image(record.path, name=dataset.name(record.path))
-    found = read_classes(record)
-    assert found is not None  # the record has a mask
+    classes = read_classes(record)
+    assert classes is not None  # the record has a mask
     height, width = image.shape[:2]
-    if abs(found.shape[1] * height / (found.shape[0] * width) - 1) > ASPECT_TOLERANCE:
-        got = f"{found.shape[1]} x {found.shape[0]} for {width} x {height}"
+    if abs(classes.shape[1] * height / (classes.shape[0] * width) - 1) > ASPECT_TOLERANCE:
+        got = f"{classes.shape[1]} x {classes.shape[0]} for {width} x {height}"
         raise InputError(f"mask of {dataset.name(record.path)}", "of the photo's size or aspect", got)
-    found = np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
-    for number in np.unique(found[found > 0]).tolist():
-        named = record.classes[number - 1] if number <= len(record.classes) else ""
-        kind = kind_of(named or (record.classes[0] if record.classes else "anomaly"))
-        mask = np.where(found == number, 255, 0).astype(np.uint8)
+    classes = np.asarray(cv2.resize(classes, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+    for number in np.unique(classes[classes > 0]).tolist():
+        name = record.classes[number - 1] if number <= len(record.classes) else ""
+        kind = kind_of(name or (record.classes[0] if record.classes else "anomaly"))
+        mask = np.where(classes == number, 255, 0).astype(np.uint8)
         yield Donor(dataset.name(record.path), kind, image, mask, dataset.digest(record.path))
 
 
@@ -243,8 +243,8 @@ def _cut(donor: Donor) -> list[_Patch]:
     part = find_part(donor.image) > 0
     pieces = _pieces(marked)
     largest = max(int(piece.sum()) for piece in pieces)
-    chosen = [piece for piece in pieces if piece.sum() >= max(MIN_PIXELS, largest * 0.1)]
-    return [_cut_piece(donor, marked, piece, part) for piece in chosen]
+    large_pieces = [piece for piece in pieces if piece.sum() >= max(MIN_PIXELS, largest * 0.1)]
+    return [_cut_piece(donor, marked, piece, part) for piece in large_pieces]
 
 
 def _pieces(marked: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
@@ -267,11 +267,11 @@ def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_]
     extent = max(bottom - top, right - left)
     margin = int(np.clip(0.5 * extent, 8, max(8, min(height, width) // 4)))
     window = np.s_[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    mask, others, view = piece[window], (marked & ~piece)[window], _logarithm(donor.image[window])
+    mask, other_pieces, view = piece[window], (marked & ~piece)[window], _logarithm(donor.image[window])
     # What the eye sees of a defect often ends a little beyond what the mask's author drew.
     soft = int(np.clip(round(0.04 * extent), 2, 6))
     outer = cv2.dilate(mask.astype(np.uint8), _disc(soft)) > 0
-    known = ~(outer | (cv2.dilate(others.astype(np.uint8), _disc(soft)) > 0))
+    known = ~(outer | (cv2.dilate(other_pieces.astype(np.uint8), _disc(soft)) > 0))
     if known.sum() < MIN_PIXELS:
         raise InputError(f"donor {donor.name}", "a defect with some of the good surface around it")
     feathered = cv2.GaussianBlur(
@@ -286,7 +286,7 @@ def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_]
         contrast=view - _fill(view, known),
         mask=mask.astype(np.float32),
         reach=np.where(outer, np.clip(feathered * 1.25, 0, 1), 0).astype(np.float32),
-        outline=np.dstack([cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in outline]),
+        outline=np.dstack([cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in outline]),
         borders=(top <= edge, bottom >= height - edge, left <= edge, right >= width - edge),
         centre=((top + bottom) / 2 / height, (left + right) / 2 / width),
         on_part=float(part[piece].mean()),
@@ -304,24 +304,26 @@ def _search(patch: _Patch, photo: Photo, allowed: Mask, rng: np.random.Generator
     part = np.asarray(cv2.resize((allowed > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
     needed = 0.95 if photo.region is not None else 0.9 * patch.on_part
     own_place = rng.random() < 0.5
-    drawn = [_draw(patch, (height, width), rng) for _ in range(_TRIES)]
-    found = []
-    for pose in drawn:
+    poses = [_draw(patch, (height, width), rng) for _ in range(_TRIES)]
+    candidates = []
+    for pose in poses:
         small = _shrunk(patch, pose, size, shrink)
         unlike, share = _mismatch(scene, part, *small)
         unlike[share < needed] = np.inf
         _keep_borders(unlike, patch, pose)
         if own_place:
             unlike += _distance(unlike.shape, small[1].shape, size, patch, pose)
-        found.append((unlike, pose))
-    best = min((float(unlike.min()) for unlike, _ in found), default=math.inf)
+        candidates.append((unlike, pose))
+    best = min((float(unlike.min()) for unlike, _ in candidates), default=math.inf)
     if best > _UNLIKE:
         got = "nowhere" if math.isinf(best) else f"a difference of {best:.2f}, {_UNLIKE} at most"
         raise RenderError(
             f"{photo.name}: no place resembles what surrounds the {patch.donor.kind} of {patch.donor.name} ({got})."
         )
     options = [
-        (pose, y, x, unlike[y, x]) for unlike, pose in found for y, x in np.argwhere(unlike <= best + _SIMILAR).tolist()
+        (pose, y, x, unlike[y, x])
+        for unlike, pose in candidates
+        for y, x in np.argwhere(unlike <= best + _SIMILAR).tolist()
     ]
     pose, y, x, mismatch = options[int(rng.integers(len(options)))]
     top, left = (round((at + rng.random() - 0.5) / shrink) if shrink < 1 else at for at in (y, x))
@@ -362,9 +364,9 @@ def _draw(patch: _Patch, shape: tuple[int, int], rng: np.random.Generator) -> _P
     return _Pose(matrix, 0, 0, rows, columns, 0.0, turn, scale, bool(flips[0] != flips[1]))
 
 
-def _fit_to(patch: _Patch, asked: Mask, rng: np.random.Generator) -> _Pose:
+def _fit_to(patch: _Patch, place: Mask, rng: np.random.Generator) -> _Pose:
     """The defect on the asked place, its axes on the axes of the place, stretched no more than to twice its shape."""
-    (place_y, place_x), places = _spread(asked > 0)
+    (place_y, place_x), places = _spread(place > 0)
     (own_y, own_x), own = _spread(patch.mask > 0)
     (to_values, to_axes), (from_values, from_axes) = np.linalg.eigh(places), np.linalg.eigh(own)
     axes = np.sqrt(to_values / from_values)
@@ -378,8 +380,8 @@ def _fit_to(patch: _Patch, asked: Mask, rng: np.random.Generator) -> _Pose:
     top = round(place_y - shift[1] - (rows - 1) / 2)
     left = round(place_x - shift[0] - (columns - 1) / 2)
     turn = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
-    reach = max(2.0, 0.1 * math.sqrt(float((asked > 0).sum())))
-    near = cv2.distanceTransform((asked == 0).astype(np.uint8), cv2.DIST_L2, 3) <= reach
+    reach = max(2.0, 0.1 * math.sqrt(float((place > 0).sum())))
+    near = cv2.distanceTransform((place == 0).astype(np.uint8), cv2.DIST_L2, 3) <= reach
     mirrored = bool(np.linalg.det(matrix) < 0)
     return _Pose(matrix, top, left, rows, columns, 0.0, turn, scale, mirrored, near.astype(np.uint8))
 
@@ -432,19 +434,19 @@ def _compose(
 def _visible(change: Field, marked: Field, reach: Field, texture: float) -> Mask:
     """The pixels whose change can be seen, as the donor's mask has them; none where too few can."""
     smooth = np.abs(cv2.GaussianBlur(change, (0, 0), 1.0)).max(axis=2)
-    seen = (smooth > max(0.04, 0.75 * texture)) & (reach > 0.1)
-    drawn = marked >= min(0.5, 0.9 * float(marked.max()))
+    visible = (smooth > max(0.04, 0.75 * texture)) & (reach > 0.1)
+    outlined = marked >= min(0.5, 0.9 * float(marked.max()))
     # What lies between changed places belongs to the defect, though a stroke of it may look like the surface.
-    between = int(np.clip(0.2 * math.sqrt(float(drawn.sum())), 2, 25))
-    seen = cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, _disc(between)) > 0
-    seen &= reach > 0.1
-    if (seen & drawn).sum() < max(MIN_PIXELS, 0.05 * drawn.sum()):
+    between = int(np.clip(0.2 * math.sqrt(float(outlined.sum())), 2, 25))
+    visible = cv2.morphologyEx(visible.astype(np.uint8), cv2.MORPH_CLOSE, _disc(between)) > 0
+    visible &= reach > 0.1
+    if (visible & outlined).sum() < max(MIN_PIXELS, 0.05 * outlined.sum()):
         return np.zeros(marked.shape, np.uint8)
-    kept = drawn & (cv2.dilate(seen.astype(np.uint8), _disc(1)) > 0) | seen & (reach > 0.5)
+    extent = outlined & (cv2.dilate(visible.astype(np.uint8), _disc(1)) > 0) | visible & (reach > 0.5)
     # Of a defect that is another texture, single grains stand out: there its author's outline says more.
-    shown = kept if (kept & drawn).sum() >= 0.5 * drawn.sum() else drawn
+    defect = extent if (extent & outlined).sum() >= 0.5 * outlined.sum() else outlined
     changed = np.abs(change).max(axis=2) > 0
-    return np.where(shown & (cv2.dilate(changed.astype(np.uint8), _disc(1)) > 0), 255, 0).astype(np.uint8)
+    return np.where(defect & (cv2.dilate(changed.astype(np.uint8), _disc(1)) > 0), 255, 0).astype(np.uint8)
 
 
 def _shrunk(patch: _Patch, pose: _Pose, size: tuple[int, int], shrink: float) -> tuple[Field, Field, Field]:
@@ -469,9 +471,9 @@ def _mismatch(scene: Field, part: Field, template: Field, mask: Field, around: F
     for channel in range(channels):
         photo = np.ascontiguousarray(scene[..., channel] - middle[channel])
         donor = np.ascontiguousarray(template[..., channel] - middle[channel])
-        both, own = _correlate(photo, around * donor), float((around * donor * donor).sum())
+        cross, own = _correlate(photo, around * donor), float((around * donor * donor).sum())
         mean = (_correlate(photo, around) - float((around * donor).sum())) / weight
-        squares += (_correlate(photo * photo, around) - 2 * both + own) / weight - 0.9 * mean * mean
+        squares += (_correlate(photo * photo, around) - 2 * cross + own) / weight - 0.9 * mean * mean
     marks = np.ascontiguousarray(mask, np.float32)
     share = _correlate(part, marks) / max(float(marks.sum()), 1e-6)
     return np.sqrt(np.maximum(squares / channels, 0)), share + 1e-3

@@ -47,7 +47,7 @@ _CLEAR = 0.10  # the difference of the root of light from which something can be
 
 def draw_contamination(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """Draw foreign matter that lies on the surface: opaque, lit and casting its shadow as everything in the photo."""
-    if canvas.wanted is not None:
+    if canvas.mask is not None:
         form = str(rng.choice(["splash", "grain"]))
         return (_splashed if form == "splash" else _grains)(rng, canvas)
     forms = {"hair": 0.3, "grain": 0.2, "crumbs": 0.22, "dust": 0.1, "splash": 0.18}
@@ -143,7 +143,7 @@ def _grains(rng: np.random.Generator, canvas: Canvas, *, scattered: bool = False
     spot = canvas.spot
     matter = _matter(rng, canvas, _GRAINS)
     side = max(10, round(spot.length / (1 - 2 * shapes.MARGIN)))
-    if canvas.wanted is not None:
+    if canvas.mask is not None:
         raw = outlined(rng, canvas, 0.4)
     elif scattered:
         raw = placed(canvas, shapes.specks(rng, side, count=int(rng.integers(6, 36))))
@@ -206,7 +206,7 @@ def _splashed(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     spot = canvas.spot
     matter = _matter(rng, canvas, _PAINTS)
     side = max(12, round(spot.length / (1 - 2 * shapes.MARGIN)))
-    if canvas.wanted is not None:
+    if canvas.mask is not None:
         raw, form = outlined(rng, canvas, 0.4), "as masked"
     else:
         form = str(rng.choice(["splash", "drip", "dab", "stroke"], p=[0.35, 0.15, 0.25, 0.25]))

@@ -79,10 +79,10 @@ def _fissure(rng: np.random.Generator, canvas: Canvas, width: float, jaggedness:
     spot = canvas.spot
     start = np.array([spot.x, spot.y]) - spot.length / 2 * np.array([np.cos(spot.angle), np.sin(spot.angle)])
     ground = _ground(canvas)
-    if canvas.wanted is None:
+    if canvas.mask is None:
         main = _walk(rng, start, spot.angle, spot.length, jaggedness, ground)
     else:
-        main = within(rng, canvas.wanted, max(16, round(spot.length / 1.5)), 0.8)
+        main = within(rng, canvas.mask, max(16, round(spot.length / 1.5)), 0.8)
     branches = [_Branch(main, width, 0.0 if spot.at_edge else float(rng.uniform(0.3, 0.7)))]
     for _ in range(int(rng.poisson(0.9))):
         first = int(rng.uniform(0.1, 0.75) * len(main))

@@ -57,8 +57,8 @@ def _polarity(rng: np.random.Generator, canvas: Canvas) -> int:
 def _sweep(rng: np.random.Generator, canvas: Canvas) -> Points:
     """The path of something hard that slid over the surface: nearly straight, bent one way, a little unsteady."""
     spot, count = canvas.spot, 64
-    if canvas.wanted is not None:
-        return within(rng, canvas.wanted, count, 0.4)
+    if canvas.mask is not None:
+        return within(rng, canvas.mask, count, 0.4)
     along = np.linspace(-0.5, 0.5, count) * spot.length
     bend = rng.normal(0, 0.05) * spot.length * (1 - (2 * along / spot.length) ** 2)
     across = bend + wander(rng, count, 9) * 0.004 * spot.length
