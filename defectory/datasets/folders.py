@@ -89,9 +89,9 @@ def _read_folder(
     photos = {file.with_suffix("") for file in files if file.suffix.lower() != ".png"}
     beside = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".png"}
     beside = {stem: file for stem, file in beside.items() if stem in photos and _looks_like_mask(file)}
-    taken = set(beside.values())
+    mask_files = set(beside.values())
     for file in files:
-        if file in taken:
+        if file in mask_files:
             continue
         mask = beside.get(file.with_suffix("")) or _mask_of(file, folder, masks)
         yield ImageRecord(file, label, classes, mask if label == "anomaly" else None)

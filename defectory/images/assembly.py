@@ -60,11 +60,11 @@ def assemble(
     """
     classes = classes or {}
     marked = mark_duplicates(list({record.id: record for record in records}.values()))
-    made = [record for record in marked if record.outcome == "made"]
-    names = sorted({name for record in made for name in class_name(record.item.defect, classes) or ("defect",)})
-    images = {record.id: _annotated(record, classes) for record in made}
+    pictures = [record for record in marked if record.outcome == "made"]
+    names = sorted({name for record in pictures for name in class_name(record.item.defect, classes) or ("defect",)})
+    images = {record.id: _annotated(record, classes) for record in pictures}
     # A detector takes a picture without boxes for one of a good part.
-    boxed = [images[record.id] for record in made if record.mask is not None]
+    boxed = [images[record.id] for record in pictures if record.mask is not None]
     before = {record.id: record for record in records}
     files = {
         record_file(record.id): (record.model_dump_json() + "\n").encode()
@@ -74,15 +74,15 @@ def assemble(
     coco = coco_document(boxed, names, title)
     files[COCO_FILE] = (json.dumps(coco, ensure_ascii=False) + "\n").encode()
     files[YOLO_FILE] = yolo_yaml(names, "images").encode()
-    for record in made:
+    for record in pictures:
         if record.mask is not None:
             files[f"labels/{record.id}.txt"] = yolo_rows(images[record.id], names).encode()
-    files[MANIFEST_FILE] = _manifest(made, classes, prefix, created)
+    files[MANIFEST_FILE] = _manifest(pictures, classes, prefix, created)
     files[CONTACT_SHEET] = contact_sheet(marked, read, title=title, gate=gate)
     notes: dict[str, JsonValue] = {"synthesis": synthesis_notes(marked, classes)}
     if gate is not None:
         notes["gate"] = gate.model_dump(mode="json")
-    files[DATASET_FILE] = dataset_json(dataset_of(made, Path(), classes, notes), Path()).encode()
+    files[DATASET_FILE] = dataset_json(dataset_of(pictures, Path(), classes, notes), Path()).encode()
     return files
 
 

@@ -49,8 +49,8 @@ def contact_sheet(
         title: what the page is called.
         gate: what the gate found, where it was asked.
     """
-    made = [record for record in records if record.outcome == "made"]
-    pictured = _even_choice(made)
+    pictures = [record for record in records if record.outcome == "made"]
+    pictured = _even_choice(pictures)
     counts = Counter(record.outcome for record in records)
     unmade = [record for record in records if record.outcome != "made"]
     page = (
@@ -58,16 +58,16 @@ def contact_sheet(
         .get_template("contact_sheet.html.j2")
         .render(
             title=title,
-            made=made,
+            made=pictures,
             asked=len(records),
             outcomes=[(name, *words, counts[name]) for name, words in _OUTCOMES.items() if counts[name]],
             kinds=[_kind(kind, records) for kind in sorted({record.item.defect for record in records})],
-            renderers=sorted(Counter(record.item.renderer for record in made).items()),
-            photos=len({record.item.source for record in made if record.item.source}),
+            renderers=sorted(Counter(record.item.renderer for record in pictures).items()),
+            photos=len({record.item.source for record in pictures if record.item.source}),
             gate=gate,
             unmade=unmade[:MOST_NAMED],
             unnamed=len(unmade) - len(unmade[:MOST_NAMED]),
-            without_picture=len(made) - len(pictured),
+            without_picture=len(pictures) - len(pictured),
             pictures=[_picture(record, read) for record in pictured],
         )
     )
@@ -91,8 +91,8 @@ def _even_choice(records: Sequence[ItemRecord]) -> list[ItemRecord]:
 
 def _kind(kind: str, records: Sequence[ItemRecord]) -> dict[str, Any]:
     of_kind = [record for record in records if record.item.defect == kind]
-    made = [record for record in of_kind if record.outcome == "made"]
-    located = [record for record in made if record.mask is not None]
+    pictures = [record for record in of_kind if record.outcome == "made"]
+    located = [record for record in pictures if record.mask is not None]
     return {
         "name": kind,
         "counts": Counter(record.outcome for record in of_kind),

@@ -392,8 +392,8 @@ def _balance(scores: Scores, image_scores: Scores) -> float:
 
 def _separation(scores: HeldOut) -> tuple[float, float]:
     """AUROC and average precision of good images against the damaged ones, or the defective where none are damaged."""
-    others = scores.damaged if len(scores.damaged) else scores.defects
-    return area_under_roc(scores.good, others), precision_recall_area(scores.good, others)
+    anomalous = scores.damaged if len(scores.damaged) else scores.defects
+    return area_under_roc(scores.good, anomalous), precision_recall_area(scores.good, anomalous)
 
 
 def _deviation(first: HeldOut, second: HeldOut) -> float:

@@ -226,8 +226,8 @@ class LookoutForVision:
         body = bytes(Body) if isinstance(Body, bytes | bytearray) else Body.read()
         if not body:
             raise ValidationException("Body must be an image, it is empty")
-        answer = json.loads(self._backend.detect(ProjectName, ModelVersion, body, ContentType))
-        return {**answer, "ResponseMetadata": {"HTTPStatusCode": 200}}
+        reply = json.loads(self._backend.detect(ProjectName, ModelVersion, body, ContentType))
+        return {**reply, "ResponseMetadata": {"HTTPStatusCode": 200}}
 
     def describe_model(self, *, ProjectName: str, ModelVersion: str) -> dict[str, Any]:
         """Whether the model can answer: ``Status`` as the service named it."""
@@ -278,8 +278,8 @@ class _Http:
 
     def _call(self, request: urllib.request.Request) -> bytes:
         try:
-            with self._opener.open(request, timeout=self._timeout) as answer:
-                content: bytes = answer.read()
+            with self._opener.open(request, timeout=self._timeout) as reply:
+                content: bytes = reply.read()
                 return content
         except urllib.error.HTTPError as error:
             kind = _EXCEPTIONS.get(error.headers.get("x-amzn-ErrorType", ""))

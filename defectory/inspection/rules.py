@@ -174,12 +174,12 @@ def backtest(
         for position, decision in enumerate((reply.verdict, verdict)):
             escapes[position] += truth == "anomaly" and decision == "PASS"
             overkill[position] += truth == "normal" and decision == "FAIL"
-    known = truths is not None
+    has_truths = truths is not None
     return Backtest(
         results=count,
         before=before,
         after=after,
         changes=tuple(changes),
-        escapes=(escapes[0], escapes[1]) if known else None,
-        overkill=(overkill[0], overkill[1]) if known else None,
+        escapes=(escapes[0], escapes[1]) if has_truths else None,
+        overkill=(overkill[0], overkill[1]) if has_truths else None,
     )

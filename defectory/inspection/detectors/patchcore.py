@@ -67,11 +67,11 @@ def _coreset(points: NDArray[np.float32], count: int, rng: np.random.Generator) 
     projection = rng.standard_normal((points.shape[1], min(_PROJECTED, points.shape[1])), dtype=np.float32)
     projected = points @ projection
     squares = np.einsum("ij,ij->i", projected, projected)
-    chosen = np.empty(count, np.intp)
-    chosen[0] = rng.integers(len(points))
+    indices = np.empty(count, np.intp)
+    indices[0] = rng.integers(len(points))
     remaining = np.full(len(points), np.inf, np.float32)
     for number in range(count - 1):
-        last = chosen[number]
+        last = indices[number]
         np.minimum(remaining, squares + squares[last] - 2 * (projected @ projected[last]), out=remaining)
-        chosen[number + 1] = remaining.argmax()
-    return np.sort(chosen)
+        indices[number + 1] = remaining.argmax()
+    return np.sort(indices)
