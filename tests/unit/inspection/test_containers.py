@@ -30,6 +30,7 @@ from defectory.inspection.model import Model, load_model
 from defectory.inspection.samples import write_samples
 from defectory.inspection.verdicts import Inspection, InspectionReply, parse_reply
 from defectory.vision.images import encode_png, load_image
+from stacks.import_closure import import_closure
 
 ROOT = Path(__file__).parent.parent.parent.parent
 OPTIONS = {"resolution": 96, "detector": "patchcore"}
@@ -43,11 +44,14 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_samples(folder / "train", good=8, defective=0, seed=1)
     write_samples(folder / "test", good=3, defective=3, seed=2)
     source = folder / "source"
-    (source / "defectory").mkdir(parents=True)
-    for name in ("train.py", "evaluate.py", "inference.py"):
-        (source / name).write_bytes((ROOT / "models" / "inspection" / name).read_bytes())
-    for name in ("__init__.py", "door.py", "errors.py", "inspection"):
-        (source / "defectory" / name).symlink_to(ROOT / "defectory" / name)
+    source.mkdir()
+    programs = [ROOT / "models" / "inspection" / name for name in ("train.py", "evaluate.py", "inference.py")]
+    for program in programs:
+        (source / program.name).write_bytes(program.read_bytes())
+    for file in import_closure(programs).files:
+        link = source / file.relative_to(ROOT)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
     (source / "backbone.onnx").write_bytes(embedded_backbone().content)
     return folder
 
