@@ -39,8 +39,8 @@ def main() -> None:
         section = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         if not section.search(page):
             raise SystemExit(f"{PAGE} lacks the section {begin.strip()} ... {end.strip()}; add it")
-        kept = f"{begin}{text}\n\n{machine()}{end}"
-        PAGE.write_text(section.sub(lambda _: kept, page), encoding="utf-8")  # noqa: B023
+        section_text = f"{begin}{text}\n\n{machine()}{end}"
+        PAGE.write_text(section.sub(lambda _: section_text, page), encoding="utf-8")  # noqa: B023
 
 
 def _possible() -> list[str]:

@@ -33,24 +33,27 @@ def check(folder: Path) -> None:
 
 def report(runs: int = 5) -> str:
     """Medians of ``runs`` runs in this process, in turn."""
-    ways: dict[str, Callable[[Path], object]] = {
+    tasks: dict[str, Callable[[Path], object]] = {
         "check_dataset": check, "pandas: read, describe, corr, diff": describe, "write_report": write_report,
     }  # fmt: skip
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    timings: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         script = ROOT / "benchmarks" / "peers" / "defectory_machine.py"
         subprocess.run([sys.executable, str(script)], cwd=folder, check=True)
         for number in range(runs + 1):
-            for name, way in ways.items():
-                wall, used = time.perf_counter(), time.process_time()
-                way(folder)
+            for name, task in tasks.items():
+                wall, processor = time.perf_counter(), time.process_time()
+                task(folder)
                 if number:
-                    taken[name].append((time.perf_counter() - wall, time.process_time() - used))
-    medians = {name: [statistics.median(column) for column in zip(*each, strict=True)] for name, each in taken.items()}
+                    timings[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    medians = {
+        name: [statistics.median(column) for column in zip(*timed_runs, strict=True)]
+        for name, timed_runs in timings.items()
+    }
     ours = medians["check_dataset"]
     rows = [
-        (name, f"{wall:.2f}", f"{wall / ours[0]:.2f}x", f"{used:.2f}", f"{used / ours[1]:.2f}x")
-        for name, (wall, used) in medians.items()
+        (name, f"{wall:.2f}", f"{wall / ours[0]:.2f}x", f"{processor:.2f}", f"{processor / ours[1]:.2f}x")
+        for name, (wall, processor) in medians.items()
     ]
     return table(("525,600 rows x 10 signals", "wall s", "wall / ours", "CPU s", "CPU / ours"), rows)

@@ -53,7 +53,10 @@ def report(pictures: int = 48) -> str:
         finally:
             cv2.setNumThreads(threads)
     slowest = seconds["DRAEM-style"]
-    rows = [(name, f"{1 / each:.1f}", f"{each * 1000:.3g}", f"{slowest / each:.2f}x") for name, each in seconds.items()]
+    rows = [
+        (name, f"{1 / picture_seconds:.1f}", f"{picture_seconds * 1000:.3g}", f"{slowest / picture_seconds:.2f}x")
+        for name, picture_seconds in seconds.items()
+    ]
     header = ("512x512, one core", "pictures / s", "ms each", "speed / DRAEM-style")
     return (
         f"{table(header, rows)}\n\n"

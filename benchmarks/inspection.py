@@ -68,12 +68,12 @@ def magnetic_tiles_by_number(folder: Path, seed: int) -> Split:
     photos = sorted((folder / "magnetic-tiles").glob("MT_*/Imgs/*.jpg"))
     ordered = _shuffled({path.stem.rpartition("num_")[2] for path in photos}, seed)
     trained = set(ordered[: len(ordered) // 2])
-    known = {path: path.stem.rpartition("num_")[2] in trained for path in photos}
+    is_training = {path: path.stem.rpartition("num_")[2] in trained for path in photos}
     good = [path for path in photos if "MT_Free" in path.parts]
     return Split(
-        [path for path in good if known[path]],
-        [path for path in good if not known[path]],
-        [path for path in photos if "MT_Free" not in path.parts and not known[path]],
+        [path for path in good if is_training[path]],
+        [path for path in good if not is_training[path]],
+        [path for path in photos if "MT_Free" not in path.parts and not is_training[path]],
     )
 
 
@@ -95,8 +95,8 @@ def magnetic_tiles(folder: Path, seed: int) -> Split:
 
 def z_score(train: Sequence[NDArray[np.uint8]], test: Sequence[NDArray[np.uint8]], seed: int) -> Scores:
     """Each pixel's deviation from the good images' mean, in their standard deviations."""
-    known = np.stack([_small(image) for image in train])
-    deviations = np.abs(np.stack([_small(image) for image in test]) - known.mean(0)) / (known.std(0) + 4)
+    fitted = np.stack([_small(image) for image in train])
+    deviations = np.abs(np.stack([_small(image) for image in test]) - fitted.mean(0)) / (fitted.std(0) + 4)
     return np.sort(deviations.reshape(len(test), -1), axis=1)[:, -SIDE * SIDE // 100 :].mean(axis=1)
 
 
@@ -163,15 +163,15 @@ def _measure(split: Split, seed: int, results: dict[str, list[float]]) -> None:
     model = train(split.train, groups=split.groups, options=TrainingOptions(seed=seed))
     tests = [load_image(path) for path in (*split.good, *split.bad)]
     truth = np.repeat([0, 1], [len(split.good), len(split.bad)])
-    said = [model.inspect(image) for image in tests]
-    results["ours"].append(float(roc_auc_score(truth, [each.score for each in said])))
-    passed = np.array([each.verdict == "PASS" for each in said])
+    inspections = [model.inspect(image) for image in tests]
+    results["ours"].append(float(roc_auc_score(truth, [inspection.score for inspection in inspections])))
+    passed = np.array([inspection.verdict == "PASS" for inspection in inspections])
     results["held back"].append(float(1 - passed[truth == 0].mean()))
     results["escaped"].append(float(passed[truth == 1].mean()))
-    chosen = np.random.default_rng(seed).permutation(len(split.train))[:MAX_FITTED]
-    known = [load_image(split.train[index]) for index in chosen]
+    indices = np.random.default_rng(seed).permutation(len(split.train))[:MAX_FITTED]
+    fitted = [load_image(split.train[index]) for index in indices]
     for name, baseline in BASELINES.items():
-        results[name].append(float(roc_auc_score(truth, baseline(known, tests, seed))))
+        results[name].append(float(roc_auc_score(truth, baseline(fitted, tests, seed))))
 
 
 def _costs(runs: int) -> list[tuple[str, str]]:

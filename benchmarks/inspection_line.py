@@ -30,12 +30,12 @@ def report(runs: int = 5) -> str:
         train_line(console, cloud, outputs, photos)
         trained = time.perf_counter() - started
         part = photos.defective[0].read_bytes()
-        first, *others = (_inspected(cloud, outputs, f"part {number}.png", part) for number in range(runs + 1))
+        first, *repeats = (_inspected(cloud, outputs, f"part {number}.png", part) for number in range(runs + 1))
     rows = [
         ("train, evaluate, judge and deploy by the training machine", f"{trained:.1f}", ""),
         ("upload to row and alert, first image", f"{first:.2f}", ""),
-        (f"upload to row and alert, median of {runs}", f"{statistics.median(others):.2f}", "2"),
-        (f"upload to row and alert, slowest of {runs}", f"{max(others):.2f}", ""),
+        (f"upload to row and alert, median of {runs}", f"{statistics.median(repeats):.2f}", "2"),
+        (f"upload to row and alert, slowest of {runs}", f"{max(repeats):.2f}", ""),
     ]
     return table(("", "wall s", "reach"), rows)
 
@@ -52,5 +52,5 @@ def _inspected(cloud: LocalCloud, outputs: dict[str, str], key: str, content: by
 
 
 def _row(cloud: LocalCloud, table_name: str, key: str) -> dict[str, Any] | None:
-    found = cloud.client("dynamodb").scan(TableName=table_name, ConsistentRead=True)["Items"]
-    return next((row for row in found if row.get("key", {}).get("S") == key), None)
+    rows = cloud.client("dynamodb").scan(TableName=table_name, ConsistentRead=True)["Items"]
+    return next((row for row in rows if row.get("key", {}).get("S") == key), None)

@@ -53,12 +53,12 @@ def sandboxed(folder: Path) -> None:
         sys.exit(result.reason)
 
 
-def measure(way: Callable[[Path], None]) -> tuple[float, float]:
+def measure(run: Callable[[Path], None]) -> tuple[float, float]:
     """Seconds on the clock and of processor time of one run, its own process and its children's together."""
     with tempfile.TemporaryDirectory() as folder:
-        wall, used = time.perf_counter(), processor_seconds()
-        way(Path(folder))
-        return time.perf_counter() - wall, processor_seconds() - used
+        wall, processor = time.perf_counter(), processor_seconds()
+        run(Path(folder))
+        return time.perf_counter() - wall, processor_seconds() - processor
 
 
 def processor_seconds() -> float:
@@ -68,16 +68,19 @@ def processor_seconds() -> float:
 
 def report(runs: int = 9) -> str:
     """Medians of ``runs`` runs."""
-    ways = {"python script.py": plain, "run_script": sandboxed}
-    for way in ways.values():
-        measure(way)  # fills the page cache
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    tasks = {"python script.py": plain, "run_script": sandboxed}
+    for run in tasks.values():
+        measure(run)  # fills the page cache
+    timings: dict[str, list[tuple[float, float]]] = {name: [] for name in tasks}
     for _ in range(runs):
-        for name, way in ways.items():
-            taken[name].append(measure(way))
+        for name, run in tasks.items():
+            timings[name].append(measure(run))
 
-    medians = {name: [statistics.median(column) for column in zip(*each, strict=True)] for name, each in taken.items()}
+    medians = {
+        name: [statistics.median(column) for column in zip(*timed_runs, strict=True)]
+        for name, timed_runs in timings.items()
+    }
     base, boxed = medians.values()
-    medians["ratio"] = [mine / its for mine, its in zip(boxed, base, strict=True)]
-    rows = [(name, f"{wall:.3f}", f"{used:.3f}") for name, (wall, used) in medians.items()]
+    medians["ratio"] = [boxed_value / base_value for boxed_value, base_value in zip(boxed, base, strict=True)]
+    rows = [(name, f"{wall:.3f}", f"{processor:.3f}") for name, (wall, processor) in medians.items()]
     return table((f"layers: {', '.join(detect_layers())}", "wall s", "CPU s"), rows)

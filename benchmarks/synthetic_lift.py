@@ -136,9 +136,13 @@ class Trial:
     def _heads(self, real: Sequence[Sample], synthetic: Sequence[Sample]) -> dict[str, float]:
         good = [sample.patches for sample in self._good]
         image = ImageHead.fit(
-            good, [each.patches for each in real], [each.patches for each in synthetic], self._valid, blend_weight=1.0
+            good,
+            [sample.patches for sample in real],
+            [sample.patches for sample in synthetic],
+            self._valid,
+            blend_weight=1.0,
         )
-        marked = [(each.patches, each.marks) for each in (*real, *synthetic) if each.marks is not None]
+        marked = [(sample.patches, sample.marks) for sample in (*real, *synthetic) if sample.marks is not None]
         patch = PatchHead.fit(good, marked, self._valid, 1, unit=1.0, seed=self._seed)
         # Nothing but the head's own probability is in the map.
         nothing = np.zeros(self._valid.shape, np.float32)
@@ -148,29 +152,31 @@ class Trial:
         scores = [[image.probability(patches, self._valid) for patches in tests] for tests in self._tests]
         return {
             "image head": _auroc(*scores),
-            "patch head": _auroc(*([top_mean(each, self._valid) for each in some] for some in maps)),
+            "patch head": _auroc(*([top_mean(anomaly_map, self._valid) for anomaly_map in group] for group in maps)),
             "patch head, pixels": self._pixels(maps),
         }
 
-    def _models(self, real: Sequence[Sample], made: Mapping[str, Sequence[Sample]]) -> dict[str, dict[str, float]]:
+    def _models(
+        self, real: Sequence[Sample], synthetic_sets: Mapping[str, Sequence[Sample]]
+    ) -> dict[str, dict[str, float]]:
         """What training makes of it, without and with synthetic defects: learned from always, and (by default) only
         where they help by figures held out from the training side.
         """
         if len(real) < MIN_LABELLED:
             # Training has nothing to measure on and leaves synthetic defects alone.
             self._good_only = self._good_only or self._figures(self._search((), (), self._good), None)
-            return dict.fromkeys(("none", *made), self._good_only)
-        found = {}
-        for name, synthetic in made.items():
+            return dict.fromkeys(("none", *synthetic_sets), self._good_only)
+        figures = {}
+        for name, synthetic in synthetic_sets.items():
             search = self._search(real, synthetic, ())
             trials = search.trials(("patchcore",))
             without = search.best([trial for trial in trials if not trial.recipe.heads.synthetic])
             always, measured = search.best(trials, synthetic="always"), search.best(trials)
-            found.setdefault("none", self._figures(search, without))
-            found[name] = self._figures(search, always)
-            default = found["none"] if measured is without else found[name]
-            found[name]["model by default"] = default["model"]
-        return found
+            figures.setdefault("none", self._figures(search, without))
+            figures[name] = self._figures(search, always)
+            default = figures["none"] if measured is without else figures[name]
+            figures[name]["model by default"] = default["model"]
+        return figures
 
     def _search(
         self, real: Sequence[Sample], synthetic: Sequence[Sample], damaged: Sequence[Sample]
@@ -195,20 +201,24 @@ class Trial:
     def _judged(self, scorer: Scorer) -> tuple[float, float]:
         maps = [[scorer.map(patches) for patches in tests] for tests in self._tests]
         scores = [
-            [scorer.score(each, patches) for each, patches in zip(some, tests, strict=True)]
-            for some, tests in zip(maps, self._tests, strict=True)
+            [scorer.score(anomaly_map, patches) for anomaly_map, patches in zip(group, tests, strict=True)]
+            for group, tests in zip(maps, self._tests, strict=True)
         ]
         return _auroc(*scores), self._pixels(maps)
 
     def _pixels(self, maps: Sequence[Sequence[NDArray[np.float32]]]) -> float:
-        known = [(each, truth) for each, truth in zip(maps[1], self._truth, strict=True) if truth is not None]
-        known += [(each, np.zeros((COMPARED_SIDE, COMPARED_SIDE), bool)) for each in maps[0]]
-        heat = np.concatenate([cv2.resize(each, (COMPARED_SIDE, COMPARED_SIDE)).ravel() for each, _ in known])
-        return float(roc_auc_score(np.concatenate([truth.ravel() for _, truth in known]), heat))
+        pairs = [
+            (anomaly_map, truth) for anomaly_map, truth in zip(maps[1], self._truth, strict=True) if truth is not None
+        ]
+        pairs += [(anomaly_map, np.zeros((COMPARED_SIDE, COMPARED_SIDE), bool)) for anomaly_map in maps[0]]
+        heat = np.concatenate(
+            [cv2.resize(anomaly_map, (COMPARED_SIDE, COMPARED_SIDE)).ravel() for anomaly_map, _ in pairs]
+        )
+        return float(roc_auc_score(np.concatenate([truth.ravel() for _, truth in pairs]), heat))
 
     def _make(self, renderer: Renderer, kinds: Sequence[str]) -> list[Sample]:
         rng = np.random.default_rng(self._seed)
-        made: list[Sample] = []
+        samples: list[Sample] = []
         for _ in range(10 * MADE):
             photo = self._photos[int(rng.integers(len(self._photos)))]
             request = RenderRequest(kinds[int(rng.integers(len(kinds)))], int(rng.integers(2**31)))
@@ -219,12 +229,12 @@ class Trial:
             donor = str(rendered.parameters.get("donor", ""))
             sources = {self._group_of[digest] for digest in (photo.digest, donor) if digest}
             assert rendered.mask is not None
-            made.append(
+            samples.append(
                 Sample(self._patches(rendered.image), 1, self._marks(rendered.mask), sources=frozenset(sources))
             )
-            if len(made) == MADE:
+            if len(samples) == MADE:
                 break
-        return made
+        return samples
 
     def _sample(self, record: ImageRecord) -> Sample:
         mask = read_mask(record)
@@ -261,13 +271,13 @@ def measure(name: str, folder: Path, seed: int) -> list[tuple[int, str, dict[str
 
 def tabulate(name: str, seeds: Sequence[Sequence[tuple[int, str, dict[str, float]]]]) -> str:
     """The table of a set."""
-    found: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    collected: dict[tuple[int, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for count, added, figures in chain.from_iterable(seeds):
         for figure, value in figures.items():
-            found[count, added][figure].append(value)
+            collected[count, added][figure].append(value)
     rows = [
         (str(count), added, *(_spread(values[figure]) if figure in values else "" for figure in FIGURES))
-        for (count, added), values in found.items()
+        for (count, added), values in collected.items()
     ]
     return f"{name}\n\n{table(('real defects', 'synthetic', *FIGURES), rows)}"
 

@@ -24,8 +24,8 @@ class PumpDataGenerator:
 
     def smooth(self, target, noise, tau):
         out, value = [], float(target[0])
-        for wanted, disturbance in zip(target, noise, strict=True):
-            value += (wanted - value) / tau + disturbance
+        for setpoint, disturbance in zip(target, noise, strict=True):
+            value += (setpoint - value) / tau + disturbance
             out.append(value)
         return out
 

@@ -100,7 +100,7 @@ def find_objects(classes: NDArray[np.uint8], names: Sequence[str]) -> tuple[Obje
             box = box_of(mask)
             if box:
                 objects.append(Object(name, box, encode_runs(mask), int((mask > 0).sum())))
-    return tuple(sorted(objects, key=lambda each: (names.index(each.name), each.box)))
+    return tuple(sorted(objects, key=lambda item: (names.index(item.name), item.box)))
 
 
 def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], description: str) -> dict[str, object]:
@@ -115,14 +115,14 @@ def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], desc
             {
                 "id": next(annotation_ids),
                 "image_id": image_number,
-                "category_id": numbers[each.name],
-                "bbox": list(each.box),
-                "area": each.area,
-                "segmentation": {"counts": list(each.runs), "size": [image.height, image.width]},
+                "category_id": numbers[item.name],
+                "bbox": list(item.box),
+                "area": item.area,
+                "segmentation": {"counts": list(item.runs), "size": [image.height, image.width]},
                 # 1 would have most trainers pass the object by.
                 "iscrowd": 0,
             }
-            for each in image.objects
+            for item in image.objects
         )
     return {
         "info": {"description": description},
@@ -135,15 +135,15 @@ def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], desc
 def yolo_rows(image: AnnotatedImage, classes: Sequence[str]) -> str:
     """A label file of YOLO: ``class x_center y_center width height``, in shares of the image; empty for a good part."""
     rows = []
-    for each in image.objects:
-        left, top, width, height = each.box
+    for item in image.objects:
+        left, top, width, height = item.box
         shares = (
             (left + width / 2) / image.width,
             (top + height / 2) / image.height,
             width / image.width,
             height / image.height,
         )
-        rows.append(f"{classes.index(each.name)} " + " ".join(f"{share:.6f}" for share in shares) + "\n")
+        rows.append(f"{classes.index(item.name)} " + " ".join(f"{share:.6f}" for share in shares) + "\n")
     return "".join(rows)
 
 

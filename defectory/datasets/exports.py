@@ -163,17 +163,17 @@ def make_detectable(dataset: Dataset, *, validation: float = 0.2, seed: int = 0,
         raise _refusal(dataset, wrong)
     left_out = [(dataset.name(record.path), "no mask says where its defect is") for record in wrong]
     paths = {record.path for record in wrong}
-    rest = dataset.select([record for record in dataset.records if record.path not in paths])
+    detectable = dataset.select([record for record in dataset.records if record.path not in paths])
     if not validation:
-        return Detectable(rest, frozenset(), tuple(left_out))
+        return Detectable(detectable, frozenset(), tuple(left_out))
     try:
-        parts = split(rest, test=validation, seed=seed)
+        parts = split(detectable, test=validation, seed=seed)
     except InputError as error:
         raise InputError(error.field, error.rule, error.got, f"{error.fix} Or validate on none (--val 0).") from None
     left_out += [(dataset.name(record.path), "made from an image to validate on") for record in parts.left_out]
     paths = {record.path for record in parts.left_out}
-    rest = rest.select([record for record in rest.records if record.path not in paths])
-    return Detectable(rest, frozenset(record.path for record in parts.test.records), tuple(left_out))
+    detectable = detectable.select([record for record in detectable.records if record.path not in paths])
+    return Detectable(detectable, frozenset(record.path for record in parts.test.records), tuple(left_out))
 
 
 def fit_to_form(
@@ -220,7 +220,7 @@ def _is_marked(record: ImageRecord) -> bool:
 def _annotate(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
     names = list(dataset.classes)
     images = [_annotated(record, out, prefix, names) for record in dataset.records]
-    if any(each.name == _UNNAMED_CLASS for image in images for each in image.objects) and _UNNAMED_CLASS not in names:
+    if any(item.name == _UNNAMED_CLASS for image in images for item in image.objects) and _UNNAMED_CLASS not in names:
         names.append(_UNNAMED_CLASS)
     if form == "coco":
         content = json.dumps(coco_document(images, names, f"Dataset {dataset.version}"), ensure_ascii=False) + "\n"
@@ -276,16 +276,16 @@ class _Copies:
 
     def _free(self, folder: Path, record: ImageRecord) -> Path:
         """A path whose stem no other image in the folder has, because masks are found by it."""
-        path, turn = folder / record.path.name, 0
+        path, number = folder / record.path.name, 0
         while path.with_suffix("") in self.taken:
-            turn += 1
-            path = folder / f"{record.path.stem}-{turn}{record.path.suffix}"
+            number += 1
+            path = folder / f"{record.path.stem}-{number}{record.path.suffix}"
         self.taken.add(path.with_suffix(""))
         return path
 
     def _mask(self, record: ImageRecord) -> tuple[bytes, dict[str, str]]:
-        named = [name for name in record.colour_map if name.casefold() != BACKGROUND]
-        names = list(dict.fromkeys([*record.classes, *named]))[: UNNAMED - 1]
+        coloured = [name for name in record.colour_map if name.casefold() != BACKGROUND]
+        names = list(dict.fromkeys([*record.classes, *coloured]))[: UNNAMED - 1]
         classes = read_classes(record, names)
         if classes is None:
             raise InputError(str(record.path), "an image with a mask")

@@ -35,8 +35,8 @@ MASK_FOLDERS = frozenset({"masks", "mask", "ground_truth", "mask-images"})
 
 def is_labelled_by_folders(root: Path) -> bool:
     """Whether one of the direct subfolders is named like good parts or like defective ones."""
-    names = _class_folders(root)
-    return any(_plain(shown) in NORMAL_NAMES | ANOMALY_NAMES for shown in _shown_names(names).values())
+    folders = _class_folders(root)
+    return any(_plain(name) in NORMAL_NAMES | ANOMALY_NAMES for name in _shown_names(folders).values())
 
 
 def read_folders(root: Path, *, normal: str | None = None) -> tuple[ImageRecord, ...]:
@@ -55,10 +55,10 @@ def read_folders(root: Path, *, normal: str | None = None) -> tuple[ImageRecord,
         InputError: no folder holds good parts, or there are no images.
     """
     folders = _class_folders(root)
-    shown = _shown_names(folders)
+    plain_names = _shown_names(folders)
     if normal is not None and normal not in folders:
         raise InputError("normal", f"a folder in {root} ({', '.join(sorted(folders)) or 'which has none'})", normal)
-    labels = {name: "normal" if name == normal else _label(shown[name], normal) for name in folders}
+    labels = {name: "normal" if name == normal else _label(plain_names[name], normal) for name in folders}
     if "normal" not in labels.values():
         got = ", ".join(sorted(folders)) or "no folders"
         raise InputError(str(root), "a folder with one of good parts in it", got, "Name it: --normal NAME.")
@@ -66,7 +66,7 @@ def read_folders(root: Path, *, normal: str | None = None) -> tuple[ImageRecord,
     records = [
         record
         for name in sorted(folders)
-        for record in _read_folder(root / name, labels[name], _class(shown[name], labels[name]), masks)
+        for record in _read_folder(root / name, labels[name], _class(plain_names[name], labels[name]), masks)
     ]
     if not records:
         raise InputError(str(root), f"a folder with images ({', '.join(sorted(IMAGE_SUFFIXES))})", "none")
@@ -89,9 +89,9 @@ def _read_folder(
     photos = {file.with_suffix("") for file in files if file.suffix.lower() != ".png"}
     beside = {file.with_suffix(""): file for file in files if file.suffix.lower() == ".png"}
     beside = {stem: file for stem, file in beside.items() if stem in photos and _looks_like_mask(file)}
-    taken = set(beside.values())
+    mask_files = set(beside.values())
     for file in files:
-        if file in taken:
+        if file in mask_files:
             continue
         mask = beside.get(file.with_suffix("")) or _mask_of(file, folder, masks)
         yield ImageRecord(file, label, classes, mask if label == "anomaly" else None)

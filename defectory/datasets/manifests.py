@@ -120,10 +120,10 @@ def _record(line: str, place: str, finder: FileFinder) -> ImageRecord:
     )
     if record.label != "anomaly":
         return record
-    named = _extra(content, "classes", list, [], place)
-    if not all(isinstance(name, str) for name in named):
-        raise InputError(f"{place}, classes", "a list of names", named)
-    return _with_mask(replace(record, classes=tuple(named)), content, place, finder)
+    classes = _extra(content, "classes", list, [], place)
+    if not all(isinstance(name, str) for name in classes):
+        raise InputError(f"{place}, classes", "a list of names", classes)
+    return _with_mask(replace(record, classes=tuple(classes)), content, place, finder)
 
 
 def _with_mask(record: ImageRecord, content: Mapping[str, object], place: str, finder: FileFinder) -> ImageRecord:

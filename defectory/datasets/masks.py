@@ -48,9 +48,11 @@ def read_classes(record: ImageRecord, classes: Sequence[str] = ()) -> NDArray[np
     codes = [0 if name.casefold() == BACKGROUND else numbers.get(name, UNNAMED) for name in colours.values()]
     # A mask holds few colours but many pixels: the nearest is sought once a colour.
     packed = pixels[..., :3].astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
-    found, place = np.unique(packed, return_inverse=True)
-    shown = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.int64)
-    distance = ((shown[:, None] - np.array(list(colours))) ** 2).sum(axis=2)
+    packed_colours, place = np.unique(packed, return_inverse=True)
+    mask_colours = np.stack([packed_colours >> 16, packed_colours >> 8 & 255, packed_colours & 255], axis=1).astype(
+        np.int64
+    )
+    distance = ((mask_colours[:, None] - np.array(list(colours))) ** 2).sum(axis=2)
     nearest = np.array(codes, np.uint8)[distance.argmin(axis=1)]
     return np.where(_is_opaque(pixels), nearest[place].reshape(packed.shape), 0).astype(np.uint8)
 

@@ -128,8 +128,8 @@ def _look(dataset: Dataset, record: ImageRecord) -> _Look:
 
 def _look_at_files(dataset: Dataset, record: ImageRecord, names: tuple[str, ...]) -> Iterator[Finding]:
     for path in filter(None, (record.path, record.mask)):
-        known = dataset.digests.get(path)
-        if known and path.is_file() and file_digest(path) != known:
+        digest = dataset.digests.get(path)
+        if digest and path.is_file() and file_digest(path) != digest:
             changed = f"{dataset.name(path)} is not the file that was imported. Import the images again."
             yield Finding("changed", names, changed)
 
@@ -160,8 +160,8 @@ def _describe_copies(dataset: Dataset, copies: Iterable[Sequence[ImageRecord]]) 
     for group in copies:
         names = tuple(dataset.name(record.path) for record in group)
         if len({record.label for record in group}) > 1:
-            told = " and ".join(sorted({record.label or "unlabelled" for record in group}))
-            yield Finding("contradiction", names, f"One image, labelled {told}. Keep the right one.")
+            labels = " and ".join(sorted({record.label or "unlabelled" for record in group}))
+            yield Finding("contradiction", names, f"One image, labelled {labels}. Keep the right one.")
         else:
             yield Finding("duplicate", names, "The same file. Keep one; splits keep them together.")
 
@@ -181,21 +181,21 @@ def _near(
         distances = squares[block, None] + squares - 2 * pictures[block] @ pictures.T
         # The product is rounded by up to a grey level or so; what may be near is measured again.
         for row, column in np.argwhere(distances / pictures.shape[1] <= limit**2 + 0.5):
-            one, other = start + int(row), int(column)
-            difference = pictures[one] - pictures[other]
+            first, second = start + int(row), int(column)
+            difference = pictures[first] - pictures[second]
             is_near = np.sqrt((difference**2).mean()) <= limit and np.abs(difference).max() <= _NEAR_MAX
-            if one < other and is_near:
-                labels = {records[one].label, records[other].label}
+            if first < second and is_near:
+                labels = {records[first].label, records[second].label}
                 message = "They look like one picture, saved twice"
                 message += " and labelled differently. Keep the right one." if len(labels) > 1 else ". Keep one."
                 yield Finding(
-                    "near-duplicate", (dataset.name(records[one].path), dataset.name(records[other].path)), message
+                    "near-duplicate", (dataset.name(records[first].path), dataset.name(records[second].path)), message
                 )
 
 
 def _typical_distance(pictures: NDArray[np.float32]) -> float:
     """The median root-mean-square distance of two pictures, from a sample of pairs."""
     rng = np.random.default_rng(0)
-    ones, others = rng.integers(len(pictures), size=(2, 2000))
-    apart = ones != others
-    return float(np.median(np.sqrt(((pictures[ones[apart]] - pictures[others[apart]]) ** 2).mean(axis=1))))
+    first, second = rng.integers(len(pictures), size=(2, 2000))
+    apart = first != second
+    return float(np.median(np.sqrt(((pictures[first[apart]] - pictures[second[apart]]) ** 2).mean(axis=1))))

@@ -51,10 +51,10 @@ class FileFinder:
         return self.find(reference) or self.root.joinpath(*(part for part in _split(reference) if part != ".."))
 
     def _best(self, reference: str, parts: tuple[str, ...]) -> Path | None:
-        found = self._by_name.get(parts[-1], [])
-        if len(found) < 2:
-            return found[0] if found else None
-        ranked = sorted(found, key=lambda path: _agreement(path.parts, parts), reverse=True)
+        candidates = self._by_name.get(parts[-1], [])
+        if len(candidates) < 2:
+            return candidates[0] if candidates else None
+        ranked = sorted(candidates, key=lambda path: _agreement(path.parts, parts), reverse=True)
         if _agreement(ranked[0].parts, parts) == _agreement(ranked[1].parts, parts):
             got = f"{reference}, which may be {ranked[0]} or {ranked[1]}"
             raise InputError("image", "one file only", got, "Name the folder that holds the right one.")

@@ -97,16 +97,16 @@ def group(dataset: Dataset, pattern: str, *, gap: int | None = None) -> Dataset:
     if expression.groups > 1:
         raise InputError("group pattern", "a regular expression with one group", pattern, "Write (?:...) for others.")
     matches = [expression.search(dataset.name(record.path)) for record in dataset.records]
-    found = [match[expression.groups] or "" if match else None for match in matches]
-    if not any(found):
+    groups = [match[expression.groups] or "" if match else None for match in matches]
+    if not any(groups):
         example = f"One is {dataset.name(dataset.records[0].path)}."
         raise InputError("group pattern", "found in the paths of images", pattern, example)
     if gap is not None:
-        first = _first_of_run((text for text in found if text), gap)
-        found = [first[text] if text else text for text in found]
+        first_of_run = _first_of_run((text for text in groups if text), gap)
+        groups = [first_of_run[text] if text else text for text in groups]
     records = [
         record if name is None else replace(record, group=name)
-        for record, name in zip(dataset.records, found, strict=True)
+        for record, name in zip(dataset.records, groups, strict=True)
     ]
     return dataset.select(records)
 
@@ -165,19 +165,21 @@ def _united(records: Iterable[ImageRecord]) -> tuple[ImageRecord, ...]:
     return tuple(united.values())
 
 
-def _together(one: ImageRecord, other: ImageRecord) -> ImageRecord:
+def _together(first: ImageRecord, second: ImageRecord) -> ImageRecord:
     for name in ("label", "group"):
-        said = getattr(one, name), getattr(other, name)
-        if all(said) and said[0] != said[1]:
-            raise InputError(f"{one.path}, {name}", "said once", f"{said[0]} and {said[1]}", "Correct one of them.")
-    marked = one if one.mask is not None else other
+        values = getattr(first, name), getattr(second, name)
+        if all(values) and values[0] != values[1]:
+            raise InputError(
+                f"{first.path}, {name}", "said once", f"{values[0]} and {values[1]}", "Correct one of them."
+            )
+    marked = first if first.mask is not None else second
     return replace(
-        one,
-        label=one.label or other.label,
-        classes=tuple(dict.fromkeys((*one.classes, *other.classes))),
+        first,
+        label=first.label or second.label,
+        classes=tuple(dict.fromkeys((*first.classes, *second.classes))),
         mask=marked.mask,
         colour_map=marked.colour_map,
-        group=one.group or other.group,
-        synthetic=one.synthetic or other.synthetic,
-        source_ref=one.source_ref or other.source_ref,
+        group=first.group or second.group,
+        synthetic=first.synthetic or second.synthetic,
+        source_ref=first.source_ref or second.source_ref,
     )

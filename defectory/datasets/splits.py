@@ -103,16 +103,16 @@ def split(dataset: Dataset, *, test: float = 0.3, seed: int = 0) -> Split:
         if not any(record.synthetic or record.label is None for record in unit):
             # A group of several strata counts for its rarest, which has the fewest to choose from.
             strata[min((_stratum(record) for record in unit), key=lambda name: (frequency[name], name))].append(unit)
-    chosen: set[Path] = set()
+    test_paths: set[Path] = set()
     for units in strata.values():
         target = test * sum(map(len, units))
-        taken = 0
+        test_images = 0
         for unit in sorted(units, key=lambda unit: _order(dataset, unit, seed)):
             # Taken where that comes nearer to the share than leaving it.
-            if abs(taken + len(unit) - target) < abs(taken - target):
-                chosen.update(record.path for record in unit)
-                taken += len(unit)
-    tested_on = {dataset.digest(path) for path in chosen}
+            if abs(test_images + len(unit) - target) < abs(test_images - target):
+                test_paths.update(record.path for record in unit)
+                test_images += len(unit)
+    tested_on = {dataset.digest(path) for path in test_paths}
     left_out = tuple(record for record in dataset.records if not tested_on.isdisjoint(record.made_from))
     given_away = {record.path for record in left_out}
     parts = [
@@ -120,7 +120,7 @@ def split(dataset: Dataset, *, test: float = 0.3, seed: int = 0) -> Split:
             [
                 record
                 for record in dataset.records
-                if (record.path in chosen) == tested and record.path not in given_away
+                if (record.path in test_paths) == tested and record.path not in given_away
             ]
         )
         for tested in (False, True)

@@ -131,10 +131,10 @@ def load_stored(file: Path) -> Dataset:
         digests[resolve(image.path)] = image.sha256
         if mask and image.mask_sha256:
             digests[mask] = image.mask_sha256
-        told = image.model_dump(
+        labels = image.model_dump(
             include={"label", "classes", "colour_map", "group", "synthetic", "source_ref", "made_from"}
         )
-        records.append(ImageRecord(path=resolve(image.path), mask=mask, **told))
+        records.append(ImageRecord(path=resolve(image.path), mask=mask, **labels))
     dataset = Dataset(tuple(records), resolve(stored.root), stored.parent, stored.changes, stored.notes, digests)
     if dataset.version != stored.version:
         raise InputError(
@@ -215,9 +215,9 @@ def _by_content(dataset: Dataset) -> dict[tuple[str, int], ImageRecord]:
     for record in dataset.records:
         equal[dataset.digest(record.path)].append(record)
     return {
-        (digest, turn): record
+        (digest, number): record
         for digest, records in equal.items()
-        for turn, record in enumerate(sorted(records, key=told))
+        for number, record in enumerate(sorted(records, key=told))
     }
 
 

@@ -59,30 +59,30 @@ def assemble(
         created: when, for the manifest; now by default.
     """
     classes = classes or {}
-    told = mark_duplicates(list({record.id: record for record in records}.values()))
-    made = [record for record in told if record.outcome == "made"]
-    names = sorted({name for record in made for name in class_name(record.item.defect, classes) or ("defect",)})
-    images = {record.id: _annotated(record, classes) for record in made}
+    marked = mark_duplicates(list({record.id: record for record in records}.values()))
+    pictures = [record for record in marked if record.outcome == "made"]
+    names = sorted({name for record in pictures for name in class_name(record.item.defect, classes) or ("defect",)})
+    images = {record.id: _annotated(record, classes) for record in pictures}
     # A detector takes a picture without boxes for one of a good part.
-    boxed = [images[record.id] for record in made if record.mask is not None]
+    boxed = [images[record.id] for record in pictures if record.mask is not None]
     before = {record.id: record for record in records}
     files = {
         record_file(record.id): (record.model_dump_json() + "\n").encode()
-        for record in told
+        for record in marked
         if record != before[record.id]
     }
     coco = coco_document(boxed, names, title)
     files[COCO_FILE] = (json.dumps(coco, ensure_ascii=False) + "\n").encode()
     files[YOLO_FILE] = yolo_yaml(names, "images").encode()
-    for record in made:
+    for record in pictures:
         if record.mask is not None:
             files[f"labels/{record.id}.txt"] = yolo_rows(images[record.id], names).encode()
-    files[MANIFEST_FILE] = _manifest(made, classes, prefix, created)
-    files[CONTACT_SHEET] = contact_sheet(told, read, title=title, gate=gate)
-    notes: dict[str, JsonValue] = {"synthesis": synthesis_notes(told, classes)}
+    files[MANIFEST_FILE] = _manifest(pictures, classes, prefix, created)
+    files[CONTACT_SHEET] = contact_sheet(marked, read, title=title, gate=gate)
+    notes: dict[str, JsonValue] = {"synthesis": synthesis_notes(marked, classes)}
     if gate is not None:
         notes["gate"] = gate.model_dump(mode="json")
-    files[DATASET_FILE] = dataset_json(dataset_of(made, Path(), classes, notes), Path()).encode()
+    files[DATASET_FILE] = dataset_json(dataset_of(pictures, Path(), classes, notes), Path()).encode()
     return files
 
 
@@ -127,33 +127,33 @@ def count_outcomes(records: Sequence[ItemRecord]) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
     for record in records:
         counts.setdefault(record.item.defect, Counter())[record.outcome] += 1
-    return {defect: dict(sorted(found.items())) for defect, found in sorted(counts.items())}
+    return {defect: dict(sorted(outcomes.items())) for defect, outcomes in sorted(counts.items())}
 
 
 def synthesis_notes(records: Sequence[ItemRecord], classes: Mapping[str, str]) -> dict[str, JsonValue]:
     """What was asked for, what became of it and what each picture was made with, for ``dataset.json``."""
     outcomes: dict[str, JsonValue] = {}
-    for defect, found in count_outcomes(records).items():
-        outcomes[defect] = dict(found)
+    for defect, counts in count_outcomes(records).items():
+        outcomes[defect] = dict(counts)
     return {
         "items": len(records),
         "outcomes": outcomes,
         "classes": dict(classes),
         "not_in_it": [
-            {"id": each.id, "item": each.item.model_dump(), "outcome": each.outcome, "reason": each.reason}
-            for each in records
-            if each.outcome != "made"
+            {"id": record.id, "item": record.item.model_dump(), "outcome": record.outcome, "reason": record.reason}
+            for record in records
+            if record.outcome != "made"
         ],
         "images": {
-            each.id: {
-                "item": each.item.model_dump(),
-                "source_sha256": each.source_sha256,
-                "severity": round(each.severity, 4),
-                "area": round(each.area, 6),
-                "parameters": each.parameters,
+            record.id: {
+                "item": record.item.model_dump(),
+                "source_sha256": record.source_sha256,
+                "severity": round(record.severity, 4),
+                "area": round(record.area, 6),
+                "parameters": record.parameters,
             }
-            for each in records
-            if each.outcome == "made"
+            for record in records
+            if record.outcome == "made"
         },
     }
 

@@ -88,14 +88,9 @@ def balance(
     >>> len(load_dataset(Path("balanced/dataset")).records) - len(dataset.records)
     2
     """
-    if (out / "dataset").exists() and (not (out / "dataset").is_dir() or any((out / "dataset").iterdir())):
-        raise InputError("out", "a folder without a finished dataset in it", str(out / "dataset"), "Choose another.")
+    _check_out(out / "dataset")
     learnt_from = part_to_learn_from(dataset, form, validation=validation, skip_unmasked=skip_unmasked, seed=seed)
-    if plan.dataset and plan.dataset != learnt_from.version:
-        raise InputError("plan", f"one for dataset {learnt_from.version}", plan.dataset, "Plan again.")
-    if form in DETECTOR_FORMS and not skip_unmasked and not all(needs_photo(want.renderer) for want in plan.wants):
-        fix = "Use manifest, csv or folders, or another renderer."
-        raise InputError("form", "one that takes defects without a mask, as pictures from a text have none", form, fix)
+    _check_plan(plan, learnt_from, form, skip_unmasked=skip_unmasked)
     photos, refused = choose_photos(plan, photos_of(learnt_from), seed)
     title = f"Synthetic defects for dataset {dataset.version}"
     summary = synthesize(
@@ -113,26 +108,50 @@ def balance(
             f"{summary.untried} of {summary.asked} pictures are still to be made: {summary.stopped} "
             "Run the same command again for them."
         )
-    synthetic = load_stored(out / "synthetic" / DATASET_FILE)
-    result = None
-    if gate is not None and synthetic.records:
-        result = gate(dataset, synthetic)
-        folder = DatasetFolder(out / "synthetic")
-        synthetic, _ = folder.publish(folder.records(), title=title, gate=result)
-    kept = bool(synthetic.records) and (result is None or result.decision == "kept")
-    notes: dict[str, JsonValue] = {**dataset.notes, **(synthetic.notes if kept else {})}
+    synthetic, result = _try_gate(gate, dataset, out / "synthetic", title)
+    keeps_synthetic = bool(synthetic.records) and (result is None or result.decision == "kept")
+    joined = _joined(dataset, synthetic if keeps_synthetic else None, result)
+    fitted = fit_to_form(joined, form, validation=validation, seed=seed, skip=skip_unmasked)
+    file = _export_whole(fitted.dataset, form, out / "dataset", fitted.validation)
+    return Balanced(summary, result, keeps_synthetic, fitted.dataset, file, fitted.left_out, refused)
+
+
+def _check_out(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError("out", "a folder without a finished dataset in it", str(out), "Choose another.")
+
+
+def _check_plan(plan: Plan, learnt_from: Dataset, form: Form, *, skip_unmasked: bool) -> None:
+    if plan.dataset and plan.dataset != learnt_from.version:
+        raise InputError("plan", f"one for dataset {learnt_from.version}", plan.dataset, "Plan again.")
+    if form in DETECTOR_FORMS and not skip_unmasked and not all(needs_photo(want.renderer) for want in plan.wants):
+        fix = "Use manifest, csv or folders, or another renderer."
+        raise InputError("form", "one that takes defects without a mask, as pictures from a text have none", form, fix)
+
+
+def _try_gate(gate: Gate | None, real: Dataset, folder: Path, title: str) -> tuple[Dataset, GateResult | None]:
+    """The synthetic dataset in ``folder``, and what the gate found; it stands in the folder then, too."""
+    synthetic = load_stored(folder / DATASET_FILE)
+    if gate is None or not synthetic.records:
+        return synthetic, None
+    result = gate(real, synthetic)
+    stored = DatasetFolder(folder)
+    synthetic, _ = stored.publish(stored.records(), title=title, gate=result)
+    return synthetic, result
+
+
+def _joined(dataset: Dataset, synthetic: Dataset | None, result: GateResult | None) -> Dataset:
+    """The dataset to train on, with its notes: the real one, and the synthetic one where it is kept."""
+    notes: dict[str, JsonValue] = {**dataset.notes, **(synthetic.notes if synthetic else {})}
     if result is not None:
         notes["gate"] = result.model_dump(mode="json")
-    elif kept:
+    elif synthetic:
         notes["gate"] = {"decision": "not asked", "reason": "nobody has measured whether the synthetic images help"}
-    together = dataset
-    if kept:
+    joined = dataset
+    if synthetic:
         change = f"added: {len(synthetic.records)} synthetic images of defects"
-        together = replace(join([dataset, synthetic]), parent=dataset.version, changes=(change,))
-    together = replace(together, notes=notes)
-    fitted = fit_to_form(together, form, validation=validation, seed=seed, skip=skip_unmasked)
-    file = _export_whole(fitted.dataset, form, out / "dataset", fitted.validation)
-    return Balanced(summary, result, kept, fitted.dataset, file, fitted.left_out, refused)
+        joined = replace(join([dataset, synthetic]), parent=dataset.version, changes=(change,))
+    return replace(joined, notes=notes)
 
 
 def _export_whole(dataset: Dataset, form: Form, out: Path, validation: frozenset[Path]) -> Path:

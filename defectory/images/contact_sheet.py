@@ -49,8 +49,8 @@ def contact_sheet(
         title: what the page is called.
         gate: what the gate found, where it was asked.
     """
-    made = [record for record in records if record.outcome == "made"]
-    shown = _even_choice(made)
+    pictures = [record for record in records if record.outcome == "made"]
+    pictured = _even_choice(pictures)
     counts = Counter(record.outcome for record in records)
     unmade = [record for record in records if record.outcome != "made"]
     page = (
@@ -58,17 +58,17 @@ def contact_sheet(
         .get_template("contact_sheet.html.j2")
         .render(
             title=title,
-            made=made,
+            made=pictures,
             asked=len(records),
             outcomes=[(name, *words, counts[name]) for name, words in _OUTCOMES.items() if counts[name]],
             kinds=[_kind(kind, records) for kind in sorted({record.item.defect for record in records})],
-            renderers=sorted(Counter(record.item.renderer for record in made).items()),
-            photos=len({record.item.source for record in made if record.item.source}),
+            renderers=sorted(Counter(record.item.renderer for record in pictures).items()),
+            photos=len({record.item.source for record in pictures if record.item.source}),
             gate=gate,
             unmade=unmade[:MOST_NAMED],
             unnamed=len(unmade) - len(unmade[:MOST_NAMED]),
-            without_picture=len(made) - len(shown),
-            pictures=[_picture(record, read) for record in shown],
+            without_picture=len(pictures) - len(pictured),
+            pictures=[_picture(record, read) for record in pictured],
         )
     )
     return page.encode()
@@ -84,18 +84,18 @@ def _even_choice(records: Sequence[ItemRecord]) -> list[ItemRecord]:
     kinds: defaultdict[str, list[ItemRecord]] = defaultdict(list)
     for record in records:
         kinds[record.item.defect].append(record)
-    turns = (record for turn in zip_longest(*kinds.values()) for record in turn if record is not None)
-    chosen = {record.id for record, _ in zip(turns, range(MOST_PICTURES), strict=False)}
-    return [record for record in records if record.id in chosen]
+    turns = (record for lap in zip_longest(*kinds.values()) for record in lap if record is not None)
+    ids = {record.id for record, _ in zip(turns, range(MOST_PICTURES), strict=False)}
+    return [record for record in records if record.id in ids]
 
 
 def _kind(kind: str, records: Sequence[ItemRecord]) -> dict[str, Any]:
-    found = [record for record in records if record.item.defect == kind]
-    made = [record for record in found if record.outcome == "made"]
-    located = [record for record in made if record.mask is not None]
+    of_kind = [record for record in records if record.item.defect == kind]
+    pictures = [record for record in of_kind if record.outcome == "made"]
+    located = [record for record in pictures if record.mask is not None]
     return {
         "name": kind,
-        "counts": Counter(record.outcome for record in found),
+        "counts": Counter(record.outcome for record in of_kind),
         "severity": median(record.severity for record in located) if located else None,
         "area": median(record.area for record in located) if located else None,
     }

@@ -73,12 +73,12 @@ class Cost(FrozenModel):
         pictures = sum(line.pictures for line in self.lines)
         unknown = ", ".join(line.model_id for line in self.lines if line.cost is None)
         price = f"{self.total:.2f} {self.currency} (prices of {self.as_of})"
-        told = f"{pictures} picture{'' if pictures == 1 else 's'}: {price}"
+        sentence = f"{pictures} picture{'' if pictures == 1 else 's'}: {price}"
         if unknown:
-            told += f", without {unknown}, whose price is unknown"
+            sentence += f", without {unknown}, whose price is unknown"
         if self.filtered:
-            told += f"; {self.filtered} withheld by content filters, which may be charged for"
-        return told
+            sentence += f"; {self.filtered} withheld by content filters, which may be charged for"
+        return sentence
 
 
 def load_prices(path: Path | None = None) -> Prices:
@@ -126,20 +126,20 @@ def used_by(records: Iterable[ItemRecord], models: Mapping[RendererName, str]) -
 
     A picture that showed another part instead of a defect counts as failed here, though it was made.
     """
-    used: dict[str, Usage] = {}
+    usage: dict[str, Usage] = {}
     for record in records:
         if record.item.renderer not in models:
             continue
         model_id = models[record.item.renderer]
-        was = used.get(model_id, Usage())
+        was = usage.get(model_id, Usage())
         match record.outcome:
             case "filtered":
-                used[model_id] = replace(was, filtered=was.filtered + 1)
+                usage[model_id] = replace(was, filtered=was.filtered + 1)
             case "failed":
-                used[model_id] = replace(was, failed=was.failed + 1)
+                usage[model_id] = replace(was, failed=was.failed + 1)
             case _:
-                used[model_id] = replace(was, pictures=was.pictures + 1)
-    return used
+                usage[model_id] = replace(was, pictures=was.pictures + 1)
+    return usage
 
 
 def actual_cost(usage: Mapping[str, Usage], prices: Prices | None = None) -> Cost:
@@ -149,8 +149,8 @@ def actual_cost(usage: Mapping[str, Usage], prices: Prices | None = None) -> Cos
         usage: what each model did, by its id.
         prices: ours by default.
     """
-    counts = Counter({model_id: used.pictures for model_id, used in usage.items()})
-    return _cost(counts, prices or load_prices(), filtered=sum(used.filtered for used in usage.values()))
+    counts = Counter({model_id: model_usage.pictures for model_id, model_usage in usage.items()})
+    return _cost(counts, prices or load_prices(), filtered=sum(model_usage.filtered for model_usage in usage.values()))
 
 
 def check_budget(cost: Cost, budget: float) -> None:
@@ -164,13 +164,13 @@ def _cost(counts: Mapping[str, int], prices: Prices, *, filtered: int = 0, at_a_
     lines, seconds = [], 0.0
     for model_id, pictures in sorted(counts.items()):
         price = prices.models.get(bare_model_id(model_id))
-        each = None if price is None else price.picture
+        picture_price = None if price is None else price.picture
         lines.append(
             CostLine(
                 model_id=model_id,
                 pictures=pictures,
-                price=each,
-                cost=None if each is None else round(each * pictures, 4),
+                price=picture_price,
+                cost=None if picture_price is None else round(picture_price * pictures, 4),
             )
         )
         seconds += math.ceil(pictures / at_a_time) * (USUAL_SECONDS if price is None else price.seconds)

@@ -40,8 +40,8 @@ class DatasetFolder:
                 check_claim(path, COMMAND)
             mark(path, COMMAND)
             (path / _RECORDS).mkdir(parents=True, exist_ok=True)
-            for left in path.glob(f"*/*{_UNFINISHED}"):
-                left.unlink()
+            for unfinished in path.glob(f"*/*{_UNFINISHED}"):
+                unfinished.unlink()
 
     def record(self, identity: str) -> ItemRecord | None:
         """The record of an item that is done, if its files are still those that were stored."""
@@ -56,10 +56,10 @@ class DatasetFolder:
             return None
         stored = {record.image: record.image_sha256, record.mask or "": record.mask_sha256}
         try:
-            whole = all(file_digest(self.path / name) == digest for name, digest in stored.items() if name)
+            unchanged = all(file_digest(self.path / name) == digest for name, digest in stored.items() if name)
         except ImageError:
-            whole = False
-        return record if whole else None
+            unchanged = False
+        return record if unchanged else None
 
     def records(self, *, but: Collection[str] = ()) -> list[ItemRecord]:
         """All records, by id, without those of the ids in ``but``.
@@ -112,18 +112,18 @@ class DatasetFolder:
         Raises:
             InputError: the disk is full, say.
         """
-        known = self._classes() | dict(classes or {})
-        told = mark_duplicates(records)
-        for before, after in zip(records, told, strict=True):
+        all_classes = self._classes() | dict(classes or {})
+        marked = mark_duplicates(records)
+        for before, after in zip(records, marked, strict=True):
             if after.outcome != before.outcome:
                 self._forget(before)
-        files = assemble(records, self._read, title=title, classes=known, gate=gate, created=created)
+        files = assemble(records, self._read, title=title, classes=all_classes, gate=gate, created=created)
         with _explained(self.path):
             for label in (self.path / "labels").glob("*.txt"):
                 if f"labels/{label.name}" not in files:
                     label.unlink()
         self._write(files)
-        return load_stored(self.path / DATASET_FILE), told
+        return load_stored(self.path / DATASET_FILE), marked
 
     def _classes(self) -> dict[str, str]:
         file = self.path / DATASET_FILE

@@ -60,10 +60,10 @@ def fingerprint_of(image: Image, box: Box | None) -> str:
 
     The second tells defects apart that are small on equal parts; it is missing where there is no box.
     """
-    whole = _small(image, _WHOLE_SIDE)
+    digits = _small(image, _WHOLE_SIDE)
     if box is None:
-        return whole
-    return whole + _small(crop(image, window_of(box, image.shape[1], image.shape[0])), _WINDOW_SIDE)
+        return digits
+    return digits + _small(crop(image, window_of(box, image.shape[1], image.shape[0])), _WINDOW_SIDE)
 
 
 def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
@@ -76,7 +76,7 @@ def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
     for record in records:
         if record.outcome == "made":
             kinds[record.item.defect].append(record)
-    twins = {each: twin for made in kinds.values() for each, twin in _twins(made)}
+    twins = {identity: twin for candidates in kinds.values() for identity, twin in _twins(candidates)}
     return tuple(
         ItemRecord(
             id=record.id, item=record.item, outcome="duplicate", reason=f"as good as the same as {twins[record.id]}"
@@ -92,16 +92,18 @@ def _twins(records: Sequence[ItemRecord]) -> Iterator[tuple[str, str]]:
     size = _WHOLE_SIDE**2 + _WINDOW_SIDE**2
     levels = np.zeros((len(records), size), np.int16)
     for row, record in zip(levels, records, strict=True):
-        told = np.frombuffer(bytes.fromhex(record.fingerprint), np.uint8)
-        row[: len(told)] = told
-    kept: list[int] = []
+        fingerprint = np.frombuffer(bytes.fromhex(record.fingerprint), np.uint8)
+        row[: len(fingerprint)] = fingerprint
+    distinct: list[int] = []
     for number, record in enumerate(records):
-        off = np.abs(levels[kept] - levels[number])
+        off = np.abs(levels[distinct] - levels[number])
         whole, window = off[:, : _WHOLE_SIDE**2].mean(axis=1), off[:, _WHOLE_SIDE**2 :].mean(axis=1)
         alike = np.flatnonzero((whole <= SAME_LEVELS) & (window <= SAME_LEVELS))
-        twin = next((records[kept[place]] for place in alike if _same_place(records[kept[place]], record)), None)
+        twin = next(
+            (records[distinct[place]] for place in alike if _same_place(records[distinct[place]], record)), None
+        )
         if twin is None:
-            kept.append(number)
+            distinct.append(number)
         elif twin.id != record.id:
             yield record.id, twin.id
 
@@ -132,8 +134,10 @@ def _difference(before: Image, after: Image, mask: Mask) -> NDArray[np.float32]:
         return np.zeros(0, np.float32)
     left, top, width, height = box
     place = np.s_[top : top + height, left : left + width]
-    one, other = (cv2.cvtColor(image[place].astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (before, after))
-    distance: NDArray[np.float32] = np.linalg.norm(one - other, axis=2)[mask[place] > 0]
+    lab_before, lab_after = (
+        cv2.cvtColor(image[place].astype(np.float32) / 255, cv2.COLOR_RGB2LAB) for image in (before, after)
+    )
+    distance: NDArray[np.float32] = np.linalg.norm(lab_before - lab_after, axis=2)[mask[place] > 0]
     return distance
 
 
@@ -142,10 +146,10 @@ def _small(image: Image, side: int) -> str:
     return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA).tobytes().hex()
 
 
-def _same_place(one: ItemRecord, other: ItemRecord) -> bool:
-    if (one.width, one.height) != (other.width, other.height) or bool(one.runs) != bool(other.runs):
+def _same_place(first: ItemRecord, second: ItemRecord) -> bool:
+    if (first.width, first.height) != (second.width, second.height) or bool(first.runs) != bool(second.runs):
         return False
-    if one.image_sha256 == other.image_sha256 or not one.runs:
+    if first.image_sha256 == second.image_sha256 or not first.runs:
         return True
-    first, second = (decode_runs(each.runs, each.width, each.height) > 0 for each in (one, other))
-    return float((first & second).sum()) >= SAME_OVERLAP * float((first | second).sum())
+    first_mask, second_mask = (decode_runs(record.runs, record.width, record.height) > 0 for record in (first, second))
+    return float((first_mask & second_mask).sum()) >= SAME_OVERLAP * float((first_mask | second_mask).sum())

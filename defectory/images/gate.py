@@ -77,71 +77,83 @@ def run_gate(
     if seeds < MIN_SEEDS:
         raise InputError("seeds", f"at least {MIN_SEEDS}", seeds)
     options = options or TrainingOptions()
-    known = real.select([record for record in real.records if not record.synthetic and record.label])
-    made = [record for record in synthetic.anomalous if record.synthetic]
-    counts = {"real_good": len(known.normal), "real_defects": len(known.anomalous), "synthetic": len(made)}
-    if not made:
+    labelled = real.select([record for record in real.records if not record.synthetic and record.label])
+    painted = [record for record in synthetic.anomalous if record.synthetic]
+    counts = {"real_good": len(labelled.normal), "real_defects": len(labelled.anomalous), "synthetic": len(painted)}
+    if not painted:
         raise InputError("synthetic", "a dataset of images of defects that were made", len(synthetic.records))
-    if len(known.anomalous) < MIN_DEFECTS:
-        reason = (
-            f"There are {len(known.anomalous)} real defects, too few to hold some out; it takes at least {MIN_DEFECTS}."
-        )
-        return GateResult(decision="unmeasured", reason=reason, **counts)
-    splits = [_split(known, seed) for seed in range(seeds)]
-    fewest = min(len(each.train.anomalous) for each in splits)
-    parts = min(_count_parts(each.train.anomalous) for each in splits)
-    if fewest < MIN_TRAINED or parts < FOLDS or not all(each.test.anomalous for each in splits):
-        reason = (
-            f"There are {len(known.anomalous)} real defects. When some are held out, {fewest} are left to learn from, "
-            f"on {parts} different parts; it takes at least {MIN_TRAINED}, on at least {FOLDS}."
-        )
-        return GateResult(decision="unmeasured", reason=reason, **counts)
+    splits = [_split(labelled, seed) for seed in range(seeds)] if len(labelled.anomalous) >= MIN_DEFECTS else []
+    shortage = _shortage(labelled, splits)
+    if shortage:
+        return GateResult(decision="unmeasured", reason=shortage, **counts)
     pairs = []
-    for number, each in enumerate(splits):
-        tested_on = {known.digest(record.path) for record in each.test.records}
-        allowed = [record for record in made if tested_on.isdisjoint(record.made_from)]
-        joined = Dataset((*each.train.records, *allowed), known.root, digests={**synthetic.digests, **known.digests})
-        tried = []
-        for turn, (training, use) in enumerate(((each.train, "measured"), (joined, "always"))):
-            model = train_dataset(training, options=options.model_copy(update={"seed": number, "synthetic": use}))
-            tried.append(_Results.of(model, each.test))
-            on_progress(Progress("trying whether they help", 2 * number + turn + 1, 2 * seeds))
-        pairs.append((tried[0], tried[1]))
-    images = _compare([(_Ranks.of_images(a), _Ranks.of_images(b)) for a, b in pairs])
-    masked = all(each.has_pixels for pair in pairs for each in pair)
-    pixels = [_compare([(_Ranks.of_pixels(a), _Ranks.of_pixels(b)) for a, b in pairs])] if masked else []
-    figures = dict(zip((IMAGE_AUROC, PIXEL_AUROC), [images, *pixels], strict=False))
-    if pixels and statistics.fmean(images.without) >= SATURATED:
-        figures = dict(reversed(figures.items()))
+    for seed, parts in enumerate(splits):
+        tested_on = {labelled.digest(record.path) for record in parts.test.records}
+        allowed = [record for record in painted if tested_on.isdisjoint(record.made_from)]
+        digests = {**synthetic.digests, **labelled.digests}
+        joined = Dataset((*parts.train.records, *allowed), labelled.root, digests=digests)
+        results = []
+        for trial, (training, use) in enumerate(((parts.train, "measured"), (joined, "always"))):
+            model = train_dataset(training, options=options.model_copy(update={"seed": seed, "synthetic": use}))
+            results.append(_Results.of(model, parts.test))
+            on_progress(Progress("trying whether they help", 2 * seed + trial + 1, 2 * seeds))
+        pairs.append((results[0], results[1]))
+    figures = _figures(pairs)
     decision, reason = _decide(figures)
     return GateResult(decision=decision, reason=reason, seeds=tuple(range(seeds)), figures=figures, **counts)
 
 
-def _split(known: Dataset, seed: int) -> Split:
+def _split(labelled: Dataset, seed: int) -> Split:
     """Held out is a share of the images, or less where too few defects would be left to learn from."""
-    spare = (len(known.anomalous) - MIN_TRAINED) / len(known.anomalous)
-    return split(known, test=max(min(_TEST_SHARE, spare), 0.05), seed=seed)
+    spare = (len(labelled.anomalous) - MIN_TRAINED) / len(labelled.anomalous)
+    return split(labelled, test=max(min(_TEST_SHARE, spare), 0.05), seed=seed)
+
+
+def _shortage(labelled: Dataset, splits: Sequence[Split]) -> str:
+    """Why nothing can be measured with so few real defects; "" where it can."""
+    defects = len(labelled.anomalous)
+    if defects < MIN_DEFECTS:
+        return f"There are {defects} real defects, too few to hold some out; it takes at least {MIN_DEFECTS}."
+    fewest = min(len(parts.train.anomalous) for parts in splits)
+    fewest_parts = min(_count_parts(parts.train.anomalous) for parts in splits)
+    if fewest < MIN_TRAINED or fewest_parts < FOLDS or not all(parts.test.anomalous for parts in splits):
+        return (
+            f"There are {defects} real defects. When some are held out, {fewest} are left to learn from, "
+            f"on {fewest_parts} different parts; it takes at least {MIN_TRAINED}, on at least {FOLDS}."
+        )
+    return ""
 
 
 def _count_parts(records: Sequence[ImageRecord]) -> int:
     return len({record.group or str(record.path) for record in records})
 
 
+def _figures(pairs: Sequence[tuple[_Results, _Results]]) -> dict[str, Lift]:
+    """The lift of each figure, the deciding one first, of what was tried without and with synthetic images."""
+    images = _compare([(_Ranks.of_images(without), _Ranks.of_images(with_them)) for without, with_them in pairs])
+    if not all(results.has_pixels for pair in pairs for results in pair):
+        return {IMAGE_AUROC: images}
+    pixels = _compare([(_Ranks.of_pixels(without), _Ranks.of_pixels(with_them)) for without, with_them in pairs])
+    if statistics.fmean(images.without) >= SATURATED:
+        return {PIXEL_AUROC: pixels, IMAGE_AUROC: images}
+    return {IMAGE_AUROC: images, PIXEL_AUROC: pixels}
+
+
 def _decide(figures: dict[str, Lift]) -> tuple[Literal["kept", "dropped"], str]:
-    (name, deciding), *others = figures.items()
-    said = (
+    (name, deciding), *other_figures = figures.items()
+    measured = (
         f"{name} {statistics.fmean(deciding.without):.3f} without, {statistics.fmean(deciding.with_synthetic):.3f} "
         f"with synthetic images; difference {deciding.difference:+.3f}, 95 % interval {deciding.low:+.3f} to "
         f"{deciding.high:+.3f}"
     )
-    fallen = [other for other, figure in others if figure.high < 0]
+    fallen = [other_name for other_name, figure in other_figures if figure.high < 0]
     if deciding.low > 0 and not fallen:
-        return "kept", f"{said}: they help."
+        return "kept", f"{measured}: they help."
     if deciding.low > 0:
-        return "dropped", f"{said}, but {fallen[0]} falls."
+        return "dropped", f"{measured}, but {fallen[0]} falls."
     if deciding.high < 0:
-        return "dropped", f"{said}: they hurt."
-    return "dropped", f"{said}: that they help is not certain."
+        return "dropped", f"{measured}: they hurt."
+    return "dropped", f"{measured}: that they help is not certain."
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +220,9 @@ class _Ranks:
 
     @classmethod
     def of_pixels(cls, results: _Results) -> _Ranks:
-        kept = [(pair, unit) for pair, unit in zip(results.heat, results.units, strict=True) if pair is not None]
-        good, bad = (np.stack([pair[turn] for pair, _ in kept]) for turn in (0, 1))
-        units = np.array([unit for _, unit in kept])
+        masked = [(pair, unit) for pair, unit in zip(results.heat, results.units, strict=True) if pair is not None]
+        good, bad = (np.stack([pair[side] for pair, _ in masked]) for side in (0, 1))
+        units = np.array([unit for _, unit in masked])
         return cls(good, bad, int(results.units.max()) + 1, units, units)
 
     def areas(self, weights: _Array) -> _Array:
@@ -225,15 +237,15 @@ def _compare(pairs: Sequence[tuple[_Ranks, _Ranks]]) -> Lift:
     Of so few seeds, resamples vary less than seeds do; their deviations are widened by that.
     """
     rng = np.random.default_rng(0)
-    values = [tuple(float(each.areas(np.ones((1, each.units)))[0]) for each in pair) for pair in pairs]
-    drawn = []
+    values = [tuple(float(ranks.areas(np.ones((1, ranks.units)))[0]) for ranks in pair) for pair in pairs]
+    resampled = []
     for without, with_synthetic in pairs:
         weights = rng.multinomial(without.units, np.full(without.units, 1 / without.units), _RESAMPLES).astype(float)
         difference = with_synthetic.areas(weights) - without.areas(weights)
         own = with_synthetic.areas(np.ones((1, without.units))) - without.areas(np.ones((1, without.units)))
-        drawn.append(np.where(np.isfinite(difference), difference, own))
-    chosen = rng.integers(len(pairs), size=(_RESAMPLES, len(pairs)))
-    means = np.stack(drawn)[chosen, np.arange(_RESAMPLES)[:, None]].mean(axis=1)
+        resampled.append(np.where(np.isfinite(difference), difference, own))
+    seeds = rng.integers(len(pairs), size=(_RESAMPLES, len(pairs)))
+    means = np.stack(resampled)[seeds, np.arange(_RESAMPLES)[:, None]].mean(axis=1)
     gained = statistics.fmean(after - before for before, after in values)
     away = (means - gained) * np.sqrt(len(pairs) / (len(pairs) - 1))
     low, high = gained + np.quantile(away, [0.025, 0.975])

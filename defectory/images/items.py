@@ -78,10 +78,10 @@ class ItemRecord(FrozenModel):
 
         Who trains on the picture must not test on them.
         """
-        told = self.parameters.get("donor")
-        donors = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+        donor = self.parameters.get("donor")
+        donors = [donor] if isinstance(donor, str) else donor if isinstance(donor, list) else []
         return tuple(
-            dict.fromkeys([*filter(None, [self.source_sha256]), *(each for each in donors if _is_digest(each))])
+            dict.fromkeys([*filter(None, [self.source_sha256]), *(digest for digest in donors if _is_digest(digest))])
         )
 
 

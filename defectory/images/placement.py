@@ -36,14 +36,14 @@ class Spot:
     def seen(self, view: View) -> Spot:
         """The same defect on a part that is seen obliquely."""
         cos, sin = np.cos(view.angle), np.sin(view.angle)
-        turn = np.array([[cos, -sin], [sin, cos]])
-        squash = turn @ np.diag([view.ratio, 1.0]) @ turn.T
+        rotation = np.array([[cos, -sin], [sin, cos]])
+        squash = rotation @ np.diag([view.ratio, 1.0]) @ rotation.T
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         axes, extents, _ = np.linalg.svd(
             squash @ np.array([[cos, -sin], [sin, cos]]) @ np.diag([self.length, self.width])
         )
-        way = axes[:, 0] if axes[:, 0] @ squash @ np.array([cos, sin]) >= 0 else -axes[:, 0]
-        angle = float(np.arctan2(way[1], way[0]))
+        longest_axis = axes[:, 0] if axes[:, 0] @ squash @ np.array([cos, sin]) >= 0 else -axes[:, 0]
+        angle = float(np.arctan2(longest_axis[1], longest_axis[0]))
         return replace(self, length=float(extents[0]), width=float(extents[1]), angle=angle)
 
 

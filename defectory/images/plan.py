@@ -152,11 +152,11 @@ def plan_balance(
         missing = target - have[kind]
         if missing <= 0:
             continue
-        chosen, why = _choose(kind, masked[kind], renderer)
-        if chosen is None:
+        choice, why = _choose(kind, masked[kind], renderer)
+        if choice is None:
             left_out[kind] = why
         else:
-            wants.append(Want(renderer=chosen, defect=kind, count=missing, why=why))
+            wants.append(Want(renderer=choice, defect=kind, count=missing, why=why))
     return Plan(
         dataset=dataset.version,
         good=len(dataset.normal),
@@ -191,8 +191,8 @@ def expand(plan: Plan, photos: Sequence[str], seed: int = 0) -> list[Item]:
         if on_photo and not names:
             raise InputError("photos", "at least one photo of a good part", 0)
         # A plan may want the same twice; the second time it is to give other pictures.
-        turn = sum(_same(other, want) for other in plan.wants[:number])
-        key = f"{seed}:{turn}:{want.renderer}:{want.defect}:{want.mask}:{want.prompt}"
+        repetition = sum(_same(earlier, want) for earlier in plan.wants[:number])
+        key = f"{seed}:{repetition}:{want.renderer}:{want.defect}:{want.mask}:{want.prompt}"
         laps = -(-want.count // max(1, len(names)))
         order = [name for lap in range(laps) for name in _shuffled(names, f"{key}:{lap}")] if on_photo else []
         items.extend(
@@ -252,29 +252,34 @@ def _kinds(dataset: Dataset) -> tuple[dict[str, int], Counter[str], dict[str, st
             have[kind] += 1
             masked[kind] += record.mask is not None and not record.synthetic
             names[kind].add(name)
-    for kind, called in names.items():
-        if len(called) > 1:
-            got = " and ".join(sorted(repr(name) for name in called))
+    for kind, class_names in names.items():
+        if len(class_names) > 1:
+            got = " and ".join(sorted(repr(name) for name in class_names))
             raise InputError("classes", f"told apart by more than case and signs ({kind})", got, "Rename one of them.")
-    return dict(have), masked, {kind: called.pop() for kind, called in names.items()}
+    return dict(have), masked, {kind: class_names.pop() for kind, class_names in names.items()}
 
 
 def _choose(kind: str, masked: int, renderer: RendererChoice) -> tuple[RendererName | None, str]:
     """What makes a kind, and why; or why nothing can."""
-    chosen: RendererName = ("transplant" if masked else "procedural") if renderer == "auto" else renderer
-    if chosen == "transplant":
+    name: RendererName = ("transplant" if masked else "procedural") if renderer == "auto" else renderer
+    if name == "transplant":
         if not masked:
             return None, "none of its real defects is masked"
-        return chosen, f"{masked} real {'one is' if masked == 1 else 'ones are'} masked"
-    if chosen == "procedural":
+        return name, f"{masked} real {'one is' if masked == 1 else 'ones are'} masked"
+    if name == "procedural":
         if kind not in KINDS:
             return None, "it needs an example: mask a real one for transplant, or use bedrock"
-        return chosen, "it can be drawn without an example"
-    return chosen, "asked for"
+        return name, "it can be drawn without an example"
+    return name, "asked for"
 
 
-def _same(one: Want, other: Want) -> bool:
-    return (one.renderer, one.defect, one.mask, one.prompt) == (other.renderer, other.defect, other.mask, other.prompt)
+def _same(first: Want, second: Want) -> bool:
+    return (first.renderer, first.defect, first.mask, first.prompt) == (
+        second.renderer,
+        second.defect,
+        second.mask,
+        second.prompt,
+    )
 
 
 def _shuffled(names: Sequence[str], key: str) -> list[str]:

@@ -133,8 +133,8 @@ def with_part(prompts: Prompts, part: str) -> Prompts:
 
 def _merged(ours: dict[str, Any], theirs: dict[Any, Any]) -> dict[Any, Any]:
     """``theirs`` over ``ours``, level by level."""
-    both: dict[Any, Any] = dict(ours)
+    merged: dict[Any, Any] = dict(ours)
     for name, value in theirs.items():
-        old = both.get(name)
-        both[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return both
+        old = merged.get(name)
+        merged[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

@@ -99,13 +99,13 @@ def select_renderers(plan: Plan, examples: Dataset | None = None, bedrock: Bedro
     return Selection(renderers, models, tuple(unusable), bedrock.budget)
 
 
-def _find_model(name: RendererName, bedrock: BedrockOptions, others: Mapping[RendererName, ImageModel]) -> ImageModel:
+def _find_model(name: RendererName, bedrock: BedrockOptions, models: Mapping[RendererName, ImageModel]) -> ImageModel:
     # Whoever draws needs no client of Bedrock.
     from defectory.images.renderers.bedrock_models import create_image_model
 
     model_id = bedrock.model_id or MODEL_IDS[MODEL_SETTINGS[name]]
     # One for all renderers of it, which counts what they ask together.
-    same = (model for model in others.values() if model.model_id == model_id)
+    same = (model for model in models.values() if model.model_id == model_id)
     return next(same, None) or create_image_model(model_id, bedrock.region or None)
 
 

@@ -136,7 +136,7 @@ class Summary(BaseModel):
 
     def count(self, outcome: ItemOutcome) -> int:
         """How many of the items asked for came to this."""
-        return sum(found.get(outcome, 0) for found in self.outcomes.values())
+        return sum(outcomes.get(outcome, 0) for outcomes in self.outcomes.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,33 +195,37 @@ def synthesize(
     for item in distinct.values():
         if item.renderer not in renderers:
             raise InputError("renderer", f"one of {', '.join(renderers) or 'none'}", item.renderer)
-    others = folder.records(but=distinct)
-    found: dict[str, ItemRecord] = {}
+    earlier = folder.records(but=distinct)
+    records: dict[str, ItemRecord] = {}
     with ThreadPoolExecutor(max_workers=workers) as pool:
         futures = [pool.submit(run.make, item) for item in distinct.values()]
         try:
             for number, (identity, future) in enumerate(zip(distinct, futures, strict=True), start=1):
                 record = future.result()
                 if record is not None:
-                    found[identity] = record
+                    records[identity] = record
                 on_progress(Progress("making pictures", number, len(distinct)))
         except BaseException:
             run.stop("interrupted")
             raise
-    dataset, told = folder.publish([*others, *found.values()], title=title, classes=classes)
-    asked = [record for record in told if record.id in distinct]
+    dataset, published = folder.publish([*earlier, *records.values()], title=title, classes=classes)
+    requested = [record for record in published if record.id in distinct]
     return Summary(
         asked=len(distinct),
         present=len(run.present),
-        outcomes=count_outcomes(asked),
-        untried=len(distinct) - len(found),
+        outcomes=count_outcomes(requested),
+        untried=len(distinct) - len(records),
         stopped=run.stopped,
         unmade=tuple(
             Unmade(
-                id=each.id, defect=each.item.defect, source=each.item.source, outcome=each.outcome, reason=each.reason
+                id=record.id,
+                defect=record.item.defect,
+                source=record.item.source,
+                outcome=record.outcome,
+                reason=record.reason,
             )
-            for each in asked
-            if each.outcome != "made"
+            for record in requested
+            if record.outcome != "made"
         ),
         images=len(dataset.records),
         version=dataset.version,
@@ -285,25 +289,25 @@ class _Run:
             if done:
                 self.present.add(done.id)
                 return done
-            made = self._make(item)
+            synthesized = self._make(item)
             self._in_a_row = 0
         except ServiceError as error:
-            made = _fail(item, str(error))
+            synthesized = _fail(item, str(error))
             with self._lock:
                 self._in_a_row += 1
                 if self._in_a_row >= GIVE_UP_AFTER:
                     self.stop(str(error))
         except DefectoryError as error:
-            made = _fail(item, str(error))
+            synthesized = _fail(item, str(error))
         # A fault in one renderer must not take the pictures of all others with it.
         except Exception as error:
-            made = _fail(item, f"A fault of the renderer, please report it: {error!r}")
+            synthesized = _fail(item, f"A fault of the renderer, please report it: {error!r}")
         try:
-            self._folder.store(made.record, made.files)
+            self._folder.store(synthesized.record, synthesized.files)
         except InputError as error:
             self.stop(str(error))
             raise
-        return made.record
+        return synthesized.record
 
     def _done(self, item: Item) -> ItemRecord | None:
         """What became of an item before, if it holds: a photo of another content gives another picture, and what failed

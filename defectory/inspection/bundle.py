@@ -48,16 +48,16 @@ def unpack(source: Path | bytes, names: Iterable[str]) -> dict[str, bytes]:
         BundleError: it cannot be read, is no such archive, is too large, or holds anything else: links, devices, names
             that lead elsewhere, the same name twice.
     """
-    wanted = frozenset(names)
+    expected = frozenset(names)
     try:
         if isinstance(source, bytes):
-            return _read_archive(io.BytesIO(source), wanted)
-        if source.is_dir() and not any((source / name).is_file() for name in wanted):
+            return _read_archive(io.BytesIO(source), expected)
+        if source.is_dir() and not any((source / name).is_file() for name in expected):
             source /= BUNDLE_NAME
         if source.is_dir():
-            return {name: (source / name).read_bytes() for name in sorted(wanted) if (source / name).is_file()}
+            return {name: (source / name).read_bytes() for name in sorted(expected) if (source / name).is_file()}
         with source.open("rb") as file:
-            return _read_archive(file, wanted)
+            return _read_archive(file, expected)
     except FileNotFoundError:
         raise BundleError("model", "an existing model bundle", str(source), _FIX) from None
     except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
@@ -86,8 +86,8 @@ def unpack_arrays(content: bytes) -> dict[str, NDArray[np.generic]]:
         raise BundleError("model", f"a bundle of numeric arrays ({error})", fix=_FIX) from None
 
 
-def _read_archive(file: io.BufferedIOBase, wanted: frozenset[str]) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+def _read_archive(file: io.BufferedIOBase, expected: frozenset[str]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
     total = 0
     with tarfile.open(fileobj=file, mode="r|gz") as tar:
         for member in tar:
@@ -98,12 +98,12 @@ def _read_archive(file: io.BufferedIOBase, wanted: frozenset[str]) -> dict[str, 
                 if total > MAX_BYTES:
                     raise BundleError("model", f"at most {MAX_BYTES} bytes unpacked", fix=_FIX)
                 continue
-            if not member.isreg() or str(path) not in wanted or str(path) in found:
+            if not member.isreg() or str(path) not in expected or str(path) in files:
                 raise BundleError("model", "a bundle of a model's own files only", member.name, _FIX)
             total += member.size
             if total > MAX_BYTES:
                 raise BundleError("model", f"at most {MAX_BYTES} bytes unpacked", fix=_FIX)
             content = tar.extractfile(member)
             assert content is not None  # a regular file always has content
-            found[str(path)] = content.read()
-    return found
+            files[str(path)] = content.read()
+    return files

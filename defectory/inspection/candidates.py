@@ -110,11 +110,11 @@ class HeldOut:
         """These scores with the image head's word on each image."""
         return self._times(probability, lambda values: np.exp(blend_weight * values)) if blend_weight else self
 
-    def _times(self, others: HeldOut, factor: Callable[[Scores], Scores]) -> HeldOut:
+    def _times(self, factors: HeldOut, factor: Callable[[Scores], Scores]) -> HeldOut:
         return HeldOut(
-            self.good * factor(others.good),
-            self.damaged * factor(others.damaged),
-            self.defects * factor(others.defects),
+            self.good * factor(factors.good),
+            self.damaged * factor(factors.damaged),
+            self.defects * factor(factors.defects),
         )
 
 
@@ -214,10 +214,10 @@ class CandidateSearch:
         best = max(trials, key=lambda trial: trial.auroc, default=None)
         return best if best is None or self._is_better(best, trials[0]) else trials[0]
 
-    def _is_better(self, one: Trial, other: Trial) -> bool:
+    def _is_better(self, trial: Trial, baseline: Trial) -> bool:
         if self.damaged:
-            return one.auroc > other.auroc + CREDIBLE_GAIN_SYNTHETIC
-        return one.auroc > other.auroc + CREDIBLE_GAIN + _CERTAIN * _deviation(other.scores, one.scores)
+            return trial.auroc > baseline.auroc + CREDIBLE_GAIN_SYNTHETIC
+        return trial.auroc > baseline.auroc + CREDIBLE_GAIN + _CERTAIN * _deviation(baseline.scores, trial.scores)
 
     def _heads(self, defect_folds: Sequence[int]) -> tuple[Heads, ...]:
         """The heads to try, the default first: none where there are too few real defects to hold some out, then an
@@ -229,12 +229,12 @@ class CandidateSearch:
             fold for fold, defect in zip(defect_folds, self.defects, strict=True) if defect.marks is not None
         }
         patch = [Heads(blend_weight) for blend_weight in BLEND_WEIGHTS] if len(masked_folds) == FOLDS else []
-        both = Heads(BLEND_WEIGHTS[0], IMAGE_BLEND_WEIGHT)
-        heads = [*[both] * bool(patch), Heads(0.0, IMAGE_BLEND_WEIGHT), Heads(), *patch]
+        both_heads = Heads(BLEND_WEIGHTS[0], IMAGE_BLEND_WEIGHT)
+        heads = [*[both_heads] * bool(patch), Heads(0.0, IMAGE_BLEND_WEIGHT), Heads(), *patch]
         if not self.synthetic:
             return tuple(heads)
         marked = any(sample.marks is not None for sample in self.synthetic)
-        synthetic = [both, Heads(BLEND_WEIGHTS[0])] * marked + [Heads(0.0, IMAGE_BLEND_WEIGHT)]
+        synthetic = [both_heads, Heads(BLEND_WEIGHTS[0])] * marked + [Heads(0.0, IMAGE_BLEND_WEIGHT)]
         return (*heads, *(replace(head, synthetic=True) for head in synthetic))
 
     def _folds(self) -> tuple[list[int], list[int]]:
@@ -293,18 +293,20 @@ class CandidateSearch:
         held_out: _HeldOutScores,
     ) -> None:
         """Fit the candidates to all folds but ``fold``, and score its images into ``held_out``."""
-        fitted = [sample for sample, other in zip(self.good, good_folds, strict=True) if other != fold]
-        fitted_defects = [sample for sample, other in zip(self.defects, defect_folds, strict=True) if other != fold]
+        fitted = [sample for sample, sample_fold in zip(self.good, good_folds, strict=True) if sample_fold != fold]
+        fitted_defects = [
+            sample for sample, sample_fold in zip(self.defects, defect_folds, strict=True) if sample_fold != fold
+        ]
         held_out_groups = {
             sample.group
-            for sample, other in zip([*self.good, *self.defects], [*good_folds, *defect_folds], strict=True)
-            if other == fold
+            for sample, sample_fold in zip([*self.good, *self.defects], [*good_folds, *defect_folds], strict=True)
+            if sample_fold == fold
         }
         synthetic = [sample for sample in self.synthetic if not sample.sources & held_out_groups]
         scorers = self._scorers(detector, candidates, fitted, fitted_defects, synthetic)
         signature = Signature.fit([sample.patches for sample in fitted], self.valid)
-        good = [index for index, other in enumerate(good_folds) if other == fold]
-        defects = [index for index, other in enumerate(defect_folds) if other == fold]
+        good = [index for index, sample_fold in enumerate(good_folds) if sample_fold == fold]
+        defects = [index for index, sample_fold in enumerate(defect_folds) if sample_fold == fold]
         groups: list[tuple[str, list[tuple[int, Patches]]]] = [
             ("good", [(index, self.good[index].patches) for index in good]),
             ("damaged", [(index, self.damaged[index]) for index in good if self.damaged]),
@@ -344,7 +346,7 @@ class CandidateSearch:
         fitted: dict[bool, PatchHead | None] = {}
         for heads in candidates:
             learned_from = synthetic if heads.synthetic else ()
-            if heads.synthetic not in fitted and (any(other.patch for other in candidates) or self.kinds > 1):
+            if heads.synthetic not in fitted and (any(head.patch for head in candidates) or self.kinds > 1):
                 fitted[heads.synthetic] = self._patch_head([*defects, *learned_from], plain, patches)
             patch, image = fitted.get(heads.synthetic), None
             if heads.image and (defects or learned_from):
@@ -390,17 +392,17 @@ def _balance(scores: Scores, image_scores: Scores) -> float:
 
 def _separation(scores: HeldOut) -> tuple[float, float]:
     """AUROC and average precision of good images against the damaged ones, or the defective where none are damaged."""
-    others = scores.damaged if len(scores.damaged) else scores.defects
-    return area_under_roc(scores.good, others), precision_recall_area(scores.good, others)
+    anomalous = scores.damaged if len(scores.damaged) else scores.defects
+    return area_under_roc(scores.good, anomalous), precision_recall_area(scores.good, anomalous)
 
 
-def _deviation(one: HeldOut, other: HeldOut) -> float:
+def _deviation(first: HeldOut, second: HeldOut) -> float:
     """The standard error of the difference of two AUROC on the same real images.
 
     DeLong, DeLong & Clarke-Pearson, "Comparing the areas under two or more correlated ROC curves" (1988).
     """
-    defects, good = np.zeros(len(one.defects)), np.zeros(len(one.good))
-    for sign, scores in ((1.0, other), (-1.0, one)):
+    defects, good = np.zeros(len(first.defects)), np.zeros(len(first.good))
+    for sign, scores in ((1.0, second), (-1.0, first)):
         above = np.sign(scores.defects[:, None] - scores.good[None]) / 2 + 0.5
         defects, good = defects + sign * above.mean(axis=1), good + sign * above.mean(axis=0)
     return float(np.sqrt(defects.var(ddof=1) / len(defects) + good.var(ddof=1) / len(good)))

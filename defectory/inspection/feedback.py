@@ -136,14 +136,14 @@ def merge_feedback(
         ImageError: an image cannot be read.
     """
     records = list(dataset.records)
-    known = {name: record.path for record in records for name in _names(dataset, record)}
+    paths = {name: record.path for record in records for name in _names(dataset, record)}
     copies: defaultdict[str, list[int]] = defaultdict(list)
     for number, record in enumerate(records):
         copies[dataset.digest(record.path)].append(number)
     kept_out = {frozen.digest(record.path) for record in frozen.records} if frozen else set()
     finder = FileFinder(images or dataset.root)
     for word in latest(feedback):
-        path = known.get(word.image) or finder.find(word.image) or known.get(word.source_ref)
+        path = paths.get(word.image) or finder.find(word.image) or paths.get(word.source_ref)
         if path is None:
             fix = f"Copy it into {finder.root}, or name the folder that holds it."
             raise InputError(f"feedback of {word.who}, image", "an image of the dataset or the folder", word.image, fix)

@@ -71,9 +71,9 @@ def run_job(work: Callable[[JobFolders], None]) -> int:
     try:
         work(folders)
     except Exception as error:
-        known = isinstance(error, DefectoryError)
+        is_ours = isinstance(error, DefectoryError)
         reason = f"{error.code}: {error}" if isinstance(error, DefectoryError) else f"{type(error).__name__}: {error}"
-        if not known:
+        if not is_ours:
             traceback.print_exc()
         print(reason, file=sys.stderr)
         folders.output.mkdir(parents=True, exist_ok=True)

@@ -79,17 +79,19 @@ def fit_known_defects(
         return KnownDefectsFit(None, good_scores, defect_scores, apart, basis)
     head = ImageHead.fit(good, defects, (), valid, blend_weight=1.0)
     chances = _held_out_chances(good, defects, valid) if held_out else _chances(head, good, valid)
-    sure = _chances(head, defects, valid)
+    defect_chances = _chances(head, defects, valid)
     for blend_weight in BLEND_WEIGHTS:
         scores = np.maximum(good_scores, _LITTLE) * np.exp(blend_weight * chances)
-        known = np.maximum(defect_scores, _LITTLE) * np.exp(blend_weight * sure)
+        raised_scores = np.maximum(defect_scores, _LITTLE) * np.exp(blend_weight * defect_chances)
         counted = np.delete(scores, list(left_out))
         thresholds = (
-            thresholds_from_good(counted, rates) if held_out else thresholds_between(counted, known, LEAST_RATIO)
+            thresholds_from_good(counted, rates)
+            if held_out
+            else thresholds_between(counted, raised_scores, LEAST_RATIO)
         )
-        if thresholds is not None and known.min() >= thresholds.fail:
+        if thresholds is not None and raised_scores.min() >= thresholds.fail:
             basis = basis and f"{basis}, none of them held out"
-            return KnownDefectsFit(replace(head, blend_weight=blend_weight), scores, known, thresholds, basis)
+            return KnownDefectsFit(replace(head, blend_weight=blend_weight), scores, raised_scores, thresholds, basis)
     return None
 
 
@@ -125,32 +127,32 @@ def label_warnings(
         masks: how many of the defects are masked.
         fit: what was fitted to defects that are too few to hold out.
     """
-    said = []
+    warnings = []
     if len(good) < MIN_CERTAIN:
-        said.append(
+        warnings.append(
             f"With {len(good)} good photos the thresholds are a guess, and confidence stays below 0.9: "
             f"add photos of good parts, {MIN_CERTAIN} at least."
         )
     if 0 < len(defects) < MIN_LABELLED:
         few = f"{_count(len(defects), 'labelled defect is', 'labelled defects are')} too few to hold some out"
-        used = "the model was fitted to all of them, and nobody knows how it does on others"
-        used = used if fit and fit.head else "the model has not learned from them"
+        use = "the model was fitted to all of them, and nobody knows how it does on others"
+        use = use if fit and fit.head else "the model has not learned from them"
         unused = f"; {_count(masks, 'mask was', 'masks were')} not used" if masks else ""
-        said.append(f"{few} ({MIN_LABELLED} needed): {used}{unused}.")
+        warnings.append(f"{few} ({MIN_LABELLED} needed): {use}{unused}.")
     passed = [name for name, score in zip(names, defects, strict=True) if score < thresholds.review]
     if passed:
-        shown = ", ".join(passed[:_NAMED]) + (f" and {len(passed) - _NAMED} more" if len(passed) > _NAMED else "")
+        listing = ", ".join(passed[:_NAMED]) + (f" and {len(passed) - _NAMED} more" if len(passed) > _NAMED else "")
         level = float(defects.min())
         back = int((good >= level).sum())
-        said.append(
-            f"{len(passed)} of {_count(len(defects), 'labelled defect', 'labelled defects')} would PASS: {shown}. "
+        warnings.append(
+            f"{len(passed)} of {_count(len(defects), 'labelled defect', 'labelled defects')} would PASS: {listing}. "
             f"REVIEW from {level:.4f} would catch them all and hold back {back} of {len(good)} good photos."
         )
-    return tuple(said)
+    return tuple(warnings)
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
 def _chances(head: ImageHead, images: Sequence[Patches], valid: NDArray[np.bool_]) -> Scores:
@@ -160,7 +162,7 @@ def _chances(head: ImageHead, images: Sequence[Patches], valid: NDArray[np.bool_
 def _held_out_chances(good: Sequence[Patches], defects: Sequence[Patches], valid: NDArray[np.bool_]) -> Scores:
     chances = np.zeros(len(good))
     for fold in range(FOLDS):
-        others = [image for index, image in enumerate(good) if index % FOLDS != fold]
-        head = ImageHead.fit(others, defects, (), valid, blend_weight=1.0)
+        fitted = [image for index, image in enumerate(good) if index % FOLDS != fold]
+        head = ImageHead.fit(fitted, defects, (), valid, blend_weight=1.0)
         chances[fold::FOLDS] = _chances(head, good[fold::FOLDS], valid)
     return chances

@@ -89,15 +89,19 @@ def _scores(dataset: Dataset, records: Sequence[ImageRecord]) -> NDArray[np.floa
     patches = {path: _patches(path, preparation, backbone) for path in fitted}
     valid = np.ones(next(iter(patches.values())).shape[:2], bool)
     detectors = []
-    for turn in range(FOLDS):
-        others = [patches[r.path] for r, fold in zip(records, folds, strict=True) if r.path in fitted and fold != turn]
+    for fold in range(FOLDS):
+        patches_outside = [
+            patches[r.path]
+            for r, record_fold in zip(records, folds, strict=True)
+            if r.path in fitted and record_fold != fold
+        ]
         # All may be of one fold where all are of one group.
-        detectors.append(PatchCore.fit(others or list(patches.values()), valid, seed=0))
+        detectors.append(PatchCore.fit(patches_outside or list(patches.values()), valid, seed=0))
     scores = np.empty(len(records))
     for number, (record, fold) in enumerate(zip(records, folds, strict=True)):
-        known = patches.get(record.path)
-        described = _patches(record.path, preparation, backbone) if known is None else known
-        distances = np.sort(detectors[fold].distances(described), axis=None)
+        fitted_patches = patches.get(record.path)
+        image_patches = _patches(record.path, preparation, backbone) if fitted_patches is None else fitted_patches
+        distances = np.sort(detectors[fold].distances(image_patches), axis=None)
         scores[number] = distances[-max(1, distances.size // _HIGHEST) :].mean()
     return scores
 

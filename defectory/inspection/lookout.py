@@ -226,8 +226,8 @@ class LookoutForVision:
         body = bytes(Body) if isinstance(Body, bytes | bytearray) else Body.read()
         if not body:
             raise ValidationException("Body must be an image, it is empty")
-        answer = json.loads(self._backend.detect(ProjectName, ModelVersion, body, ContentType))
-        return {**answer, "ResponseMetadata": {"HTTPStatusCode": 200}}
+        reply = json.loads(self._backend.detect(ProjectName, ModelVersion, body, ContentType))
+        return {**reply, "ResponseMetadata": {"HTTPStatusCode": 200}}
 
     def describe_model(self, *, ProjectName: str, ModelVersion: str) -> dict[str, Any]:
         """Whether the model can answer: ``Status`` as the service named it."""
@@ -278,8 +278,8 @@ class _Http:
 
     def _call(self, request: urllib.request.Request) -> bytes:
         try:
-            with self._opener.open(request, timeout=self._timeout) as answer:
-                content: bytes = answer.read()
+            with self._opener.open(request, timeout=self._timeout) as reply:
+                content: bytes = reply.read()
                 return content
         except urllib.error.HTTPError as error:
             kind = _EXCEPTIONS.get(error.headers.get("x-amzn-ErrorType", ""))
@@ -337,13 +337,13 @@ _EXCEPTION_OF_FAULT: dict[str, type[LookoutError]] = {
 
 def _message(content: bytes) -> str:
     try:
-        answer = json.loads(content)
+        reply = json.loads(content)
     except ValueError:
         return ""
-    if not isinstance(answer, dict):
+    if not isinstance(reply, dict):
         return ""
-    error = answer.get("error")
-    return str(answer.get("Message") or (error.get("message") if isinstance(error, dict) else "") or "")
+    error = reply.get("error")
+    return str(reply.get("Message") or (error.get("message") if isinstance(error, dict) else "") or "")
 
 
 def _classes(inspection: Inspection | InspectionReply) -> NDArray[np.uint8] | None:
@@ -352,10 +352,10 @@ def _classes(inspection: Inspection | InspectionReply) -> NDArray[np.uint8] | No
         return inspection.classes
     if not inspection.mask:
         return None
-    found = decode_grey(inspection.mask) > 0
+    mask = decode_grey(inspection.mask) > 0
     areas = [defect.area for defect in inspection.defects]
     largest = 1 + int(np.argmax(areas)) if areas else 0
-    return np.where(found, largest, 0).astype(np.uint8)
+    return np.where(mask, largest, 0).astype(np.uint8)
 
 
 def _coloured(classes: NDArray[np.uint8], defects: tuple[DefectArea, ...]) -> str:

@@ -141,9 +141,9 @@ class Scorer:
         image is as a whole, where there are such.
         """
         factor = 1.0
-        for whole in (self.signature, self.image_head):
-            if whole is not None:
-                factor *= whole.factor(patches, self.valid)
+        for image_factor in (self.signature, self.image_head):
+            if image_factor is not None:
+                factor *= image_factor.factor(patches, self.valid)
         return self.max_score(anomaly) * factor
 
 
@@ -305,15 +305,15 @@ def load_model(path: Path | bytes) -> Model:
             "model", f"a bundle that holds {', '.join(missing)}", None if isinstance(path, bytes) else str(path)
         )
     try:
-        known = json.loads(files[_CARD]).get("format") == FORMAT
-        card = ModelCard.model_validate_json(files[_CARD]) if known else None
+        is_current = json.loads(files[_CARD]).get("format") == FORMAT
+        card = ModelCard.model_validate_json(files[_CARD]) if is_current else None
     except (ValidationError, ValueError, AttributeError) as error:
         raise BundleError("model", f"a bundle with a valid {_CARD} ({shorten(str(error))})") from None
     if card is None:
         raise BundleError("model", f"a bundle of format {FORMAT}", fix="Train it again with this release.")
     if card.detector not in DETECTORS:
         raise BundleError("model", f"of a known detector ({', '.join(DETECTORS)})", card.detector)
-    content = {name: each for name, each in files.items() if name != _CARD}
+    content = {name: file for name, file in files.items() if name != _CARD}
     if card.version != _version(card, content):
         raise BundleError("model", "unaltered", card.version, "Its content does not match its version; fetch it again.")
     try:

@@ -41,20 +41,20 @@ class Rule(FrozenModel):
 
     def holds(self, verdict: Verdict, confidence: float, defects: Sequence[DefectArea]) -> bool:
         """Whether every condition is met by what was found."""
-        found = [each for each in defects if self.defect in (ANY, each.name)]
-        area, regions = sum(each.area for each in found), sum(each.regions for each in found)
+        matching = [defect for defect in defects if self.defect in (ANY, defect.name)]
+        area, regions = sum(defect.area for defect in matching), sum(defect.regions for defect in matching)
         return (
             verdict in self.of_verdicts
             and confidence >= self.min_confidence
             and self.min_area <= area <= self.max_area
             and self.min_regions <= regions
             and (self.max_regions is None or regions <= self.max_regions)
-            and len(found) >= self.min_types
+            and len(matching) >= self.min_types
         )
 
     def describe(self) -> str:
         """The rule as a person reads it."""
-        what = "all defects" if self.defect == ANY else self.defect
+        subject = "all defects" if self.defect == ANY else self.defect
         conditions = [
             f"area >= {self.min_area:g}" if self.min_area else "",
             f"area <= {self.max_area:g}" if self.max_area < 1 else "",
@@ -64,7 +64,7 @@ class Rule(FrozenModel):
             f"confidence >= {self.min_confidence:g}" if self.min_confidence > 0.5 else "",
             f"was {' or '.join(self.of_verdicts)}" if len(self.of_verdicts) < 3 else "",
         ]
-        return f"{what}: {', '.join(filter(None, conditions)) or 'always'} -> {self.verdict}"
+        return f"{subject}: {', '.join(filter(None, conditions)) or 'always'} -> {self.verdict}"
 
 
 class RuleSet(FrozenModel):
@@ -167,15 +167,15 @@ def backtest(
             reason = reasons[0] if reasons else "the score alone"
             changes.append(Change(index=index, before=reply.verdict, after=verdict, reason=reason))
         truth = truths[index] if truths is not None else None
-        for position, said in enumerate((reply.verdict, verdict)):
-            escapes[position] += truth == "anomaly" and said == "PASS"
-            overkill[position] += truth == "normal" and said == "FAIL"
-    known = truths is not None
+        for position, decision in enumerate((reply.verdict, verdict)):
+            escapes[position] += truth == "anomaly" and decision == "PASS"
+            overkill[position] += truth == "normal" and decision == "FAIL"
+    has_truths = truths is not None
     return Backtest(
         results=count,
         before=before,
         after=after,
         changes=tuple(changes),
-        escapes=(escapes[0], escapes[1]) if known else None,
-        overkill=(overkill[0], overkill[1]) if known else None,
+        escapes=(escapes[0], escapes[1]) if has_truths else None,
+        overkill=(overkill[0], overkill[1]) if has_truths else None,
     )

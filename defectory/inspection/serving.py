@@ -242,13 +242,13 @@ class _Handler(GuardedHandler):
             raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
 
     def _wants_lookout(self) -> bool:
-        wanted = parse_qs(urlsplit(self.path).query).get("format", [])
-        wanted += parse_qs(self.headers.get(CUSTOM_ATTRIBUTES, "").replace(",", "&")).get("format", [])
-        for form in wanted:
-            if form not in ("lookout", "inspection"):
-                message = f"format must be lookout or inspection, got {form!r}."
+        formats = parse_qs(urlsplit(self.path).query).get("format", [])
+        formats += parse_qs(self.headers.get(CUSTOM_ATTRIBUTES, "").replace(",", "&")).get("format", [])
+        for name in formats:
+            if name not in ("lookout", "inspection"):
+                message = f"format must be lookout or inspection, got {name!r}."
                 raise RequestError(HTTPStatus.BAD_REQUEST, "UnknownFormat", message)
-        return "lookout" in wanted or LOOKOUT_MEDIA_TYPE in self.headers.get("Accept", "")
+        return "lookout" in formats or LOOKOUT_MEDIA_TYPE in self.headers.get("Accept", "")
 
     def _refuse(self, error: RequestError) -> None:
         self.answer(error.status, _json({"error": {"code": error.code, "message": str(error)}}))

@@ -22,8 +22,9 @@ from defectory.errors import ImageError, InputError
 from defectory.inspection.backbone import EMBEDDED, Backbone, BackboneName, embedded_backbone
 from defectory.inspection.candidates import FOLDS, MIN_TELLING, CandidateSearch, Sample, Trial, find_outliers
 from defectory.inspection.detectors import Patches
+from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.detectors.registry import DETECTORS
-from defectory.inspection.known_defects import fit_known_defects, label_warnings
+from defectory.inspection.known_defects import KnownDefectsFit, fit_known_defects, label_warnings
 from defectory.inspection.model import DefectClass, LeaderboardEntry, Model, ModelCard, assemble
 from defectory.inspection.numerics import one_thread
 from defectory.inspection.perturbation import perturb
@@ -206,6 +207,44 @@ class _Photo:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class _LabelledPhotos:
+    """Photos of defects, and for each the sample that its label and mask make of it."""
+
+    photos: Sequence[_Photo] = ()
+    samples: Sequence[Sample] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _TrainingImages:
+    """All images of a training, ready for the search; ``synthetic_offered`` counts also those left out beforehand.
+
+    ``parts`` says which part a file's photo shows, by the file's SHA-256; empty without synthetic images.
+    """
+
+    good: Sequence[_Photo]
+    defects: _LabelledPhotos
+    synthetic: _LabelledPhotos
+    damaged: Sequence[Patches]
+    parts: Mapping[str, str]
+    synthetic_offered: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Calibration:
+    """The thresholds, the held-out scores they were set from, and what was fitted to defects too few to hold out."""
+
+    good: Scores
+    defects: Scores
+    thresholds: Thresholds
+    basis: str
+    fit: KnownDefectsFit | None
+
+    @property
+    def image_head(self) -> ImageHead | None:
+        return None if self.fit is None else self.fit.head
+
+
 class _Training:
     """One training, from files to model."""
 
@@ -231,77 +270,116 @@ class _Training:
         classes: dict[Path, tuple[str, ...]],
     ) -> Model:
         options = self._options
-        if not good:
-            raise InputError("good", f"at least {MIN_GOOD} images of good parts", 0)
+        images = self._read(good, defects, masks, classes)
+        search = self._search(images)
+        trials = search.trials(tuple(DETECTORS) if options.detector == "auto" else (options.detector,))
+        best = search.best(trials, synthetic=options.synthetic)
+        # What no other good part resembles may be a defect or a rare good part: it must not move the thresholds.
+        outliers = find_outliers(best.scores.good) if len(best.scores.good) >= MIN_LABELLED else []
+        left_out = outliers if options.exclude_suspects else ()
+        good_samples = [sample for index, sample in enumerate(search.good) if index not in left_out]
+        calibration = self._calibrate(search, best, outliers)
+        card = self._card(images, trials, best, calibration, outliers, good_images=len(good_samples))
+        scorer = search.fit(best, good_samples)
+        if calibration.image_head is not None:
+            scorer = replace(scorer, image_head=calibration.image_head)
+        return assemble(card, self._backbone, scorer)
+
+    def _read(
+        self,
+        good: list[Path],
+        defects: list[Path],
+        masks: dict[Path, MaskSource],
+        classes: dict[Path, tuple[str, ...]],
+    ) -> _TrainingImages:
+        """Read all images; what the preparation, the grid of patches and the classes are follows from them."""
         real = [path for path in defects if path not in self._synthetic]
-        made = [path for path in defects if path in self._synthetic]
+        synthetic = [path for path in defects if path in self._synthetic]
+        self._check_counts(len(good), len(real))
         enough = len(real) >= MIN_LABELLED
-        if options.costs and not enough:
-            fix = "Label more defects, or let the thresholds come from the good images alone."
-            raise InputError("costs", f"used with at least {MIN_LABELLED} labelled defects", len(real), fix)
-        seen = _look_at(good)
+        described = _look_at(good)
         _look_at(defects)
         self._preparation = Preparation.fitting(
-            [size for size, _ in seen.values()],
+            [size for size, _ in described.values()],
             self._backbone,
-            region=options.region,
-            resolution=options.resolution,
-            tiles=options.tiles,
+            region=self._options.region,
+            resolution=self._options.resolution,
+            tiles=self._options.tiles,
         )
-        photos = self._describe(self._distinct({path: digest for path, (_, digest) in seen.items()}), "good parts")
+        photos = self._describe(self._distinct({path: digest for path, (_, digest) in described.items()}), "good parts")
         grid = photos[0].patches.shape
         self._valid = self._inspected(grid[0], grid[1])
         # Nobody can tell whether synthetic images help where there are no real defects to hold out.
-        used = [*real, *made] if enough else real
-        self._kinds = self._define_classes({path: classes[path] for path in used if path in classes})
-        parts = self._parts([*good, *real]) if made else {}
-        labelled = self._describe(real, "defects")
-        samples = [self._label(photo, classes.get(photo.path, ()), masks.get(photo.path)) for photo in labelled]
-        copies = self._describe(made if enough else [], "synthetic defects")
-        synthetic = [self._label(photo, classes.get(photo.path, ()), masks.get(photo.path)) for photo in copies]
+        usable = synthetic if enough else []
+        self._kinds = self._define_classes({path: classes[path] for path in [*real, *usable] if path in classes})
+        parts = self._parts([*good, *real]) if synthetic else {}
+        real_images = self._describe_labelled(real, "defects", masks, classes)
+        synthetic_images = self._describe_labelled(usable, "synthetic defects", masks, classes)
         # Real defects tell more than made-up ones, once there are enough of them.
         damaged = () if enough else self._damage(photos)
-        comparison = CandidateSearch(
-            good=[Sample(photo.patches, group=self._part(photo.path, parts)) for photo in photos],
+        return _TrainingImages(photos, real_images, synthetic_images, damaged, parts, len(synthetic))
+
+    def _check_counts(self, good: int, defects: int) -> None:
+        if not good:
+            raise InputError("good", f"at least {MIN_GOOD} images of good parts", 0)
+        if self._options.costs and defects < MIN_LABELLED:
+            fix = "Label more defects, or let the thresholds come from the good images alone."
+            raise InputError("costs", f"used with at least {MIN_LABELLED} labelled defects", defects, fix)
+
+    def _search(self, images: _TrainingImages) -> CandidateSearch:
+        parts = images.parts
+        return CandidateSearch(
+            good=[Sample(photo.patches, group=self._part(photo.path, parts)) for photo in images.good],
             defects=[
                 replace(sample, group=self._part(photo.path, parts))
-                for sample, photo in zip(samples, labelled, strict=True)
+                for sample, photo in zip(images.defects.samples, images.defects.photos, strict=True)
             ],
             synthetic=[
                 replace(sample, sources=frozenset(parts.get(digest, digest) for digest in self._synthetic[photo.path]))
-                for sample, photo in zip(synthetic, copies, strict=True)
+                for sample, photo in zip(images.synthetic.samples, images.synthetic.photos, strict=True)
             ],
-            damaged=damaged,
+            damaged=images.damaged,
             valid=self._valid,
             kinds=len(self._kinds),
-            seed=options.seed,
+            seed=self._options.seed,
             on_progress=self._on_progress,
         )
-        trials = comparison.trials(tuple(DETECTORS) if options.detector == "auto" else (options.detector,))
-        best = comparison.best(trials, synthetic=options.synthetic)
-        # What no other good part resembles may be a defect or a rare good part: it must not move the thresholds.
-        unlike = find_outliers(best.scores.good) if len(best.scores.good) >= MIN_LABELLED else []
-        left_out = unlike if options.exclude_suspects else ()
-        kept = [sample for index, sample in enumerate(comparison.good) if index not in left_out]
-        held_out, defective = np.delete(best.scores.good, unlike), best.scores.defects
-        helped = best.recipe.heads.synthetic
-        thresholds, threshold_basis = self._thresholds(held_out, defective)
-        known = None
-        if labelled and not enough and defective.min() < thresholds.review:
-            known = fit_known_defects(
-                [sample.patches for sample in comparison.good],
-                [sample.patches for sample in comparison.defects],
+
+    def _calibrate(self, search: CandidateSearch, best: Trial, outliers: Sequence[int]) -> _Calibration:
+        """The thresholds; defects that are too few to hold out are fitted to where the model would let one PASS."""
+        good, defects = np.delete(best.scores.good, outliers), best.scores.defects
+        thresholds, basis = self._thresholds(good, defects)
+        fit = None
+        if 0 < len(search.defects) < MIN_LABELLED and defects.min() < thresholds.review:
+            fit = fit_known_defects(
+                [sample.patches for sample in search.good],
+                [sample.patches for sample in search.defects],
                 self._valid,
                 good_scores=best.scores.good,
-                defect_scores=defective,
-                left_out=unlike,
-                rates=options.rates,
+                defect_scores=defects,
+                left_out=outliers,
+                rates=self._options.rates,
             )
-        if known is not None:
-            held_out, defective, thresholds = np.delete(known.good, unlike), known.defects, known.thresholds
-            threshold_basis = known.basis or threshold_basis
-        scale, confidence_basis = confidence_scale(held_out, defective, thresholds.fail)
-        card = ModelCard(
+        if fit is not None:
+            good, defects, thresholds = np.delete(fit.good, outliers), fit.defects, fit.thresholds
+            basis = fit.basis or basis
+        return _Calibration(good, defects, thresholds, basis, fit)
+
+    def _card(
+        self,
+        images: _TrainingImages,
+        trials: Sequence[Trial],
+        best: Trial,
+        calibration: _Calibration,
+        outliers: Sequence[int],
+        *,
+        good_images: int,
+    ) -> ModelCard:
+        good, defects, thresholds = calibration.good, calibration.defects, calibration.thresholds
+        scale, confidence_basis = confidence_scale(good, defects, thresholds.fail)
+        masked = sum(sample.marks is not None for sample in images.defects.samples)
+        learned = images.synthetic if best.recipe.heads.synthetic else _LabelledPhotos()
+        return ModelCard(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             detector=best.recipe.detector,
             backbone=self._backbone.name,
@@ -309,51 +387,38 @@ class _Training:
             backbone_license=self._backbone.license,
             preparation=self._preparation,
             thresholds=thresholds,
-            threshold_basis=threshold_basis,
+            threshold_basis=calibration.basis,
             normal_level=best.level,
-            map_level=self._map_level(best, unlike, thresholds, whole=known is not None and known.head is not None),
+            map_level=self._map_level(best, outliers, thresholds, image_head=calibration.image_head is not None),
             confidence_scale=scale,
             confidence_basis=confidence_basis,
             classes=self._kinds,
-            rules=options.rules,
-            leaderboard=tuple(
-                LeaderboardEntry(
-                    name=trial.recipe.label,
-                    auroc=trial.auroc,
-                    average_precision=trial.average_precision,
-                    chosen=trial is best,
-                )
-                for trial in sorted(trials, key=lambda trial: -trial.auroc)
-            ),
+            rules=self._options.rules,
+            leaderboard=_leaderboard(trials, best),
             leaderboard_basis=(
                 "synthetic perturbations of held-out good images, for the choice only"
-                if damaged
-                else f"{len(photos)} good images and {len(labelled)} labelled defects, held out by turns"
+                if images.damaged
+                else f"{len(images.good)} good images and {len(images.defects.photos)} labelled defects, "
+                "held out by turns"
             ),
-            good_images=len(kept),
-            defect_images=len(labelled),
-            masked_images=sum(sample.marks is not None for sample in samples),
-            synthetic_images=len(copies) if helped else 0,
-            synthetic_basis=_synthetic_basis(best, trials, len(made), len(real)),
-            suspects=tuple(photos[index].path.name for index in unlike),
+            good_images=good_images,
+            defect_images=len(images.defects.photos),
+            masked_images=masked,
+            synthetic_images=len(learned.photos),
+            synthetic_basis=_synthetic_basis(best, trials, images.synthetic_offered, len(images.defects.photos)),
+            suspects=tuple(images.good[index].path.name for index in outliers),
             warnings=label_warnings(
-                held_out,
-                defective,
+                good,
+                defects,
                 thresholds,
-                names=[photo.path.name for photo in labelled],
-                masks=sum(sample.marks is not None for sample in samples),
-                fit=known,
+                names=[photo.path.name for photo in images.defects.photos],
+                masks=masked,
+                fit=calibration.fit,
             ),
-            training_manifest_sha256=_manifest(
-                photos, labelled, samples, *((copies, synthetic) if helped else ((), ()))
-            ),
-            metrics=_held_out_metrics(held_out, defective, thresholds),
-            seed=options.seed,
+            training_manifest_sha256=_manifest(images.good, images.defects, learned),
+            metrics=_held_out_metrics(good, defects, thresholds),
+            seed=self._options.seed,
         )
-        scorer = comparison.fit(best, kept)
-        if known is not None and known.head is not None:
-            scorer = replace(scorer, image_head=known.head)
-        return assemble(card, self._backbone, scorer)
 
     def _parts(self, paths: Sequence[Path]) -> dict[str, str]:
         """Which part the photo in a file shows, by the file's SHA-256; each its own where nobody says."""
@@ -373,8 +438,8 @@ class _Training:
         most = max(MAX_FITTED // (rows * columns), MIN_GOOD)
         if len(paths) <= most:
             return paths
-        chosen = np.random.default_rng(self._options.seed).permutation(len(paths))[:most]
-        return [paths[index] for index in np.sort(chosen)]
+        indices = np.random.default_rng(self._options.seed).permutation(len(paths))[:most]
+        return [paths[index] for index in np.sort(indices)]
 
     def _describe(self, paths: Sequence[Path], stage: str) -> list[_Photo]:
         photos = []
@@ -384,6 +449,17 @@ class _Training:
             photos.append(_Photo(path, prepared, self._patches(prepared), _digest(image)))
             self._on_progress(Progress(stage, number, len(paths)))
         return photos
+
+    def _describe_labelled(
+        self,
+        paths: Sequence[Path],
+        stage: str,
+        masks: Mapping[Path, MaskSource],
+        classes: Mapping[Path, tuple[str, ...]],
+    ) -> _LabelledPhotos:
+        photos = self._describe(paths, stage)
+        samples = [self._label(photo, classes.get(photo.path, ()), masks.get(photo.path)) for photo in photos]
+        return _LabelledPhotos(photos, samples)
 
     def _patches(self, prepared: NDArray[np.uint8]) -> Patches:
         return patches_of(prepared, self._preparation, self._backbone)
@@ -404,10 +480,10 @@ class _Training:
         basis = f"{rates.review:.1%} of good parts held back and {rates.fail:.1%} failed, from {len(good)} held out"
         return thresholds_from_good(good, rates), basis
 
-    def _map_level(self, best: Trial, unlike: Sequence[int], thresholds: Thresholds, *, whole: bool) -> float:
-        if not best.recipe.signature and not best.recipe.heads.image and not whole:
+    def _map_level(self, best: Trial, outliers: Sequence[int], thresholds: Thresholds, *, image_head: bool) -> float:
+        if not best.recipe.signature and not best.recipe.heads.image and not image_head:
             return thresholds.fail
-        return thresholds_from_good(np.delete(best.max_scores, unlike), self._options.rates).fail
+        return thresholds_from_good(np.delete(best.max_scores, outliers), self._options.rates).fail
 
     def _inspected(self, rows: int, columns: int) -> NDArray[np.bool_]:
         valid = np.ones((rows, columns), np.bool_)
@@ -419,12 +495,12 @@ class _Training:
         return valid
 
     def _define_classes(self, classes: Mapping[Path, tuple[str, ...]]) -> tuple[DefectClass, ...]:
-        names = sorted({name for each in classes.values() for name in each}) or [ANOMALY]
-        chosen = self._options.colors
-        free = [color for color in PALETTE if color not in chosen.values()] or list(PALETTE)
+        names = sorted({name for image_classes in classes.values() for name in image_classes}) or [ANOMALY]
+        colors = self._options.colors
+        free = [color for color in PALETTE if color not in colors.values()] or list(PALETTE)
         try:
             return tuple(
-                DefectClass(name=name, color=chosen.get(name, free[number % len(free)]))
+                DefectClass(name=name, color=colors.get(name, free[number % len(free)]))
                 for number, name in enumerate(names)
             )
         except ValidationError as error:
@@ -452,18 +528,18 @@ class _Training:
 
 def _look_at(paths: Sequence[Path]) -> dict[Path, tuple[tuple[int, int], str]]:
     """Height, width and digest of each photo; photos are read one at a time, since many do not fit into memory."""
-    seen, problems = {}, []
+    described, problems = {}, []
     for path in paths:
         try:
             image = load_image(path)
         except ImageError as error:
             problems.append(str(error))
         else:
-            seen[path] = (image.shape[0], image.shape[1]), _digest(image)
+            described[path] = (image.shape[0], image.shape[1]), _digest(image)
     if problems:
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         raise InputError("images", f"photos that can all be read{more}", fix=" ".join(problems[:5]))
-    return seen
+    return described
 
 
 def _layers(
@@ -479,10 +555,10 @@ def _layers(
     if isinstance(mask, Path):
         mask = ImageRecord(path, "anomaly", names, mask, colors)
     if isinstance(mask, ImageRecord):
-        found = read_classes(mask, tuple(numbers))
-        assert found is not None  # the record has a mask
-        found[found == UNNAMED] = kind
-        return {number: found == number for number in numbers.values()}
+        pixels = read_classes(mask, tuple(numbers))
+        assert pixels is not None  # the record has a mask
+        pixels[pixels == UNNAMED] = kind
+        return {number: pixels == number for number in numbers.values()}
     if not isinstance(mask, Mapping):
         return {kind: np.asarray(mask, np.float64) > 0}
     unknown = set(mask) - set(numbers)
@@ -510,38 +586,45 @@ def _held_out_metrics(good: Scores, defects: Scores, thresholds: Thresholds) -> 
     return metrics
 
 
-def _synthetic_basis(best: Trial, trials: Sequence[Trial], made: int, real: int) -> str:
+def _leaderboard(trials: Sequence[Trial], best: Trial) -> tuple[LeaderboardEntry, ...]:
+    """All that was tried, the best AUROC first."""
+    return tuple(
+        LeaderboardEntry(
+            name=trial.recipe.label,
+            auroc=trial.auroc,
+            average_precision=trial.average_precision,
+            chosen=trial is best,
+        )
+        for trial in sorted(trials, key=lambda trial: -trial.auroc)
+    )
+
+
+def _synthetic_basis(best: Trial, trials: Sequence[Trial], offered: int, real: int) -> str:
     """Whether synthetic images are learned from, and what speaks for it or against."""
-    if not made:
+    if not offered:
         return ""
-    tried = [trial.auroc for trial in trials if trial.recipe.heads.synthetic]
-    if not tried:
+    aurocs = [trial.auroc for trial in trials if trial.recipe.heads.synthetic]
+    if not aurocs:
         return f"left out: {real} real defects are too few to measure on ({MIN_LABELLED} of {FOLDS} parts at least)"
     without = max(trial.auroc for trial in trials if not trial.recipe.heads.synthetic)
     few = f"left out, as {real} real defects do not tell whether they help ({MIN_TELLING} at least)"
-    said = few if real < MIN_TELLING else "left out, as they do not clearly help"
+    basis = few if real < MIN_TELLING else "left out, as they do not clearly help"
     if best.recipe.heads.synthetic:
-        said = "used"
-    return f"{said}: AUROC {max(tried):.3f} with them, {without:.3f} without, on {real} real defects held out by turns"
+        basis = "used"
+    return (
+        f"{basis}: AUROC {max(aurocs):.3f} with them, {without:.3f} without, on {real} real defects held out by turns"
+    )
 
 
 def _digest(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
 
 
-def _manifest(
-    good: Sequence[_Photo],
-    labelled: Sequence[_Photo],
-    samples: Sequence[Sample],
-    made: Sequence[_Photo],
-    synthetic: Sequence[Sample],
-) -> str:
+def _manifest(good: Sequence[_Photo], defects: _LabelledPhotos, synthetic: _LabelledPhotos) -> str:
     """A hash of what was trained on: pixels, labels and masks, in any order and wherever the files lie."""
     rows = [("good", photo.digest, "") for photo in good]
-    for photo, sample, what in (
-        *((photo, sample, "defect") for photo, sample in zip(labelled, samples, strict=True)),
-        *((photo, sample, "synthetic defect") for photo, sample in zip(made, synthetic, strict=True)),
-    ):
-        marks = b"" if sample.marks is None else sample.marks.tobytes()
-        rows.append((f"{what} {sample.kind}", photo.digest, hashlib.sha256(marks).hexdigest()))
+    for origin, images in (("defect", defects), ("synthetic defect", synthetic)):
+        for photo, sample in zip(images.photos, images.samples, strict=True):
+            marks = b"" if sample.marks is None else sample.marks.tobytes()
+            rows.append((f"{origin} {sample.kind}", photo.digest, hashlib.sha256(marks).hexdigest()))
     return hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()

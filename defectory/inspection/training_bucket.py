@@ -45,8 +45,8 @@ class TrainingBucket:
         if place.scheme != "s3" or place.netloc != self.name:
             raise InputError("archive", f"in s3://{self.name}/", uri)
         with service_errors(f"read {uri}"):
-            answer = self._client.get_object(Bucket=self.name, Key=place.path.lstrip("/"))
-            packed = answer["Body"].read(LARGEST_ARCHIVE)
+            reply = self._client.get_object(Bucket=self.name, Key=place.path.lstrip("/"))
+            packed = reply["Body"].read(LARGEST_ARCHIVE)
         try:
             with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
                 for member in archive:

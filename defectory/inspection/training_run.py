@@ -103,27 +103,29 @@ def prepare(
         ServiceError: the bucket or the endpoint cannot be looked at.
     """
     try:
-        wanted = TrainingRequest.model_validate(request)
+        training_request = TrainingRequest.model_validate(request)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]) if first["loc"] else "request"
         field = TrainingRequest.model_fields.get(name)
         rule = str(field.description) if field else f"left out; known are {', '.join(TrainingRequest.model_fields)}"
         raise InputError(name, rule, None if first["type"] == "missing" else first["input"]) from None
-    GateRules.parse(wanted.gate)
-    if wanted.dataset.startswith(wanted.test) or wanted.test.startswith(wanted.dataset):
-        raise InputError("test", f"apart from the dataset {wanted.dataset}", wanted.test)
-    for field_name, place in (("dataset", wanted.dataset), ("test", wanted.test)):
+    GateRules.parse(training_request.gate)
+    if training_request.dataset.startswith(training_request.test) or training_request.test.startswith(
+        training_request.dataset
+    ):
+        raise InputError("test", f"apart from the dataset {training_request.dataset}", training_request.test)
+    for field_name, place in (("dataset", training_request.dataset), ("test", training_request.test)):
         if not storage.images(place):
             fix = f"Upload normal/ and anomaly/ to s3://{storage.name}/{place}."
             raise InputError(field_name, "a prefix with files", place, fix)
     current = hosting.current()
     return TrainingRun(
         name=f"{prefix}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}",
-        dataset=f"s3://{storage.name}/{wanted.dataset}",
-        test=f"s3://{storage.name}/{wanted.test}",
-        options=json.dumps(wanted.options),
-        gate=wanted.gate,
+        dataset=f"s3://{storage.name}/{training_request.dataset}",
+        test=f"s3://{storage.name}/{training_request.test}",
+        options=json.dumps(training_request.options),
+        gate=training_request.gate,
         endpoint_exists=current is not None,
         current_config=current[0] if current else "",
         current=current[1] if current else "",

@@ -50,7 +50,7 @@ def f1_score(hits: int, false_alarms: int, misses: int) -> Estimate | None:
     share = proportion(hits, hits + false_alarms + misses)
     if share is None:
         return None
-    value, low, high = (2 * each / (1 + each) for each in (share.value, share.low, share.high))
+    value, low, high = (2 * f_star / (1 + f_star) for f_star in (share.value, share.low, share.high))
     return Estimate(value=value, low=low, high=high, n=share.n)
 
 

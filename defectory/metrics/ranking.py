@@ -40,10 +40,10 @@ def auroc(normal: Scores, anomalous: Scores) -> Estimate | None:
     if not len(normal) or not len(anomalous):
         return None
     value, cases = area_under_roc(normal, anomalous), len(normal) + len(anomalous)
-    pairs, others = len(normal) * len(anomalous), cases / 2 - 1
+    pairs, degrees = len(normal) * len(anomalous), cases / 2 - 1
 
     def exceeds(area: float) -> bool:
-        spread = area * (1 - area) / pairs * (1 + others * ((1 - area) / (2 - area) + area / (1 + area)))
+        spread = area * (1 - area) / pairs * (1 + degrees * ((1 - area) / (2 - area) + area / (1 + area)))
         return abs(area - value) > Z * math.sqrt(spread)
 
     def limit(outside: float) -> float:

@@ -66,10 +66,10 @@ def changed_pixels(photo: Image, image: Image, extent: Field) -> Mask:
     if not covered.any():
         return np.zeros(covered.shape, np.uint8)
     strongest = float(np.percentile(difference[covered > 0], 95))
-    seen = (difference >= max(VISIBLE, strongest / 7)).astype(np.uint8)
+    visible = (difference >= max(VISIBLE, strongest / 7)).astype(np.uint8)
     # In the middle of a dent the shade turns over, and nothing changes.
     thickness = float(cv2.distanceTransform(np.pad(covered, 1), cv2.DIST_L2, 3).max())
-    changed = seen | (_closed(seen, max(1.0, 0.35 * thickness)) & covered)
+    changed = visible | (_closed(visible, max(1.0, 0.35 * thickness)) & covered)
     regions = find_regions(changed)
     touching = regions.overlap(covered > 0) > 0
     return np.where(regions.select(touching & (regions.areas >= 3)), 255, 0).astype(np.uint8)
@@ -103,8 +103,8 @@ def severity_of(photo: Image, image: Image, mask: Mask | None, *, pixels: int | 
     margin = 8 + max(width, height) // 2
     place = np.s_[max(0, top - margin) : top + height + margin, max(0, left - margin) : left + width + margin]
     before, after = (
-        cv2.cvtColor(np.ascontiguousarray(shown[place]).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-        for shown in (photo, image)
+        cv2.cvtColor(np.ascontiguousarray(picture[place]).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        for picture in (photo, image)
     )
     inside = mask[place] > 0
     contrast = float(np.sqrt(((after - before) ** 2).sum(2))[inside].mean())
@@ -112,5 +112,5 @@ def severity_of(photo: Image, image: Image, mask: Mask | None, *, pixels: int | 
     around = ~inside if (~inside).any() else inside
     lively = float(np.sqrt((structure**2).sum(2)[around].mean()))
     area = float(inside.sum()) * 512**2 / (pixels or mask.size)
-    seen = contrast / (lively + 2.3) * np.sqrt(area)  # 2.3: the least difference in CIELAB that eyes notice
-    return float(np.clip(np.log(max(seen, 1e-6) / 5) / np.log(60), 0, 1))
+    conspicuity = contrast / (lively + 2.3) * np.sqrt(area)  # 2.3: the least difference in CIELAB that eyes notice
+    return float(np.clip(np.log(max(conspicuity, 1e-6) / 5) / np.log(60), 0, 1))

@@ -48,17 +48,17 @@ def find_components(image: Image, part: Mask, limit: int = 24) -> list[Component
         return []
     # The part without its holes: a hole in it is a component as well.
     outline = solid(allowed)
-    found = [_judged(lab, points, allowed, outline) for points in _candidates(lab, low, high)]
-    judged = sorted((each for each in found if each is not None), key=lambda each: each[2], reverse=True)
-    taken = np.zeros(allowed.shape, bool)
+    regions = [_judged(lab, points, allowed, outline) for points in _candidates(lab, low, high)]
+    ranked = sorted((region for region in regions if region is not None), key=lambda region: region[2], reverse=True)
+    occupied = np.zeros(allowed.shape, bool)
     components: list[Component] = []
-    for grown, box, clarity in judged:
-        if taken[box][grown].any():
+    for grown, box, clarity in ranked:
+        if occupied[box][grown].any():
             continue
-        taken[box] |= grown
-        whole = np.zeros(allowed.shape, np.uint8)
-        whole[box][grown] = 255
-        mask = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        occupied[box] |= grown
+        coarse_mask = np.zeros(allowed.shape, np.uint8)
+        coarse_mask[box][grown] = 255
+        mask = np.asarray(cv2.resize(coarse_mask, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
         components.append(Component(np.where(mask > 100, 255, 0).astype(np.uint8), clarity))
         if len(components) == limit:
             break
@@ -75,15 +75,15 @@ def _candidates(lab: NDArray[np.float32], low: int, high: int) -> list[_Points]:
     off = np.sqrt(np.square((levels - usual) * np.array([1 / 2.55, 1, 1], np.float32)).sum(axis=2))
     off = cv2.GaussianBlur(off, (0, 0), 0.7)
     candidates: list[_Points] = []
-    known: set[tuple[int, ...]] = set()
+    places: set[tuple[int, ...]] = set()
     for level in (9, 14, 20, 28, 38, 50):
         regions = find_regions(off > level, connectivity=4)
         for number, (area, box) in enumerate(zip(regions.areas.tolist(), regions.boxes.tolist(), strict=True), 1):
             left, top, width, height = box
             # What has sharp edges is the same at several levels.
             place = left // 2, top // 2, (left + width) // 2, (top + height) // 2
-            if low <= area and width * height <= 2 * high and place not in known:
-                known.add(place)
+            if low <= area and width * height <= 2 * high and place not in places:
+                places.add(place)
                 ys, xs = np.nonzero(regions.labels[top : top + height, left : left + width] == number)
                 candidates.append(np.stack([xs + left, ys + top], axis=1))
     return candidates

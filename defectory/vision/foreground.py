@@ -29,11 +29,11 @@ def find_part(image: Image) -> Mask:
     """
     small = _shrunk(image, _SIDE)
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    found = _differing(np.asarray(cv2.GaussianBlur(lab, (0, 0), 1.2), np.float32))
-    if found is None:
+    part = _differing(np.asarray(cv2.GaussianBlur(lab, (0, 0), 1.2), np.float32))
+    if part is None:
         return np.full(image.shape[:2], 255, np.uint8)
     fine = _shrunk(image, _FINE_SIDE)
-    return _grown(_outlined(fine, _grown(found, fine.shape[:2])), image.shape[:2])
+    return _grown(_outlined(fine, _grown(part, fine.shape[:2])), image.shape[:2])
 
 
 def _shrunk(image: Image, side: int) -> Image:
@@ -74,9 +74,9 @@ def _outlined(image: Image, part: Mask) -> Mask:
     step = on - off
     length = np.square(step).sum(axis=1)
     share = ((light[band] - off) * step).sum(axis=1) / np.maximum(length, 1)
-    told = known_on & known_off & (length > 30**2)
+    distinguishable = known_on & known_off & (length > 30**2)
     outlined = part.copy()
-    outlined[band] = np.where(told, np.where(share > 0.7, 255, 0), part[band])
+    outlined[band] = np.where(distinguishable, np.where(share > 0.7, 255, 0), part[band])
     return np.asarray(cv2.medianBlur(outlined, 5), np.uint8)
 
 

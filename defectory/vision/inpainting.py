@@ -40,9 +40,9 @@ def fill(picture: Field, hole: Region, usable: Region) -> Field:
     top, bottom = max(0, top - rim), min(picture.shape[0], bottom + rim)
     left, right = max(0, left - rim), min(picture.shape[1], right + rim)
     box = np.s_[top:bottom, left:right]
-    target, gap, known = picture[box], hole[box], usable[box]
+    target, gap, usable_here = picture[box], hole[box], usable[box]
     near = cv2.distanceTransform((~gap).astype(np.uint8), cv2.DIST_L2, 3) <= rim
-    ring = near & known
+    ring = near & usable_here
     filled = picture.copy()
     source = _exemplar(picture, hole, usable, (top, bottom, left, right), ring)
     if source is None:
@@ -65,8 +65,8 @@ def spread(picture: Field, known: Region) -> Field:
     while min(levels[-1][0].shape[:2]) > 2:
         values, weights = levels[-1]
         size = (values.shape[1] + 1) // 2, (values.shape[0] + 1) // 2
-        halves = (cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in (values, weights))
-        values, weights = (np.asarray(each, np.float32).reshape(size[1], size[0], -1) for each in halves)
+        halves = (cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in (values, weights))
+        values, weights = (np.asarray(layer, np.float32).reshape(size[1], size[0], -1) for layer in halves)
         levels.append((values, weights))
     values, weights = levels[-1]
     middle = values.sum(axis=(0, 1)) / max(float(weights.sum()), 1e-6)
@@ -79,10 +79,10 @@ def spread(picture: Field, known: Region) -> Field:
 
 def _patched(picture: Field, usable: Region, box: tuple[slice, slice]) -> Field:
     """``picture`` within ``box``, continued from where it is ``usable``, with the fine structure from there."""
-    known = usable.astype(np.float32)[..., None]
-    weight = cv2.GaussianBlur(known, (0, 0), _FINE)[..., None]
-    smooth = cv2.GaussianBlur(picture * known, (0, 0), _FINE) / np.maximum(weight, 1e-3)
-    structure = (picture - smooth) * known
+    usable_weight = usable.astype(np.float32)[..., None]
+    weight = cv2.GaussianBlur(usable_weight, (0, 0), _FINE)[..., None]
+    smooth = cv2.GaussianBlur(picture * usable_weight, (0, 0), _FINE) / np.maximum(weight, 1e-3)
+    structure = (picture - smooth) * usable_weight
     # Edges and prints are no texture: laid over elsewhere they would be seen for what they are.
     energy = cv2.blur(np.abs(structure).mean(axis=2), (9, 9))
     plain = usable & (energy <= 1.4 * np.median(energy[usable]))
@@ -96,16 +96,16 @@ def _patched(picture: Field, usable: Region, box: tuple[slice, slice]) -> Field:
         ys, xs = ys + (rows[0] + down), xs + (columns[0] + right)
         within = (ys >= 0) & (ys < height) & (xs >= 0) & (xs < width)
         ys, xs = ys[within], xs[within]
-        taken = plain[ys, xs]
-        ys, xs = ys[taken], xs[taken]
+        usable_source = plain[ys, xs]
+        ys, xs = ys[usable_source], xs[usable_source]
         here = ys - (rows[0] + down), xs - (columns[0] + right)
         added[here] = structure[ys, xs]
         open_[here] = False
         if not open_.any():
             break
-    rest, known_pixels = np.nonzero(open_), np.flatnonzero(plain)
+    unreached, known_pixels = np.nonzero(open_), np.flatnonzero(plain)
     # A stride without a common divisor scatters what no shift has reached.
-    added[rest] = structure.reshape(-1, 3)[known_pixels[np.arange(len(rest[0])) * 7919 % len(known_pixels)]]
+    added[unreached] = structure.reshape(-1, 3)[known_pixels[np.arange(len(unreached[0])) * 7919 % len(known_pixels)]]
     return np.asarray(spread(picture, usable)[box] + added, np.float32)
 
 
@@ -146,7 +146,7 @@ def _exemplar(
     best: tuple[float, float, int, int] | None = None
     for turn in range(_TURNS):
         angle = 360.0 * turn / _TURNS
-        turned, walls = (_turned(each, angle, each.shape[:2]) for each in (small, barred))
+        turned, walls = (_turned(layer, angle, layer.shape[:2]) for layer in (small, barred))
         if turned.shape[0] < template.shape[0] or turned.shape[1] < template.shape[1]:
             return None
         blocked = cv2.matchTemplate(walls, support, cv2.TM_CCORR)
@@ -175,15 +175,15 @@ def _difference(picture: Field, template: Field, weight: NDArray[np.float32]) ->
     count = float(weight.sum())
     total: Field = np.zeros((), np.float32)
     for channel in range(3):
-        layer, wanted = np.ascontiguousarray(picture[..., channel]), np.ascontiguousarray(template[..., channel])
-        level = float((wanted * weight).sum() / count)
-        wanted = (wanted - level) * weight
+        layer, target = np.ascontiguousarray(picture[..., channel]), np.ascontiguousarray(template[..., channel])
+        level = float((target * weight).sum() / count)
+        target = (target - level) * weight
         shifted = layer - np.float32(level)
         squares = cv2.matchTemplate(shifted * shifted, weight, cv2.TM_CCORR)
-        products = cv2.matchTemplate(shifted, wanted, cv2.TM_CCORR)
+        products = cv2.matchTemplate(shifted, target, cv2.TM_CCORR)
         mean = cv2.matchTemplate(shifted, weight, cv2.TM_CCORR) / count
-        rest = (squares - 2 * products + float((wanted * wanted).sum())) / count - 0.9 * mean**2
-        total = np.asarray(total + rest, np.float32)
+        squared_difference = (squares - 2 * products + float((target * target).sum())) / count - 0.9 * mean**2
+        total = np.asarray(total + squared_difference, np.float32)
     return total
 
 
@@ -196,9 +196,9 @@ def _liveliness(
     """
     total: Field = np.zeros((), np.float32)
     for channel in range(3):
-        layer, wanted = np.ascontiguousarray(picture[..., channel]), template[..., channel][weight > 0]
+        layer, rim = np.ascontiguousarray(picture[..., channel]), template[..., channel][weight > 0]
         # By the median, as a rim may hold a little of what is to go.
-        usual = (1.4826 * float(np.median(np.abs(wanted - np.median(wanted))))) ** 2
+        usual = (1.4826 * float(np.median(np.abs(rim - np.median(rim))))) ** 2
         level = cv2.matchTemplate(layer, weight, cv2.TM_CCORR) / float(weight.sum())
         mean = cv2.matchTemplate(layer, gap, cv2.TM_CCORR) / float(gap.sum())
         square = cv2.matchTemplate(layer * layer, gap, cv2.TM_CCORR) / float(gap.sum())

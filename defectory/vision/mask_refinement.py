@@ -68,12 +68,12 @@ def refine_mask(photo: Image, picture: Image, allowed: Mask | None = None) -> Re
     aligned = _moved(picture, shift)
     if _error(photo, aligned, outside) >= _error(photo, picture, outside):
         shift, aligned = (0.0, 0.0), picture
-    seen = _still_seen(outside.shape, shift)
-    outside &= seen
+    in_view = _still_seen(outside.shape, shift)
+    outside &= in_view
     aligned = _recoloured(photo, aligned, outside)
     plain, beyond = _differences(photo, aligned)
     usual = _usual(photo, plain, outside)
-    free = seen if allowed is None else seen & (allowed > 0)
+    free = in_view if allowed is None else in_view & (allowed > 0)
     excused = np.minimum(usual, _MOST_USUAL)
     mask = _grown((beyond > np.maximum(STRONG, 3 * excused)) & free, (plain > np.maximum(WEAK, 2 * excused)) & free)
     return Refined(aligned, mask, shift, float(np.median(usual)))
@@ -94,8 +94,8 @@ def blend(photo: Image, picture: Image, mask: Mask, within: Mask | None = None, 
     weight = np.clip(1 - (distance - 1) / (2 * softness), 0, 1).astype(np.float32)
     if within is not None:
         weight = np.minimum(weight, feathered(np.ascontiguousarray(within[near]), softness))
-    shown = photo[near] + weight[..., None] * (picture[near].astype(np.float32) - photo[near])
-    blended[near] = np.clip(np.rint(shown), 0, 255)
+    blended_near = photo[near] + weight[..., None] * (picture[near].astype(np.float32) - photo[near])
+    blended[near] = np.clip(np.rint(blended_near), 0, 255)
     return blended
 
 
@@ -106,8 +106,8 @@ def _shift(photo: Image, picture: Image, outside: NDArray[np.bool_]) -> tuple[fl
     size = max(16, round(width * scale)), max(16, round(height * scale))
     weight = cv2.resize(cv2.GaussianBlur(outside.astype(np.float32), (0, 0), 2), size, interpolation=cv2.INTER_AREA)
     first, second = (
-        _detail(cv2.resize(each, size, interpolation=cv2.INTER_AREA).astype(np.uint8)) * weight
-        for each in (photo, picture)
+        _detail(cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)) * weight
+        for image in (photo, picture)
     )
     (x, y), _ = cv2.phaseCorrelate(first, second, cv2.createHanningWindow(size, cv2.CV_32F))
     x, y = x * width / size[0], y * height / size[1]
@@ -135,12 +135,12 @@ def _error(photo: Image, picture: Image, outside: NDArray[np.bool_]) -> float:
 
 def _still_seen(shape: tuple[int, ...], shift: tuple[float, float]) -> NDArray[np.bool_]:
     """Where a picture that moved still shows something of its own: not along the edges that it lost and gained."""
-    seen = np.ones(shape, bool)
+    in_view = np.ones(shape, bool)
     for axis, moved in ((1, shift[0]), (0, shift[1])):
         if lost := int(np.ceil(abs(moved) + 1)) if abs(moved) > 0.05 else 0:
-            edges = np.swapaxes(seen, 0, axis)
+            edges = np.swapaxes(in_view, 0, axis)
             edges[:lost] = edges[-lost:] = False
-    return seen
+    return in_view
 
 
 def _recoloured(photo: Image, picture: Image, outside: NDArray[np.bool_]) -> Image:
@@ -154,10 +154,10 @@ def _recoloured(photo: Image, picture: Image, outside: NDArray[np.bool_]) -> Ima
     for channel in range(3):
         theirs = picture[..., channel][outside][::step].astype(np.float64)
         ours = photo[..., channel][outside][::step].astype(np.float64)
-        told = (theirs > 2) & (theirs < 253) & (ours > 2) & (ours < 253)
-        if np.count_nonzero(told) < 30:
+        unsaturated = (theirs > 2) & (theirs < 253) & (ours > 2) & (ours < 253)
+        if np.count_nonzero(unsaturated) < 30:
             continue
-        gain, offset = _line(theirs[told], ours[told])
+        gain, offset = _line(theirs[unsaturated], ours[unsaturated])
         level, target = picture[..., channel], photo[..., channel]
         fitted = gain * level.astype(np.float32) + offset
         # Saturated means "at least" or "at most": what the photo has may have been there.
@@ -173,11 +173,11 @@ def _line(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> tuple[float
     gain, offset = 1.0, float(np.median(ours - theirs))
     for _ in range(6):
         misfit = np.abs(gain * theirs + offset - ours)
-        kept = np.where(misfit <= max(3.0, float(np.quantile(misfit, 0.6))), weight, 0)
-        middle, aim = np.average(theirs, weights=kept), np.average(ours, weights=kept)
-        spread = np.average((theirs - middle) ** 2, weights=kept)
+        fit_weight = np.where(misfit <= max(3.0, float(np.quantile(misfit, 0.6))), weight, 0)
+        middle, aim = np.average(theirs, weights=fit_weight), np.average(ours, weights=fit_weight)
+        spread = np.average((theirs - middle) ** 2, weights=fit_weight)
         # Of a single level nothing tells a gain.
-        gain = 1.0 if spread < 9 else float(np.average((theirs - middle) * (ours - aim), weights=kept) / spread)
+        gain = 1.0 if spread < 9 else float(np.average((theirs - middle) * (ours - aim), weights=fit_weight) / spread)
         gain = float(np.clip(gain, 0.75, 1.33))
         offset = float(aim - gain * middle)
     # What changed so much is no shade of the same picture.
@@ -187,8 +187,8 @@ def _line(theirs: NDArray[np.float64], ours: NDArray[np.float64]) -> tuple[float
 def _differences(photo: Image, picture: Image) -> tuple[Field, Field]:
     """The difference pixel by pixel, and by how much the picture leaves the photo's range within a pixel (CIELAB)."""
     ours, theirs = (
-        cv2.GaussianBlur(cv2.cvtColor(each.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), (0, 0), 0.7)
-        for each in (photo, picture)
+        cv2.GaussianBlur(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), (0, 0), 0.7)
+        for image in (photo, picture)
     )
     kernel = np.ones((3, 3), np.uint8)
     above = np.maximum(theirs - cv2.dilate(ours, kernel), 0)
@@ -202,13 +202,13 @@ def _usual(photo: Image, plain: Field, outside: NDArray[np.bool_]) -> Field:
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
     slope = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     lively = cv2.GaussianBlur(cv2.dilate(slope, np.ones((5, 5), np.uint8)), (0, 0), 1.5)
-    told, found = lively[outside], plain[outside]
-    bounds = np.unique(np.quantile(told, _LIVELINESS))
+    liveliness, differences = lively[outside], plain[outside]
+    bounds = np.unique(np.quantile(liveliness, _LIVELINESS))
     if len(bounds) < 2:
-        return np.full(plain.shape, _typical(found), np.float32)
-    place = np.clip(np.searchsorted(bounds, told, side="right") - 1, 0, len(bounds) - 2)
+        return np.full(plain.shape, _typical(differences), np.float32)
+    place = np.clip(np.searchsorted(bounds, liveliness, side="right") - 1, 0, len(bounds) - 2)
     filled = [number for number in range(len(bounds) - 1) if (place == number).any()]
-    usual = [_typical(found[place == number]) for number in filled]
+    usual = [_typical(differences[place == number]) for number in filled]
     middles = [float((bounds[number] + bounds[number + 1]) / 2) for number in filled]
     return np.interp(lively, middles, usual).astype(np.float32)
 

@@ -50,24 +50,24 @@ def load_photo(source: Path | bytes, *, name: str = "", region: Mask | None = No
     Raises:
         ImageError: it is no image that can be read, or has fewer than 64 or more than 8000 pixels on a side.
     """
-    called = name or (str(source) if isinstance(source, Path) else "photo")
+    title = name or (str(source) if isinstance(source, Path) else "photo")
     try:
         content = source if isinstance(source, bytes) else source.read_bytes()
     except OSError as error:
-        raise ImageError(called, f"an image file that can be read ({error.strerror})", fix="Check the path.") from None
-    image = load_image(content, name=called)
+        raise ImageError(title, f"an image file that can be read ({error.strerror})", fix="Check the path.") from None
+    image = load_image(content, name=title)
     height, width = image.shape[:2]
     if min(height, width) < MIN_SIDE:
         fix = "A defect would have too few pixels to be learnt from: take a larger photo."
-        raise ImageError(called, f"at least {MIN_SIDE} pixels wide and high", f"{width} x {height}", fix)
+        raise ImageError(title, f"at least {MIN_SIDE} pixels wide and high", f"{width} x {height}", fix)
     if max(height, width) > MAX_SIDE:
         raise ImageError(
-            called,
+            title,
             f"at most {MAX_SIDE} pixels wide and high",
             f"{width} x {height}",
             "Reduce it, or cut it into parts.",
         )
-    return Photo(called, image, hashlib.sha256(content).hexdigest(), region)
+    return Photo(title, image, hashlib.sha256(content).hexdigest(), region)
 
 
 def storable(name: str) -> str:
@@ -113,13 +113,13 @@ def load_region(source: Path | bytes, photo: Photo, *, name: str = "") -> Mask:
         ImageError: it is no image that can be read.
         InputError: it is of another aspect, or marks nothing.
     """
-    called = _called(source, name)
-    pixels = load_rgba(source, name=called)
+    title = _called(source, name)
+    pixels = load_rgba(source, name=title)
     height, width = photo.image.shape[:2]
     own_height, own_width = pixels.shape[:2]
     if abs(own_width * height / (own_height * width) - 1) > ASPECT_TOLERANCE:
         fix = f"Draw it on {photo.name}."
-        raise InputError(called, f"a mask of the photo's size, {width} x {height}", f"{own_width} x {own_height}", fix)
+        raise InputError(title, f"a mask of the photo's size, {width} x {height}", f"{own_width} x {own_height}", fix)
     levels = np.where(pixels[..., 3] >= MARKED, pixels[..., :3].max(axis=2), 0)
     mask = np.where(levels >= MARKED, 255, 0).astype(np.uint8)
     if (own_height, own_width) != (height, width):
@@ -128,7 +128,7 @@ def load_region(source: Path | bytes, photo: Photo, *, name: str = "") -> Mask:
     if not mask.any():
         brightest = int(levels.max())
         got = f"nothing brighter than {brightest} of 255" if brightest else "an empty one"
-        raise InputError(called, "a mask with a place marked white", got, "Paint the place white on black.")
+        raise InputError(title, "a mask with a place marked white", got, "Paint the place white on black.")
     return mask
 
 

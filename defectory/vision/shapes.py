@@ -93,12 +93,12 @@ def splash(rng: np.random.Generator, side: int, *, drops: int = 12) -> Coverage:
     )
     for _ in range(drops):
         distance = side * float(np.clip(rng.normal(0.34, 0.06), 0.2, 0.4))
-        turn = rng.uniform(0, 2 * np.pi)
+        angle = rng.uniform(0, 2 * np.pi)
         size = side * 0.11 * float(rng.power(0.6)) ** 1.2 + 1.5
         room = 2 * (side * 0.5 - distance) - 2
         drop = max(4, round(min(size, room) * 1.2))
-        shape = blob(rng, drop, roughness=0.1, elongation=rng.uniform(1, 1.3), angle=turn)
-        paste(coverage, shape, side / 2 + distance * math.cos(turn), side / 2 + distance * math.sin(turn))
+        shape = blob(rng, drop, roughness=0.1, elongation=rng.uniform(1, 1.3), angle=angle)
+        paste(coverage, shape, side / 2 + distance * math.cos(angle), side / 2 + distance * math.sin(angle))
     return _framed(coverage)
 
 
@@ -203,11 +203,11 @@ def fractured(rng: np.random.Generator, points: Points, roughness: float, *, det
             return points
         across = np.stack([-steps[:, 1], steps[:, 0]], axis=1)
         middles = (points[:-1] + points[1:]) / 2 + across * rng.normal(0, roughness, (len(steps), 1))
-        kept = np.empty((2 * len(points) - 1, 2))
-        kept[::2], kept[1::2] = points, middles
-        halved = np.ones(len(kept), bool)
+        refined = np.empty((2 * len(points) - 1, 2))
+        refined[::2], refined[1::2] = points, middles
+        halved = np.ones(len(refined), bool)
         halved[1::2] = lengths > shortest
-        points = kept[halved]
+        points = refined[halved]
 
 
 def polygon(points: Points, shape: tuple[int, int]) -> Coverage:

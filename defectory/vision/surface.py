@@ -210,12 +210,12 @@ def _grain(grey: Field, within: NDArray[np.bool_]) -> tuple[float, float]:
     """Direction and strength by the structure tensor (Bigun & Granlund, 1987), without the part's own outline."""
     smooth = cv2.GaussianBlur(grey, (0, 0), 1.0)
     x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    kept = cv2.erode(within.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1) > 0
-    if kept.sum() < 64:
-        kept = within
+    interior = cv2.erode(within.astype(np.uint8), np.ones((7, 7), np.uint8), borderValue=1) > 0
+    if interior.sum() < 64:
+        interior = within
     # A few strong edges (print, holes) are not the grain: every gradient counts as at most a usual one.
     length = np.hypot(x, y)
-    weight = np.minimum(1, (2 * np.median(length[kept]) + 1e-6) / (length + 1e-6)) * kept
+    weight = np.minimum(1, (2 * np.median(length[interior]) + 1e-6) / (length + 1e-6)) * interior
     x, y = x * weight, y * weight
     xx, yy, xy = float((x * x).mean()), float((y * y).mean()), float((x * y).mean())
     across = 0.5 * np.arctan2(2 * xy, xx - yy)
@@ -255,8 +255,8 @@ def _sharpness(image: Image, box: tuple[int, int, int, int]) -> float:
 def _contrast(grey: Field, within: NDArray[np.bool_]) -> float:
     """Structure finer than a sixteenth of the place."""
     coarse = blurred(grey, max(2.0, min(grey.shape) / 16))
-    rest = np.abs(grey - coarse)[within]
-    return float(1.4826 * np.median(rest))
+    structure = np.abs(grey - coarse)[within]
+    return float(1.4826 * np.median(structure))
 
 
 def _round(outline: NDArray[Any]) -> bool:
@@ -264,12 +264,12 @@ def _round(outline: NDArray[Any]) -> bool:
     if len(outline) < 12:
         return False
     left, top, width, height = cv2.boundingRect(outline)
-    found, ideal = np.zeros((2, height + 8, width + 8), np.uint8)
+    drawn_outline, ideal = np.zeros((2, height + 8, width + 8), np.uint8)
     offset = np.array([4 - left, 4 - top], np.int32)
-    cv2.drawContours(found, [outline + offset], -1, 1, -1)
+    cv2.drawContours(drawn_outline, [outline + offset], -1, 1, -1)
     (x, y), axes, angle = cv2.fitEllipse(outline)
     cv2.ellipse(ideal, ((x + 4 - left, y + 4 - top), axes, angle), 1, -1)
-    return bool((found & ideal).sum() > 0.96 * (found | ideal).sum())
+    return bool((drawn_outline & ideal).sum() > 0.96 * (drawn_outline | ideal).sum())
 
 
 def _roughness(grey: Field, within: NDArray[np.bool_]) -> float:

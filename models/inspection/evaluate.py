@@ -54,22 +54,22 @@ def figures(model: Model, test: Dataset) -> Figures:
     """What ``model`` does on the labelled images of ``test``."""
     good = [model.inspect(load_image(record.path)) for record in test.normal]
     bad = [model.inspect(load_image(record.path)) for record in test.anomalous]
-    ranking = auroc([each.score for each in good], [each.score for each in bad])
+    ranking = auroc([inspection.score for inspection in good], [inspection.score for inspection in bad])
     return Figures(
         model_version=model.card.version,
         normal=len(good),
         anomalous=len(bad),
         auroc=None if ranking is None else ranking.value,
-        escapes=sum(each.verdict == "PASS" for each in bad),
-        overkill=sum(each.verdict == "FAIL" for each in good),
-        review=sum(each.verdict == "REVIEW" for each in (*good, *bad)),
+        escapes=sum(inspection.verdict == "PASS" for inspection in bad),
+        overkill=sum(inspection.verdict == "FAIL" for inspection in good),
+        review=sum(inspection.verdict == "REVIEW" for inspection in (*good, *bad)),
     )
 
 
 def shared_images(trained: Dataset, test: Dataset) -> tuple[str, ...]:
     """Images of the test set that the training set has as well, by content."""
-    known = {trained.digest(record.path) for record in trained.records}
-    return tuple(test.name(record.path) for record in test.records if test.digest(record.path) in known)
+    digests = {trained.digest(record.path) for record in trained.records}
+    return tuple(test.name(record.path) for record in test.records if test.digest(record.path) in digests)
 
 
 if __name__ == "__main__":

@@ -203,8 +203,8 @@ class _Transformer:
             "vision_transformer",
             [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, "height", "width"])],
             [
-                helper.make_tensor_value_info(each, TensorProto.FLOAT, ["n", self._width, None, None])
-                for each in outputs
+                helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", self._width, None, None])
+                for output in outputs
             ],
             list(self._initializers.values()),
         )

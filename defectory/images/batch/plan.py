@@ -93,18 +93,18 @@ def plan_run(
 
 def _given_plan(request: SynthesisRequest, bucket: ImagesBucket) -> Plan:
     assert isinstance(request, BatchRequest)
-    given = request.plan
+    reference = request.plan
     try:
-        content = json.loads(bucket.read(given)) if isinstance(given, str) else given
+        content = json.loads(bucket.read(reference)) if isinstance(reference, str) else reference
         plan = Plan.model_validate(content)
     except InputError as error:
-        raise InputError("plan", RULES["plan"], given, str(error)) from None
+        raise InputError("plan", RULES["plan"], reference, str(error)) from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(map(str, first["loc"])) or "plan"
         raise InputError(f"plan, {place}", f"part of a plan ({shorten(first['msg'])})", first["input"]) from None
     except ValueError as error:
-        raise InputError("plan", RULES["plan"], given, f"It is no JSON: {error}") from None
+        raise InputError("plan", RULES["plan"], reference, f"It is no JSON: {error}") from None
     if not 1 <= plan.count <= MAX_BATCH:
         fix = "Divide it among several executions." if plan.count else "Nothing is missing: the dataset is balanced."
         raise InputError("plan", f"one of 1 to {MAX_BATCH} pictures", plan.count, fix)
@@ -158,12 +158,12 @@ def _mask_of(item: Item, masks: Mapping[str, str]) -> str:
 
 def _donors(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> Sequence[DonorKeys]:
     # What is drawn can do without, but looks to them for where and how large it is to be.
-    moved, drawn = (
+    transplanted, drawn_kinds = (
         {want.defect for want in plan.wants if want.renderer == name} for name in ("transplant", "procedural")
     )
-    if moved and not request.donors:
+    if transplanted and not request.donors:
         raise InputError("donors", RULES["donors"], fix="It is missing; transplant moves real defects from there.")
-    if not request.donors or not (moved or drawn):
+    if not request.donors or not (transplanted or drawn_kinds):
         return []
     prefix = f"{request.donors.rstrip('/')}/"
     keys = [key for key in bucket.keys(prefix) if _is_image(key)]
@@ -177,11 +177,11 @@ def _donors(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> Sequ
         for name, key in images.items()
         if _place(name) in masks_by_name
     ]
-    for kind in sorted(moved):
+    for kind in sorted(transplanted):
         if not any(donor.kind in (kind, "") for donor in donors):
             fix = f"Put photos in {prefix}images/{kind}/ and masks of the same names in {prefix}masks/{kind}/."
             raise InputError("donors", f"a prefix with a masked defect of each kind ({kind})", request.donors, fix)
-    return [donor for donor in donors if donor.kind in {"", *moved, *drawn}]
+    return [donor for donor in donors if donor.kind in {"", *transplanted, *drawn_kinds}]
 
 
 def _place(name: str) -> tuple[str, str]:

@@ -107,11 +107,11 @@ class BatchRequest(SynthesisRequest):
     @model_validator(mode="after")
     def _names_one_kind_or_a_plan(self) -> Self:
         for name in ("renderer", "defect", "count"):
-            given = getattr(self, name)
-            if given and self.plan:
-                raise InputError(name, "left out where there is a plan", given)
-            if not given and not self.plan:
-                raise InputError(name, RULES[name].format(limit=MAX_BATCH), given, "Name it, or give a plan.")
+            value = getattr(self, name)
+            if value and self.plan:
+                raise InputError(name, "left out where there is a plan", value)
+            if not value and not self.plan:
+                raise InputError(name, RULES[name].format(limit=MAX_BATCH), value, "Name it, or give a plan.")
         return self
 
     def own_plan(self) -> Plan | None:

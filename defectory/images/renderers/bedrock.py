@@ -118,8 +118,8 @@ class BedrockRenderer:
             fix = "Use inpaint to say where the defect is to be."
             raise InputError("mask", "left out, as a picture from a text has its defect anywhere", fix=fix)
         aspect = 1.0 if photo is None else photo.image.shape[1] / photo.image.shape[0]
-        made = self._model.generate(self._request(request, prompt, aspect=aspect))
-        return RenderResult(made.image, None, 0.0, self._parameters(prompt, made))
+        generated = self._model.generate(self._request(request, prompt, aspect=aspect))
+        return RenderResult(generated.image, None, 0.0, self._parameters(prompt, generated))
 
     def _inpaint(self, photo: Photo, request: RenderRequest, prompt: Prompt, region: Mask) -> RenderResult:
         place = request.mask if request.mask is not None else self._place(photo, request, region)
@@ -132,38 +132,38 @@ class BedrockRenderer:
         self, photo: Photo, request: RenderRequest, prompt: Prompt, region: Mask, window: _Window, place: Mask | None
     ) -> RenderResult:
         """What the model paints in ``window``, into ``place`` or anywhere, put into the photo where it is a defect."""
-        cut, may = window.of(photo.image), window.of(region)
+        cutout, may = window.of(photo.image), window.of(region)
         own = (window.width, window.height)
         scale = min(1.0, _COMPARED_SIDE / max(own))
         size = (round(window.width * scale), round(window.height * scale))
-        seen = _resized(cut, size)
-        wanted = None if place is None else _resized_mask(window.of(place), size)
-        made = self._model.generate(self._request(request, prompt, image=seen, mask=wanted))
+        scaled = _resized(cutout, size)
+        scaled_place = None if place is None else _resized_mask(window.of(place), size)
+        generated = self._model.generate(self._request(request, prompt, image=scaled, mask=scaled_place))
         allowed = None
-        if wanted is not None:
+        if scaled_place is not None:
             # Models grow the mask for a smooth passage.
             grown = 3 + round(STABILITY_GROWS_MASK * max(1.0, max(size) / 1024))
-            allowed = np.minimum(_dilated(wanted, grown), _resized_mask(may, size))
-        refined = refine_mask(seen, made.image, allowed)
+            allowed = np.minimum(_dilated(scaled_place, grown), _resized_mask(may, size))
+        refined = refine_mask(scaled, generated.image, allowed)
         if allowed is None and refined.noise > _MOST_NOISE:
             raise RenderError(
                 f"{self._model.model_id} made another picture instead of a defect on {photo.name or 'the photo'}. "
                 f"Lower the strength ({self._strength}), or inpaint."
             )
         image, mask = photo.image.copy(), np.zeros_like(region)
-        found = np.where((_resized(refined.mask, own) > 127) & (may > 0), 255, 0).astype(np.uint8)
-        changed = np.count_nonzero(found) / np.count_nonzero(region)
+        defect_mask = np.where((_resized(refined.mask, own) > 127) & (may > 0), 255, 0).astype(np.uint8)
+        changed = np.count_nonzero(defect_mask) / np.count_nonzero(region)
         if request.mask is None and changed > _MOST_CHANGED:
             raise RenderError(
                 f"{self._model.model_id} changed {changed:.0%} of {photo.name or 'the photo'}: that is another part, "
                 "no defect. Try another seed or a lower strength, or inpaint."
             )
-        blended = blend(cut, _resized(refined.picture, own), found, may)
+        blended = blend(cutout, _resized(refined.picture, own), defect_mask, may)
         # What the passage around it visibly changes belongs to the defect, too.
-        window.of(mask)[:] = np.where(cv2.absdiff(cut, blended).max(2) >= 2 * VISIBLE, 255, found)
+        window.of(mask)[:] = np.where(cv2.absdiff(cutout, blended).max(2) >= 2 * VISIBLE, 255, defect_mask)
         window.of(image)[:] = blended
-        parameters = self._parameters(prompt, made) | {
-            "shift": [round(each / scale, 2) for each in refined.shift],
+        parameters = self._parameters(prompt, generated) | {
+            "shift": [round(offset / scale, 2) for offset in refined.shift],
             "noise": round(refined.noise, 2),
         }
         if place is None:
@@ -178,9 +178,9 @@ class BedrockRenderer:
         rng = np.random.default_rng(np.frombuffer(digest, np.uint32))
         placement, kind = self._placements.get(request.defect), KINDS.get(request.defect)
         if placement is None and kind is not None:
-            found = kind.find(rng, photo.image, region) if kind.find else None
-            if found is not None:
-                return found
+            component = kind.find(rng, photo.image, region) if kind.find else None
+            if component is not None:
+                return component
             placement = kind.placement
         return _ellipse((placement or Placement()).draw(rng, region, photo.image), region)
 
@@ -196,13 +196,13 @@ class BedrockRenderer:
             TASKS[self._mode], prompt.text, prompt.negative, request.seed, image, mask, self._strength, aspect
         )
 
-    def _parameters(self, prompt: Prompt, made: GeneratedImage) -> dict[str, JsonValue]:
+    def _parameters(self, prompt: Prompt, generated: GeneratedImage) -> dict[str, JsonValue]:
         return {
             "model_id": self._model.model_id,
             "region": self._model.region,
             "prompt": prompt.text,
             "negative_prompt": prompt.negative,
-            "model_seed": made.seed,
+            "model_seed": generated.seed,
         }
 
 

@@ -59,8 +59,8 @@ class Layout:
         widened = self._widened(mask, cv2.BORDER_CONSTANT)
         smaller = (min(self.sent[0], self.widened[0]), min(self.sent[1], self.widened[1]))
         # Reduced, thin strokes turn grey before they vanish; enlarged, no pixel falls between two others.
-        kept = cv2.resize(widened, smaller, interpolation=cv2.INTER_AREA) > 0
-        enlarged = cv2.resize(kept.astype(np.uint8), self.sent, interpolation=cv2.INTER_NEAREST)
+        strokes = cv2.resize(widened, smaller, interpolation=cv2.INTER_AREA) > 0
+        enlarged = cv2.resize(strokes.astype(np.uint8), self.sent, interpolation=cv2.INTER_NEAREST)
         return np.where(enlarged > 0, 255, 0).astype(np.uint8)
 
     def restore(self, picture: Image) -> Image:

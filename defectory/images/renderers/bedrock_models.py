@@ -260,7 +260,7 @@ class _InvokedModel(BedrockRuntime, ABC):
     def _invoke(self, client: Any, content: bytes, seed: int) -> GeneratedImage:  # noqa: ANN401
         started = time.monotonic()
         try:
-            answer = client.invoke_model(
+            response = client.invoke_model(
                 modelId=self.model_id, body=content, accept="application/json", contentType="application/json"
             )
         except ClientError as error:
@@ -268,7 +268,7 @@ class _InvokedModel(BedrockRuntime, ABC):
             if _FILTER.search(message):
                 raise self._withheld(message) from error
             raise
-        reply = _parsed(answer["body"].read())
+        reply = _parsed(response["body"].read())
         refusal = self._refusal(reply)
         if _FILTER.search(refusal):
             raise self._withheld(refusal)
@@ -284,10 +284,10 @@ class _InvokedModel(BedrockRuntime, ABC):
                 seed = used
         return GeneratedImage(picture, seed)
 
-    def _withheld(self, said: str) -> ContentFilteredError:
-        said = shorten(said, 300).rstrip(".")
+    def _withheld(self, reason: str) -> ContentFilteredError:
+        reason = shorten(reason, 300).rstrip(".")
         return ContentFilteredError(
-            f"{self.model_id} in {self.region} withheld the picture: {said}. Describe the defect in plain technical "
+            f"{self.model_id} in {self.region} withheld the picture: {reason}. Describe the defect in plain technical "
             "words, or use another photo or seed."
         )
 

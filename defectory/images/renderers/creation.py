@@ -36,23 +36,23 @@ def create_offline_renderer(name: RendererName, examples: Dataset | None = None)
         from defectory.images.renderers.procedural import KINDS, ProceduralRenderer
 
         masks = _masks_by_kind(examples, KINDS) if examples else {}
-        return ProceduralRenderer({kind: learn_placement(found) for kind, found in masks.items()})
+        return ProceduralRenderer({kind: learn_placement(kind_masks) for kind, kind_masks in masks.items()})
     raise InputError("renderer", "procedural or transplant", name)
 
 
 def _masks_by_kind(examples: Dataset, kinds: Iterable[str]) -> dict[str, list[Mask]]:
     """The masks of each kind that is asked for, each of its photo's size; pieces too small to learn from are none."""
-    wanted, found = set(kinds), dict[str, list[Mask]]()
+    sought, masks = set(kinds), dict[str, list[Mask]]()
     for record in examples.anomalous:
-        named = {number: kind_of(name) for number, name in enumerate(record.classes, 1)}
-        if record.mask is None or record.synthetic or not wanted.intersection(named.values()):
+        kind_numbers = {number: kind_of(name) for number, name in enumerate(record.classes, 1)}
+        if record.mask is None or record.synthetic or not sought.intersection(kind_numbers.values()):
             continue
         classes = read_classes(record)
         assert classes is not None  # the record has a mask
         height, width = load_image(record.path).shape[:2]
-        for number, kind in named.items():
+        for number, kind in kind_numbers.items():
             mask = np.where(classes == number, 255, 0).astype(np.uint8)
-            if kind in wanted and (mask > 0).sum() >= 6:
+            if kind in sought and (mask > 0).sum() >= 6:
                 mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-                found.setdefault(kind, []).append(mask)
-    return found
+                masks.setdefault(kind, []).append(mask)
+    return masks

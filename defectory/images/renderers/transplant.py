@@ -10,8 +10,7 @@ broken edge to an edge, a crack along the grain.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -19,83 +18,37 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
-from defectory.datasets import Dataset, read_classes
-from defectory.datasets.records import ImageRecord
 from defectory.errors import InputError, RenderError
-from defectory.images.prompts import KIND_PATTERN
 from defectory.images.renderers import RendererName, RenderRequest, RenderResult
+from defectory.images.renderers.patches import (
+    DARK,
+    KIND,
+    MIN_PIXELS,
+    SEARCHED_SIDE,
+    Donor,
+    Patch,
+    blur_layers,
+    cut_patches,
+    disc,
+    donors_of,
+    fill_smoothly,
+    kind_of,
+    logarithm,
+    texture_of,
+)
 from defectory.images.renderers.regions import allowed_region
-from defectory.vision.arrays import Field, Image, Mask
+from defectory.vision.arrays import Field, Mask
 from defectory.vision.blending import severity_of
-from defectory.vision.foreground import find_part
-from defectory.vision.images import load_image
-from defectory.vision.inpainting import spread
-from defectory.vision.photos import ASPECT_TOLERANCE, Photo
-from defectory.vision.regions import find_regions
-from defectory.vision.surface import grain_of
+from defectory.vision.photos import Photo
 
-KIND = re.compile(KIND_PATTERN)
+__all__ = ["KIND", "MIN_PIXELS", "Donor", "TransplantRenderer", "donors_of", "kind_of"]
 
-LARGEST_SHARE = 0.7
-"""A mask that covers more of a photo leaves no surroundings to judge the defect by."""
-
-MIN_PIXELS = 4
 SCALES, GAINS, GRAINED_TURN, TURN = (0.6, 1.5), (0.75, 1.35), 8.0, 30.0
 """How far a defect is changed: in size, in contrast, in degrees turned on surfaces with grain and without."""
 
 _TRIES = 6
-_SEARCHED_SIDE, _PIECES_SIDE = 160, 512
-_DARK = 8.0
-"""Added to brightness before its logarithm is taken: in the dark, noise is no contrast."""
-
 _SIMILAR, _UNLIKE = 0.12, 0.8
 """Surroundings this much worse than the best (in logarithms of brightness) are as good; worse than this are unlike."""
-
-_GRAIN = 0.3
-"""The grain's strength from which on a defect keeps its direction."""
-
-_CALMED = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Donor:
-    """A photo of a defective part whose defect may be moved.
-
-    ``mask`` is 255 where the defect is, of the image's size; ``digest`` the SHA-256 of the photo's file, by which
-    pictures made of it can be kept from training a model that is tested on it.
-    """
-
-    name: str
-    kind: str
-    image: Image
-    mask: Mask
-    digest: str = ""
-
-
-def kind_of(name: str) -> str:
-    """A class of defect by its name in a dataset, as orders call it: ``Cracked edge`` is ``cracked_edge``.
-
-    Raises:
-        InputError: the name has no letter to begin with.
-    """
-    kind = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:64]
-    if not KIND.fullmatch(kind):
-        raise InputError("class", "a name that begins with a letter", name, "Rename the class of defect.")
-    return kind
-
-
-def donors_of(dataset: Dataset) -> tuple[Donor, ...]:
-    """The real defects of a dataset that have masks, one for each class in each photo; "anomaly" where it has no name.
-
-    Raises:
-        InputError: a photo or its mask cannot be read, or their sizes do not fit each other.
-    """
-    return tuple(
-        donor
-        for record in dataset.anomalous
-        if record.mask is not None and not record.synthetic
-        for donor in _read(dataset, record)
-    )
 
 
 class TransplantRenderer:
@@ -120,11 +73,11 @@ class TransplantRenderer:
         Raises:
             InputError: none of them can be used.
         """
-        self._patches: dict[str, list[_Patch]] = {}
+        self._patches: dict[str, list[Patch]] = {}
         unusable = []
         for donor in donors:
             try:
-                self._patches.setdefault(donor.kind, []).extend(_cut(donor))
+                self._patches.setdefault(donor.kind, []).extend(cut_patches(donor))
             except InputError as error:
                 unusable.append(str(error))
         self.unusable = tuple(unusable)
@@ -168,29 +121,6 @@ class TransplantRenderer:
         return _compose(patch, photo, pose, request, rng)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Patch:
-    """A defect cut from its photo, with a margin around.
-
-    ``contrast`` ``(h, w, 3)`` is the logarithm of the ratio to the filled-in surface, ``mask`` the defect's share of
-    each pixel, ``reach`` where the defect may still show beyond its mask.  ``outline`` is the patch as it is searched
-    with, made small: the logarithm of the photo, the mask, and 1 where the surroundings are.  ``borders`` says whether
-    the defect reaches the photo's top, bottom, left and right; ``centre`` is its middle as shares of height and width,
-    ``on_part`` its share on the part.
-    """
-
-    donor: Donor
-    contrast: Field
-    mask: Field
-    reach: Field
-    outline: Field
-    borders: tuple[bool, bool, bool, bool]
-    centre: tuple[float, float]
-    on_part: float
-    texture: float
-    grained: bool
-
-
 @dataclass(frozen=True, slots=True)
 class _Pose:
     """Where the defect goes: ``matrix`` (2x2) turns, scales and mirrors it; ``top`` and ``left`` place its window of
@@ -209,119 +139,35 @@ class _Pose:
     limit: Mask | None = None
 
 
-def _read(dataset: Dataset, record: ImageRecord) -> Iterator[Donor]:
-    image = load_image(record.path, name=dataset.name(record.path))
-    found = read_classes(record)
-    assert found is not None  # the record has a mask
-    height, width = image.shape[:2]
-    if abs(found.shape[1] * height / (found.shape[0] * width) - 1) > ASPECT_TOLERANCE:
-        got = f"{found.shape[1]} x {found.shape[0]} for {width} x {height}"
-        raise InputError(f"mask of {dataset.name(record.path)}", "of the photo's size or aspect", got)
-    found = np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
-    for number in np.unique(found[found > 0]).tolist():
-        named = record.classes[number - 1] if number <= len(record.classes) else ""
-        kind = kind_of(named or (record.classes[0] if record.classes else "anomaly"))
-        mask = np.where(found == number, 255, 0).astype(np.uint8)
-        yield Donor(dataset.name(record.path), kind, image, mask, dataset.digest(record.path))
-
-
-def _cut(donor: Donor) -> list[_Patch]:
-    """The defect as a whole and, where it has several pieces far apart, each large one."""
-    field = f"donor {donor.name}"
-    if donor.image.ndim != 3 or donor.image.shape[2] != 3 or donor.image.dtype != np.uint8:
-        raise InputError(field, "a uint8 RGB photo", f"{donor.image.dtype} {donor.image.shape}")
-    if donor.mask.shape != donor.image.shape[:2]:
-        got = f"{donor.mask.shape} for {donor.image.shape[:2]}"
-        raise InputError(f"{field}, mask", "as large as the photo", got)
-    if not KIND.fullmatch(donor.kind):
-        raise InputError(f"{field}, kind", "lower-case letters, digits and _, a letter first", donor.kind)
-    marked = donor.mask > 127
-    share = float(marked.mean())
-    if marked.sum() < MIN_PIXELS or share > LARGEST_SHARE:
-        rule = f"a mask of {MIN_PIXELS} pixels at least and {LARGEST_SHARE:.0%} of the photo at most"
-        raise InputError(field, rule, f"{int(marked.sum())} pixels, {share:.0%}", "Mark the defect alone.")
-    part = find_part(donor.image) > 0
-    pieces = _pieces(marked)
-    largest = max(int(piece.sum()) for piece in pieces)
-    chosen = [piece for piece in pieces if piece.sum() >= max(MIN_PIXELS, largest * 0.1)]
-    return [_cut_piece(donor, marked, piece, part) for piece in chosen]
-
-
-def _pieces(marked: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
-    """What is marked, in parts that are far from each other."""
-    height, width = marked.shape
-    shrink = min(1.0, _PIECES_SIDE / max(height, width))
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    small = cv2.resize(marked.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-    near = cv2.dilate(small.astype(np.uint8), _disc(max(2, min(size) // 20)))
-    regions = find_regions(near)
-    labels = cv2.resize(regions.labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST)
-    pieces = [marked & (labels == number) for number in range(1, len(regions) + 1)]
-    return [piece for piece in pieces if piece.any()]
-
-
-def _cut_piece(donor: Donor, marked: NDArray[np.bool_], piece: NDArray[np.bool_], part: NDArray[np.bool_]) -> _Patch:
-    height, width = piece.shape
-    rows, columns = np.nonzero(piece.any(axis=1))[0], np.nonzero(piece.any(axis=0))[0]
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    extent = max(bottom - top, right - left)
-    margin = int(np.clip(0.5 * extent, 8, max(8, min(height, width) // 4)))
-    window = np.s_[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
-    mask, others, view = piece[window], (marked & ~piece)[window], _logarithm(donor.image[window])
-    # What the eye sees of a defect often ends a little beyond what the mask's author drew.
-    soft = int(np.clip(round(0.04 * extent), 2, 6))
-    outer = cv2.dilate(mask.astype(np.uint8), _disc(soft)) > 0
-    known = ~(outer | (cv2.dilate(others.astype(np.uint8), _disc(soft)) > 0))
-    if known.sum() < MIN_PIXELS:
-        raise InputError(f"donor {donor.name}", "a defect with some of the good surface around it")
-    feathered = cv2.GaussianBlur(
-        cv2.dilate(mask.astype(np.float32), _disc(soft // 2)), (0, 0), soft / 2, borderType=cv2.BORDER_REPLICATE
-    )
-    edge = 2  # masks drawn by hand often stop short of the photo's border
-    fineness = min(1.0, _SEARCHED_SIDE / max(mask.shape))
-    size = max(1, round(mask.shape[1] * fineness)), max(1, round(mask.shape[0] * fineness))
-    outline = [view, mask.astype(np.float32), known.astype(np.float32)]
-    return _Patch(
-        donor=donor,
-        contrast=view - _fill(view, known),
-        mask=mask.astype(np.float32),
-        reach=np.where(outer, np.clip(feathered * 1.25, 0, 1), 0).astype(np.float32),
-        outline=np.dstack([cv2.resize(each, size, interpolation=cv2.INTER_AREA) for each in outline]),
-        borders=(top <= edge, bottom >= height - edge, left <= edge, right >= width - edge),
-        centre=((top + bottom) / 2 / height, (left + right) / 2 / width),
-        on_part=float(part[piece].mean()),
-        texture=_texture(view, known),
-        grained=grain_of(donor.image[window], np.where(known, 255, 0).astype(np.uint8))[1] > _GRAIN,
-    )
-
-
-def _search(patch: _Patch, photo: Photo, allowed: Mask, rng: np.random.Generator) -> _Pose:
+def _search(patch: Patch, photo: Photo, allowed: Mask, rng: np.random.Generator) -> _Pose:
     """The place, of a few ways to turn and scale the defect, drawn from those whose surroundings are most alike."""
     height, width = photo.image.shape[:2]
-    shrink = min(1.0, _SEARCHED_SIDE / max(height, width))
+    shrink = min(1.0, SEARCHED_SIDE / max(height, width))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    scene = _logarithm(np.asarray(cv2.resize(photo.image, size, interpolation=cv2.INTER_AREA), np.uint8))
+    scene = logarithm(np.asarray(cv2.resize(photo.image, size, interpolation=cv2.INTER_AREA), np.uint8))
     part = np.asarray(cv2.resize((allowed > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
     needed = 0.95 if photo.region is not None else 0.9 * patch.on_part
     own_place = rng.random() < 0.5
-    drawn = [_draw(patch, (height, width), rng) for _ in range(_TRIES)]
-    found = []
-    for pose in drawn:
+    poses = [_draw(patch, (height, width), rng) for _ in range(_TRIES)]
+    candidates = []
+    for pose in poses:
         small = _shrunk(patch, pose, size, shrink)
         unlike, share = _mismatch(scene, part, *small)
         unlike[share < needed] = np.inf
         _keep_borders(unlike, patch, pose)
         if own_place:
             unlike += _distance(unlike.shape, small[1].shape, size, patch, pose)
-        found.append((unlike, pose))
-    best = min((float(unlike.min()) for unlike, _ in found), default=math.inf)
+        candidates.append((unlike, pose))
+    best = min((float(unlike.min()) for unlike, _ in candidates), default=math.inf)
     if best > _UNLIKE:
         got = "nowhere" if math.isinf(best) else f"a difference of {best:.2f}, {_UNLIKE} at most"
         raise RenderError(
             f"{photo.name}: no place resembles what surrounds the {patch.donor.kind} of {patch.donor.name} ({got})."
         )
     options = [
-        (pose, y, x, unlike[y, x]) for unlike, pose in found for y, x in np.argwhere(unlike <= best + _SIMILAR).tolist()
+        (pose, y, x, unlike[y, x])
+        for unlike, pose in candidates
+        for y, x in np.argwhere(unlike <= best + _SIMILAR).tolist()
     ]
     pose, y, x, mismatch = options[int(rng.integers(len(options)))]
     top, left = (round((at + rng.random() - 0.5) / shrink) if shrink < 1 else at for at in (y, x))
@@ -333,7 +179,7 @@ def _search(patch: _Patch, photo: Photo, allowed: Mask, rng: np.random.Generator
     return replace(pose, top=top, left=left, mismatch=float(mismatch))
 
 
-def _draw(patch: _Patch, shape: tuple[int, int], rng: np.random.Generator) -> _Pose:
+def _draw(patch: Patch, shape: tuple[int, int], rng: np.random.Generator) -> _Pose:
     """A way to turn, scale and mirror the defect, by which its window fits into a photo of ``shape``."""
     height, width = patch.mask.shape
     ratio = min(shape) / min(patch.donor.mask.shape)
@@ -362,9 +208,9 @@ def _draw(patch: _Patch, shape: tuple[int, int], rng: np.random.Generator) -> _P
     return _Pose(matrix, 0, 0, rows, columns, 0.0, turn, scale, bool(flips[0] != flips[1]))
 
 
-def _fit_to(patch: _Patch, asked: Mask, rng: np.random.Generator) -> _Pose:
+def _fit_to(patch: Patch, place: Mask, rng: np.random.Generator) -> _Pose:
     """The defect on the asked place, its axes on the axes of the place, stretched no more than to twice its shape."""
-    (place_y, place_x), places = _spread(asked > 0)
+    (place_y, place_x), places = _spread(place > 0)
     (own_y, own_x), own = _spread(patch.mask > 0)
     (to_values, to_axes), (from_values, from_axes) = np.linalg.eigh(places), np.linalg.eigh(own)
     axes = np.sqrt(to_values / from_values)
@@ -378,15 +224,13 @@ def _fit_to(patch: _Patch, asked: Mask, rng: np.random.Generator) -> _Pose:
     top = round(place_y - shift[1] - (rows - 1) / 2)
     left = round(place_x - shift[0] - (columns - 1) / 2)
     turn = math.degrees(math.atan2(matrix[1, 0], matrix[0, 0]))
-    reach = max(2.0, 0.1 * math.sqrt(float((asked > 0).sum())))
-    near = cv2.distanceTransform((asked == 0).astype(np.uint8), cv2.DIST_L2, 3) <= reach
+    reach = max(2.0, 0.1 * math.sqrt(float((place > 0).sum())))
+    near = cv2.distanceTransform((place == 0).astype(np.uint8), cv2.DIST_L2, 3) <= reach
     mirrored = bool(np.linalg.det(matrix) < 0)
     return _Pose(matrix, top, left, rows, columns, 0.0, turn, scale, mirrored, near.astype(np.uint8))
 
 
-def _compose(
-    patch: _Patch, photo: Photo, pose: _Pose, request: RenderRequest, rng: np.random.Generator
-) -> RenderResult:
+def _compose(patch: Patch, photo: Photo, pose: _Pose, request: RenderRequest, rng: np.random.Generator) -> RenderResult:
     """Lay the defect on the photo; only its window is computed."""
     height, width = photo.image.shape[:2]
     field = _deformation(patch, pose, rng)
@@ -402,19 +246,19 @@ def _compose(
     for limit in (pose.limit, photo.region):
         if limit is not None:
             reach = reach * cv2.GaussianBlur((limit[window] > 0).astype(np.float32), (0, 0), 1.0)
-    view = _logarithm(photo.image[window])
+    view = logarithm(photo.image[window])
     known = reach < 0.02
     if known.sum() < MIN_PIXELS:
         raise RenderError(f"{photo.name}: the {request.defect} of {patch.donor.name} leaves nothing of the photo.")
-    texture = _texture(view, known)
+    texture = texture_of(view, known)
     # On a calm surface a defect shows more than on a rough one; it is made to show about as much.
     gain = float(np.clip(math.sqrt(texture / patch.texture), 0.75, 1.35)) * rng.uniform(*GAINS)
-    laid = view + reach[..., None] * (_fill(view, known) - view + gain * contrast)
-    pixels = np.clip(np.rint(np.exp(laid) - _DARK), 0, 255).astype(np.uint8)
+    laid = view + reach[..., None] * (fill_smoothly(view, known) - view + gain * contrast)
+    pixels = np.clip(np.rint(np.exp(laid) - DARK), 0, 255).astype(np.uint8)
     image = photo.image.copy()
     image[window] = np.where(reach[..., None] > 0, pixels, image[window])
     mask = np.zeros((height, width), np.uint8)
-    mask[window] = _visible(_logarithm(image[window]) - view, marked, reach, texture)
+    mask[window] = _visible(logarithm(image[window]) - view, marked, reach, texture)
     if mask.sum() == 0:
         raise RenderError(f"{photo.name}: the {request.defect} of {patch.donor.name} would hardly be seen there.")
     parameters: dict[str, JsonValue] = {
@@ -432,22 +276,22 @@ def _compose(
 def _visible(change: Field, marked: Field, reach: Field, texture: float) -> Mask:
     """The pixels whose change can be seen, as the donor's mask has them; none where too few can."""
     smooth = np.abs(cv2.GaussianBlur(change, (0, 0), 1.0)).max(axis=2)
-    seen = (smooth > max(0.04, 0.75 * texture)) & (reach > 0.1)
-    drawn = marked >= min(0.5, 0.9 * float(marked.max()))
+    visible = (smooth > max(0.04, 0.75 * texture)) & (reach > 0.1)
+    outlined = marked >= min(0.5, 0.9 * float(marked.max()))
     # What lies between changed places belongs to the defect, though a stroke of it may look like the surface.
-    between = int(np.clip(0.2 * math.sqrt(float(drawn.sum())), 2, 25))
-    seen = cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_CLOSE, _disc(between)) > 0
-    seen &= reach > 0.1
-    if (seen & drawn).sum() < max(MIN_PIXELS, 0.05 * drawn.sum()):
+    between = int(np.clip(0.2 * math.sqrt(float(outlined.sum())), 2, 25))
+    visible = cv2.morphologyEx(visible.astype(np.uint8), cv2.MORPH_CLOSE, disc(between)) > 0
+    visible &= reach > 0.1
+    if (visible & outlined).sum() < max(MIN_PIXELS, 0.05 * outlined.sum()):
         return np.zeros(marked.shape, np.uint8)
-    kept = drawn & (cv2.dilate(seen.astype(np.uint8), _disc(1)) > 0) | seen & (reach > 0.5)
+    extent = outlined & (cv2.dilate(visible.astype(np.uint8), disc(1)) > 0) | visible & (reach > 0.5)
     # Of a defect that is another texture, single grains stand out: there its author's outline says more.
-    shown = kept if (kept & drawn).sum() >= 0.5 * drawn.sum() else drawn
+    defect = extent if (extent & outlined).sum() >= 0.5 * outlined.sum() else outlined
     changed = np.abs(change).max(axis=2) > 0
-    return np.where(shown & (cv2.dilate(changed.astype(np.uint8), _disc(1)) > 0), 255, 0).astype(np.uint8)
+    return np.where(defect & (cv2.dilate(changed.astype(np.uint8), disc(1)) > 0), 255, 0).astype(np.uint8)
 
 
-def _shrunk(patch: _Patch, pose: _Pose, size: tuple[int, int], shrink: float) -> tuple[Field, Field, Field]:
+def _shrunk(patch: Patch, pose: _Pose, size: tuple[int, int], shrink: float) -> tuple[Field, Field, Field]:
     """Scene, mask and surroundings of the moved patch, as small as the photo that is searched."""
     rows, columns = max(1, round(pose.height * shrink)), max(1, round(pose.width * shrink))
     rows, columns = min(rows, size[1]), min(columns, size[0])
@@ -469,16 +313,16 @@ def _mismatch(scene: Field, part: Field, template: Field, mask: Field, around: F
     for channel in range(channels):
         photo = np.ascontiguousarray(scene[..., channel] - middle[channel])
         donor = np.ascontiguousarray(template[..., channel] - middle[channel])
-        both, own = _correlate(photo, around * donor), float((around * donor * donor).sum())
+        cross, own = _correlate(photo, around * donor), float((around * donor * donor).sum())
         mean = (_correlate(photo, around) - float((around * donor).sum())) / weight
-        squares += (_correlate(photo * photo, around) - 2 * both + own) / weight - 0.9 * mean * mean
+        squares += (_correlate(photo * photo, around) - 2 * cross + own) / weight - 0.9 * mean * mean
     marks = np.ascontiguousarray(mask, np.float32)
     share = _correlate(part, marks) / max(float(marks.sum()), 1e-6)
     return np.sqrt(np.maximum(squares / channels, 0)), share + 1e-3
 
 
 def _distance(
-    shape: tuple[int, int], window: tuple[int, int], size: tuple[int, int], patch: _Patch, pose: _Pose
+    shape: tuple[int, int], window: tuple[int, int], size: tuple[int, int], patch: Patch, pose: _Pose
 ) -> Field:
     """How far each place is from where the defect was on its own photo, mirrored as it is now; small against 1."""
     away = []
@@ -490,7 +334,7 @@ def _distance(
     return np.asarray(0.5 * np.hypot(away[0][:, None], away[1][None]), np.float32)
 
 
-def _keep_borders(unlike: Field, patch: _Patch, pose: _Pose) -> None:
+def _keep_borders(unlike: Field, patch: Patch, pose: _Pose) -> None:
     """What was cut off at the photo's border is cut off there again, or its straight end would show."""
     at_top, at_bottom, at_left, at_right = _borders(patch, pose)
     if at_top:
@@ -503,7 +347,7 @@ def _keep_borders(unlike: Field, patch: _Patch, pose: _Pose) -> None:
         unlike[:, :-1] = np.inf
 
 
-def _borders(patch: _Patch, pose: _Pose) -> tuple[bool, bool, bool, bool]:
+def _borders(patch: Patch, pose: _Pose) -> tuple[bool, bool, bool, bool]:
     """Top, bottom, left and right, mirrored as the defect is; only defects that are not turned have any."""
     top, bottom, left, right = patch.borders
     if pose.matrix[1, 1] < 0:
@@ -522,7 +366,7 @@ def _spread(marked: NDArray[np.bool_]) -> tuple[tuple[float, float], NDArray[np.
     return (float(middle[1]), float(middle[0])), away @ away.T / away.shape[1] + np.eye(2) / 12
 
 
-def _deformation(patch: _Patch, pose: _Pose, rng: np.random.Generator) -> Field | None:
+def _deformation(patch: Patch, pose: _Pose, rng: np.random.Generator) -> Field | None:
     """A gentle, smooth displacement of the source's pixels, ``(h, w, 2)``; none where the defect is cut off."""
     if any(patch.borders):
         return None
@@ -539,7 +383,7 @@ def _warp(
     smallest = float(np.linalg.svd(matrix, compute_uv=False)[-1])
     border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
     if smallest < 0.9:
-        layers = _blur(layers, 0.45 / smallest)
+        layers = blur_layers(layers, 0.45 / smallest)
     back = np.linalg.inv(matrix)
     x = np.arange(shape[1], dtype=np.float64) - (shape[1] - 1) / 2
     y = np.arange(shape[0], dtype=np.float64)[:, None] - (shape[0] - 1) / 2
@@ -554,37 +398,8 @@ def _warp(
     return np.dstack(moved).astype(np.float32)
 
 
-def _blur(layers: Field, sigma: float) -> Field:
-    parts = [np.ascontiguousarray(layers[..., first : first + 4]) for first in range(0, layers.shape[2], 4)]
-    return np.dstack([cv2.GaussianBlur(part, (0, 0), sigma) for part in parts]).astype(np.float32)
-
-
-def _fill(view: Field, known: NDArray[np.bool_]) -> Field:
-    """``view`` with a smooth continuation of its surroundings where it is not ``known``."""
-    # The surface's texture must not run into the filling as streaks.
-    weight = known.astype(np.float32)
-    near = np.maximum(cv2.GaussianBlur(weight, (0, 0), 2.0), 1e-4)
-    calm = (_blur(view * weight[..., None], 2.0) / near[..., None]).astype(np.float32)
-    filled = spread(calm, known)
-    for _ in range(_CALMED):
-        filled = np.where(known[..., None], filled, _blur(filled, 2.0))
-    return np.where(known[..., None], view, filled).astype(np.float32)
-
-
-def _texture(view: Field, known: NDArray[np.bool_]) -> float:
-    """How much the good surface varies from pixel to pixel beyond its shading, in logarithms of brightness."""
-    grey = view.mean(axis=2)
-    fine = grey - cv2.GaussianBlur(grey, (0, 0), 4.0)
-    values = np.abs(fine[known])
-    return max(1.4826 * float(np.median(values)), 0.01) if len(values) else 0.01
-
-
 def _correlate(image: Field, template: Field) -> Field:
     return np.asarray(cv2.matchTemplate(image, np.asarray(template, np.float32), cv2.TM_CCORR), np.float32)
-
-
-def _logarithm(image: Image) -> Field:
-    return np.asarray(np.log(image.astype(np.float32) + _DARK), np.float32)
 
 
 def _rotation(degrees: float) -> NDArray[np.float64]:
@@ -595,7 +410,3 @@ def _rotation(degrees: float) -> NDArray[np.float64]:
 def _extent(line: NDArray[np.float64], width: int, height: int) -> float:
     """The width (or height) that a window takes once moved."""
     return float(abs(line[0]) * width + abs(line[1]) * height)
-
-
-def _disc(radius: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)

@@ -66,19 +66,19 @@ class Backbone:
         self.digest = hashlib.sha256(content).hexdigest()
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-            raise BackboneError("backbone", "a model of one float32 NCHW input", [each.name for each in inputs])
+            raise BackboneError("backbone", "a model of one float32 NCHW input", [tensor.name for tensor in inputs])
         self._input = inputs[0].name
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.name = metadata.get("name", "onnx")
         self.license = metadata.get("license", "")
         self._mean = _three_numbers(metadata.get("mean", _IMAGENET_MEAN), "mean")
         self._std = _three_numbers(metadata.get("std", _IMAGENET_STD), "std")
-        outputs = {each.name: each for each in self._session.get_outputs()}
-        named = metadata.get("features", ",".join(outputs)).split(",")
-        for feature in named:
+        outputs = {tensor.name: tensor for tensor in self._session.get_outputs()}
+        features = metadata.get("features", ",".join(outputs)).split(",")
+        for feature in features:
             if feature not in outputs or outputs[feature].type != "tensor(float)" or len(outputs[feature].shape) != 4:
                 raise BackboneError("backbone", "a model whose feature outputs are float32 NCHW", feature)
-        self.feature_names = tuple(named)
+        self.feature_names = tuple(features)
         height, width = inputs[0].shape[2:]
         self.fixed_size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         multiple = metadata.get("multiple", "32")
@@ -126,7 +126,7 @@ class Backbone:
 
 
 def embedded_backbone(name: str = EMBEDDED[0], *, cache: Path | None = None) -> Backbone:
-    """A backbone by name, built from its weights once and then kept in ``cache``.
+    """A backbone by name, built from its weights once and then cached in ``cache``.
 
     Args:
         name: one of ``EMBEDDED``.
@@ -140,9 +140,9 @@ def embedded_backbone(name: str = EMBEDDED[0], *, cache: Path | None = None) -> 
         raise BackboneError("backbone", f"one of {', '.join(EMBEDDED)}", name)
     source = _SOURCES[name]
     weights = find_weights(source)
-    kept = (cache or _cache_folder()) / f"{name}-{_recipe(source)[:16]}.onnx"
+    cached = (cache or _cache_folder()) / f"{name}-{_recipe(source)[:16]}.onnx"
     with contextlib.suppress(OSError):
-        content, _, digest = kept.read_bytes().rpartition(b"#")
+        content, _, digest = cached.read_bytes().rpartition(b"#")
         if hashlib.sha256(content).hexdigest().encode() == digest:
             return Backbone(content)
     from defectory.inspection.backbone import efficientnet, mobilenet  # only here is the onnx package needed
@@ -151,10 +151,10 @@ def embedded_backbone(name: str = EMBEDDED[0], *, cache: Path | None = None) -> 
     content = builders[source](load_weights(source, weights))
     # A cache that cannot be written costs time, not the result.
     with contextlib.suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as file:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cached.parent, delete=False) as file:
             file.write(content + b"#" + hashlib.sha256(content).hexdigest().encode())
-        Path(file.name).replace(kept)
+        Path(file.name).replace(cached)
     return Backbone(content)
 
 

@@ -51,9 +51,9 @@ class PatchHead:
         drawn generously, and features reach across their edges.
         """
         rng = np.random.default_rng(seed)
-        each = max(1, _MOST_GOOD // len(good))
+        sampled = max(1, _MOST_GOOD // len(good))
         samples = [image[valid] for image in good]
-        vectors = [patches[rng.permutation(len(patches))[:each]] for patches in samples]
+        vectors = [patches[rng.permutation(len(patches))[:sampled]] for patches in samples]
         truths = [np.zeros(len(patches), np.intp) for patches in vectors]
         for patches, marks in marked:
             near = cv2.dilate((marks > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0

@@ -29,12 +29,12 @@ class PatchCore:
     def fit(cls, images: Sequence[Patches], valid: NDArray[np.bool_], *, seed: int) -> Self:
         """Choose the coreset among an even sample of every image's patches."""
         rng = np.random.default_rng(seed)
-        each = max(1, _CANDIDATES // len(images))
+        sampled = max(1, _CANDIDATES // len(images))
         candidates = []
         for image in images:
             patches = image[valid]
-            chosen = rng.choice(len(patches), min(each, len(patches)), replace=False)
-            candidates.append(patches[np.sort(chosen)])
+            indices = rng.choice(len(patches), min(sampled, len(patches)), replace=False)
+            candidates.append(patches[np.sort(indices)])
         sample = np.concatenate(candidates).astype(np.float32)
         return cls(sample[_coreset(sample, BANK_SIZE, rng)].astype(np.float16).astype(np.float32))
 
@@ -67,11 +67,11 @@ def _coreset(points: NDArray[np.float32], count: int, rng: np.random.Generator) 
     projection = rng.standard_normal((points.shape[1], min(_PROJECTED, points.shape[1])), dtype=np.float32)
     projected = points @ projection
     squares = np.einsum("ij,ij->i", projected, projected)
-    chosen = np.empty(count, np.intp)
-    chosen[0] = rng.integers(len(points))
+    indices = np.empty(count, np.intp)
+    indices[0] = rng.integers(len(points))
     remaining = np.full(len(points), np.inf, np.float32)
     for number in range(count - 1):
-        last = chosen[number]
+        last = indices[number]
         np.minimum(remaining, squares + squares[last] - 2 * (projected @ projected[last]), out=remaining)
-        chosen[number + 1] = remaining.argmax()
-    return np.sort(chosen)
+        indices[number + 1] = remaining.argmax()
+    return np.sort(indices)

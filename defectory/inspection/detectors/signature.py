@@ -46,9 +46,13 @@ class Signature:
         _, singular, axes = np.linalg.svd(standard, full_matrices=False)
         variances = singular**2 / len(images)
         floor = max(shrinkage * float(np.square(standard).mean()), 1e-6)
-        kept = slice(0, _MOST_AXES)
+        leading = slice(0, _MOST_AXES)
         return cls(
-            centre, scale, _half(axes[kept]), ((1 - shrinkage) * variances[kept] + floor).astype(np.float32), floor
+            centre,
+            scale,
+            _half(axes[leading]),
+            ((1 - shrinkage) * variances[leading] + floor).astype(np.float32),
+            floor,
         )
 
     @classmethod

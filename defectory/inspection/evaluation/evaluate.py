@@ -73,45 +73,33 @@ def evaluate(
     >>> evaluation.metrics.auroc.value
     1.0
     """
-    left_out: list[LeftOut] = []
-    chosen: list[tuple[ImageRecord, Label]] = []
-    for record in dataset.records:
-        if record.synthetic:
-            reason = "synthetic images are never tested on"
-            left_out.append(LeftOut(name=dataset.name(record.path), kind="synthetic", reason=reason))
-        elif record.label is None:
-            left_out.append(LeftOut(name=dataset.name(record.path), kind="unlabelled", reason="has no label"))
-        else:
-            chosen.append((record, record.label))
+    labelled, left_out = _choose(dataset)
     # An evaluation of a release that did not mark its folder may be replaced, too.
     claimed = mark if (out / EVALUATION).is_file() else claim
     claimed(out / PICTURES, COMMAND)
     classes = sorted({*dataset.classes, *dataset.colour_map})
     pixels = PixelTally(classes)
     tested: list[tuple[ImageRecord, ImageResult]] = []
-    last: Inspection | None = None
-    for done, (record, label) in enumerate(chosen, 1):
+    inspection: Inspection | None = None
+    for done, (record, label) in enumerate(labelled, 1):
         name = dataset.name(record.path)
         try:
-            image = load_image(record.path, name=name)
-            truth = read_classes(record, classes) if label == "anomaly" else None
-            last = inspection = model.inspect(image)
+            image, truth = _read(record, label, name, classes)
+            inspection = model.inspect(image)
         except InputError as error:
             left_out.append(LeftOut(name=name, kind="unreadable", reason=str(error)))
             continue
         finally:
-            on_progress(Progress("inspecting", done, len(chosen)))
+            on_progress(Progress("inspecting", done, len(labelled)))
         if truth is not None and not _same_shape(truth, image):
-            sizes = " for an image of ".join(f"{each.shape[1]} x {each.shape[0]}" for each in (truth, image))
-            reason = f"only its mask, which has another shape: {sizes}"
-            left_out.append(LeftOut(name=name, kind="mask", reason=reason))
+            left_out.append(_mask_left_out(name, truth, image))
             truth = None
         # A defect without a mask may be anywhere: its pixels say nothing.
         overlap = pixels.add(inspection, truth) if label == "normal" or truth is not None else None
         number = len(tested) + 1
         write_pictures(out, number, image, inspection, truth)
         tested.append((record, _result(name, label, record, inspection, overlap, number)))
-    if last is None:
+    if inspection is None:
         raise InputError(
             "DATASET",
             "a dataset with labelled images that can be read",
@@ -121,11 +109,11 @@ def evaluate(
     images = tuple(result for _, result in tested)
     evaluation = Evaluation(
         created=datetime.now(UTC),
-        model_version=last.model_version,
+        model_version=inspection.model_version,
         dataset_version=dataset.select([record for record, _ in tested]).version,
         training_images=training_images,
-        review_threshold=last.thresholds.review,
-        fail_threshold=last.thresholds.fail,
+        review_threshold=inspection.thresholds.review,
+        fail_threshold=inspection.thresholds.fail,
         metrics=measure(images),
         defects=recall_by_defect(images),
         pixels=pixels.result(),
@@ -135,6 +123,34 @@ def evaluate(
     write_lookout_results(evaluation, tested, dataset, out, project=project, model_arn=model_arn)
     write_evaluation(evaluation, out)
     return evaluation
+
+
+def _choose(dataset: Dataset) -> tuple[list[tuple[ImageRecord, Label]], list[LeftOut]]:
+    """The images to inspect with their labels, and those not to."""
+    labelled: list[tuple[ImageRecord, Label]] = []
+    left_out: list[LeftOut] = []
+    for record in dataset.records:
+        if record.synthetic:
+            reason = "synthetic images are never tested on"
+            left_out.append(LeftOut(name=dataset.name(record.path), kind="synthetic", reason=reason))
+        elif record.label is None:
+            left_out.append(LeftOut(name=dataset.name(record.path), kind="unlabelled", reason="has no label"))
+        else:
+            labelled.append((record, record.label))
+    return labelled, left_out
+
+
+def _read(
+    record: ImageRecord, label: Label, name: str, classes: list[str]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """The image, and the class of each of its pixels where it has a mask."""
+    image = load_image(record.path, name=name)
+    return image, read_classes(record, classes) if label == "anomaly" else None
+
+
+def _mask_left_out(name: str, mask: NDArray[np.uint8], image: NDArray[np.uint8]) -> LeftOut:
+    sizes = f"{mask.shape[1]} x {mask.shape[0]} for an image of {image.shape[1]} x {image.shape[0]}"
+    return LeftOut(name=name, kind="mask", reason=f"only its mask, which has another shape: {sizes}")
 
 
 def _result(

@@ -57,13 +57,13 @@ def _result(evaluation: Evaluation, model_arn: str) -> dict[str, Any]:
     if pixels:
         figures["PixelAnomalyClassMetrics"] = [
             {
-                "Precision": each.precision,
-                "Recall": each.recall,
-                "F1Score": each.f1,
-                "AIOU": each.iou,
-                "ClassName": each.name,
+                "Precision": pixel_class.precision,
+                "Recall": pixel_class.recall,
+                "F1Score": pixel_class.f1,
+                "AIOU": pixel_class.iou,
+                "ClassName": pixel_class.name,
             }
-            for each in pixels.classes
+            for pixel_class in pixels.classes
         ]
     return {
         "Version": RESULT_VERSION,

@@ -39,8 +39,8 @@ def write_pictures(
         picture_path(folder, number, "truth").unlink(missing_ok=True)
 
 
-def _fit(values: NDArray[np.uint8], size: tuple[int, int], way: Image.Resampling) -> NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(values).resize(size, way))
+def _fit(values: NDArray[np.uint8], size: tuple[int, int], resampling: Image.Resampling) -> NDArray[np.uint8]:
+    return np.asarray(Image.fromarray(values).resize(size, resampling))
 
 
 def _mask(values: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

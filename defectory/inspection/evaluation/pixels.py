@@ -28,13 +28,13 @@ class _Tally:
     misses: int = 0
     overlaps: list[float] = field(default_factory=list)
 
-    def add(self, found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
-        hits, all_found, all_true = int((found & truth).sum()), int(found.sum()), int(truth.sum())
+    def add(self, predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> None:
+        hits, all_predicted, all_true = int((predicted & truth).sum()), int(predicted.sum()), int(truth.sum())
         self.hits += hits
-        self.false_alarms += all_found - hits
+        self.false_alarms += all_predicted - hits
         self.misses += all_true - hits
-        if all_found or all_true:
-            self.overlaps.append(hits / (all_found + all_true - hits))
+        if all_predicted or all_true:
+            self.overlaps.append(hits / (all_predicted + all_true - hits))
 
     def result(self, name: str) -> PixelClass:
         return PixelClass(
@@ -57,8 +57,8 @@ class PixelTally:
         self._ranks = PixelRanks()
         self._any = _Tally()
         self._classes: dict[str, _Tally] = {}
-        self._said: set[str] = set()
-        self._true: set[str] = set()
+        self._predicted_names: set[str] = set()
+        self._true_names: set[str] = set()
         self._overlaps: list[float] = []
 
     def add(self, inspection: Inspection, truth: NDArray[np.uint8] | None) -> float | None:
@@ -78,15 +78,15 @@ class PixelTally:
         scale = min(1.0, COMPARED_SIDE / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         # The nearest pixel keeps the share of a thin scratch, which averages would wash away.
-        truth, mask, classes = (_nearest(each, size) for each in (truth, inspection.mask, inspection.classes))
+        truth, mask, classes = (_nearest(layer, size) for layer in (truth, inspection.mask, inspection.classes))
         self._ranks.add(_smooth(inspection.heatmap, size), truth > 0)
         self._any.add(mask > 0, truth > 0)
         for number, area in enumerate(inspection.defects, 1):
-            self._count(area.name, classes == number, truth, said=True)
-        said = {area.name for area in inspection.defects}
+            self._count(area.name, classes == number, truth, is_named=True)
+        predicted_names = {area.name for area in inspection.defects}
         for name in self._names:
-            if name not in said:
-                self._count(name, np.zeros(truth.shape, bool), truth, said=False)
+            if name not in predicted_names:
+                self._count(name, np.zeros(truth.shape, bool), truth, is_named=False)
         if good:
             return None
         overlap = _share(int(((mask > 0) & (truth > 0)).sum()), int(((mask > 0) | (truth > 0)).sum()))
@@ -97,28 +97,32 @@ class PixelTally:
         """The figures; None while no image has a true mask."""
         if not self._overlaps:
             return None
-        whole = self._any.result(ANY)
+        overall = self._any.result(ANY)
         # A model that was not taught the names cannot be blamed for not using them.
-        knows_names = bool(self._said & self._true)
-        classes = [self._classes[name].result(name) for name in sorted(self._said | self._true)] if knows_names else []
+        knows_names = bool(self._predicted_names & self._true_names)
+        classes = (
+            [self._classes[name].result(name) for name in sorted(self._predicted_names | self._true_names)]
+            if knows_names
+            else []
+        )
         return PixelMetrics(
             masks=len(self._overlaps),
             auroc=self._ranks.auroc(),
             iou=mean(self._overlaps),
-            precision=whole.precision,
-            recall=whole.recall,
-            f1=whole.f1,
-            classes=tuple(classes) or (whole,),
+            precision=overall.precision,
+            recall=overall.recall,
+            f1=overall.f1,
+            classes=tuple(classes) or (overall,),
         )
 
-    def _count(self, name: str, found: NDArray[np.bool_], truth: NDArray[np.uint8], *, said: bool) -> None:
+    def _count(self, name: str, predicted: NDArray[np.bool_], truth: NDArray[np.uint8], *, is_named: bool) -> None:
         number = self._names.index(name) + 1 if name in self._names else 0
-        shown = truth == number if number else np.zeros(truth.shape, bool)
-        if said and found.any():
-            self._said.add(name)
-        if shown.any():
-            self._true.add(name)
-        self._classes.setdefault(name, _Tally()).add(found, shown)
+        true_mask = truth == number if number else np.zeros(truth.shape, bool)
+        if is_named and predicted.any():
+            self._predicted_names.add(name)
+        if true_mask.any():
+            self._true_names.add(name)
+        self._classes.setdefault(name, _Tally()).add(predicted, true_mask)
 
 
 def _share(part: int, whole: int) -> float:

@@ -35,8 +35,8 @@ def write_report(evaluation: Evaluation, out: Path) -> Path:
     Raises:
         InputError: a picture of the evaluation is missing.
     """
-    shown = sorted(evaluation.images, key=lambda image: _miss_order(image, evaluation))[:MOST_PICTURES]
-    pictures = {image.picture: _picture(out, image) for image in shown}
+    pictured = sorted(evaluation.images, key=lambda image: _miss_order(image, evaluation))[:MOST_PICTURES]
+    pictures = {image.picture: _picture(out, image) for image in pictured}
     metrics, pixels = evaluation.metrics, evaluation.pixels
     page = (
         _environment()

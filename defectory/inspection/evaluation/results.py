@@ -138,7 +138,7 @@ class Evaluation(FrozenModel):
     @property
     def is_partial(self) -> bool:
         """Whether something that should have been measured could not be."""
-        return any(each.kind in ("unreadable", "mask") for each in self.left_out)
+        return any(image.kind in ("unreadable", "mask") for image in self.left_out)
 
 
 def measure(images: Sequence[ImageResult]) -> Metrics:
@@ -167,13 +167,13 @@ def recall_by_defect(images: Iterable[ImageResult]) -> tuple[DefectRecall, ...]:
     for image in images:
         for name in image.classes if image.label == "anomaly" else ():
             kinds.setdefault(name, []).append(image)
-    found = []
+    recalls = []
     for name, members in kinds.items():
         outcomes = Outcomes.of(members)
         recall = proportion(outcomes.failed, outcomes.total)
         caught = proportion(outcomes.failed + outcomes.review, outcomes.total)
-        found.append(DefectRecall(name=name, outcomes=outcomes, recall=recall, caught=caught))
-    return tuple(sorted(found, key=lambda each: (-each.outcomes.passed / each.outcomes.total, each.name)))
+        recalls.append(DefectRecall(name=name, outcomes=outcomes, recall=recall, caught=caught))
+    return tuple(sorted(recalls, key=lambda entry: (-entry.outcomes.passed / entry.outcomes.total, entry.name)))
 
 
 def read_evaluation(folder: Path) -> Evaluation:

@@ -166,17 +166,17 @@ def digest_text(records: Sequence[InspectionRecord], pages: Pages) -> tuple[str,
     """Subject and text of one mail about many inspections."""
     counts = Counter(record.outcome for record in records)
     summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
-    shown = [
+    entries = [
         f"{record.outcome:<11} {record.uploaded_at}  {_shown(record.key)}\n"
         f"{'':<11} {record.inspection_id}  {pages.of(record.bucket, record.key, record.version_id)}"
         for record in records[:DIGEST_SHOWN]
     ]
-    more = len(records) - len(shown)
+    more = len(records) - len(entries)
     text = [
         f"Inspections between {records[0].uploaded_at} and {records[-1].uploaded_at} that had no mail of their own:",
         summary,
         "",
-        *shown,
+        *entries,
         *([f"... and {more} more: see the table of results."] if more else []),
     ]
     return f"{len(records)} inspections: {summary}", "\n".join(text) + "\n"

@@ -54,12 +54,12 @@ def fetch_confirmed(table: ResultsTable, out: Path, *, since: str = "", client: 
         (out / IMAGES).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError("out", f"a folder that can be written ({error.strerror})", str(out)) from None
-    words, gone = [], []
+    words, missing = [], []
     for record in table.confirmed(since):
         reference = f"s3://{record.bucket}/{record.key}"
         content = _download(s3, record)
         if content is None:
-            gone.append(reference)
+            missing.append(reference)
             continue
         # Not the upload's own name: keys may hold anything, up to 1,024 bytes of it.
         suffix = PurePosixPath(record.key).suffix.lower()
@@ -67,7 +67,7 @@ def fetch_confirmed(table: ResultsTable, out: Path, *, since: str = "", client: 
         (out / name).write_bytes(content)
         words.append(to_feedback(record, name, reference))
     append_feedback(out / FEEDBACK_FILE, words)
-    return Fetched(out / FEEDBACK_FILE, tuple(words), tuple(gone))
+    return Fetched(out / FEEDBACK_FILE, tuple(words), tuple(missing))
 
 
 def to_feedback(record: InspectionRecord, image: str, reference: str) -> Feedback:

@@ -62,11 +62,11 @@ class InspectionEndpoint:
                 reply = self._client.invoke_endpoint(
                     EndpointName=self._name, ContentType=content_type, Accept="application/json", Body=content
                 )
-                answer: bytes = reply["Body"].read()
+                body: bytes = reply["Body"].read()
         except ServiceError as error:
             raise self._explained(error) from error.__cause__
         try:
-            inspection = parse_reply(answer)
+            inspection = parse_reply(body)
         except InputError as error:
             raise EndpointAnswerError(f"The endpoint {self._name} answered nonsense: {error}") from None
         if not math.isfinite(inspection.score):

@@ -53,8 +53,8 @@ class UploadInspector:
             ServiceError: a service failed, which is to be tried again; the image is not to blame.
         """
         if PurePosixPath(upload.key).suffix.lower() not in SUFFIXES:
-            known = ", ".join(sorted(SUFFIXES))
-            return self._record(upload, status="UNSUPPORTED", reason=f"Only {known} files are inspected.")
+            suffixes = ", ".join(sorted(SUFFIXES))
+            return self._record(upload, status="UNSUPPORTED", reason=f"Only {suffixes} files are inspected.")
         try:
             content = self.read(upload)
             image = load_image(content, name=PurePosixPath(upload.key).name)
@@ -76,9 +76,9 @@ class UploadInspector:
             overlay_key=keys.get(OVERLAY, ""),
         )
 
-    def _record(self, upload: Upload, **found: object) -> InspectionRecord:
+    def _record(self, upload: Upload, **fields: object) -> InspectionRecord:
         now = datetime.now(UTC)
-        return InspectionRecord.of(upload, now=now, retention=self.retention, **found)
+        return InspectionRecord.of(upload, now=now, retention=self.retention, **fields)
 
 
 def _payload(content: bytes, image: NDArray[np.uint8]) -> tuple[bytes, str, bool]:

@@ -56,10 +56,10 @@ class ResultsTable:
         Returns:
             False if the row is there already, from this attempt or a later one; it stays as it is.
         """
-        known = record.model_dump(mode="json", exclude_none=True)
+        fields = record.model_dump(mode="json", exclude_none=True)
         item = {
             # DynamoDB takes no empty text where an index has its keys.
-            **{name: value for name, value in known.items() if value != ""},
+            **{name: value for name, value in fields.items() if value != ""},
             "day": record.day,
             "outcome": record.outcome,
             "outcome_day": f"{record.outcome}#{record.day}",

@@ -23,11 +23,11 @@ def start_inspections(body: str, machine: ExecutionStarter) -> list[tuple[Upload
         ServiceError: an inspection could not be started; done again, nothing is started twice.
     """
     started, errors = [], []
-    for found in read_message(body):
-        if isinstance(found, InputError):
-            errors.append(found)
+    for upload in read_message(body):
+        if isinstance(upload, InputError):
+            errors.append(upload)
         else:
-            started.append((found, machine.start(found.execution_name, {"upload": found.model_dump()})))
+            started.append((upload, machine.start(upload.execution_name, {"upload": upload.model_dump()})))
     if errors:
         raise errors[0]
     return started

@@ -93,13 +93,13 @@ class ProceduralRenderer:
         rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
         best: _Try | None = None
         for number in range(_TRIES):
-            wanted = request.mask
-            if wanted is None and kind.find is not None and request.defect not in self._placements:
-                wanted = kind.find(rng, photo.image, scene.region)
-            spot = _spot(rng, placement, scene) if wanted is None else spot_of(wanted)
-            made = _try(rng, kind, scene, wanted, spot, 1 + 0.4 * number)
-            if made is not None and (best is None or made.severity > best.severity):
-                best = made
+            mask = request.mask
+            if mask is None and kind.find is not None and request.defect not in self._placements:
+                mask = kind.find(rng, photo.image, scene.region)
+            spot = _spot(rng, placement, scene) if mask is None else spot_of(mask)
+            attempt = _try(rng, kind, scene, mask, spot, 1 + 0.4 * number)
+            if attempt is not None and (best is None or attempt.severity > best.severity):
+                best = attempt
             if best is not None and best.severity >= _CLEAR:
                 break
         if best is not None:
@@ -167,7 +167,7 @@ def _spot(rng: np.random.Generator, placement: Placement, scene: _Scene) -> Spot
 
 
 def _try(
-    rng: np.random.Generator, kind: DefectKind, scene: _Scene, wanted: Mask | None, spot: Spot, boldness: float
+    rng: np.random.Generator, kind: DefectKind, scene: _Scene, mask: Mask | None, spot: Spot, boldness: float
 ) -> _Try | None:
     """Draw the defect once; None where nothing of it can be seen."""
     photo, region = scene.photo, scene.region
@@ -178,37 +178,37 @@ def _try(
     if right - left < 8 or bottom - top < 8:
         return None
     place = np.s_[top:bottom, left:right]
-    cut = np.ascontiguousarray(photo.image[place])
+    cutout = np.ascontiguousarray(photo.image[place])
     allowed = np.ascontiguousarray(region[place])
     surface = Surface.of(photo.image, scene.part, (left, top, right - left, bottom - top), scene.lamp)
     canvas = Canvas(
-        light=to_light(cut),
+        light=to_light(cutout),
         part=feathered(allowed, 1 + surface.sharpness),
         body=scene.part[place],
         spot=Spot(spot.x - left, spot.y - top, spot.length, spot.width, spot.angle, spot.at_edge),
         surface=surface,
-        wanted=None if wanted is None else wanted[place],
+        mask=None if mask is None else mask[place],
         boldness=boldness,
         photo=photo,
         left=left,
         top=top,
     )
-    drawn = kind.draw(rng, canvas)
+    defect = kind.draw(rng, canvas)
     weight = np.ones_like(canvas.part) if kind.past_outline and not scene.bounded else canvas.part
-    changed = to_levels(canvas.light + weight[..., None] * (drawn.light - canvas.light))
-    mask = changed_pixels(cut, changed, drawn.extent * weight)
-    severity = severity_of(cut, changed, mask, pixels=region.size)
-    if np.count_nonzero(mask) < _FEWEST_PIXELS or severity < _FAINTEST:
+    changed = to_levels(canvas.light + weight[..., None] * (defect.light - canvas.light))
+    changed_mask = changed_pixels(cutout, changed, defect.extent * weight)
+    severity = severity_of(cutout, changed, changed_mask, pixels=region.size)
+    if np.count_nonzero(changed_mask) < _FEWEST_PIXELS or severity < _FAINTEST:
         return None
-    return _Try(left, top, changed, mask, severity, _parameters(spot, drawn, surface))
+    return _Try(left, top, changed, changed_mask, severity, _parameters(spot, defect, surface))
 
 
-def _parameters(spot: Spot, drawn: Drawn, surface: Surface) -> dict[str, JsonValue]:
+def _parameters(spot: Spot, defect: Drawn, surface: Surface) -> dict[str, JsonValue]:
     return {
         "x": round(spot.x, 1),
         "y": round(spot.y, 1),
         "length": round(spot.length, 1),
         "angle_degrees": round(float(np.degrees(spot.angle)) % 360, 1),
         "light_degrees": round(float(np.degrees(surface.light)) % 360, 1),
-        **drawn.parameters,
+        **defect.parameters,
     }

@@ -26,7 +26,7 @@ class Canvas:
         body: 255 where the part is, whatever an order's mask allows of it, of the cut-out's shape.
         spot: where in the cut-out the defect is to be, and how large.
         surface: light, grain, sharpness, noise and contrast hereabouts.
-        wanted: 255 where the order's mask wants the defect, of the cut-out's shape; None: the spot says enough.
+        mask: 255 where the order's mask wants the defect, of the cut-out's shape; None: the spot says enough.
         boldness: 1; more in later tries, when earlier ones could not be seen.
         photo: all of the photo, for what lies beyond the cut-out.
         left: the cut-out's first column in the photo.
@@ -38,7 +38,7 @@ class Canvas:
     body: Mask
     spot: Spot
     surface: Surface
-    wanted: Mask | None
+    mask: Mask | None
     boldness: float
     photo: Photo
     left: int
@@ -57,9 +57,9 @@ class Canvas:
         x, y = xx - np.float32(self.spot.x), yy - np.float32(self.spot.y)
         return x * cos + y * sin, y * cos - x * sin
 
-    def softened(self, drawn: Field) -> Field:
-        """``drawn`` as the camera would show it: blurred as the photo's own edges are."""
-        return np.asarray(cv2.GaussianBlur(drawn, (0, 0), self.surface.sharpness), np.float32)
+    def softened(self, picture: Field) -> Field:
+        """``picture`` as the camera would show it: blurred as the photo's own edges are."""
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), self.surface.sharpness), np.float32)
 
     def base(self) -> Field:
         """The light without its fine structure: what the surface looks like hereabouts, ``(h, w, 3)``."""

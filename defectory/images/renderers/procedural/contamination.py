@@ -47,7 +47,7 @@ _CLEAR = 0.10  # the difference of the root of light from which something can be
 
 def draw_contamination(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """Draw foreign matter that lies on the surface: opaque, lit and casting its shadow as everything in the photo."""
-    if canvas.wanted is not None:
+    if canvas.mask is not None:
         form = str(rng.choice(["splash", "grain"]))
         return (_splashed if form == "splash" else _grains)(rng, canvas)
     forms = {"hair": 0.3, "grain": 0.2, "crumbs": 0.22, "dust": 0.1, "splash": 0.18}
@@ -74,12 +74,12 @@ def _matter(rng: np.random.Generator, canvas: Canvas, sorts: dict[str, Colour]) 
     """One of ``sorts``, those first that can be told from the surface."""
     weight = canvas.part[..., None]
     under = np.sqrt((canvas.light * weight).sum(axis=(0, 1)) / max(1e-6, float(weight.sum())))
-    shown = {name: coloured(canvas, np.array(colour, np.float32)) * lamp(canvas) for name, colour in sorts.items()}
-    apart = np.array([float(np.abs(np.sqrt(colour) - under).max()) for colour in shown.values()])
+    colours = {name: coloured(canvas, np.array(colour, np.float32)) * lamp(canvas) for name, colour in sorts.items()}
+    apart = np.array([float(np.abs(np.sqrt(colour) - under).max()) for colour in colours.values()])
     chances = np.clip(apart - _CLEAR, 1e-4, 0.3)
-    name = list(shown)[int(rng.choice(len(chances), p=chances / chances.sum()))]
+    name = list(colours)[int(rng.choice(len(chances), p=chances / chances.sum()))]
     varied = (
-        shown[name] * np.exp(rng.normal(0, 0.12)) * (1 + coloured(canvas, rng.normal(0, 0.04, 3).astype(np.float32)))
+        colours[name] * np.exp(rng.normal(0, 0.12)) * (1 + coloured(canvas, rng.normal(0, 0.04, 3).astype(np.float32)))
     )
     return _Matter(name, np.asarray(np.clip(varied, 0.002, 1), np.float32))
 
@@ -128,8 +128,8 @@ def _hairs(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         points += (spot.x, spot.y)
         if number:
             points += rng.normal(0, 0.12 * spot.length, 2)
-        way = np.linspace(0, 1, len(points))
-        widths = width * np.clip(1 - 0.75 * np.abs(2 * way - 1) ** 4, 0.25, 1)
+        along = np.linspace(0, 1, len(points))
+        widths = width * np.clip(1 - 0.75 * np.abs(2 * along - 1) ** 4, 0.25, 1)
         cover = shapes.line(points, widths, canvas.shape)
         # Round across: its side that faces the lamp gleams.
         height = blurred(cover, max(0.6, 0.35 * width)) * np.float32(0.7 * width)
@@ -143,7 +143,7 @@ def _grains(rng: np.random.Generator, canvas: Canvas, *, scattered: bool = False
     spot = canvas.spot
     matter = _matter(rng, canvas, _GRAINS)
     side = max(10, round(spot.length / (1 - 2 * shapes.MARGIN)))
-    if canvas.wanted is not None:
+    if canvas.mask is not None:
         raw = outlined(rng, canvas, 0.4)
     elif scattered:
         raw = placed(canvas, shapes.specks(rng, side, count=int(rng.integers(6, 36))))
@@ -206,7 +206,7 @@ def _splashed(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     spot = canvas.spot
     matter = _matter(rng, canvas, _PAINTS)
     side = max(12, round(spot.length / (1 - 2 * shapes.MARGIN)))
-    if canvas.wanted is not None:
+    if canvas.mask is not None:
         raw, form = outlined(rng, canvas, 0.4), "as masked"
     else:
         form = str(rng.choice(["splash", "drip", "dab", "stroke"], p=[0.35, 0.15, 0.25, 0.25]))
@@ -234,6 +234,6 @@ def _stroke(rng: np.random.Generator, canvas: Canvas) -> shapes.Coverage:
     spot = canvas.spot
     side = max(16, round(spot.length))
     points = shapes.fibre(rng, side, curl=rng.uniform(0.0, 0.35)) - side / 2 + (spot.x, spot.y)
-    way = np.linspace(0, 1, len(points))
-    widths = spot.length * rng.uniform(0.04, 0.12) * np.clip(1.1 - 0.7 * way**3, 0.2, 1) + 0.8
+    along = np.linspace(0, 1, len(points))
+    widths = spot.length * rng.uniform(0.04, 0.12) * np.clip(1.1 - 0.7 * along**3, 0.2, 1) + 0.8
     return shapes.line(points, widths, canvas.shape)

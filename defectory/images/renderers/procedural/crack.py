@@ -46,9 +46,11 @@ def draw_crack(rng: np.random.Generator, canvas: Canvas) -> Drawn:
         stroke = Stroke.around(branch.points, canvas.shape)
         count = max(16, len(branch.points))
         ragged = np.exp(0.25 * wander(rng, count, 12) + 0.2 * wander(rng, count, 4) + 0.12 * wander(rng, count, 1))
-        way = np.linspace(0, 1, count)
-        widths = ragged * branch.width * np.interp(way, [0, branch.middle, 1], [0.25 if branch.middle else 1, 1, 0.25])
-        across = np.interp(stroke.along, way, widths).astype(np.float32)
+        along = np.linspace(0, 1, count)
+        widths = (
+            ragged * branch.width * np.interp(along, [0, branch.middle, 1], [0.25 if branch.middle else 1, 1, 0.25])
+        )
+        across = np.interp(stroke.along, along, widths).astype(np.float32)
         across = np.asarray(cv2.GaussianBlur(across, (0, 0), 1), np.float32)  # or its steps at bends show as rays
         gap = np.maximum(gap, stroke.coverage(across, surface.sharpness))
         core = np.maximum(core, stroke.coverage(0.6 * across - 0.3, surface.sharpness))
@@ -79,10 +81,10 @@ def _fissure(rng: np.random.Generator, canvas: Canvas, width: float, jaggedness:
     spot = canvas.spot
     start = np.array([spot.x, spot.y]) - spot.length / 2 * np.array([np.cos(spot.angle), np.sin(spot.angle)])
     ground = _ground(canvas)
-    if canvas.wanted is None:
+    if canvas.mask is None:
         main = _walk(rng, start, spot.angle, spot.length, jaggedness, ground)
     else:
-        main = within(rng, canvas.wanted, max(16, round(spot.length / 1.5)), 0.8)
+        main = within(rng, canvas.mask, max(16, round(spot.length / 1.5)), 0.8)
     branches = [_Branch(main, width, 0.0 if spot.at_edge else float(rng.uniform(0.3, 0.7)))]
     for _ in range(int(rng.poisson(0.9))):
         first = int(rng.uniform(0.1, 0.75) * len(main))

@@ -26,30 +26,30 @@ _SEEN = 0.03  # the change, of the root of light, from which something is called
 
 def find_missing(rng: np.random.Generator, image: Image, part: Mask) -> Mask | None:
     """What is to be missing: a component, or a piece at the part's edge; None where there is neither."""
-    components = [each for each in find_components(image, part) if each.clarity > _CLEAR]
+    components = [component for component in find_components(image, part) if component.clarity > _CLEAR]
     clearest = components[0].clarity if components else 0.0
     if components and rng.random() < np.clip((clearest / 0.2) ** 2, 0.05, 0.55):
-        return _one_of(rng, [(each.mask, each.clarity**2) for each in components])
+        return _one_of(rng, [(component.mask, component.clarity**2) for component in components])
     piece = _broken_off(rng, part)
     if piece is None and components:
-        return _one_of(rng, [(each.mask, each.clarity**2) for each in components])
+        return _one_of(rng, [(component.mask, component.clarity**2) for component in components])
     return piece
 
 
 def draw_missing_component(rng: np.random.Generator, canvas: Canvas) -> Drawn:
     """Draw what is left where a component was, where a piece broke off, or where material broke out."""
     part = canvas.body > 0
-    wanted = None if canvas.wanted is None else canvas.wanted > 0
-    if wanted is None:
+    marked = None if canvas.mask is None else canvas.mask > 0
+    if marked is None:
         return _broken_out(rng, canvas, None)
-    around = (cv2.dilate(wanted.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~wanted
+    around = (cv2.dilate(marked.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~marked
     # What shows through the part's holes, and what was taken for that, is no table beside it.
     body = solid(part)
     if around.any() and body[around].mean() < 0.9:
-        gone = wanted & body
-        if gone.any():
-            return _without_piece(rng, canvas, gone, part)
-    return _without_component(rng, canvas, wanted, part)
+        piece = marked & body
+        if piece.any():
+            return _without_piece(rng, canvas, piece, part)
+    return _without_component(rng, canvas, marked, part)
 
 
 MISSING_COMPONENT = DefectKind(
@@ -69,22 +69,22 @@ def _one_of(rng: np.random.Generator, masks: list[tuple[Mask, float]]) -> Mask:
 # A component ----------------------------------------------------------------------------------------------------------
 
 
-def _without_component(rng: np.random.Generator, canvas: Canvas, wanted: Region, part: Region) -> Drawn:
+def _without_component(rng: np.random.Generator, canvas: Canvas, marked: Region, part: Region) -> Drawn:
     # A mask drawn by hand leaves a rim of what is to go, which would be taken for its surround.
     margin = 1 + canvas.surface.sharpness + 0.06 * canvas.spot.width
-    hole = cv2.distanceTransform((~wanted).astype(np.uint8), cv2.DIST_L2, 5) <= margin
+    hole = cv2.distanceTransform((~marked).astype(np.uint8), cv2.DIST_L2, 5) <= margin
     root = np.sqrt(canvas.light)
     filled = fill(root, hole, part | hole)
-    if float(np.abs(filled - root).max(axis=2)[wanted].mean()) < _SEEN:
-        return _broken_out(rng, canvas, wanted)
-    cover = canvas.softened(wanted.astype(np.float32))
-    # Region something sat, light, dust and flux have not reached the surface.
+    if float(np.abs(filled - root).max(axis=2)[marked].mean()) < _SEEN:
+        return _broken_out(rng, canvas, marked)
+    cover = canvas.softened(marked.astype(np.float32))
+    # Where something sat, light, dust and flux have not reached the surface.
     trace = float(rng.normal(0, 0.035))
-    seat = canvas.softened(cv2.erode(wanted.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32))
+    seat = canvas.softened(cv2.erode(marked.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32))
     bare = np.square(np.clip(filled, 0, 1)) * (1 + trace * seat)[..., None]
     light = canvas.light + cover[..., None] * (bare - canvas.light)
     return Drawn(
-        np.asarray(light, np.float32), wanted.astype(np.float32), {"form": "component", "trace": round(trace, 3)}
+        np.asarray(light, np.float32), marked.astype(np.float32), {"form": "component", "trace": round(trace, 3)}
     )
 
 
@@ -96,18 +96,18 @@ def _broken_off(rng: np.random.Generator, part: Mask) -> Mask | None:
     height, width = part.shape
     factor = min(1.0, _SIDE / max(height, width))
     size = max(8, round(width * factor)), max(8, round(height * factor))
-    whole = cv2.resize(part, size, interpolation=cv2.INTER_AREA) > 127
+    body = cv2.resize(part, size, interpolation=cv2.INTER_AREA) > 127
     # What shows through the part's holes goes with the piece around them.
-    whole = solid(whole)
-    if whole.mean() > 0.97 or not whole.any():
+    body = solid(body)
+    if body.mean() > 0.97 or not body.any():
         return None
-    contours, _ = cv2.findContours(whole.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(body.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     edge = max(contours, key=len)[:, 0].astype(np.float64)
     framed = (edge > 2).all(axis=1) & (edge < np.array(size) - 3).all(axis=1)
     if framed.sum() < 20:
         return None
-    depth = cv2.GaussianBlur(cv2.distanceTransform(whole.astype(np.uint8), cv2.DIST_L2, 5), (0, 0), 2)
-    area = float(whole.sum())
+    depth = cv2.GaussianBlur(cv2.distanceTransform(body.astype(np.uint8), cv2.DIST_L2, 5), (0, 0), 2)
+    area = float(body.sum())
     for _ in range(12):
         x, y = edge[framed][int(rng.integers(framed.sum()))]
         inwards = np.array(
@@ -118,12 +118,12 @@ def _broken_off(rng: np.random.Generator, part: Mask) -> Mask | None:
         line = _wedge(rng, reach) if rng.random() < 0.5 else _break(rng, reach, float(np.hypot(*size)))
         turned = line @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) + (x, y)
         cut = shapes.polygon(turned, (size[1], size[0])) > 0.5
-        removed = _severed(whole, cut, (int(x), int(y)))
+        removed = _severed(body, cut, (int(x), int(y)))
         if _LEAST * area < removed.sum() < _MOST * area and _stout(removed):
             # The outline in the photo is finer than in the copy: its pixels go with the side that they are nearer to.
-            sides = np.stack([removed, whole & ~removed], axis=2).astype(np.float32)
-            gone, left = cv2.split(cv2.resize(cv2.GaussianBlur(sides, (0, 0), 2), (width, height)))
-            mask = np.where((gone > left) & solid(part > 0), 255, 0).astype(np.uint8)
+            sides = np.stack([removed, body & ~removed], axis=2).astype(np.float32)
+            piece_share, body_share = cv2.split(cv2.resize(cv2.GaussianBlur(sides, (0, 0), 2), (width, height)))
+            mask = np.where((piece_share > body_share) & solid(part > 0), 255, 0).astype(np.uint8)
             return mask if mask.any() else None
     return None
 
@@ -151,19 +151,19 @@ def _break(rng: np.random.Generator, reach: float, far: float) -> shapes.Points:
     )
 
 
-def _severed(whole: Region, cut: Region, start: tuple[int, int]) -> Region:
+def _severed(body: Region, cut: Region, start: tuple[int, int]) -> Region:
     """What falls off when ``cut`` is broken out at ``start``: that piece, and all that held on to the part by it."""
-    parts = find_regions(whole, connectivity=4).labels
-    this = parts == parts[start[1], start[0]]
-    pieces = find_regions(this & cut, connectivity=4).labels
+    parts = find_regions(body, connectivity=4).labels
+    struck = parts == parts[start[1], start[0]]
+    pieces = find_regions(struck & cut, connectivity=4).labels
     near = pieces[max(0, start[1] - 2) : start[1] + 3, max(0, start[0] - 2) : start[0] + 3]
     piece = int(near.max())
     if piece == 0:
-        return np.zeros_like(whole)
-    left = find_regions(this & (pieces != piece), connectivity=4)
-    if not len(left):
-        return np.zeros_like(whole)
-    return np.asarray(this & (left.labels != 1 + int(left.areas.argmax())))
+        return np.zeros_like(body)
+    remainders = find_regions(struck & (pieces != piece), connectivity=4)
+    if not len(remainders):
+        return np.zeros_like(body)
+    return np.asarray(struck & (remainders.labels != 1 + int(remainders.areas.argmax())))
 
 
 def _stout(piece: Region) -> bool:
@@ -179,9 +179,9 @@ class _Halo:
     factors: NDArray[np.float32]  # (directions, distances, 3)
     reach: float  # pixels
 
-    def around(self, kept: Region) -> Field:
-        """The factors at every pixel outside ``kept``."""
-        distance, direction = _outwards(kept)
+    def around(self, region: Region) -> Field:
+        """The factors at every pixel outside ``region``."""
+        distance, direction = _outwards(region)
         turns, steps = self.factors.shape[:2]
         column = np.clip(distance / self.reach * (steps - 1), 0, steps - 1).astype(np.float32)
         row = ((direction / (2 * np.pi)) % 1 * turns).astype(np.float32)
@@ -189,9 +189,9 @@ class _Halo:
         return np.asarray(cv2.remap(padded, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
-def _outwards(kept: Region) -> tuple[Field, Field]:
-    """The distance from ``kept``, and the direction from its nearest pixel, at every pixel."""
-    distance = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5)
+def _outwards(region: Region) -> tuple[Field, Field]:
+    """The distance from ``region``, and the direction from its nearest pixel, at every pixel."""
+    distance = cv2.distanceTransform((~region).astype(np.uint8), cv2.DIST_L2, 5)
     smooth = cv2.GaussianBlur(distance, (0, 0), 1.5)
     x, y = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
     return np.asarray(distance, np.float32), np.asarray(np.arctan2(y, x), np.float32)
@@ -205,24 +205,24 @@ def _halo(light: Field, part: Region, usable: Region, reach: float) -> _Halo:
     part = cv2.resize(part.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
     usable = cv2.resize(usable.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 250
     clean = spread(light, usable)
-    turns, steps = 8, 10
+    sectors, steps = 8, 10
     distance, direction = _outwards(part)
     distance = distance / np.float32(factor)
     ratio = np.clip((light + 1e-3) / (clean + 1e-3), 0.3, 1.3)
-    row = (direction / (2 * np.pi) * turns + 0.5).astype(int) % turns
+    row = (direction / (2 * np.pi) * sectors + 0.5).astype(int) % sectors
     column = (distance / reach * (steps - 1) + 0.5).astype(int)
-    factors = np.ones((turns, steps, 3), np.float32)
+    factors = np.ones((sectors, steps, 3), np.float32)
     for step in range(steps):
         ring = (column == step) & (distance > 1.5)
         everywhere = np.median(ratio[ring], axis=0) if ring.sum() > 8 else None
-        for turn in range(turns):
-            there = ring & (row == turn)
+        for sector in range(sectors):
+            there = ring & (row == sector)
             if there.sum() > 12:
-                factors[turn, step] = np.median(ratio[there], axis=0)
+                factors[sector, step] = np.median(ratio[there], axis=0)
             elif everywhere is not None:
-                factors[turn, step] = everywhere
+                factors[sector, step] = everywhere
             elif step:
-                factors[turn, step] = factors[turn, step - 1]
+                factors[sector, step] = factors[sector, step - 1]
     # At the outline itself pixels show both; the nearest pure ones speak for them.
     factors[:, 0] = factors[:, 1]
     factors[:, -1] = 1
@@ -242,7 +242,7 @@ def _beyond(part: Region) -> Region:
     return np.asarray(np.isin(labels, np.setdiff1d(rim, 0)))
 
 
-def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Region, part: Region) -> Drawn:
+def _without_piece(rng: np.random.Generator, canvas: Canvas, piece: Region, part: Region) -> Drawn:
     length, sharp = canvas.spot.length, canvas.surface.sharpness
     reach = float(np.clip(0.16 * np.sqrt(part.sum()), 4, 64))
     root = np.sqrt(canvas.light)
@@ -252,40 +252,42 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Region, part:
     usable = away >= reach
     if usable.mean() < 0.02:
         usable = away > 1.5 + sharp
-    to_gone = cv2.distanceTransform((~gone).astype(np.uint8), cv2.DIST_L2, 5)
-    hole = (gone | (to_gone < 1.6 * reach)) & ~usable
+    to_piece = cv2.distanceTransform((~piece).astype(np.uint8), cv2.DIST_L2, 5)
+    hole = (piece | (to_piece < 1.6 * reach)) & ~usable
     clean = np.square(np.clip(fill(root, hole, usable), 0, 1))
-    kept = part & ~gone
+    remainder = part & ~piece
     halo = _halo(canvas.light, part, usable, reach)
     # Directions jump where two edges are equally near; shadows do not.
     soft = max(1.0, 0.25 * reach)
-    now, before = blurred(halo.around(kept), soft), blurred(halo.around(part), soft)
-    # Region the table was seen before, it is the same table in another shadow; the old outline itself is left out.
+    now, before = blurred(halo.around(remainder), soft), blurred(halo.around(part), soft)
+    # Where the table was seen before, it is the same table in another shadow; the old outline itself is left out.
     beyond = _beyond(part)
-    seen = (np.clip((away - 3 - 2 * sharp) / (0.4 * reach), 0, 1) * beyond)[..., None]
+    seen_before = (np.clip((away - 3 - 2 * sharp) / (0.4 * reach), 0, 1) * beyond)[..., None]
     table = clean * now
-    table = table + seen * (canvas.light * np.clip(now / np.maximum(before, 0.1), 0.5, 2.0) - table)
+    table = table + seen_before * (canvas.light * np.clip(now / np.maximum(before, 0.1), 0.5, 2.0) - table)
 
     # What is new: on this side of the break all that is nearer to the missing piece than to the rest.
-    to_kept = cv2.distanceTransform((~kept).astype(np.uint8), cv2.DIST_L2, 5) if kept.any() else to_gone + 1e3
+    to_remainder = (
+        cv2.distanceTransform((~remainder).astype(np.uint8), cv2.DIST_L2, 5) if remainder.any() else to_piece + 1e3
+    )
     crumbly = _crumbly(canvas)
     jagged = min(3.0, 0.012 * length + 0.4) * (0.2 + 0.8 * crumbly)
-    apart = to_kept - to_gone
+    apart = to_remainder - to_piece
     uneven = shapes.noise(rng, canvas.shape, 0.12 * length + 3, octaves=5) * jagged
     broken = np.asarray(apart / 2 + uneven * np.exp(-np.square(apart / (0.1 * length + 3))), np.float32)
     cover = cv2.GaussianBlur(np.clip(broken + 0.5, 0, 1).astype(np.float32), (0, 0), sharp)
-    fade = np.clip(1.5 - to_gone / reach, 0, 1) * (gone | beyond)
+    fade = np.clip(1.5 - to_piece / reach, 0, 1) * (piece | beyond)
     cover = np.asarray(cover * fade * fade * (3 - 2 * fade), np.float32)
 
     # The broken face: rough, seen under a slant, lit by where it looks to.
-    widest = min(0.35 * float(to_kept[gone].max()), 16.0)
+    widest = min(0.35 * float(to_remainder[piece].max()), 16.0)
     width = float(np.clip(rng.uniform(0.006, 0.03) * np.sqrt(part.sum()), 0.8, max(0.8, widest)))
     grit = shapes.noise(rng, canvas.shape, max(3.0, 2 * width), octaves=1 + round(3 * crumbly))
     across = np.clip(1 - broken / (width * np.clip(1 + 0.3 * crumbly * grit, 0.2, 1.8)), 0, 1) * (broken > -0.5)
     smooth = cv2.GaussianBlur(broken, (0, 0), 1.5)
     slope_x, slope_y = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0))
     facing = slope_x * np.cos(canvas.surface.light) + slope_y * np.sin(canvas.surface.light)
-    inside = kept & (to_gone > 2.5 + sharp)
+    inside = remainder & (to_piece > 2.5 + sharp)
     colour = np.square(np.clip(spread(root, inside), 0, 1)) if inside.any() else canvas.light
     tone = (0.84 + 0.3 * canvas.surface.slant * facing) * np.exp((0.04 + 0.16 * crumbly) * grit)
     face = canvas.shade(np.asarray(colour, np.float32), np.asarray(np.clip(tone, 0.3, 1.3), np.float32)) + canvas.noise(
@@ -299,7 +301,7 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Region, part:
 
     light = canvas.light + cover[..., None] * (behind - canvas.light)
     extent = cover * cv2.GaussianBlur(
-        cv2.dilate(gone.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 1
+        cv2.dilate(piece.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 1
     )
     return Drawn(
         np.asarray(light, np.float32), np.asarray(extent, np.float32), {"form": "piece", "face": round(width, 1)}
@@ -309,17 +311,17 @@ def _without_piece(rng: np.random.Generator, canvas: Canvas, gone: Region, part:
 # Material that broke out ----------------------------------------------------------------------------------------------
 
 
-def _broken_out(rng: np.random.Generator, canvas: Canvas, wanted: Region | None) -> Drawn:
+def _broken_out(rng: np.random.Generator, canvas: Canvas, marked: Region | None) -> Drawn:
     """A hollow with a rough floor, as castings, ceramics and coatings have where a piece broke out."""
     spot = canvas.spot
     raw = np.zeros(canvas.shape, np.float32)
-    if wanted is None:
+    if marked is None:
         side = max(10, round(spot.length / (1 - 2 * shapes.MARGIN)))
         stretch = spot.length / max(spot.width, 1.0)
         shape = shapes.blob(rng, side, roughness=rng.uniform(0.5, 1.0), elongation=stretch, angle=spot.angle)
         shapes.paste(raw, shape, spot.x, spot.y)
     else:
-        raw = wanted.astype(np.float32)
+        raw = marked.astype(np.float32)
     smallest = min(spot.length, spot.width)
     cover = canvas.softened(raw)
     depth = float(rng.uniform(0.12, 0.3)) * smallest

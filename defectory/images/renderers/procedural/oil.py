@@ -69,7 +69,7 @@ OIL = DefectKind(draw_oil, Placement(size=(0.06, 0.3), aspect=(0.45, 1.0)), reac
 
 
 def _form(rng: np.random.Generator, canvas: Canvas) -> tuple[str, shapes.Coverage]:
-    if canvas.wanted is not None:
+    if canvas.mask is not None:
         return "as masked", outlined(rng, canvas, 0.25)
     side = max(12, round(canvas.spot.length / (1 - 2 * shapes.MARGIN)))
     stretch = canvas.spot.length / max(canvas.spot.width, 1.0)
@@ -112,8 +112,8 @@ def _wetted(rng: np.random.Generator, canvas: Canvas, light: Field, cover: Field
     After Lekner and Dorf, "Why some things are darker when wet" (1988).
     """
     smooth = cv2.GaussianBlur(light, (0, 0), max(1.2, 1.6 * canvas.surface.sharpness))
-    kept = float(rng.uniform(0.35, 0.8))
-    calm = smooth + (light - smooth) * np.float32(kept)
+    structure_share = float(rng.uniform(0.35, 0.8))
+    calm = smooth + (light - smooth) * np.float32(structure_share)
     albedo = np.clip(smooth, 0, 1)
     matt = 1 - 0.7 * canvas.surface.gloss
     wet = calm * (1 - 0.34 * matt * (1 - albedo))

@@ -57,8 +57,8 @@ def _polarity(rng: np.random.Generator, canvas: Canvas) -> int:
 def _sweep(rng: np.random.Generator, canvas: Canvas) -> Points:
     """The path of something hard that slid over the surface: nearly straight, bent one way, a little unsteady."""
     spot, count = canvas.spot, 64
-    if canvas.wanted is not None:
-        return within(rng, canvas.wanted, count, 0.4)
+    if canvas.mask is not None:
+        return within(rng, canvas.mask, count, 0.4)
     along = np.linspace(-0.5, 0.5, count) * spot.length
     bend = rng.normal(0, 0.05) * spot.length * (1 - (2 * along / spot.length) ** 2)
     across = bend + wander(rng, count, 9) * 0.004 * spot.length
@@ -75,9 +75,9 @@ def _beside(rng: np.random.Generator, curve: Points, length: float) -> Points:
 
 def _pressure(rng: np.random.Generator, count: int, share: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """0..1 along the path: it sets in fast or slowly, skips where the surface is uneven, and fades out."""
-    way = np.linspace(0, 1, count)
+    along = np.linspace(0, 1, count)
     rise, fall = rng.uniform(0.03, 0.3), rng.uniform(0.05, 0.45)
-    envelope = np.clip(way / rise, 0, 1) ** 0.7 * np.clip((1 - way) / fall, 0, 1) ** 0.7
+    envelope = np.clip(along / rise, 0, 1) ** 0.7 * np.clip((1 - along) / fall, 0, 1) ** 0.7
     uneven = 0.85 + 0.2 * wander(rng, count, 4) + 0.12 * wander(rng, count, 0.8)
     return np.asarray(np.clip(share * envelope * uneven, 0, 1))
 

@@ -24,8 +24,8 @@ def outlined(rng: np.random.Generator, canvas: Canvas, roughness: float) -> shap
 
     ``roughness`` is by how much the outline wanders, 0..1.
     """
-    wanted = (np.zeros(canvas.shape, np.uint8) if canvas.wanted is None else canvas.wanted) > 0
-    framed = np.pad(wanted.astype(np.uint8), 1)  # a mask of everything has an edge, too: the photo's
+    marked = (np.zeros(canvas.shape, np.uint8) if canvas.mask is None else canvas.mask) > 0
+    framed = np.pad(marked.astype(np.uint8), 1)  # a mask of everything has an edge, too: the photo's
     inside = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
     outside = cv2.distanceTransform(1 - framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
     size = max(1.0, float(inside.max()))

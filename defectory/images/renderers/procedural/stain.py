@@ -73,7 +73,7 @@ STAIN = DefectKind(draw_stain, Placement(size=(0.06, 0.4), aspect=(0.4, 1.0), al
 
 
 def _form(rng: np.random.Generator, canvas: Canvas) -> tuple[str, shapes.Coverage]:
-    if canvas.wanted is not None:
+    if canvas.mask is not None:
         return "as masked", outlined(rng, canvas, 0.5)
     side = max(12, round(canvas.spot.length / (1 - 2 * shapes.MARGIN)))
     stretch = canvas.spot.length / max(canvas.spot.width, 1.0)
@@ -114,8 +114,8 @@ def _dulled(canvas: Canvas, density: Field, lost: float) -> Field:
     """The surface with less of its fine gleams and grain: a layer of dirt is matt."""
     smooth, structure = fine(canvas.light, max(1.5, 2 * canvas.surface.sharpness))
     # Bright glints vanish, dark pores stay dark.
-    kept = np.where(structure > 0, 1 - lost * np.clip(density, 0, 1)[..., None], 1)
-    return np.asarray(smooth + structure * kept, np.float32)
+    structure_share = np.where(structure > 0, 1 - lost * np.clip(density, 0, 1)[..., None], 1)
+    return np.asarray(smooth + structure * structure_share, np.float32)
 
 
 def _least(canvas: Canvas) -> float:

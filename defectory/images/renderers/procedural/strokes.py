@@ -49,9 +49,9 @@ class Stroke:
             return cls(far, zero, far, zero, zero)
         blank = np.ones((height + 2 * margin, width + 2 * margin), np.uint8)
         numbers = np.zeros(blank.shape, int)
-        known = np.flatnonzero(inside)
-        blank[cells[known, 1], cells[known, 0]] = 0
-        numbers[cells[known, 1], cells[known, 0]] = known
+        inside_indices = np.flatnonzero(inside)
+        blank[cells[inside_indices, 1], cells[inside_indices, 0]] = 0
+        numbers[cells[inside_indices, 1], cells[inside_indices, 0]] = inside_indices
         _, labels = cv2.distanceTransformWithLabels(blank, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
         table = np.zeros(int(labels.max()) + 1, int)
         table[labels[blank == 0]] = numbers[blank == 0]
@@ -83,10 +83,10 @@ class Stroke:
 def evenly(points: Points, step: float) -> Points:
     """``points`` of a line, drawn anew at every ``step`` pixels."""
     lengths = np.hypot(*np.diff(points, axis=0).T)
-    way = np.concatenate([[0], np.cumsum(lengths)])
-    count = max(2, round(way[-1] / step) + 1)
-    at = np.linspace(0, way[-1], count)
-    return np.stack([np.interp(at, way, points[:, 0]), np.interp(at, way, points[:, 1])], 1)
+    arc_lengths = np.concatenate([[0], np.cumsum(lengths)])
+    count = max(2, round(arc_lengths[-1] / step) + 1)
+    at = np.linspace(0, arc_lengths[-1], count)
+    return np.stack([np.interp(at, arc_lengths, points[:, 0]), np.interp(at, arc_lengths, points[:, 1])], 1)
 
 
 def within(rng: np.random.Generator, mask: Mask, count: int, jitter: float) -> Points:
@@ -102,10 +102,10 @@ def within(rng: np.random.Generator, mask: Mask, count: int, jitter: float) -> P
     bins = max(2, min(24, round(np.ptp(along) / 3)))
     edges = np.linspace(along.min() - 1e-6, along.max() + 1e-6, bins + 1)
     filled = [np.flatnonzero((along >= low) & (along <= high)) for low, high in pairwise(edges)]
-    filled = [chosen for chosen in filled if len(chosen)]
-    at = np.array([along[chosen].mean() for chosen in filled])
-    middles = np.array([(across[chosen].max() + across[chosen].min()) / 2 for chosen in filled])
-    halves = np.array([np.ptp(across[chosen]) / 2 for chosen in filled])
+    filled = [pixels for pixels in filled if len(pixels)]
+    at = np.array([along[pixels].mean() for pixels in filled])
+    middles = np.array([(across[pixels].max() + across[pixels].min()) / 2 for pixels in filled])
+    halves = np.array([np.ptp(across[pixels]) / 2 for pixels in filled])
     ways = np.linspace(along.min(), along.max(), count)
     strays = np.clip(0.5 * wander(rng, count, count / 6) + 0.3 * wander(rng, count, count / 24), -1, 1)
     aside = np.interp(ways, at, middles) + jitter * strays * np.maximum(np.interp(ways, at, halves) - 1, 0)
