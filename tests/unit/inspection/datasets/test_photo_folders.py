@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from defectory.datasets.photo_folders import find_images, labelled_photos, match_masks
 
+from defectory.datasets.photo_folders import find_images, labelled_photos, match_masks
 from defectory.errors import InputError
 
 
