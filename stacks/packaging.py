@@ -1,7 +1,7 @@
 """Packages of Lambda functions, built with uv and without Docker.
 
 A package is a function's folder, what its handler imports of ``defectory``, and its requirements.  Installed
-requirements are kept under ``build/``, so that a change of code alone installs nothing.
+requirements are kept, under ``build/`` in a checkout, so that a change of code alone installs nothing.
 """
 
 from __future__ import annotations
@@ -23,14 +23,24 @@ from defectory.config import Config
 from defectory.errors import DefectoryError
 from stacks.import_closure import LIBRARY, ImportClosure, MissingImportError, import_closure
 
+# The application: the repository, or a folder of the installed library.
 ROOT = Path(__file__).parent.parent
-CACHE = ROOT / "build" / "lambda-requirements"
 REQUIREMENTS = "requirements.txt"
 HANDLER = "handler.py"
 LAMBDA_PLATFORM = "aarch64-manylinux_2_28"
 # What Lambda's own Python brings along.
 LAMBDA_RUNTIME = frozenset({"boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six", "jmespath"})
 
+
+def _cache_folder() -> Path:
+    """Where installed requirements are kept: an installed application may be another user's to write to."""
+    if ROOT.parent != LIBRARY:
+        return ROOT / "build" / "lambda-requirements"
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "defectory" / "lambda-requirements"
+
+
+CACHE = _cache_folder()
 
 # What packages have inside them for those who develop them; Lambda counts every byte.
 _NOT_RUN = shutil.ignore_patterns("tests", "*.pyi", "__pycache__")
@@ -80,8 +90,8 @@ class Requirements:
         with tempfile.TemporaryDirectory(dir=CACHE, prefix="installing-") as folder:
             target = Path(folder) / "packages"
             command = [
-                *(uv.find_uv_bin(), "pip", "install", "--quiet", "--no-deps", "--link-mode", "copy"),
-                *("--target", str(target), "--requirement", str(self.file)),
+                *(uv.find_uv_bin(), "pip", "install", "--quiet", "--link-mode", "copy", "--no-deps"),
+                *("--require-hashes", "--target", str(target), "--requirement", str(self.file)),
                 *self.target,
             ]
             try:
@@ -163,9 +173,9 @@ class Package:
 
     def _check_others(self, installed: Set[str]) -> None:
         """Refuse what would not load: a package that neither Python, nor Lambda, nor the requirements have."""
-        known = sys.stdlib_module_names | LAMBDA_RUNTIME | installed
+        available = sys.stdlib_module_names | LAMBDA_RUNTIME | installed
         for name, where in sorted(self._closure().others.items()):
-            if name not in known:
+            if name not in available:
                 file = self.functions[0] / REQUIREMENTS
                 raise MissingImportError(
                     f"{where}: there is no package {name}. Correct the import, or add it to {file}."

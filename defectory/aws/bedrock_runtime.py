@@ -231,8 +231,8 @@ class BedrockRuntime:
             self._sleep(wait)
 
     def _report(self, code: str, message: str, attempts: int, cure: str) -> str:
-        tried = f" after {attempts} attempts" if attempts > 1 else ""
-        return f"Bedrock model {self.model_id} in {self.region} failed{tried}: {code}: {message} {cure}"
+        retries = f" after {attempts} attempts" if attempts > 1 else ""
+        return f"Bedrock model {self.model_id} in {self.region} failed{retries}: {code}: {message} {cure}"
 
 
 def identify(error: Exception) -> tuple[str, str]:

@@ -77,5 +77,7 @@ class Pipeline:
 
 def _describe(detail: Mapping[str, Any]) -> str:
     result = detail.get("output", {}).get("executionResult", {})
-    said = result.get("errorDetails", {}).get("message") or result.get("externalExecutionSummary") or "no reason given"
-    return " ".join(filter(None, (f"{detail['actionName']} failed: {said}", result.get("externalExecutionUrl"))))
+    message = (
+        result.get("errorDetails", {}).get("message") or result.get("externalExecutionSummary") or "no reason given"
+    )
+    return " ".join(filter(None, (f"{detail['actionName']} failed: {message}", result.get("externalExecutionUrl"))))

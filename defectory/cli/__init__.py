@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from defectory import __version__
 from defectory.cli import datasets, demo, images, inspect, local, sensors
-from defectory.errors import DefectoryError
+from defectory.errors import DefectoryError, missing_extra
 
 app = typer.Typer(
     name="defectory",
@@ -48,5 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=arguments, prog_name="defectory")
     except DefectoryError as error:
-        typer.secho(f"{error.code}: {error}", err=True, fg=typer.colors.RED)
-        sys.exit(error.exit_code)
+        _fail(error)
+    except ModuleNotFoundError as error:
+        # A command imports what it needs when it runs; what belongs to an extra may not be installed.
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        _fail(missing)
+
+
+def _fail(error: DefectoryError) -> NoReturn:
+    typer.secho(f"{error.code}: {error}", err=True, fg=typer.colors.RED)
+    sys.exit(error.exit_code)

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.datasets.records import Dataset, ImageRecord
 from defectory.datasets.versions import load_stored, save_dataset
 from defectory.errors import InputError, shorten
+from defectory.validation import FrozenModel
 
 TRAIN_FILE, TEST_FILE, SPLIT_FILE = "train.json", "test.json", "split.json"
 
@@ -43,9 +44,7 @@ class Split:
         return file
 
 
-class _StoredSplit(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _StoredSplit(FrozenModel):
     of: str
     seed: int
     share: float = Field(gt=0, lt=1)

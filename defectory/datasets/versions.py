@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from defectory.datasets.records import Dataset, ImageRecord, Label
 from defectory.errors import InputError, shorten
+from defectory.validation import FrozenModel
 
 DATASET_FILE = "dataset.json"
 """What a stored dataset is called in its folder."""
@@ -20,10 +21,8 @@ DATASET_FILE = "dataset.json"
 _FORMAT = "defectory-images"
 
 
-class StoredImage(BaseModel):
+class StoredImage(FrozenModel):
     """One image in a stored dataset; paths are relative to the file's folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: str = Field(min_length=1)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -31,24 +30,22 @@ class StoredImage(BaseModel):
     classes: tuple[str, ...] = ()
     mask: str | None = None
     mask_sha256: str | None = None
-    colour_map: dict[str, str] = {}
+    colour_map: dict[str, str] = Field(default_factory=dict)
     group: str = ""
     synthetic: bool = False
     source_ref: str = ""
     made_from: tuple[str, ...] = ()
 
 
-class StoredDataset(BaseModel):
+class StoredDataset(FrozenModel):
     """A stored dataset: ``dataset.json``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["defectory-images"]
     version: str
     parent: str = ""
     changes: tuple[str, ...] = ()
     root: str = "."
-    notes: dict[str, JsonValue] = {}
+    notes: dict[str, JsonValue] = Field(default_factory=dict)
     images: tuple[StoredImage, ...]
 
 

@@ -10,31 +10,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.aws.inference_profiles import bare_model_id
 from defectory.errors import InputError
 from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RendererName
 from defectory.images.renderers.usage import Usage
+from defectory.validation import FrozenModel
 
 DEFAULT_FILE = Path(__file__).with_name("prices.yaml")
 USUAL_SECONDS = 15.0
 """How long a picture takes of which nobody said it."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Price(_Model):
+class Price(FrozenModel):
     """What one picture costs, and how many seconds it takes."""
 
     picture: float = Field(ge=0)
     seconds: float = Field(default=USUAL_SECONDS, gt=0)
 
 
-class Prices(_Model):
+class Prices(FrozenModel):
     """Prices by model id, without a profile's prefix, as they were on a day."""
 
     as_of: datetime.date
@@ -42,7 +39,7 @@ class Prices(_Model):
     models: dict[str, Price]
 
 
-class CostLine(_Model):
+class CostLine(FrozenModel):
     """Pictures of one model; ``cost`` is None where nobody knows its price."""
 
     model_id: str
@@ -51,7 +48,7 @@ class CostLine(_Model):
     cost: float | None
 
 
-class Cost(_Model):
+class Cost(FrozenModel):
     """What pictures cost.
 
     ``total`` leaves out models whose price is unknown: ``complete`` says whether there are any.  ``filtered`` pictures

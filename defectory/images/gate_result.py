@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from defectory.validation import FrozenModel
 
 
-class Lift(BaseModel):
+class Lift(FrozenModel):
     """One figure of merit, 0..1, a value for each seed, of models trained without and with the synthetic images.
 
     ``low`` and ``high`` bound the 95 % confidence interval of the mean ``difference`` (with less without).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     without: tuple[float, ...]
     with_synthetic: tuple[float, ...]
@@ -22,14 +22,12 @@ class Lift(BaseModel):
     high: float
 
 
-class GateResult(BaseModel):
+class GateResult(FrozenModel):
     """What the gate found.
 
     ``unmeasured`` says that there are too few real defects to hold out, so that nobody knows; the images are not kept.
     ``figures`` are by name, the deciding one first: ``image AUROC``, ``pixel AUROC``, ...
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     decision: Literal["kept", "dropped", "unmeasured"]
     reason: str
@@ -37,4 +35,4 @@ class GateResult(BaseModel):
     real_defects: int = Field(ge=0)
     synthetic: int = Field(ge=0)
     seeds: tuple[int, ...] = ()
-    figures: dict[str, Lift] = {}
+    figures: dict[str, Lift] = Field(default_factory=dict)

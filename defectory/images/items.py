@@ -18,23 +18,22 @@ import hashlib
 import re
 from typing import Literal, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from defectory.images.prompts import KindName
 from defectory.images.renderers import MAX_SEED, RendererName
+from defectory.validation import FrozenModel
 
 ItemOutcome = Literal["made", "filtered", "invisible", "duplicate", "failed"]
 """``filtered``: withheld by a content filter; ``invisible``: no visible difference to the photo; ``duplicate``: as good
 as the same as another."""
 
 
-class Item(BaseModel):
+class Item(FrozenModel):
     """One picture to be made.  The same item gives the same ``id``, so that making it twice is harmless.
 
     ``source`` and ``mask`` name files: paths below the photos' folder, or keys in a bucket.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     renderer: RendererName
     defect: KindName
@@ -44,7 +43,7 @@ class Item(BaseModel):
     prompt: str = ""
 
 
-class ItemRecord(BaseModel):
+class ItemRecord(FrozenModel):
     """What became of an item; all but ``item``, ``id``, ``outcome`` and ``reason`` are empty unless a picture was made.
 
     ``box`` is left, top, width, height in pixels around all of the mask; ``area`` is the mask's share of the picture;
@@ -52,8 +51,6 @@ class ItemRecord(BaseModel):
     the defect's place in the photo and in the picture, side by side; ``fingerprint`` are tiny grey copies of the
     picture and of the defect's place, in hexadecimal digits, by which pictures are compared.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,127}$")
     item: Item
@@ -73,7 +70,7 @@ class ItemRecord(BaseModel):
     area: float = Field(default=0.0, ge=0, le=1)
     runs: tuple[int, ...] = ()
     fingerprint: str = Field(default="", pattern=r"^([0-9a-f]{2})*$", max_length=416)
-    parameters: dict[str, JsonValue] = {}
+    parameters: dict[str, JsonValue] = Field(default_factory=dict)
 
     @property
     def made_from(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.datasets.records import Dataset
 from defectory.errors import InputError, shorten
@@ -19,6 +19,7 @@ from defectory.images.renderers import MAX_SEED, RendererName
 from defectory.images.renderers.names import RendererFamily, needs_photo, refuse_mode, renderer_name
 from defectory.images.renderers.procedural import KINDS
 from defectory.images.renderers.transplant import kind_of
+from defectory.validation import FrozenModel
 
 UNNAMED_DEFECT = "anomaly"
 """What defects are called that nobody has given a class."""
@@ -35,13 +36,11 @@ _RULES = {
 }
 
 
-class Want(BaseModel):
+class Want(FrozenModel):
     """A number of pictures of one kind of defect.
 
     ``mask`` names where the defect is to be on each photo, ``prompt`` replaces the kind's own; ``why`` is for people.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     renderer: RendererName
     defect: KindName
@@ -51,7 +50,7 @@ class Want(BaseModel):
     why: str = ""
 
 
-class Plan(BaseModel):
+class Plan(FrozenModel):
     """What to make, so that each kind of defect has ``target`` images.
 
     ``dataset`` is the version planned for and ``good`` its good parts; ``have`` are its images of each defect.
@@ -59,16 +58,14 @@ class Plan(BaseModel):
     a kind that falls short.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: Literal["defectory-image-plan"] = "defectory-image-plan"
     dataset: str = ""
     good: int = Field(default=0, ge=0)
-    have: dict[str, int] = {}
+    have: dict[str, int] = Field(default_factory=dict)
     target: int = Field(default=0, ge=0)
     wants: tuple[Want, ...] = ()
-    classes: dict[str, str] = {}
-    left_out: dict[str, str] = {}
+    classes: dict[str, str] = Field(default_factory=dict)
+    left_out: dict[str, str] = Field(default_factory=dict)
 
     @property
     def count(self) -> int:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from defectory.errors import InputError
+from defectory.validation import FrozenModel
 
 Mode = Literal["zero-shot", "image-to-image", "inpaint"]
 """From a text alone, from a photo as a whole, or into a place of a photo."""
@@ -45,11 +46,7 @@ KIND_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 KindName = Annotated[str, Field(pattern=rf"^{KIND_PATTERN}$")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DefectKind(_Model):
+class DefectKind(FrozenModel):
     """One kind of defect.
 
     ``description`` is what stands for {defect}; ``prompts`` replace the file's for this kind; ``negative`` is added to
@@ -57,11 +54,11 @@ class DefectKind(_Model):
     """
 
     description: Text
-    prompts: dict[Mode, Template] = {}
+    prompts: dict[Mode, Template] = Field(default_factory=dict)
     negative: str = Field(default="", max_length=4000)
 
 
-class Prompts(_Model):
+class Prompts(FrozenModel):
     """All that image models are told: the part, the kinds of defects, one prompt for each mode."""
 
     part: Text

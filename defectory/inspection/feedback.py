@@ -9,23 +9,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from defectory.datasets.records import Dataset, ImageRecord, Label
 from defectory.datasets.references import FileFinder
 from defectory.datasets.versions import compare_versions
 from defectory.errors import InputError, shorten
 from defectory.inspection.verdicts import Verdict
+from defectory.validation import FrozenModel
 
 
-class Feedback(BaseModel):
+class Feedback(FrozenModel):
     """One person's word on one verdict: a line of a feedback file, as JSON.
 
     ``image`` is the image's path or file name, or its reference in the dataset; ``source_ref`` is where it came from.
     ``verdict`` is what the model had said, None where it could not say anything.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     image: str = Field(min_length=1)
     verdict: Verdict | None = None

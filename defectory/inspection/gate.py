@@ -10,18 +10,17 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import InputError, shorten
+from defectory.validation import FrozenModel
 
 EVALUATION_FILE = "evaluation.json"
 
 
-class Figures(BaseModel):
+class Figures(FrozenModel):
     """What one model did on the test set, by its own thresholds.
 
     ``escapes`` are defective images that passed, ``overkill`` good images that failed; images under REVIEW are neither.
     ``auroc`` is None where the test set has images of one kind only.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model_version: str
     normal: int = Field(ge=0)
@@ -44,14 +43,12 @@ class Figures(BaseModel):
         )
 
 
-class ModelComparison(BaseModel):
+class ModelComparison(FrozenModel):
     """The new model's figures, and those of the one in service where there is one.
 
     ``test_digest`` identifies the test set by its content; ``trained_on_test`` are its images that the training set has
     as well.  ``changes`` say how the training set differs from the one it was made from.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     candidate: Figures
     current: Figures | None = None
@@ -60,14 +57,12 @@ class ModelComparison(BaseModel):
     changes: tuple[str, ...] = ()
 
 
-class GateRules(BaseModel):
+class GateRules(FrozenModel):
     """What a new model has to reach.
 
     ``tolerance`` is how much worse than the current model it may be, in AUROC and in the share of images misjudged;
     ``minimum_auroc`` holds for every model, the first included.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     tolerance: float = Field(default=0.005, ge=0, le=1, description="a number from 0 to 1")
     minimum_auroc: float = Field(default=0.8, ge=0, le=1, description="a number from 0 to 1")

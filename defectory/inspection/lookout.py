@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from defectory.door import TOKEN_VARIABLE
-from defectory.errors import DefectoryError, InputError, ServiceError
+from defectory.errors import DefectoryError, InputError, ServiceError, require_extra
 from defectory.inspection.verdicts import DefectArea, Inspection, InspectionReply, decode_grey
 
 API_VERSION = "2020-11-20"
@@ -300,6 +300,7 @@ class _SageMaker:
     """An endpoint of SageMaker that serves one model."""
 
     def __init__(self, name: str, region: str | None) -> None:
+        require_extra("aws")
         self._name, self._region = name, region
 
     def detect(self, project: str, version: str, body: bytes, content_type: str) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.errors import InputError, shorten
 from defectory.inspection.backbone import Backbone, BackboneError
@@ -29,6 +29,7 @@ from defectory.inspection.preparation import Preparation, patches_of
 from defectory.inspection.rules import RuleSet
 from defectory.inspection.thresholds import confidence_of
 from defectory.inspection.verdicts import DefectArea, Inspection, Thresholds
+from defectory.validation import FrozenModel
 from defectory.vision.regions import find_regions
 
 FORMAT = 1
@@ -43,19 +44,15 @@ _HEAD, _SIGNATURE, _IMAGE_HEAD = "head.npz", "signature.npz", "image-head.npz"
 _FILES = (_CARD, _BACKBONE, _DETECTOR, _VALID, _HEAD, _SIGNATURE, _IMAGE_HEAD)
 
 
-class DefectClass(BaseModel):
+class DefectClass(FrozenModel):
     """A kind of defect, and its colour in masks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=255)
     color: str = Field(pattern=r"^#[0-9A-Fa-f]{6}$")
 
 
-class LeaderboardEntry(BaseModel):
+class LeaderboardEntry(FrozenModel):
     """How a candidate did on held-out data."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     auroc: float = Field(ge=0, le=1)
@@ -63,10 +60,11 @@ class LeaderboardEntry(BaseModel):
     chosen: bool = False
 
 
-class ModelCard(BaseModel):
+class ModelCard(FrozenModel):
     """What a model is, where it comes from, and what it was measured to do.
 
     ``version`` is the first 16 hex digits of the SHA-256 of the bundle's content, without the time it was created.
+    ``backbone_license`` is the licence of the backbone's weights, an SPDX identifier, "" where it states none.
     ``leaderboard_basis`` says what the candidates were compared on; ``confidence_basis`` what confidence rests on.
     ``normal_level`` is the median of the maps of good images, drawn as the heatmaps' zero, and ``map_level`` what the
     patches of an image must reach for it to fail by them alone, drawn as 0.5.  ``suspects`` are training images that
@@ -77,14 +75,13 @@ class ModelCard(BaseModel):
     was made from and ``dataset_changes`` how.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     format: int = FORMAT
     version: str = ""
     created: str
     detector: str
     backbone: str
     backbone_sha256: str
+    backbone_license: str = ""
     preparation: Preparation
     thresholds: Thresholds
     threshold_basis: str
@@ -107,7 +104,7 @@ class ModelCard(BaseModel):
     dataset: str = ""
     dataset_parent: str = ""
     dataset_changes: tuple[str, ...] = ()
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = Field(default_factory=dict)
     seed: int = 0
 
 
@@ -372,9 +369,10 @@ def top_mean(anomaly: DistanceMap, valid: NDArray[np.bool_]) -> float:
 
 def _card_json(card: ModelCard) -> bytes:
     content = card.model_dump(mode="json")
-    # Bundles of releases that knew no warnings keep their version.
-    if not card.warnings:
-        del content["warnings"]
+    # Bundles of releases that did not know these fields keep their version.
+    for field in ("warnings", "backbone_license"):
+        if not content[field]:
+            del content[field]
     return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode()
 
 

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 from cv2.typing import MatLike
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from defectory.errors import InputError
 from defectory.inspection.backbone import Backbone
+from defectory.validation import FrozenModel
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -25,10 +26,8 @@ _CONTEXT = 32
 """Pixels a tile sees beyond its own area, so that its edges are judged like its middle."""
 
 
-class Region(BaseModel):
+class Region(FrozenModel):
     """A rectangle in fractions of the image's width and height, from the upper left corner."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     left: Fraction = 0.0
     top: Fraction = 0.0
@@ -62,13 +61,11 @@ class Region(BaseModel):
         return left, top, max(left + 1, round(self.right * width)), max(top + 1, round(self.bottom * height))
 
 
-class Preparation(BaseModel):
+class Preparation(FrozenModel):
     """What happens to every image, in training and after, before the backbone sees it.
 
     ``height`` and ``width`` are the backbone's input for one tile; ``rows`` and ``columns`` are the tiles.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     region: Region = Region()
     height: int = Field(ge=8, le=2048)

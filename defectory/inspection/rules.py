@@ -10,20 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from defectory.errors import InputError
 from defectory.inspection.verdicts import DefectArea, InspectionReply, Verdict
-from defectory.validation import explain
+from defectory.validation import FrozenModel, explain
 
 ANY = "*"
 _SEVERITY: dict[Verdict, int] = {"PASS": 0, "REVIEW": 1, "FAIL": 2}
 
 
-class Rule(BaseModel):
+class Rule(FrozenModel):
     """Where all its conditions hold, the verdict becomes ``verdict``.
 
     ``defect`` names a class, or ``*`` all of them together (the number of types is then asked by ``min_types``).  Areas
     are shares of the image, 0..1.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     verdict: Verdict
     defect: str = Field(default=ANY, min_length=1)
@@ -69,13 +67,11 @@ class Rule(BaseModel):
         return f"{what}: {', '.join(filter(None, conditions)) or 'always'} -> {self.verdict}"
 
 
-class RuleSet(BaseModel):
+class RuleSet(FrozenModel):
     """Rules in order: the first that holds decides; where none does, the score's verdict stays.
 
     Example: ``{"rules": [{"verdict": "FAIL", "defect": "scratch", "min_area": 0.001}]}``
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rules: tuple[Rule, ...] = ()
 

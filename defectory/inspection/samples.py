@@ -22,12 +22,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.vision.arrays import Mask
+
 DEFECTS = ("scratch", "dent", "stain", "missing-hole")
 SIDE = 256
 _SCALE = 3  # supersampling: edges are antialiased by shrinking
 
 Picture = NDArray[np.float32]
-Mask = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from defectory.errors import InputError
 from defectory.inspection.numerics import SMALLEST_SCALE
 from defectory.inspection.verdicts import Thresholds
 from defectory.metrics.logistic import fit_logistic, sigmoid
+from defectory.validation import FrozenModel
 
 Scores = NDArray[np.float64]
 
@@ -31,10 +32,8 @@ _FARTHEST = 2.0
 """No limit is set beyond this many times the highest score of a good image."""
 
 
-class Rates(BaseModel):
+class Rates(FrozenModel):
     """Shares of good images that may be held back: ``review`` as REVIEW or worse, ``fail`` as FAIL."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     review: float = Field(default=0.05, gt=0, lt=1)
     fail: float = Field(default=0.01, gt=0, lt=1)
@@ -46,13 +45,11 @@ class Rates(BaseModel):
         return self
 
 
-class Costs(BaseModel):
+class Costs(FrozenModel):
     """What one mistake costs, in any unit: a missed defect, a good part rejected, a part looked at by a person.
 
     ``defect_rate`` is the share of defective parts on the line.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     escape: float = Field(gt=0)
     false_reject: float = Field(gt=0)

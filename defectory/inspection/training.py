@@ -19,7 +19,7 @@ from defectory.datasets.masks import UNNAMED, read_classes
 from defectory.datasets.photo_folders import find_images, labelled_photos, match_masks
 from defectory.datasets.records import Dataset, ImageRecord, file_digest
 from defectory.errors import ImageError, InputError
-from defectory.inspection.backbone import Backbone, embedded_backbone
+from defectory.inspection.backbone import EMBEDDED, Backbone, BackboneName, embedded_backbone
 from defectory.inspection.candidates import FOLDS, MIN_TELLING, CandidateSearch, Sample, Trial, find_outliers
 from defectory.inspection.detectors import Patches
 from defectory.inspection.detectors.registry import DETECTORS
@@ -62,7 +62,8 @@ class TrainingOptions(BaseModel):
     pixels, of what the backbone sees of an image (or of a tile); ``tiles`` are rows and columns, for small defects on
     large images.  ``region`` is what is inspected; ``ignore`` a grey image, as large as the photos or of their aspect,
     not black where nothing is to be inspected.  ``exclude_suspects`` forgets good images unlike all others, which may
-    be defects; otherwise they are only named and kept out of the thresholds.  ``costs`` set the thresholds where there
+    be defects; otherwise they are only named and kept out of the thresholds.  ``backbone`` is an embedded one by name
+    or an ONNX file; None is the default embedded one.  ``costs`` set the thresholds where there
     are labelled defects to learn their scores from; ``rates`` set them from good images alone.  ``synthetic`` defects
     are learned from where that helps as ``measured`` on held-out real ones, or ``always`` where it can be measured.
 
@@ -82,7 +83,7 @@ class TrainingOptions(BaseModel):
     costs: Costs | None = None
     rules: RuleSet = RuleSet()
     colors: dict[str, str] = {}
-    backbone: Path | None = None
+    backbone: BackboneName | Path | None = None
     synthetic: Literal["measured", "always"] = "measured"
     seed: int = Field(default=0, ge=0)
 
@@ -219,7 +220,8 @@ class _Training:
             raise InputError("detector", f"auto or one of {', '.join(DETECTORS)}", options.detector)
         self._options, self._groups, self._synthetic = options, groups, synthetic
         self._on_progress = on_progress
-        self._backbone = Backbone.from_file(options.backbone) if options.backbone else embedded_backbone()
+        backbone = options.backbone or EMBEDDED[0]
+        self._backbone = Backbone.from_file(backbone) if isinstance(backbone, Path) else embedded_backbone(backbone)
 
     def run(
         self,
@@ -304,6 +306,7 @@ class _Training:
             detector=best.recipe.detector,
             backbone=self._backbone.name,
             backbone_sha256=self._backbone.digest,
+            backbone_license=self._backbone.license,
             preparation=self._preparation,
             thresholds=thresholds,
             threshold_basis=threshold_basis,

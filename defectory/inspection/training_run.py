@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.errors import DefectoryError, InputError
 from defectory.inspection.gate import GateRules, Judgement, judge, parse_comparison
+from defectory.validation import FrozenModel
 
 _PREFIX = r"^([A-Za-z0-9!_.*'() =+-]+/)+$"
 _CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
@@ -25,10 +26,8 @@ class DeploymentError(DefectoryError):
     code = "DeploymentFailed"
 
 
-class TrainingRequest(BaseModel):
+class TrainingRequest(FrozenModel):
     """The input of the machine: prefixes in the training bucket, and options."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     dataset: str = Field(pattern=_PREFIX, description="a prefix in the training bucket, such as datasets/boards/")
     test: str = Field(default="test/", pattern=_PREFIX, description="the prefix of the frozen test set, such as test/")

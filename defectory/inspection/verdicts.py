@@ -11,9 +11,10 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.errors import InputError, shorten
+from defectory.validation import FrozenModel
 
 Verdict = Literal["PASS", "REVIEW", "FAIL"]
 
@@ -30,10 +31,8 @@ class Thresholds:
         return "FAIL" if score >= self.fail else "REVIEW" if score >= self.review else "PASS"
 
 
-class DefectArea(BaseModel):
+class DefectArea(FrozenModel):
     """One class of defect found: its share of the image (0..1), the number of separate regions, its colour in masks."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1, max_length=255)
     area: float = Field(ge=0, le=1)
@@ -80,13 +79,11 @@ class ImageInspector(Protocol):
         ...
 
 
-class InspectionReply(BaseModel):
+class InspectionReply(FrozenModel):
     """An inspection as JSON: what an endpoint answers and ``defectory inspect predict --json`` prints.
 
     ``heatmap`` and ``mask`` are base64 of 8-bit grey PNGs; the mask holds 0 and 255.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     verdict: Verdict
     score: float = Field(ge=0)

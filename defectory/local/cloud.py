@@ -189,8 +189,8 @@ class LocalCloud:
 
     def process_environment(self, base: Mapping[str, str] = os.environ) -> dict[str, str]:
         """``base`` with these variables, without those that would lead a client elsewhere."""
-        kept = {name: value for name, value in base.items() if name not in SCRUBBED}
-        return {**kept, **self.environment()}
+        variables = {name: value for name, value in base.items() if name not in SCRUBBED}
+        return {**variables, **self.environment()}
 
     def client(self, service: str) -> BaseClient:
         """A boto3 client of this cloud, whatever the environment of this process says."""
@@ -218,11 +218,11 @@ class LocalCloud:
         keeping += ["--remove", str(settings.work if settings.persistent else settings.folder)]
         # The folder is for those who look at a list of processes; the secret shall not be in it.
         serving = [sys.executable, "-m", "defectory.local.server", str(settings.folder)]
-        told, tell = os.pipe()
-        keeping += ["--input", str(told)]
-        with os.fdopen(tell, "w") as given:
+        read_end, write_end = os.pipe()
+        keeping += ["--input", str(read_end)]
+        with os.fdopen(write_end, "w") as pipe:
             # Fits into the pipe: nobody has to read it yet.
-            given.write(settings.model_dump_json())
+            pipe.write(settings.model_dump_json())
         # Kept open: it can be read also when the folder is gone.
         self._log = settings.log.open("a+b")
         try:
@@ -232,16 +232,16 @@ class LocalCloud:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 env=inherited(os.environ) | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
-                pass_fds=[told] if self._lock is None else [told, self._lock],
+                pass_fds=[read_end] if self._lock is None else [read_end, self._lock],
                 # Ctrl-C is for the process that started it.
                 start_new_session=True,
             )
         finally:
-            os.close(told)
+            os.close(read_end)
         assert self._keeper.stdout
-        with self._keeper.stdout as said:
-            ready = select.select([said], [], [], START_SECONDS)[0]
-            line = said.readline() if ready else b""
+        with self._keeper.stdout as output:
+            ready = select.select([output], [], [], START_SECONDS)[0]
+            line = output.readline() if ready else b""
         if not line:
             ended = "ended" if ready else f"did not answer within {START_SECONDS:.0f} s"
             raise LocalCloudError(f"The local cloud {ended} at its start. Its log ends with:\n{self.log_tail()}")

@@ -68,15 +68,15 @@ def _manifest(assembly: Path) -> dict[str, Any]:
 
 def _stacks(assembly: Path, artifacts: Mapping[str, Any]) -> Iterator[Stack]:
     """The stacks, each after those that it depends on."""
-    done: set[str] = set()
+    visited: set[str] = set()
 
     def visit(artifact_id: str) -> Iterator[Stack]:
         artifact = artifacts[artifact_id]
-        if artifact_id in done:
+        if artifact_id in visited:
             return
-        done.add(artifact_id)
-        for other in artifact.get("dependencies", []):
-            yield from visit(other)
+        visited.add(artifact_id)
+        for dependency in artifact.get("dependencies", []):
+            yield from visit(dependency)
         if artifact["type"] == "aws:cloudformation:stack":
             properties = artifact["properties"]
             yield Stack(
@@ -125,8 +125,8 @@ class _Deployment:
 
     def _upload(self, assembly: Path, source: Mapping[str, str], destination: Mapping[str, str]) -> None:
         bucket, key = self._expand(destination["bucketName"]), self._expand(destination["objectKey"])
-        found = self._s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-        if any(entry["Key"] == key for entry in found.get("Contents", [])):
+        listing = self._s3.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
+        if any(entry["Key"] == key for entry in listing.get("Contents", [])):
             return
         path = assembly / source["path"]
         if source["packaging"] != "zip":
@@ -164,8 +164,8 @@ class _Deployment:
                 raise LocalCloudError(f"The stack {stack.name} was refused: {error}") from error
         if self._settled(stack.name) not in GOOD:
             raise LocalCloudError(f"The stack {stack.name} could not be deployed:\n{self._failures(stack.name)}")
-        (found,) = self._stacks.describe_stacks(StackName=stack.name)["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
+        (description,) = self._stacks.describe_stacks(StackName=stack.name)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in description.get("Outputs", [])}
 
     def _template(self, stack: Stack) -> dict[str, str]:
         text = stack.template.read_text()
@@ -182,12 +182,12 @@ class _Deployment:
 
     def _status(self, name: str) -> str | None:
         try:
-            (found,) = self._stacks.describe_stacks(StackName=name)["Stacks"]
+            (description,) = self._stacks.describe_stacks(StackName=name)["Stacks"]
         except ClientError as error:
             if "does not exist" in str(error):
                 return None
             raise
-        return None if found["StackStatus"] == "DELETE_COMPLETE" else str(found["StackStatus"])
+        return None if description["StackStatus"] == "DELETE_COMPLETE" else str(description["StackStatus"])
 
     def _failures(self, name: str) -> str:
         events = self._stacks.describe_stack_events(StackName=name)["StackEvents"]

@@ -75,13 +75,13 @@ def make_private(folder: Path) -> None:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
+        status = folder.stat()
         strange = not is_claimed(folder, COMMAND) and not (folder / LOCK).exists() and any(folder.iterdir())
     except OSError as error:
         raise LocalCloudError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-    if found.st_uid != os.getuid():
+    if status.st_uid != os.getuid():
         raise LocalCloudError(f"The folder {folder} belongs to another user; take one of your own.")
-    if found.st_mode & 0o077:
+    if status.st_mode & 0o077:
         if strange:
             raise LocalCloudError(
                 f"Other users may look into the folder {folder}, which holds more than a local cloud. "
@@ -98,8 +98,8 @@ def lock(folder: Path) -> int:
     """
     descriptor = _try_lock(folder)
     if descriptor is None:
-        found = running(folder)
-        where = f" at {found.endpoint} (process {found.pid})" if found else ""
+        instance = running(folder)
+        where = f" at {instance.endpoint} (process {instance.pid})" if instance else ""
         raise LocalCloudError(
             f"A local cloud is already running{where}. Use it, end it with 'defectory local down', "
             "or give this one a folder of its own with --state and another --port."

@@ -63,31 +63,31 @@ def _descendants(root: int) -> Iterator[int]:
         pending += children.get(pid, [])
 
 
-def keep(command: list[str], grace: float, given: int = subprocess.DEVNULL) -> int:
+def keep(command: list[str], grace: float, stdin: int = subprocess.DEVNULL) -> int:
     """Run ``command`` until it ends or has to; return its exit status, 128 + n for signal n.
 
     Args:
-        given: the command's standard input.
+        stdin: the command's standard input.
     """
     parent = os.getppid()
     waking, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
-    asked: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda got, _: asked.append(got))
+        signal.signal(number, lambda got, _: signals.append(got))
     signal.signal(signal.SIGCHLD, lambda *_: None)
     adopt_orphans()
-    child = subprocess.Popen(command, stdin=given, start_new_session=True)
-    if given >= 0:
-        os.close(given)
+    child = subprocess.Popen(command, stdin=stdin, start_new_session=True)
+    if stdin >= 0:
+        os.close(stdin)
     watched = [waking, sys.stdin.fileno()]
     while child.poll() is None:
         ready, _, _ = select.select(watched, [], [], 0.5)
         if waking in ready:
             os.read(waking, 512)
         closed = sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 512)
-        if asked or closed or os.getppid() != parent:
+        if signals or closed or os.getppid() != parent:
             _end(child, grace, waking)
     if not LINUX:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -100,11 +100,11 @@ def _end(child: subprocess.Popen[bytes], grace: float, waking: int) -> None:
     child.terminate()
     deadline = time.monotonic() + grace
     while child.poll() is None:
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             child.kill()
             child.wait()
-        elif select.select([waking], [], [], left)[0]:
+        elif select.select([waking], [], [], remaining)[0]:
             os.read(waking, 512)
 
 

@@ -117,7 +117,7 @@ def look(instance: Instance, client: Callable[[str], BaseClient]) -> CloudStatus
     try:
         return CloudStatus(
             instance=instance,
-            stacks=[_stack(found) for found in client("cloudformation").describe_stacks()["Stacks"]],
+            stacks=[_stack(stack) for stack in client("cloudformation").describe_stacks()["Stacks"]],
             pipelines=_pipelines(client("codepipeline")),
             state_machines=_state_machines(client("stepfunctions")),
             endpoints=_endpoints(client("sagemaker")),
@@ -130,9 +130,9 @@ def look(instance: Instance, client: Callable[[str], BaseClient]) -> CloudStatus
         raise LocalCloudError(f"The local cloud at {instance.endpoint} does not answer: {error}") from error
 
 
-def _stack(found: dict[str, Any]) -> StackStatus:
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-    return StackStatus(name=found["StackName"], status=found["StackStatus"], outputs=outputs)
+def _stack(stack: dict[str, Any]) -> StackStatus:
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    return StackStatus(name=stack["StackName"], status=stack["StackStatus"], outputs=outputs)
 
 
 def _pipelines(client: BaseClient) -> list[PipelineStatus]:
@@ -147,18 +147,20 @@ def _pipelines(client: BaseClient) -> list[PipelineStatus]:
 
 def _execution(client: BaseClient, pipeline: str, summary: dict[str, Any]) -> ExecutionStatus:
     execution_id = summary["pipelineExecutionId"]
-    found = client.get_pipeline_execution(pipelineName=pipeline, pipelineExecutionId=execution_id)["pipelineExecution"]
+    execution = client.get_pipeline_execution(pipelineName=pipeline, pipelineExecutionId=execution_id)[
+        "pipelineExecution"
+    ]
     latest = client.list_action_executions(
         pipelineName=pipeline, filter={"pipelineExecutionId": execution_id}, maxResults=1
     )["actionExecutionDetails"]
     action = latest[0] if latest else {}
     return ExecutionStatus(
         id=execution_id,
-        status=found["status"],
+        status=execution["status"],
         action=action.get("actionName", ""),
-        variables={variable["name"]: variable["resolvedValue"] for variable in found.get("variables", [])},
+        variables={variable["name"]: variable["resolvedValue"] for variable in execution.get("variables", [])},
         started_at=summary["startTime"].isoformat(timespec="seconds"),
-        summary=found.get("statusSummary")
+        summary=execution.get("statusSummary")
         or action.get("output", {}).get("executionResult", {}).get("errorDetails", {}).get("message", ""),
     )
 
@@ -177,8 +179,8 @@ def _state_machines(client: BaseClient) -> list[StateMachineStatus]:
 def _run(client: BaseClient, execution: dict[str, Any]) -> RunStatus:
     error = ""
     if execution["status"] not in ("RUNNING", "SUCCEEDED"):
-        found = client.describe_execution(executionArn=execution["executionArn"])
-        error = ": ".join(filter(None, (found.get("error"), found.get("cause"))))
+        description = client.describe_execution(executionArn=execution["executionArn"])
+        error = ": ".join(filter(None, (description.get("error"), description.get("cause"))))
     return RunStatus(
         name=execution["name"],
         status=execution["status"],
@@ -189,17 +191,17 @@ def _run(client: BaseClient, execution: dict[str, Any]) -> RunStatus:
 
 def _endpoints(client: BaseClient) -> list[EndpointStatus]:
     statuses = []
-    for listed in client.list_endpoints(SortBy="Name", SortOrder="Ascending")["Endpoints"]:
-        found = client.describe_endpoint(EndpointName=listed["EndpointName"])
-        variants = found.get("ProductionVariants", [])
+    for summary in client.list_endpoints(SortBy="Name", SortOrder="Ascending")["Endpoints"]:
+        description = client.describe_endpoint(EndpointName=summary["EndpointName"])
+        variants = description.get("ProductionVariants", [])
         serverless = any("CurrentServerlessConfig" in variant for variant in variants)
         statuses.append(
             EndpointStatus(
-                name=found["EndpointName"],
-                status=found["EndpointStatus"],
-                config=found["EndpointConfigName"],
+                name=description["EndpointName"],
+                status=description["EndpointStatus"],
+                config=description["EndpointConfigName"],
                 kind="serverless" if serverless else "real-time" if variants else "",
-                reason=found.get("FailureReason", ""),
+                reason=description.get("FailureReason", ""),
             )
         )
     return statuses

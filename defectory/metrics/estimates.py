@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+
+from defectory.validation import FrozenModel
 
 Z = 1.959963984540054
 """The normal deviate of a two-sided interval of 95 %."""
@@ -18,10 +19,8 @@ Z = 1.959963984540054
 RESAMPLES = 500
 
 
-class Estimate(BaseModel):
+class Estimate(FrozenModel):
     """A figure measured on ``n`` cases, and the interval that holds its true value with 95 % certainty; all 0..1."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: float
     low: float

@@ -20,9 +20,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.errors import InputError
+from defectory.validation import FrozenModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,11 +50,7 @@ AnomalyKind = Literal[
 ]  # fmt: skip
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SignalSpec(_Model):
+class SignalSpec(FrozenModel):
     """One column of ``data.csv``: ``low <= value <= high`` in ``unit``, in steps of ``resolution``."""
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
@@ -65,7 +62,7 @@ class SignalSpec(_Model):
     description: str = Field(default="", max_length=300)
 
 
-class Correlation(_Model):
+class Correlation(FrozenModel):
     """Two signals whose correlation has a known sign, because the machine's physics couples them."""
 
     a: str
@@ -73,7 +70,7 @@ class Correlation(_Model):
     sign: Literal["+", "-"]
 
 
-class CheckResult(_Model):
+class CheckResult(FrozenModel):
     """Outcome of one contract check; ``detail`` names the column, the row and what to do when it failed."""
 
     name: str
@@ -81,14 +78,14 @@ class CheckResult(_Model):
     detail: str = ""
 
 
-class FileEntry(_Model):
+class FileEntry(FrozenModel):
     """Size in bytes and SHA-256 of a published file."""
 
     bytes: int
     sha256: str
 
 
-class Provenance(_Model):
+class Provenance(FrozenModel):
     """Who wrote the script, from what, and under which protection it ran."""
 
     author: str
@@ -100,7 +97,7 @@ class Provenance(_Model):
     sandbox_layers: tuple[str, ...] = ()
 
 
-class Manifest(_Model):
+class Manifest(FrozenModel):
     """``dataset.json``. The first block is declared by the script, the second filled in by publishing."""
 
     format: Literal["defectory-sensors/1"] = "defectory-sensors/1"
@@ -154,8 +151,11 @@ def load_data(folder: Path | str) -> pd.DataFrame:
     (525600, 'Timestamp')
     """
     import pandas as pd
+    import polars as pl
 
-    return pd.read_parquet(Path(folder) / DATA_PARQUET).set_index(TIMESTAMP)
+    # pandas itself would need pyarrow, which is as large as all else that this needs.
+    table = pl.read_parquet(Path(folder) / DATA_PARQUET)
+    return pd.DataFrame({column.name: column.to_numpy(writable=True) for column in table}).set_index(TIMESTAMP)
 
 
 def load_labels(folder: Path | str) -> pd.DataFrame:

@@ -124,9 +124,9 @@ def parse_machine_list(reply: str) -> list[str]:
     best: _List | None = None
     for version in versions(text):
         for part in _REVISION.split(version):
-            found = _best_list(part)
-            if found and (best is None or found.complete or len(found.names) >= len(best.names)):
-                best = found
+            listing = _best_list(part)
+            if listing and (best is None or listing.complete or len(listing.names) >= len(best.names)):
+                best = listing
     refused = best is not None and best.rank < 3 and _REFUSAL.search(text[:160])
     if best is None or refused:
         raise ReplyError(
@@ -159,15 +159,15 @@ def machine_slug(name: str) -> str:
 
 def unique_slugs(names: Sequence[str]) -> list[str]:
     """A slug for each name, in order, no two alike: a second ``cnc-mill`` becomes ``cnc-mill-2``."""
-    wanted = [machine_slug(name) for name in names]
-    reserved, taken = set(wanted), set[str]()
+    base_slugs = [machine_slug(name) for name in names]
+    reserved, used = set(base_slugs), set[str]()
     slugs = []
-    for slug in wanted:
+    for slug in base_slugs:
         unique, number = slug, 1
-        while unique in taken or (number > 1 and unique in reserved):
+        while unique in used or (number > 1 and unique in reserved):
             number += 1
             unique = f"{slug[: MAX_SLUG - 1 - len(str(number))].rstrip('-')}-{number}"
-        taken.add(unique)
+        used.add(unique)
         slugs.append(unique)
     return slugs
 
@@ -200,10 +200,10 @@ def _visible(text: str) -> str:
 
 
 def _best_list(version: str) -> _List | None:
-    lists = [found for fenced, closed, block in _blocks(version) if (found := _list_in(block, fenced, closed))]
+    lists = [runs for fenced, closed, block in _blocks(version) if (runs := _list_in(block, fenced, closed))]
     if not lists:
         return None
-    rank = max(found[0].rank for found in lists)
+    rank = max(runs[0].rank for runs in lists)
     return _join(run for runs in lists for run in runs if run.rank == rank)
 
 
@@ -305,13 +305,13 @@ def _outermost(items: list[_Item]) -> list[_Item]:
         return []
     by_kind = {kind: [i for i in items if i.kind == kind] for kind in ("number", "bullet", "letter")}
     numbers, bullets = by_kind["number"], by_kind["bullet"]
-    chosen = numbers or bullets or by_kind["letter"]
+    candidates = numbers or bullets or by_kind["letter"]
     if numbers and bullets and items[0].kind == "bullet":
         around = [b for b in bullets if b.indent <= min(i.indent for i in numbers) - 2]
         before = [b for b in bullets if b.indent <= min(i.indent for i in numbers)]
-        chosen = around if len(around) > 1 else max(numbers, before, key=len)
-    level = min(i.indent for i in chosen) + 1  # right-aligned numbers differ by one
-    return [i for i in chosen if i.indent <= level]
+        candidates = around if len(around) > 1 else max(numbers, before, key=len)
+    level = min(i.indent for i in candidates) + 1  # right-aligned numbers differ by one
+    return [i for i in candidates if i.indent <= level]
 
 
 def _literal_names(block: str) -> tuple[str, ...]:
@@ -354,9 +354,11 @@ def _plain_names(block: str) -> tuple[str, ...]:
     """One name a line, without marks, in a fence; deeper lines explain."""
     lines = [line for line in block.split("\n") if line.strip()]
     level = min(map(_indent, lines), default=0) + 1
-    kept = [line.strip() for line in lines if _indent(line) <= level]
+    outer_lines = [line.strip() for line in lines if _indent(line) <= level]
     return _distinct(
-        name for line in kept if not line.endswith((":", "：")) and not line.startswith("#") and (name := _name(line))
+        name
+        for line in outer_lines
+        if not line.endswith((":", "：")) and not line.startswith("#") and (name := _name(line))
     )
 
 

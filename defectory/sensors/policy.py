@@ -125,8 +125,8 @@ def check_script(source: str) -> list[Violation]:
         return [Violation(0, f"does not compile: {error}")]
     except (RecursionError, MemoryError):
         return [Violation(0, "does not compile: the code is nested too deeply; split it into simple statements")]
-    found = set(_Script(tree).violations())
-    return sorted(found, key=lambda violation: (violation.line, violation.message))
+    violations = set(_Script(tree).violations())
+    return sorted(violations, key=lambda violation: (violation.line, violation.message))
 
 
 class _Script:

@@ -22,18 +22,18 @@ def normalise(reply: str) -> str:
     loses its tag, so that an answer whose author forgot to close it is not lost.
     """
     text = reply[:MAX_REPLY].replace("\r\n", "\n").replace("\r", "\n").replace("\ufeff", "")
-    kept: list[str] = []
+    parts: list[str] = []
     position = 0
     thinking: re.Match[str] | None = None
     for tag in _TAG.finditer(text):
         if tag["begins"]:
             thinking = thinking or tag
         elif thinking and thinking["begins"].casefold() == tag["ends"].casefold():
-            kept.append(text[position : thinking.start()])
+            parts.append(text[position : thinking.start()])
             position, thinking = tag.end(), None
         elif not thinking and tag["last"] is not None and text[tag.end() :].strip():
-            kept, position = [], tag.end()
-    return _TAG_LINE.sub("", "".join(kept) + text[position:])
+            parts, position = [], tag.end()
+    return _TAG_LINE.sub("", "".join(parts) + text[position:])
 
 
 def versions(text: str) -> list[str]:

@@ -23,8 +23,8 @@ from stacks.constructs.acknowledgements import acknowledge, acknowledge_wildcard
 from stacks.constructs.build_action import BuildAction
 from stacks.constructs.secure_bucket import SecureBucket
 from stacks.import_closure import LIBRARY, import_closure
+from stacks.packaging import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 BUILDSPEC = "buildspec"
 # Whole, because the scripts that are run may import any of it, and some of its modules are run by name.
 SENSORS = f"{LIBRARY.name}.sensors"

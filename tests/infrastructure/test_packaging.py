@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from defectory.config import load_config
 from stacks.image_synthesis import FUNCTIONS as SYNTHESIS
@@ -108,23 +107,6 @@ def test_a_package_holds_no_tests_no_caches_and_no_other_function(tmp_path, func
     assert not ({"numpy", "PIL", "cv2"} - HEAVY.get(function, set())) & names
     limit = LIMITS.get(function, 25_000_000)
     assert sum(path.stat().st_size for path in (tmp_path / "out").rglob("*") if path.is_file()) < limit
-
-
-@pytest.mark.parametrize("function", PACKAGES)
-def test_requirements_are_pinned_as_the_projects_own(function):
-    project = pins(ROOT / "requirements.txt")
-    pinned = pins(ROOT / "lambdas" / function / "requirements.txt")
-
-    assert all(str(specifier).startswith("==") for specifier in pinned.values())
-    assert {name: pinned[name] for name in pinned.keys() & project.keys()} == {
-        name: project[name] for name in pinned.keys() & project.keys()
-    }
-    assert {"pydantic", "aws-lambda-powertools"} <= pinned.keys()
-
-
-def pins(path: Path) -> dict[str, str]:
-    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    return {Requirement(line).name.lower(): str(Requirement(line).specifier) for line in lines}
 
 
 def built(package: Package, output: Path) -> set[str]:

@@ -12,7 +12,6 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 from cdk_nag import AwsSolutionsChecks
-from packaging.requirements import Requirement
 from state_machines import choose, evaluate, following, states_of
 from templates import Leave, Template, flat, matches
 
@@ -21,7 +20,7 @@ from defectory.errors import ConfigError
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.training_machine import TrainingMachine, container_images
-from stacks.model_source import LIBRARIES, ModelSource
+from stacks.model_source import ModelSource
 
 ROOT = Path(__file__).parent.parent.parent
 ENDPOINT = "factory-inspection"
@@ -389,17 +388,6 @@ class TestSource:
     def test_the_same_source_makes_the_same_archive(self, source, tmp_path):
         (tmp_path / "again").mkdir()
         assert source.build(tmp_path).read_bytes() == source.build(tmp_path / "again").read_bytes()
-
-    def test_libraries_are_pinned_as_the_projects_own(self):
-        def pins(file: Path) -> dict[str, str]:
-            lines = [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
-            return {Requirement(line).name: str(Requirement(line).specifier) for line in lines}
-
-        project = pins(ROOT / "requirements.txt")
-        for file in LIBRARIES.values():
-            pinned = pins(ROOT / "models" / "inspection" / file)
-            assert all(specifier.startswith("==") for specifier in pinned.values())
-            assert {name: project[name] for name in pinned.keys() & project.keys()}.items() <= pinned.items()
 
     def test_a_change_of_a_program_or_of_the_platform_makes_another_archive(self, source, tmp_path):
         for file in source.folder.iterdir():

@@ -1,14 +1,17 @@
 """CodeBuild in the local cloud, without a pipeline: sources, variables, phases, artifacts, and ends of every kind."""
 
+import importlib.metadata
 import io
 import os
 import sys
 import uuid
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
+import numpy
 import pytest
 import yaml
 from botocore.client import BaseClient
@@ -154,7 +157,8 @@ def test_commands_see_a_clean_environment_and_the_python_of_the_cloud(
     assert not {"GATEWAY_PORT", "STATE_DIR", "PYTHONPATH", "PYTEST_CURRENT_TEST", "DOCKER_HOST"} & names
     assert not any(line == f"HOME={os.environ.get('HOME')}" for line in lines)
     assert f"CODEBUILD_BUILD_ID={build['id']}" in lines
-    assert f"python is {sys.prefix}" in lines
+    # An environment of the build's own, which brings in what is installed here.
+    assert not any(line == f"python is {sys.prefix}" for line in lines)
 
 
 def test_build_cannot_claim_to_be_in_a_container(
@@ -174,6 +178,30 @@ def test_installed_requirements_are_installed_without_an_index(
     commands = ["echo boto3 > wanted.txt", "PIP_NO_INDEX=1 python -m pip install -r wanted.txt"]
     build = run(builds, project({"phases": {"install": {"commands": commands}}}))
     assert build["buildStatus"] == "SUCCEEDED", log_of(cloud, build)
+
+
+def test_another_version_that_a_build_installs_is_its_own(
+    cloud: LocalCloud, builds: BaseClient, project: Callable[..., str], tmp_path: Path
+) -> None:
+    # Given a version of a library that is none of those installed here
+    wheel = tmp_path / "six-0.0.1-py3-none-any.whl"
+    metadata = "Metadata-Version: 2.1\nName: six\nVersion: 0.0.1\n"
+    tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in {"METADATA": metadata, "WHEEL": tags, "RECORD": ""}.items():
+            archive.writestr(f"six-0.0.1.dist-info/{name}", text)
+        archive.writestr("six.py", "__version__ = '0.0.1'\n")
+    commands = [
+        f"PIP_NO_INDEX=1 python -m pip install --no-deps {wheel}",
+        'python -c "import numpy, six; print(six.__version__, numpy.__file__)"',
+    ]
+
+    # When a build installs it
+    build = run(builds, project({"phases": {"build": {"commands": commands}}}))
+
+    # Then the build has it, beside what is installed here, which is as it was
+    assert f"0.0.1 {numpy.__file__}" in log_of(cloud, build)
+    assert importlib.metadata.version("six") != "0.0.1"
 
 
 @pytest.mark.parametrize("phase", ["install", "pre_build"])

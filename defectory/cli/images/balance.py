@@ -56,8 +56,8 @@ def balance(
     real = load_dataset(dataset, normal=normal)
     options = BalanceOptions(form.value, val, skip_unmasked, seed, workers)
     with named_as_options("mode", "part", "budget"):
-        chosen = choose_renderer(renderer.value, mode.value if mode else None)
-        plan = plan_to_balance(real, target, renderer=chosen, defects=defect or (), options=options)
+        renderer_name = choose_renderer(renderer.value, mode.value if mode else None)
+        plan = plan_to_balance(real, target, renderer=renderer_name, defects=defect or (), options=options)
         if not as_json:
             show_plan(plan)
         bedrock = BedrockOptions(model, region, prompts, part, budget)

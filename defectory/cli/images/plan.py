@@ -35,8 +35,8 @@ def plan(
     from defectory.images.plan import choose_renderer, plan_balance, save_plan
 
     with named_as_options("mode"):
-        chosen = choose_renderer(renderer.value, mode.value if mode else None)
-    balanced = plan_balance(load_dataset(dataset, normal=normal), target, renderer=chosen, defects=defect or ())
+        renderer_name = choose_renderer(renderer.value, mode.value if mode else None)
+    balanced = plan_balance(load_dataset(dataset, normal=normal), target, renderer=renderer_name, defects=defect or ())
     if out:
         save_plan(balanced, out)
     if as_json:

@@ -59,7 +59,11 @@ SuspectsOption = Annotated[
     bool, typer.Option("--exclude-suspects", help="Forget good photos that look unlike all others.")
 ]
 BackboneOption = Annotated[
-    Path | None, typer.Option(help="An ONNX network in place of the embedded one.", dir_okay=False)
+    str | None,
+    typer.Option(
+        help="The network: efficientnet_lite0 (the default), mobilenet_v2 (if its weights are there), or an ONNX file.",
+        metavar="NAME|FILE",
+    ),
 ]
 
 # What decides.
@@ -139,11 +143,13 @@ def _parse_options(
     rates: tuple[float, float],
     costs: tuple[float | None, float | None, float, float],
     rules: Path | None,
+    backbone: str | None,
     **others: object,
 ) -> TrainingOptions:
     """The options as training takes them; ``others`` are called the same there."""
     from pydantic import ValidationError
 
+    from defectory.inspection.backbone import EMBEDDED
     from defectory.inspection.preparation import Region
     from defectory.inspection.rules import RuleSet, load_rules
     from defectory.inspection.thresholds import Rates
@@ -161,6 +167,7 @@ def _parse_options(
                 "rates": Rates(review=review_rate, fail=fail_rate),
                 "costs": _parse_costs(*costs),
                 "rules": load_rules(rules) if rules else RuleSet(),
+                "backbone": Path(backbone) if backbone and backbone not in EMBEDDED else backbone,
                 **others,
             }
         )
@@ -205,8 +212,8 @@ def _show_model(model: Model, out: Path) -> None:
     for column in ("detector", "AUROC", "average precision", ""):
         table.add_column(column)
     for entry in card.leaderboard:
-        chosen = "chosen" if entry.chosen else ""
-        table.add_row(entry.name, f"{entry.auroc:.3f}", f"{entry.average_precision:.3f}", chosen)
+        mark = "chosen" if entry.chosen else ""
+        table.add_row(entry.name, f"{entry.auroc:.3f}", f"{entry.average_precision:.3f}", mark)
     Console().print(table)
     thresholds = card.thresholds
     typer.echo(f"REVIEW from {thresholds.review:.4f}, FAIL from {thresholds.fail:.4f} ({card.threshold_basis})")

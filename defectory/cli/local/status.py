@@ -73,10 +73,10 @@ def status(
     if environment:
         show_environment(client_environment(running.endpoint, running.account, running.secret, running.region))
         return
-    seen = look(
+    cloud_status = look(
         running, lambda service: connect(service, running.endpoint, running.account, running.secret, running.region)
     )
     if as_json:
-        typer.echo(json.dumps({"running": True, **seen.model_dump(mode="json")}, indent=2))
+        typer.echo(json.dumps({"running": True, **cloud_status.model_dump(mode="json")}, indent=2))
     else:
-        show_status(seen)
+        show_status(cloud_status)

@@ -45,10 +45,10 @@ def catalogue(
         else:
             print_table("Industries", ["industry", "title", "machines"], listed)
         return
-    chosen = find_industry(industry)
-    entries = machines(chosen.key)
+    catalogue_industry = find_industry(industry)
+    entries = machines(catalogue_industry.key)
     if as_json:
-        print_json({"industry": chosen.key, "machines": [_describe_machine(entry) for entry in entries]})
+        print_json({"industry": catalogue_industry.key, "machines": [_describe_machine(entry) for entry in entries]})
         return
     rows = [
         {
@@ -58,7 +58,7 @@ def catalogue(
         }
         for entry in entries
     ]
-    print_table(chosen.title, ["machine", "signals", "fails by"], rows, unbroken="signals", lines=True)
+    print_table(catalogue_industry.title, ["machine", "signals", "fails by"], rows, unbroken="signals", lines=True)
 
 
 def _describe_machine(entry: MachineEntry) -> dict[str, object]:

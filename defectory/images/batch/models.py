@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from defectory.errors import InputError
+from defectory.errors import InputError, require_extra
 from defectory.images.renderers import Renderer, RendererName
 from defectory.images.renderers.names import MODEL_SETTINGS, mode_of
 
@@ -37,8 +37,10 @@ class ImageModels:
 
         Raises:
             InputError: its model is not deployed, or cannot do this.
+            MissingExtraError: the extra ``aws`` is not installed.
         """
         # Whoever draws needs no client of Bedrock.
+        require_extra("aws")
         from defectory.images.renderers.bedrock import BedrockRenderer
         from defectory.images.renderers.bedrock_models import create_image_model
 

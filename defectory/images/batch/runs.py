@@ -11,15 +11,14 @@ from defectory.images.batch.requests import Folder
 from defectory.images.costs import Cost
 from defectory.images.items import Item, ItemOutcome
 from defectory.images.renderers import RendererName
+from defectory.validation import FrozenModel
 
 NAMED_FAILURES = 100
 """So many pictures that were not made are named with the reason; all are in ``dataset.json``."""
 
 
-class DonorKeys(BaseModel):
+class DonorKeys(FrozenModel):
     """A real defect in the bucket, by its keys; ``kind`` is "" where its folder does not say."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
     image: str

@@ -8,13 +8,25 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from defectory.errors import InputError, shorten
-from defectory.inspection.backbone.weights import find_weights, load_weights
+from defectory.inspection.backbone.weights import (
+    EFFICIENTNET_LITE0,
+    MOBILENET_V2,
+    WeightsSource,
+    find_weights,
+    load_weights,
+)
+
+_SOURCES = {source.name: source for source in (EFFICIENTNET_LITE0, MOBILENET_V2)}
+BackboneName = Literal["efficientnet_lite0", "mobilenet_v2"]
+EMBEDDED: tuple[BackboneName, ...] = get_args(BackboneName)
+"""Backbones that are known by name, the default first."""
 
 _IMAGENET_MEAN, _IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
 
@@ -31,7 +43,8 @@ class Backbone:
     Any ONNX model will do that has one float32 NCHW image input and at least one float32 NCHW output.  Optional
     metadata of the model: ``name``; ``mean`` and ``std``, three numbers each, of RGB in 0..1 (ImageNet's by default);
     ``features``, the names of the outputs to use, finest first (all by default); ``multiple``, what height and width
-    must be divisible by (32 by default).  A model of fixed input size is only fed that size.
+    must be divisible by (32 by default); ``license`` of its weights, an SPDX identifier ("" by default).  A model of
+    fixed input size is only fed that size.
 
     Args:
         content: the serialised ONNX model; it must be self-contained.
@@ -57,6 +70,7 @@ class Backbone:
         self._input = inputs[0].name
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.name = metadata.get("name", "onnx")
+        self.license = metadata.get("license", "")
         self._mean = _three_numbers(metadata.get("mean", _IMAGENET_MEAN), "mean")
         self._std = _three_numbers(metadata.get("std", _IMAGENET_STD), "std")
         outputs = {each.name: each for each in self._session.get_outputs()}
@@ -111,25 +125,30 @@ class Backbone:
         return maps
 
 
-def embedded_backbone(cache: Path | None = None) -> Backbone:
-    """The embedded MobileNetV2, built from its weights once and then kept in ``cache``.
+def embedded_backbone(name: str = EMBEDDED[0], *, cache: Path | None = None) -> Backbone:
+    """A backbone by name, built from its weights once and then kept in ``cache``.
 
     Args:
+        name: one of ``EMBEDDED``.
         cache: the folder to keep it in; by default ``defectory`` in the user's cache folder.
 
     Raises:
-        WeightsError: the weights are missing or altered.
+        BackboneError: there is none of that name.
+        WeightsError: its weights are missing or altered; the message has the command that mends it.
     """
-    weights = find_weights()
-    recipe = hashlib.sha256(weights.name.encode() + Path(__file__).with_name("mobilenet.py").read_bytes()).hexdigest()
-    kept = (cache or _cache_folder()) / f"mobilenet_v2-{recipe[:16]}.onnx"
+    if name not in _SOURCES:
+        raise BackboneError("backbone", f"one of {', '.join(EMBEDDED)}", name)
+    source = _SOURCES[name]
+    weights = find_weights(source)
+    kept = (cache or _cache_folder()) / f"{name}-{_recipe(source)[:16]}.onnx"
     with contextlib.suppress(OSError):
         content, _, digest = kept.read_bytes().rpartition(b"#")
         if hashlib.sha256(content).hexdigest().encode() == digest:
             return Backbone(content)
-    from defectory.inspection.backbone.mobilenet import build_backbone  # only here is the onnx package needed
+    from defectory.inspection.backbone import efficientnet, mobilenet  # only here is the onnx package needed
 
-    content = build_backbone(load_weights(weights))
+    builders = {EFFICIENTNET_LITE0: efficientnet.build_backbone, MOBILENET_V2: mobilenet.build_backbone}
+    content = builders[source](load_weights(source, weights))
     # A cache that cannot be written costs time, not the result.
     with contextlib.suppress(OSError):
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +156,14 @@ def embedded_backbone(cache: Path | None = None) -> Backbone:
             file.write(content + b"#" + hashlib.sha256(content).hexdigest().encode())
         Path(file.name).replace(kept)
     return Backbone(content)
+
+
+def _recipe(source: WeightsSource) -> str:
+    """SHA-256 of all that a built network follows from."""
+    digest = hashlib.sha256(repr(source).encode())
+    for module in ("graph.py", "efficientnet.py", "mobilenet.py"):
+        digest.update(Path(__file__).with_name(module).read_bytes())
+    return digest.hexdigest()
 
 
 def _cache_folder() -> Path:

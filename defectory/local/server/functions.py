@@ -160,7 +160,9 @@ class Functions(Extension):
         def fetch(original: Any, *arguments: Any, **named: Any) -> bytes | None:  # noqa: ANN401
             package: bytes | None = original(*arguments, **named)
             # Functions share packages of hundreds of megabytes; one copy in memory does for all.
-            return next((held for each in functions.values() if (held := each.get("code_zip")) == package), package)
+            return next(
+                (held for function in functions.values() if (held := function.get("code_zip")) == package), package
+            )
 
         @replace(lambda_svc, "invalidate_worker", "func_name")
         def invalidate(original: Any, name: str, *arguments: Any, **named: Any) -> None:  # noqa: ANN401
@@ -238,13 +240,13 @@ class Functions(Extension):
         folder = self._folder / f"runtime-{HOST_RUNTIME}-{platform.machine()}"
         folder.mkdir(parents=True, exist_ok=True)
         for name in RUNTIME_MODULES:
-            found = importlib.util.find_spec(name)
-            if found is None or found.origin is None:
+            spec = importlib.util.find_spec(name)
+            if spec is None or spec.origin is None:
                 raise LocalCloudError(
-                    f"The runtime of functions needs the Python module {name}: pip install -r requirements.txt"
+                    f"The runtime of functions needs the Python module {name}: pip install 'defectory[local]'"
                 )
-            origin = Path(found.origin)
-            source = origin.parent if found.submodule_search_locations else origin
+            origin = Path(spec.origin)
+            source = origin.parent if spec.submodule_search_locations else origin
             link = folder / source.name
             link.unlink(missing_ok=True)
             link.symlink_to(source)
@@ -302,8 +304,8 @@ class _Pool:
                     lease = _Lease(function, warm[1] if warm else None)
                     self._leases.add(lease)
                     return lease, discarded
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or not self._changed.wait(remaining):
                     break
         raise _Busy
 

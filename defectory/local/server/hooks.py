@@ -22,11 +22,11 @@ _FIX = f"Install the release that the local cloud was written for: pip install m
 def check_release() -> None:
     """Raise ``LocalCloudError`` unless the pinned MiniStack is installed."""
     try:
-        found = version("ministack")
+        installed = version("ministack")
     except PackageNotFoundError:
         raise LocalCloudError(f"The local cloud needs MiniStack, which is not installed. {_FIX}") from None
-    if found != PINNED:
-        raise LocalCloudError(f"The local cloud needs MiniStack {PINNED}, found {found}. {_FIX}")
+    if installed != PINNED:
+        raise LocalCloudError(f"The local cloud needs MiniStack {PINNED}, found {installed}. {_FIX}")
 
 
 def require(owner: ModuleType, name: str, *parameters: str) -> Any:  # noqa: ANN401 - MiniStack has no types
@@ -39,15 +39,15 @@ def require(owner: ModuleType, name: str, *parameters: str) -> Any:  # noqa: ANN
         LocalCloudError: it is missing, or takes other parameters.
     """
     try:
-        found = getattr(owner, name)
+        attribute = getattr(owner, name)
     except AttributeError:
         raise LocalCloudError(f"MiniStack has no {owner.__name__}.{name}. {_FIX}") from None
     if parameters:
-        taken = inspect.signature(found).parameters
-        missing = [parameter for parameter in parameters if parameter not in taken]
+        accepted = inspect.signature(attribute).parameters
+        missing = [parameter for parameter in parameters if parameter not in accepted]
         if missing:
             raise LocalCloudError(f"MiniStack's {owner.__name__}.{name} takes no {', '.join(missing)}. {_FIX}")
-    return found
+    return attribute
 
 
 def replace(owner: ModuleType, name: str, *parameters: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -116,9 +116,9 @@ class Integrations(Extension):
         assert parts
         if parts["pattern"] and (parts["action"], parts["pattern"]) != ("createTrainingJob", ".sync"):
             raise self._failed("States.Runtime", f"The local cloud does not know {resource}.")
-        made = self._call(OF_SAGEMAKER, parts["action"], data)
+        reply = self._call(OF_SAGEMAKER, parts["action"], data)
         if not parts["pattern"]:
-            return made
+            return reply
         # As in AWS, a job ends with the execution that waits for it.
         record = self._sagemaker.jobs.wait(data["TrainingJobName"], _current.get().abandoned)
         described = in_milliseconds(
@@ -138,13 +138,13 @@ class Integrations(Extension):
         try:
             reply = getattr(client, method)(**_with_bodies(parameters, operation.input_shape))
         except ClientError as error:
-            told = error.response["Error"]
+            fault = error.response["Error"]
             metadata = error.response["ResponseMetadata"]
-            name = _exception(told["Code"], {shape.name for shape in operation.error_shapes}, flavour.default)
+            name = _exception(fault["Code"], {shape.name for shape in operation.error_shapes}, flavour.default)
             cause = flavour.cause.format(
-                message=told.get("Message", ""),
+                message=fault.get("Message", ""),
                 prefix=flavour.prefix,
-                code=told["Code"],
+                code=fault["Code"],
                 status=metadata.get("HTTPStatusCode"),
                 request=metadata.get("RequestId", ""),
             )

@@ -27,7 +27,7 @@ class Notifications(Extension):
         folder.mkdir(parents=True, exist_ok=True)
         topic_of = require(sns, "_topic_by_arn_any_scope")
         text_for = require(sns, "_resolve_message_for_protocol", "message", "message_structure", "protocol")
-        wanted = require(sns, "_matches_filter_policy")
+        matches_filter = require(sns, "_matches_filter_policy")
         envelope = require(sns, "_build_envelope")
         signature = inspect.signature(require(sns, "_fanout", "topic_arn", "msg_id", "message", "subject"))
 
@@ -36,23 +36,25 @@ class Notifications(Extension):
             original(*arguments, **named)
             sent = signature.bind(*arguments, **named)
             sent.apply_defaults()
-            given = sent.arguments
-            topic = topic_of(given["topic_arn"]) or {"subscriptions": []}
-            attributes = given["message_attributes"] or {}
+            publication = sent.arguments
+            topic = topic_of(publication["topic_arn"]) or {"subscriptions": []}
+            attributes = publication["message_attributes"] or {}
             for subscription in topic["subscriptions"]:
                 protocol = subscription["protocol"]
                 if protocol not in PROTOCOLS or not subscription.get("confirmed"):
                     continue
-                text = text_for(given["message"], given["message_structure"], protocol)
-                if not wanted(subscription, attributes, text):
+                text = text_for(publication["message"], publication["message_structure"], protocol)
+                if not matches_filter(subscription, attributes, text):
                     continue
                 if protocol == "email-json":
-                    text = envelope(given["topic_arn"], given["msg_id"], text, given["subject"], attributes, False)
+                    text = envelope(
+                        publication["topic_arn"], publication["msg_id"], text, publication["subject"], attributes, False
+                    )
                 outbox.send(
                     folder,
                     to=subscription["endpoint"],
-                    subject=given["subject"],
+                    subject=publication["subject"],
                     body=text,
-                    topic_arn=given["topic_arn"],
-                    message_id=given["msg_id"],
+                    topic_arn=publication["topic_arn"],
+                    message_id=publication["msg_id"],
                 )

@@ -75,17 +75,19 @@ class Objects(Extension):
         record = self._bucket(bucket)
         size = path.stat().st_size
         # Not the MD5 of the content, no more than that of an object uploaded in parts; nobody has to read it all.
-        made: dict[str, Any] = self._record(b"", {"content-type": content_type}, f'"{secrets.token_hex(16)}-1"')
-        made |= {"body": None, "size": size}
+        object_record: dict[str, Any] = self._record(
+            b"", {"content-type": content_type}, f'"{secrets.token_hex(16)}-1"'
+        )
+        object_record |= {"body": None, "size": size}
         prior = record["objects"].get(key)
-        version = self._record_version(bucket, key, prior, made, None)
+        version = self._record_version(bucket, key, prior, object_record, None)
         target = Path(self._disk_path(bucket, key))
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
-        record["objects"][key] = made
-        self._persist(bucket, key, made)
-        self._notify(bucket, key, "s3:ObjectCreated:Put", size=size, etag=made["etag"], version_id=version)
-        return made
+        record["objects"][key] = object_record
+        self._persist(bucket, key, object_record)
+        self._notify(bucket, key, "s3:ObjectCreated:Put", size=size, etag=object_record["etag"], version_id=version)
+        return object_record
 
     def copy(self, source: tuple[str, str], target: tuple[str, str]) -> dict[str, Any]:
         """Copy an object from one (bucket, key) to another; return MiniStack's record of the copy.

@@ -217,10 +217,10 @@ class ExecutionEnvironment:
             def _pieces(self) -> bytes:
                 """The body as curl sends it when it does not say how long it is."""
                 pieces: list[bytes] = []
-                left = LARGEST_BODY
+                remaining = LARGEST_BODY
                 while size := self._size():
-                    left -= size
-                    if left < 0:
+                    remaining -= size
+                    if remaining < 0:
                         raise Refused("The body is too large.", status=413, code="TooLarge")
                     pieces.append(self.rfile.read(size))
                     self.rfile.readline(3)

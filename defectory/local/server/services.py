@@ -126,8 +126,8 @@ def json_operations(
     operation = headers.get("x-amz-target", "").rpartition(".")[2]
     try:
         if operation not in operations:
-            known = ", ".join(operations)
-            raise ServiceFault("InvalidAction", f"The local cloud does not know {operation or 'this'}, only {known}.")
+            names = ", ".join(operations)
+            raise ServiceFault("InvalidAction", f"The local cloud does not know {operation or 'this'}, only {names}.")
         try:
             parameters = json.loads(body or b"{}")
         except ValueError:

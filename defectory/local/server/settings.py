@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from defectory.local.environment import client_environment, inherited
+from defectory.validation import FrozenModel
 
 SERVER_LOG = "server.log"
 
 
-class Settings(BaseModel):
+class Settings(FrozenModel):
     """Given by ``LocalCloud`` to the server's process.
 
     ``folder`` holds everything::
@@ -23,8 +24,6 @@ class Settings(BaseModel):
         work/        code of functions, builds under way, temporary files
         server.log
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     folder: Path
     persistent: bool

@@ -209,11 +209,11 @@ class Signatures:
                 token = (request.query.get("X-Amz-Security-Token") or [""])[0]
             else:
                 token = request.headers.get("x-amz-security-token", "")
-            found = _resolve(key, self._account, token)
-            if isinstance(found, _Resolved):
-                return str(found.secret_access_key)
-            if found.code.startswith("Expired"):
-                raise Denied(found.code, found.message)
+            resolution = _resolve(key, self._account, token)
+            if isinstance(resolution, _Resolved):
+                return str(resolution.secret_access_key)
+            if resolution.code.startswith("Expired"):
+                raise Denied(resolution.code, resolution.message)
         raise Denied(unknown, f"The AWS access key id is none of this local cloud, whose is {self._account}. {_FRESH}")
 
 
@@ -227,10 +227,10 @@ def _check_date(signature: Any) -> None:  # noqa: ANN401 - MiniStack has no type
         raise Denied("SignatureDoesNotMatch", "Date in Credential scope does not match YYYYMMDD from X-Amz-Date.")
 
 
-def _parsed(found: Any) -> Any:  # noqa: ANN401 - MiniStack has no types
-    if isinstance(found, tuple):
-        raise Denied(*found, status=400)
-    return found
+def _parsed(parsed: Any) -> Any:  # noqa: ANN401 - MiniStack has no types
+    if isinstance(parsed, tuple):
+        raise Denied(*parsed, status=400)
+    return parsed
 
 
 _decode = require(sigv4, "decode_header_value", "value")

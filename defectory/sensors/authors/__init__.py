@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from defectory.errors import InputError
+from defectory.errors import InputError, require_extra
 
 AuthorName = Literal["bedrock", "catalogue"]
 PromptStyle = Literal["library", "freeform"]
@@ -82,12 +82,14 @@ def create_author(
 
     Raises:
         InputError: unknown author or prompt style, or ``bedrock`` without a model id.
+        MissingExtraError: ``bedrock`` without the extra ``aws``.
     """
     if name == "catalogue":
         from defectory.sensors.authors.catalogue import CatalogueAuthor
 
         return CatalogueAuthor()
     if name == "bedrock":
+        require_extra("aws")
         from defectory.sensors.authors.bedrock import BedrockAuthor
 
         if not model_id:

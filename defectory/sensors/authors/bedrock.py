@@ -88,12 +88,12 @@ class BedrockAuthor:
         return self._script(prompt, f"repair the script for {task.machine!r}")
 
     def _script(self, prompt: str, what: str) -> Script:
-        source, asked = self._ask(self._writer, WRITING, prompt, extract_script, what)
+        source, final_prompt = self._ask(self._writer, WRITING, prompt, extract_script, what)
         return Script(
             source=source,
             author="bedrock",
             trusted=False,
-            prompt=asked,
+            prompt=final_prompt,
             model_id=self._writer.model_id,
             prompt_style=self._style,
         )
@@ -103,19 +103,19 @@ class BedrockAuthor:
     ) -> tuple[T, str]:
         """What ``read`` makes of the reply, and the prompt that brought it."""
         deadline = time.monotonic() + effort.patience
-        asked, max_tokens, attempt = prompt, effort.max_tokens, 1
+        current_prompt, max_tokens, attempt = prompt, effort.max_tokens, 1
         while True:
             try:
-                reply = model.ask(asked, max_tokens=max_tokens, patience=deadline - time.monotonic())
+                reply = model.ask(current_prompt, max_tokens=max_tokens, patience=deadline - time.monotonic())
             except ServiceError as error:
                 raise AuthorError(f"Cannot {what}: {error}") from error
             try:
-                return read(_complete_text(reply)), asked
+                return read(_complete_text(reply)), current_prompt
             except (AuthorError, ReplyError) as error:
                 if attempt == ASKED_AT_MOST or time.monotonic() > deadline:
-                    tried = f"{model.model_id} was asked {attempt} times" if attempt > 1 else model.model_id
-                    raise type(error)(f"Cannot {what}: {tried}. {error}") from error
-                asked, attempt = again_prompt(prompt, str(error)), attempt + 1
+                    history = f"{model.model_id} was asked {attempt} times" if attempt > 1 else model.model_id
+                    raise type(error)(f"Cannot {what}: {history}. {error}") from error
+                current_prompt, attempt = again_prompt(prompt, str(error)), attempt + 1
                 if reply.ending == "truncated":
                     max_tokens = None  # as many as the model can
 

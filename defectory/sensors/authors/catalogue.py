@@ -20,9 +20,13 @@ class CatalogueAuthor:
 
     def list_machines(self, industry: str, number: int) -> MachineListing:
         """The first ``number`` machines of ``industry``; the note tells when the catalogue has fewer."""
-        found = find_industry(industry)
-        names = tuple(entry.name for entry in machines(found.key))[:number]
-        note = "" if len(names) >= number else f"the catalogue has {len(names)} machines of {found.key}, {number} asked"
+        catalogue_industry = find_industry(industry)
+        names = tuple(entry.name for entry in machines(catalogue_industry.key))[:number]
+        note = (
+            ""
+            if len(names) >= number
+            else f"the catalogue has {len(names)} machines of {catalogue_industry.key}, {number} asked"
+        )
         return MachineListing(names, note)
 
     def write_script(self, task: ScriptTask) -> Script:
@@ -31,12 +35,12 @@ class CatalogueAuthor:
         Raises:
             InputError: the catalogue does not have the industry or the machine.
         """
-        found = find_industry(task.industry)
-        for entry in machines(found.key):
+        industry = find_industry(task.industry)
+        for entry in machines(industry.key):
             if entry.name == task.machine:
-                return Script(render(entry, found.title, task.year, task.seed), author="catalogue", trusted=True)
-        known = ", ".join(entry.name for entry in machines(found.key))
-        raise InputError("machine", f"one of the catalogue's for {found.key}: {known}", task.machine)
+                return Script(render(entry, industry.title, task.year, task.seed), author="catalogue", trusted=True)
+        names = ", ".join(entry.name for entry in machines(industry.key))
+        raise InputError("machine", f"one of the catalogue's for {industry.key}: {names}", task.machine)
 
     def repair_script(self, task: ScriptTask, script: Script, failures: Sequence[str]) -> Script:
         """The same machine with the next seed; some years, a rare coincidence of events breaks the contract."""

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from defectory.errors import DefectoryError, InputError, shorten
 from defectory.sensors.dataset import SignalKind
 from defectory.sensors.syntax import parsing
+from defectory.validation import FrozenModel
 
 _FOLDER = Path(__file__).parent
 
@@ -43,11 +44,7 @@ Identifier = Annotated[str, AfterValidator(_identifier)]
 SignalName = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9_]{0,63}$")]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Shifts(_Model):
+class Shifts(FrozenModel):
     """Arguments of ``Machine.shifts``."""
 
     per_day: int = Field(default=3, ge=1, le=4)
@@ -57,7 +54,7 @@ class Shifts(_Model):
     shutdown: bool = False
 
 
-class Stops(_Model):
+class Stops(FrozenModel):
     """Arguments of ``Machine.stops``."""
 
     per_week: float = Field(gt=0, le=70)
@@ -65,7 +62,7 @@ class Stops(_Model):
     name: str
 
 
-class Maintenance(_Model):
+class Maintenance(FrozenModel):
     """Arguments of ``Machine.maintenance``; ``id`` is the name of the wear in expressions."""
 
     id: Identifier
@@ -75,7 +72,7 @@ class Maintenance(_Model):
     exponent: float = Field(default=1.4, gt=0, le=5)
 
 
-class FailureMode(_Model):
+class FailureMode(FrozenModel):
     """Arguments of ``Machine.failure``; ``id`` is the name of the degradation in expressions."""
 
     id: Identifier
@@ -86,7 +83,7 @@ class FailureMode(_Model):
     effects: dict[SignalName, float] = Field(min_length=2)
 
 
-class RecipeEntry(_Model):
+class RecipeEntry(FrozenModel):
     """Arguments of ``Machine.recipe``; steps are ``[name, minutes]`` or ``[name, minutes, spread]``."""
 
     gap: float = Field(default=2, ge=0)
@@ -94,7 +91,7 @@ class RecipeEntry(_Model):
     steps: tuple[tuple[Identifier, float] | tuple[Identifier, float, float], ...] = Field(min_length=1)
 
 
-class SignalEntry(_Model):
+class SignalEntry(FrozenModel):
     """Arguments of ``Machine.signal``; ``value`` is a NumPy expression."""
 
     name: SignalName
@@ -108,7 +105,7 @@ class SignalEntry(_Model):
     value: Expression
 
 
-class MachineEntry(_Model):
+class MachineEntry(FrozenModel):
     """One machine: how it is operated, what it makes, its signals, and how it fails.
 
     Expressions may use ``m`` (the ``Machine``), ``np``, ``on``, ``recipe``, the ids of maintenance and failures, and
@@ -139,7 +136,7 @@ class MachineEntry(_Model):
         return self
 
 
-class Industry(_Model):
+class Industry(FrozenModel):
     """An industry as listed in ``industries.yaml``."""
 
     key: str
@@ -170,13 +167,13 @@ def find_industry(name: str) -> Industry:
     Raises:
         InputError: the catalogue does not know it; the message lists what there is and names the other author.
     """
-    wanted = _normal(name)
+    normal_name = _normal(name)
     for industry in industries():
-        if wanted in {_normal(text) for text in (industry.key, industry.title, *industry.aliases)}:
+        if normal_name in {_normal(text) for text in (industry.key, industry.title, *industry.aliases)}:
             return industry
-    known = ", ".join(industry.key for industry in industries())
+    keys = ", ".join(industry.key for industry in industries())
     raise InputError(
-        "industry", f"one of the catalogue's: {known}", name, fix="Author 'bedrock' writes data for any industry."
+        "industry", f"one of the catalogue's: {keys}", name, fix="Author 'bedrock' writes data for any industry."
     )
 
 

@@ -246,16 +246,16 @@ def _check_signals(
             remembered,
         )
 
-    found = list(pool.map(examine, range(len(specs))))
-    least = min(found, key=lambda each: each[4])
+    findings = list(pool.map(examine, range(len(specs))))
+    least = min(findings, key=lambda finding: finding[4])
     facts = {
         "ranges": "every value inside its signal's declared range",
         "clipping": "no signal is cut off at a limit",
         "constant_runs": "no signal freezes without a label",
-        "autocorrelation": f"at least {least[4]:.2f} ({specs[found.index(least)].name})",
+        "autocorrelation": f"at least {least[4]:.2f} ({specs[findings.index(least)].name})",
     }
     for place, (name, fact) in enumerate(facts.items()):
-        problems = [str(each[place]) for each in found if each[place]]
+        problems = [str(finding[place]) for finding in findings if finding[place]]
         yield _result(name, problems, fact)
 
     where = {spec.name: number for number, spec in enumerate(specs)}
@@ -276,11 +276,11 @@ def _check_anomalies(
     pool: Executor,
 ) -> Iterator[CheckResult]:
     reached = pool.submit(trivial_detectors, table.columns, labels)
-    found = effects(table.columns, labels, events, pool)
-    faint = sorted(weak(found), key=lambda effect: effect.strength)
-    problems = [] if tolerable(faint, len(found)) else [_explain(effect, manifest, clock) for effect in faint]
+    label_effects = effects(table.columns, labels, events, pool)
+    faint = sorted(weak(label_effects), key=lambda effect: effect.strength)
+    problems = [] if tolerable(faint, len(label_effects)) else [_explain(effect, manifest, clock) for effect in faint]
     unclear = f", {len(faint)} of them faintly" if faint else ""
-    yield _result("label_effects", problems, f"all {len(found)} labels show in the data{unclear}")
+    yield _result("label_effects", problems, f"all {len(label_effects)} labels show in the data{unclear}")
 
     stray = stray_steps(manifest.signals, table.columns, labels, events, clock, pool)
     yield _result("unlabelled_jumps", stray, "every step recurs, is labelled, or has an event beside it")

@@ -8,13 +8,12 @@ from concurrent.futures import Executor
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.sensors.arrays import RowMask
 from defectory.sensors.contract.clock import Clock
 from defectory.sensors.contract.columns import EXACT_KINDS
 from defectory.sensors.contract.files import Column
 from defectory.sensors.contract.labels import Event, LabelledRows, covered
 from defectory.sensors.dataset import SignalSpec
-
-Mask = NDArray[np.bool_]
 
 # A step of operation recurs: shift starts, recipe steps and campaign changes come dozens of times a year.  A step is
 # a stray one when it is more than JUMP_ALONE times the 24th largest of its signal and nothing else moves at that
@@ -46,8 +45,8 @@ def stray_steps(
             return ""
         own = [label for label in labels if label.signal == number]
         eligible = quiet & ~covered(own, clock.rows, before=3, after=3)
-        others = [rows for place, rows in enumerate(moving) if place != number]
-        row = _stray(values, eligible, explained, others, spec.resolution or 0.0)
+        other_moves = [rows for place, rows in enumerate(moving) if place != number]
+        row = _stray(values, eligible, explained, other_moves, spec.resolution or 0.0)
         if row is None:
             return ""
         return (
@@ -58,32 +57,34 @@ def stray_steps(
     return [problem for problem in pool.map(examine, range(len(specs))) if problem]
 
 
-def _near_events(events: Sequence[Event], rows: int) -> Mask:
+def _near_events(events: Sequence[Event], rows: int) -> RowMask:
     """Minutes around the start and the end of an event, when a machine is stopped, started and warmed up."""
     edges = [Event(row, row, event.kind) for event in events for row in (event.start, event.end)]
     return covered(edges, rows, before=15, after=30)
 
 
-def _standing_still(events: Sequence[Event], rows: int) -> Mask:
+def _standing_still(events: Sequence[Event], rows: int) -> RowMask:
     """Minutes within events, when fans and pumps are switched off in their own time."""
     return covered([event for event in events if event.end - event.start <= LONGEST_STANDSTILL], rows)
 
 
-def _moving(values: Column) -> Mask:
+def _moving(values: Column) -> RowMask:
     """Minutes in which a signal takes a step well beyond its noise, give or take two."""
     step = np.abs(np.diff(values, prepend=values[0]))
     sample = step[::_SAMPLE]
     sample = sample[sample > 0]
     limit = 5.0 * 1.4826 * float(np.median(sample)) if sample.size else np.inf
     rows = np.flatnonzero(step > limit)
-    found = np.zeros(step.size, bool)
+    moving = np.zeros(step.size, bool)
     for offset in range(-2, 3):
-        found[np.clip(rows + offset, 0, step.size - 1)] = True
-    return found
+        moving[np.clip(rows + offset, 0, step.size - 1)] = True
+    return moving
 
 
-def _stray(values: Column, eligible: Mask, explained: Mask, others: Sequence[Mask], resolution: float) -> int | None:
-    """A row with a stray step or spike, if there is one; ``others`` tells when the other signals move."""
+def _stray(
+    values: Column, eligible: RowMask, explained: RowMask, other_moves: Sequence[RowMask], resolution: float
+) -> int | None:
+    """A row with a stray step or spike, if there is one; ``other_moves`` tells when the other signals move."""
     change = np.diff(values, prepend=values[0])
     step = np.abs(change)
     back = np.zeros_like(step)
@@ -94,36 +95,36 @@ def _stray(values: Column, eligible: Mask, explained: Mask, others: Sequence[Mas
         large = np.flatnonzero(sizes > ordinary)
         if large.size <= RECURRING:
             large = np.flatnonzero(sizes)
-        found = sizes[large]
-        recurring = float(np.partition(found, -RECURRING)[-RECURRING]) if large.size >= RECURRING else 0.0
+        large_sizes = sizes[large]
+        recurring = float(np.partition(large_sizes, -RECURRING)[-RECURRING]) if large.size >= RECURRING else 0.0
         least = max(JUMP_ALONE * recurring, 3.0 * ordinary, 4.0 * resolution)
-        for row in large[(found > least) & (large > 0)].tolist():
+        for row in large[(large_sizes > least) & (large > 0)].tolist():
             if explained[row]:
                 continue
             if sizes is back and back[row] <= 2 * max(step[row - 1 : row + 3 : 3], default=0.0):
                 continue  # what rises and falls for longer is a hump, not a spike
-            moving = sum(bool(other[row]) for other in others)
+            moving = sum(bool(moves[row]) for moves in other_moves)
             if not moving or (
-                sizes[row] > together * max(recurring, resolution) and moving < WHOLE_MACHINE * len(others)
+                sizes[row] > together * max(recurring, resolution) and moving < WHOLE_MACHINE * len(other_moves)
             ):
                 return int(row)
     return None
 
 
-def average_precision(scores: NDArray[np.float32], wanted: Mask) -> float:
-    """Mean precision of thresholds at the scores of the rows ``wanted``; equal scores alarm together."""
-    hits = np.sort(scores[wanted])
+def average_precision(scores: NDArray[np.float32], labelled: RowMask) -> float:
+    """Mean precision of thresholds at the scores of the rows ``labelled``; equal scores alarm together."""
+    hits = np.sort(scores[labelled])
     if not hits.size:
         return 0.0
-    found = hits.size - np.searchsorted(hits, hits, "left")
+    true_alarms = hits.size - np.searchsorted(hits, hits, "left")
     alarms = scores.size - np.searchsorted(np.sort(scores), hits, "left")
-    return float((found / alarms).mean())
+    return float((true_alarms / alarms).mean())
 
 
 def trivial_detectors(columns: Sequence[Column], labels: Sequence[LabelledRows]) -> dict[str, float]:
     """Average precision of the two detectors everybody tries first: largest |z|, and largest |step|, of all signals."""
     rows = columns[0].size
-    wanted = covered(labels, rows)
+    labelled = covered(labels, rows)
     far, fast = np.zeros(rows, np.float32), np.zeros(rows, np.float32)
     for values in columns:
         deviation = float(values.std()) or 1.0
@@ -131,6 +132,6 @@ def trivial_detectors(columns: Sequence[Column], labels: Sequence[LabelledRows])
         np.maximum(fast[1:], np.abs(np.diff(scaled)), out=fast[1:])
         np.maximum(far, np.abs(scaled), out=far)
     return {
-        "a threshold on |z|": average_precision(far, wanted),
-        "a threshold on |step|": average_precision(fast, wanted),
+        "a threshold on |z|": average_precision(far, labelled),
+        "a threshold on |step|": average_precision(fast, labelled),
     }

@@ -120,8 +120,8 @@ def _may_freeze(spec: SignalSpec, values: Column) -> bool:
     half = LONG_RUN // 2
     blocks = values[: values.size // half * half].reshape(-1, half)
     first = blocks[:, 0]
-    chosen = np.flatnonzero((first == blocks[:, -1]) & (first != 0) & (first != spec.low))
-    return bool((blocks[chosen] == first[chosen, None]).all(axis=1).any())
+    candidates = np.flatnonzero((first == blocks[:, -1]) & (first != 0) & (first != spec.low))
+    return bool((blocks[candidates] == first[candidates, None]).all(axis=1).any())
 
 
 def memory(values: Column) -> float:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.sensors.arrays import RowMask
 from defectory.sensors.contract.files import Column
 from defectory.sensors.contract.labels import Event, LabelledRows
 
@@ -60,7 +61,7 @@ def effects(
     columns: Sequence[Column], labels: Sequence[LabelledRows], events: Sequence[Event], pool: Executor
 ) -> list[Effect]:
     """The effect of every label; the same dataset gives the same effects."""
-    found: list[Effect] = []
+    label_effects: list[Effect] = []
     groups = -(-len(columns) // SIGNALS_AT_ONCE)
     for group in np.array_split(np.arange(len(columns)), groups):
         members = group.tolist()
@@ -68,21 +69,21 @@ def effects(
         if here:
             windows = _Windows([columns[member] for member in members], pool)
             judge = _Judge(windows, members, labels, events)
-            found += [Effect(*pair) for pair in zip(here, pool.map(judge.strength, here), strict=True)]
-    return found
+            label_effects += [Effect(*pair) for pair in zip(here, pool.map(judge.strength, here), strict=True)]
+    return label_effects
 
 
-def weak(found: Sequence[Effect]) -> list[Effect]:
+def weak(label_effects: Sequence[Effect]) -> list[Effect]:
     """The effects that are not clear; the precursors of one failure count together, by the strongest of them."""
     best = {}
-    for effect in found:
+    for effect in label_effects:
         together = [
-            other.strength for other in found
+            other.strength for other in label_effects
             if effect.label.kind == other.label.kind == "precursor"
             and other.label.start <= effect.label.end and effect.label.start <= other.label.end
         ]  # fmt: skip
         best[effect.label.number] = max([effect.strength, *together])
-    return [effect for effect in found if best[effect.label.number] < CLEAR]
+    return [effect for effect in label_effects if best[effect.label.number] < CLEAR]
 
 
 def tolerable(faint: Sequence[Effect], labels: int) -> bool:
@@ -214,7 +215,7 @@ def _comparable(
     return alike if alike.size >= FEWEST else starts
 
 
-def _touches(spans: Sequence[LabelledRows | Event], starts: Rows, length: int, margin: int) -> NDArray[np.bool_]:
+def _touches(spans: Sequence[LabelledRows | Event], starts: Rows, length: int, margin: int) -> RowMask:
     """Whether windows of ``length`` rows, widened by ``margin``, meet one of the spans.
 
     A span meets the window unless it ends before it or starts after it: count both kinds.
@@ -257,10 +258,10 @@ class _View:
         deviations = np.array([residual[-1] for residual in residuals]) - middle
         usual -= middle
         if direction:
-            limit, found = float(np.quantile(direction * usual, 0.98)), float((direction * deviations).max())
+            limit, deviation = float(np.quantile(direction * usual, 0.98)), float((direction * deviations).max())
         else:
-            limit, found = float(np.quantile(np.abs(usual), 0.98)), float(np.abs(deviations).max())
-        return max(0.0, found / max(limit, 1e-6))
+            limit, deviation = float(np.quantile(np.abs(usual), 0.98)), float(np.abs(deviations).max())
+        return max(0.0, deviation / max(limit, 1e-6))
 
     def level(self) -> Iterator[Features]:
         features = [self._own_before, self._own_after, *self._others, self._others_after]
@@ -312,16 +313,16 @@ _STATISTICS: Mapping[str, Callable[[_View], Iterator[Features]]] = {
 
 def _residuals(features: Sequence[Features], target: Features) -> Features:
     """What a ridge regression on the nearest neighbours of the last window leaves of ``target``; the last one last."""
-    known = np.concatenate(features)
-    known -= known.mean(axis=1, keepdims=True)
-    known /= known.std(axis=1, keepdims=True) + 1e-9
-    distance = ((known[:, :-1] - known[:, -1:]) ** 2).sum(axis=0)
+    matrix = np.concatenate(features)
+    matrix -= matrix.mean(axis=1, keepdims=True)
+    matrix /= matrix.std(axis=1, keepdims=True) + 1e-9
+    distance = ((matrix[:, :-1] - matrix[:, -1:]) ** 2).sum(axis=0)
     count = min(NEIGHBOURS, distance.size)
-    chosen = np.append(np.argpartition(distance, count - 1)[:count], target.size - 1)
-    near, wanted = known[:, chosen], target[chosen]
-    near = np.concatenate([near, np.ones((1, chosen.size))])
+    nearest = np.append(np.argpartition(distance, count - 1)[:count], target.size - 1)
+    near, nearest_target = matrix[:, nearest], target[nearest]
+    near = np.concatenate([near, np.ones((1, nearest.size))])
     usual = near[:, :-1]
     penalty = np.full(len(near), 0.01 * count)
     penalty[-1] = 1e-9
-    weights = np.linalg.solve(usual @ usual.T + np.diag(penalty), usual @ wanted[:-1])
-    return np.asarray(wanted - weights @ near)
+    weights = np.linalg.solve(usual @ usual.T + np.diag(penalty), usual @ nearest_target[:-1])
+    return np.asarray(nearest_target - weights @ near)

@@ -66,11 +66,13 @@ def read_regular(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise Unfit(f"{path.name} cannot be opened as a regular file ({error.strerror}); write a plain file") from None
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, which Path cannot open
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise Unfit(f"{path.name} is not a regular file; write a plain file")
-        if found.st_size > limit:
-            raise Unfit(f"{path.name} has {found.st_size:,} bytes, at most {limit:,} are possible; write only its rows")
+        if status.st_size > limit:
+            raise Unfit(
+                f"{path.name} has {status.st_size:,} bytes, at most {limit:,} are possible; write only its rows"
+            )
         try:
             return file.read(limit)
         except OSError as error:
@@ -103,22 +105,22 @@ def header_problem(raw: bytes, names: Sequence[str]) -> str:
     line = raw[:65536].split(b"\n", 1)[0].decode(errors="replace")
     if line == ",".join(expected):
         return ""
-    found = line.split(",")
-    wanted = f"the header has to be {shorten(','.join(expected), 400)}"
-    if len(found) == 1:
-        return f"the first line {shorten(line)!r} holds no comma; separate columns by commas, and {wanted}"
-    if found[0] != TIMESTAMP:
-        return f"the first column is {shorten(found[0])!r} instead of {TIMESTAMP!r}; {wanted}"
-    doubled = sorted({name for name in found if found.count(name) > 1})
+    header = line.split(",")
+    fix = f"the header has to be {shorten(','.join(expected), 400)}"
+    if len(header) == 1:
+        return f"the first line {shorten(line)!r} holds no comma; separate columns by commas, and {fix}"
+    if header[0] != TIMESTAMP:
+        return f"the first column is {shorten(header[0])!r} instead of {TIMESTAMP!r}; {fix}"
+    doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
-        return f"column {shorten(doubled[0])!r} stands in the header more than once; {wanted}"
-    missing = [name for name in expected if name not in found]
+        return f"column {shorten(doubled[0])!r} stands in the header more than once; {fix}"
+    missing = [name for name in expected if name not in header]
     if missing:
-        return f"column {missing[0]} of dataset.json is missing; {wanted}"
-    extra = [name for name in found if name not in expected]
+        return f"column {missing[0]} of dataset.json is missing; {fix}"
+    extra = [name for name in header if name not in expected]
     if extra:
-        return f"column {shorten(extra[0])!r} is not a signal of dataset.json; drop it or declare it, and {wanted}"
-    return f"the columns are not in the order of dataset.json; {wanted}"
+        return f"column {shorten(extra[0])!r} is not a signal of dataset.json; drop it or declare it, and {fix}"
+    return f"the columns are not in the order of dataset.json; {fix}"
 
 
 def parse_table(raw: bytes, names: Sequence[str]) -> Table:
@@ -169,8 +171,8 @@ def timestamp_problem(moments: pl.Series, clock: Clock) -> str:
     if same.all():
         if len(moments) == clock.rows:
             return ""
-        found = moments[len(moments) - 1] if len(moments) else "nothing"
-        return f"{len(moments):,} rows up to {shorten(str(found), 40)}; {whole_year}"
+        last = moments[len(moments) - 1] if len(moments) else "nothing"
+        return f"{len(moments):,} rows up to {shorten(str(last), 40)}; {whole_year}"
     row = int(same.arg_min() or 0)
     text, previous = str(moments[row]), str(moments[row - 1]) if row else ""
     moment = parse_moment(text)
@@ -241,8 +243,8 @@ def parse_rows(name: str, raw: bytes, columns: Sequence[str]) -> list[list[str]]
     except csv.Error as error:
         raise Unfit(f"{name} cannot be parsed ({error}); quote names that hold commas or quotes") from None
     if not rows or rows[0] != list(columns):
-        found = ",".join(rows[0]) if rows else ""
-        raise Unfit(f"the header of {name} is {shorten(found)!r} and has to be {','.join(columns)!r}")
+        header = ",".join(rows[0]) if rows else ""
+        raise Unfit(f"the header of {name} is {shorten(header)!r} and has to be {','.join(columns)!r}")
     for number, row in enumerate(rows[1:], 1):
         if len(row) != len(columns):
             raise Unfit(

@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 
 from defectory.errors import shorten
+from defectory.sensors.arrays import RowMask
 from defectory.sensors.contract.clock import Clock
 from defectory.sensors.dataset import EVENTS_CSV, LABELS_CSV, AnomalyKind
 
@@ -104,12 +105,12 @@ def share_problem(labels: Sequence[LabelledRows], rows: int) -> str:
     return f"{share:.3%} of the rows are labelled, {LEAST_SHARE:.2%} to {MOST_SHARE:.0%} have to be; {wish}"
 
 
-def covered(spans: Iterable[LabelledRows | Event], rows: int, before: int = 0, after: int = 0) -> np.ndarray:
+def covered(spans: Iterable[LabelledRows | Event], rows: int, before: int = 0, after: int = 0) -> RowMask:
     """Which rows lie in one of the spans, each widened by ``before`` and ``after`` minutes; bool, shape ``(rows,)``."""
-    found = np.zeros(rows, bool)
+    row_mask = np.zeros(rows, bool)
     for span in spans:
-        found[max(0, span.start - before) : span.end + 1 + after] = True
-    return found
+        row_mask[max(0, span.start - before) : span.end + 1 + after] = True
+    return row_mask
 
 
 def parse_events(rows: Iterable[Sequence[str]], clock: Clock) -> tuple[list[Event], list[str]]:

@@ -120,11 +120,11 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", choices=ACTIONS)
-    chosen = parser.parse_args(arguments).action
+    action = parser.parse_args(arguments).action
     try:
-        ACTIONS[chosen]()
+        ACTIONS[action]()
     except DefectoryError as error:
-        print(f"{chosen}: {error.code}: {error}", file=sys.stderr)
+        print(f"{action}: {error.code}: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -22,11 +22,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, BinaryIO, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from defectory.errors import InputError, shorten
 from defectory.sensors.authors import AuthorName, PromptStyle, Script, ScriptTask
 from defectory.sensors.dataset import DATA_CSV, DATA_PARQUET, EVENTS_CSV, GENERATOR, LABELS_CSV, MANIFEST
+from defectory.validation import FrozenModel
 
 REQUEST_FILE = "request.json"
 SCRIPT_FILE = "script.json"
@@ -43,11 +44,7 @@ Reason = Annotated[str, Field(max_length=MAX_REASON_LENGTH)]
 Reasons = Annotated[tuple[Reason, ...], Field(max_length=MAX_REASONS)]
 
 
-class _Artifact(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MachineOrder(_Artifact):
+class MachineOrder(FrozenModel):
     """One machine to simulate.  ``reasons`` says why it has no script; ``attempts`` counts its scripts."""
 
     name: str = Field(min_length=1, max_length=200)
@@ -57,7 +54,7 @@ class MachineOrder(_Artifact):
     reasons: Reasons = ()
 
 
-class WorkOrder(_Artifact):
+class WorkOrder(FrozenModel):
     """``request.json``: all that the later actions need of the request, so that Run can do without the table."""
 
     user_id: str
@@ -72,7 +69,7 @@ class WorkOrder(_Artifact):
         return ScriptTask(industry=self.industry, machine=machine.name, year=self.year, seed=machine.seed)
 
 
-class ScriptRecord(_Artifact):
+class ScriptRecord(FrozenModel):
     """``script.json``: where the script beside it comes from."""
 
     author: AuthorName
@@ -81,7 +78,7 @@ class ScriptRecord(_Artifact):
     prompt: str = ""
 
 
-class RunRecord(_Artifact):
+class RunRecord(FrozenModel):
     """How one machine's script ran: the sandbox layers that held, the seconds it took, checks included.
 
     Without ``reasons`` its dataset is in order.  ``repairable`` is false when no other script could help.
@@ -94,13 +91,13 @@ class RunRecord(_Artifact):
     seconds: float = 0.0
 
 
-class RunLog(_Artifact):
+class RunLog(FrozenModel):
     """``run.json``, for every machine, and ``failures.json``, for those that Repair has to see to."""
 
     machines: tuple[RunRecord, ...] = Field(default=(), max_length=50)
 
 
-Model = TypeVar("Model", bound=_Artifact)
+Model = TypeVar("Model", bound=FrozenModel)
 
 
 def seed_of(base: str | int, slug: str) -> int:
@@ -110,10 +107,10 @@ def seed_of(base: str | int, slug: str) -> int:
 
 def bounded(reasons: Iterable[str]) -> tuple[str, ...]:
     """The first reasons, each shortened and printable, so that what a script shouts fits wherever it is kept."""
-    kept = [shorten(_printable(reason), MAX_REASON_LENGTH) for reason in reasons]
-    if len(kept) > MAX_REASONS:
-        kept = [*kept[: MAX_REASONS - 1], f"… and {len(kept) - MAX_REASONS + 1} more"]
-    return tuple(kept)
+    short_reasons = [shorten(_printable(reason), MAX_REASON_LENGTH) for reason in reasons]
+    if len(short_reasons) > MAX_REASONS:
+        short_reasons = [*short_reasons[: MAX_REASONS - 1], f"… and {len(short_reasons) - MAX_REASONS + 1} more"]
+    return tuple(short_reasons)
 
 
 def _printable(text: str) -> str:
@@ -128,7 +125,7 @@ def fresh_folder(path: Path) -> Path:
     return path
 
 
-def write_artifact(folder: Path, name: str, content: _Artifact) -> None:
+def write_artifact(folder: Path, name: str, content: FrozenModel) -> None:
     """Write ``content`` as ``folder/name``."""
     (folder / name).write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
 

@@ -134,11 +134,11 @@ def _sort_machines(
     """What can be published, and why the other machines cannot."""
     deliveries: dict[str, Delivery] = {}
     reasons: dict[str, tuple[str, ...]] = {m.slug: ("No script was handed over.",) for m in request.machines}
-    for each in rounds:
-        order = read_artifact(each.scripts, REQUEST_FILE, WorkOrder)
-        runs = {record.slug: record for record in read_artifact(each.datasets, RUN_FILE, RunLog).machines}
+    for work_round in rounds:
+        order = read_artifact(work_round.scripts, REQUEST_FILE, WorkOrder)
+        runs = {record.slug: record for record in read_artifact(work_round.datasets, RUN_FILE, RunLog).machines}
         for machine in order.machines:
-            source, run = each.datasets / machine.slug, runs.get(machine.slug)
+            source, run = work_round.datasets / machine.slug, runs.get(machine.slug)
             if source.is_dir():
                 origin = Origin(
                     machine=machine.name,
@@ -147,14 +147,14 @@ def _sort_machines(
                     user_id=request.user_id,
                     request_id=request.request_id,
                     created_at=request.created_at,
-                    script=read_script(each.scripts, machine.slug),
+                    script=read_script(work_round.scripts, machine.slug),
                     attempts=machine.attempts,
                     layers=run.layers if run else (),
                 )
                 deliveries[machine.slug] = Delivery(source, work / machine.slug, order.task(machine), origin)
             reasons[machine.slug] = machine.reasons or (run.reasons if run else ()) or ("Run handed over no dataset.",)
-    known = {machine.slug for machine in request.machines}
+    requested_slugs = {machine.slug for machine in request.machines}
     return (
-        [delivery for slug, delivery in deliveries.items() if slug in known],
-        {slug: problems for slug, problems in reasons.items() if slug in known and slug not in deliveries},
+        [delivery for slug, delivery in deliveries.items() if slug in requested_slugs],
+        {slug: problems for slug, problems in reasons.items() if slug in requested_slugs and slug not in deliveries},
     )

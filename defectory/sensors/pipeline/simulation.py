@@ -123,13 +123,13 @@ def check_against_task(folder: Path, task: ScriptTask) -> tuple[ContractReport, 
 
 def _find_data(folder: Path) -> Path:
     names = sorted(path.name for path in folder.iterdir())
-    found = [name for name in names if name.endswith(".csv") and name not in (LABELS_CSV, EVENTS_CSV)]
-    found = [name for name in found if _starts_with_timestamp(folder / name)]
-    if len(found) == 1:
-        return folder / found[0]
+    candidates = [name for name in names if name.endswith(".csv") and name not in (LABELS_CSV, EVENTS_CSV)]
+    candidates = [name for name in candidates if _starts_with_timestamp(folder / name)]
+    if len(candidates) == 1:
+        return folder / candidates[0]
     fix = f"Write all signals to one file, {DATA_CSV}, in the working directory."
-    if found:
-        raise InputError(DATA_CSV, "the only data file", ", ".join(found), fix)
+    if candidates:
+        raise InputError(DATA_CSV, "the only data file", ", ".join(candidates), fix)
     wrote = f"the script wrote {', '.join(names) or 'nothing'}"
     raise InputError(DATA_CSV, f"written, with {TIMESTAMP} as its first column, but {wrote}", fix=fix)
 

@@ -68,6 +68,8 @@ def readable_paths(package: Path) -> list[Path]:
     """What a script may read besides its own folder: interpreter, libraries, and ``package``, the defectory package."""
     interpreter = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     interpreter |= {*site.getsitepackages(), str(Path(sys.base_prefix, "lib")), str(package)}
+    # A virtual environment may bring in the packages of another.
+    interpreter |= {path for path in sys.path if Path(path).name == "site-packages"}
     return [Path(path) for path in (*_SYSTEM_PATHS, *sorted(interpreter))]
 
 
@@ -102,7 +104,7 @@ def _protect(orders: dict[str, Any], package: Path) -> list[str]:
 
     layers, uid, work = set(orders["layers"]), orders["uid"], Path(orders["work"])
     readable = readable_paths(package)
-    done = ["rlimits"]
+    active_layers = ["rlimits"]
     _limit(orders["rlimits"])
     if sys.platform == "linux":
         # When memory runs out, the kernel is to end the script rather than its parent; a courtesy, not a layer.
@@ -113,18 +115,18 @@ def _protect(orders: dict[str, Any], package: Path) -> list[str]:
         from defectory.sensors.sandbox import namespaces
 
         namespaces.enter(readable, work)
-        done.append("namespaces")
+        active_layers.append("namespaces")
     os.chdir(work)
     if "landlock" in layers:
         from defectory.sensors.sandbox import landlock
 
-        done.append(f"landlock:{landlock.restrict(readable, work)}")
+        active_layers.append(f"landlock:{landlock.restrict(readable, work)}")
     anchors = _anchors(package)
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        done.append("own-user")
+        active_layers.append("own-user")
     if sys.platform == "linux":
         kernel.drop_capabilities()
         # No core files, and no other process of the same user may look into this one.
@@ -138,8 +140,8 @@ def _protect(orders: dict[str, Any], package: Path) -> list[str]:
         from defectory.sensors.sandbox import seccomp
 
         seccomp.install()
-        done.append("seccomp")
-    return done
+        active_layers.append("seccomp")
+    return active_layers
 
 
 def _limit(rlimits: dict[str, int]) -> None:

@@ -32,16 +32,16 @@ def detect_layers() -> tuple[str, ...]:
 
     Namespaces are tried, and named, only where Landlock is missing.
     """
-    found = [RLIMITS]
+    layers = [RLIMITS]
     if users.available():
-        found.append(OWN_USER)
+        layers.append(OWN_USER)
     if version := landlock.abi():
-        found.append(f"{LANDLOCK}:{version}")
+        layers.append(f"{LANDLOCK}:{version}")
     elif _can_make_namespaces():
-        found.append(NAMESPACES)
+        layers.append(NAMESPACES)
     if seccomp.available():
-        found.append(SECCOMP)
-    return tuple(found)
+        layers.append(SECCOMP)
+    return tuple(layers)
 
 
 def missing_layers(available: tuple[str, ...], *, outer_wall: bool) -> tuple[str, ...]:

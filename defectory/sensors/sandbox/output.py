@@ -63,14 +63,14 @@ def remove_strays(uid: int | None) -> None:
 def _strays(uid: int | None) -> list[Path]:
     if uid is None:
         return []
-    found = []
+    strays = []
     for folder in (*_WORLD_WRITABLE, tempfile.gettempdir()):
         with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat(follow_symlinks=False).st_uid == uid:
-                        found.append(Path(entry.path))
-    return list(dict.fromkeys(found))
+                        strays.append(Path(entry.path))
+    return list(dict.fromkeys(strays))
 
 
 def take_inventory(folder: Path, limits: Limits) -> Inventory:

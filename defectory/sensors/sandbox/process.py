@@ -225,11 +225,11 @@ def _end(process: subprocess.Popen[bytes], uid: int | None) -> None:
     if uid is None:
         return
     for _ in range(_KILL_ROUNDS):
-        others = users.processes_of(uid)
-        for other in others:
+        pids = users.processes_of(uid)
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(other, signal.SIGKILL)
-        if not others:
+                os.kill(pid, signal.SIGKILL)
+        if not pids:
             return
         time.sleep(0.005)
-    raise SandboxError(f"Processes of the run's user {uid} do not end: {others}.")
+    raise SandboxError(f"Processes of the run's user {uid} do not end: {pids}.")

@@ -54,13 +54,13 @@ def leased_uid() -> Iterator[int]:
 
 def processes_of(uid: int) -> list[int]:
     """Ids of the processes of user ``uid`` that run or could run again."""
-    found = []
+    pids = []
     for entry in os.listdir("/proc"):  # noqa: PTH208 - a hot loop
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             # The owner of the folder would not do: root owns that of a process which may not be dumped.
             if entry.isdigit() and int(_status(entry, "Uid")) == uid and _status(entry, "State") not in ("Z", "X"):
-                found.append(int(entry))
-    return found
+                pids.append(int(entry))
+    return pids
 
 
 def threads_of(uid: int) -> int:

@@ -176,13 +176,13 @@ class SensorRequest(BaseModel):
 
     def answer(self) -> dict[str, Any]:
         """What the user is told of the request."""
-        told = {
+        body = {
             "request_id": self.request_id,
             "machines": [machine.name for machine in self.machines],
             "status": self.status,
             "pipeline_execution_id": self.pipeline_execution_id,
         }
-        return told | {key: text for key, text in (("note", self.note), ("reason", self.reason)) if text}
+        return body | {key: text for key, text in (("note", self.note), ("reason", self.reason)) if text}
 
 
 def outcome(machines: Sequence[MachineState]) -> FinalStatus:

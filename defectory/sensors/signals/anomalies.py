@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from defectory.sensors.arrays import RowMask
 from defectory.sensors.signals.dynamics import Array, autoregressive
-
-Mask = NDArray[np.bool_]
 
 # Shortest and longest window of each kind, in minutes.
 WINDOWS: dict[str, tuple[int, int]] = {
@@ -50,12 +48,12 @@ class Variation:
         return float(np.hypot(self.noise, self.daily))
 
     @classmethod
-    def of(cls, values: Array, on: Mask, noise: float, resolution: float) -> Variation:
+    def of(cls, values: Array, on: RowMask, noise: float, resolution: float) -> Variation:
         """Measure ``values`` on up to 60 days of operation."""
         days = values.size // 1440
-        chosen = np.linspace(0, days - 1, 60).astype(int)
+        sample_days = np.linspace(0, days - 1, 60).astype(int)
         spreads = []
-        for day in chosen.tolist():
+        for day in sample_days.tolist():
             span = slice(day * 1440, day * 1440 + 1440)
             part = values[span][on[span]]
             if part.size >= 120:

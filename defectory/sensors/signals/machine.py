@@ -8,8 +8,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from defectory.sensors.arrays import RowMask
 from defectory.sensors.signals import operation
 from defectory.sensors.signals.anomalies import WINDOWS, FaultLabel, Variation, deviation, effect_is_real
 from defectory.sensors.signals.dynamics import Array, autoregressive, ewm, generator, lag, measurement_noise, piecewise
@@ -260,8 +261,8 @@ class Machine:
             count: 1..400; fewer are placed when the year has no room left.
             kinds: out of spike, level_shift, drift, stuck, noise_burst, oscillation, dropout; all when None.
         """
-        chosen = list(WINDOWS) if kinds is None else list(kinds)
-        unknown = sorted(set(chosen) - set(WINDOWS))
+        allowed_kinds = list(WINDOWS) if kinds is None else list(kinds)
+        unknown = sorted(set(allowed_kinds) - set(WINDOWS))
         if unknown:
             raise ValueError(f"anomalies: unknown kind {unknown[0]!r}; known are {', '.join(WINDOWS)}")
         if not 1 <= count <= 400:
@@ -270,14 +271,14 @@ class Machine:
         names = list(self._variations)
         if not names:
             raise ValueError("anomalies: add signals first")
-        taken = self._busy.copy()
+        blocked = self._busy.copy()
         for begin, end, kind, _ in self._events:
             if kind != "planned_stop":
-                taken[max(0, begin - 20) : end + 40] = True
-        running = np.concatenate([[0], np.cumsum(self._on & ~taken)])
+                blocked[max(0, begin - 20) : end + 40] = True
+        running = np.concatenate([[0], np.cumsum(self._on & ~blocked)])
         order = [names[i] for i in rng.permutation(len(names))]
         for number in range(count):
-            kind = chosen[number % len(chosen)]
+            kind = allowed_kinds[number % len(allowed_kinds)]
             for attempt in range(60):
                 name = order[(number + attempt) % len(order)]
                 shortest, longest = WINDOWS[kind]
@@ -287,10 +288,10 @@ class Machine:
                 begin = int(rng.integers(90, self.n - length - 90))
                 margin = 0 if attempt > 40 else 15
                 clear = running[begin + length + margin] - running[begin - margin]
-                if clear < length + 2 * margin or taken[begin - 90 : begin + length + 90].any():
+                if clear < length + 2 * margin or blocked[begin - 90 : begin + length + 90].any():
                     continue
                 if self._inject(name, kind, begin, length, rng):
-                    taken[max(0, begin - 180) : begin + length + 180] = True
+                    blocked[max(0, begin - 180) : begin + length + 180] = True
                     break
 
     def _inject(self, name: str, kind: str, begin: int, length: int, rng: np.random.Generator) -> bool:
@@ -326,7 +327,7 @@ class Machine:
         magnitude: float,
         ramp: Array,
         degrading: list[tuple[int, int]],
-        working: NDArray[np.bool_],
+        working: RowMask,
         variation: Variation,
     ) -> None:
         if not magnitude:

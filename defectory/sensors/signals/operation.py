@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Mask = NDArray[np.bool_]
+from defectory.sensors.arrays import RowMask
+
 Spans = list[tuple[int, int]]
 
 MINUTES_PER_DAY = 1440
@@ -33,7 +34,7 @@ def shift_calendar(
     start_hour: float,
     hours: float,
     shutdown: bool,
-) -> Mask:
+) -> RowMask:
     """Operated minutes: ``per_day`` shifts of ``hours`` from ``start_hour`` on the first ``days`` days of each week.
 
     Crews are not clocks: start and end vary by a few minutes.  With ``shutdown`` the plant rests from December 24th to
@@ -65,7 +66,7 @@ def shift_calendar(
     return on
 
 
-def random_stops(on: Mask, rng: np.random.Generator, per_week: float, minutes: float) -> Spans:
+def random_stops(on: RowMask, rng: np.random.Generator, per_week: float, minutes: float) -> Spans:
     """Short stops (lognormal length, mean ``minutes``) at random operated minutes; ``on`` is cleared there."""
     running = np.flatnonzero(on)
     count = int(rng.poisson(per_week * on.size / (7 * MINUTES_PER_DAY))) if running.size else 0
@@ -79,7 +80,7 @@ def random_stops(on: Mask, rng: np.random.Generator, per_week: float, minutes: f
 
 
 def wear_cycle(
-    on: Mask, rng: np.random.Generator, every_hours: float, minutes: float, exponent: float
+    on: RowMask, rng: np.random.Generator, every_hours: float, minutes: float, exponent: float
 ) -> tuple[NDArray[np.float64], Spans]:
     """Wear from 0 (as new) to about 1 (due), growing with operated time and reset by each maintenance.
 
@@ -108,7 +109,7 @@ def wear_cycle(
 
 
 def failure_ramps(
-    on: Mask, rng: np.random.Generator, hours: float, count: int, repair_minutes: float, busy: Mask
+    on: RowMask, rng: np.random.Generator, hours: float, count: int, repair_minutes: float, busy: RowMask
 ) -> tuple[NDArray[np.float64], Spans, Spans]:
     """Degradation from 0 to 1 over the last ``hours`` before each breakdown, then standstill for the repair.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.sensors.arrays import RowMask
+
 Array = NDArray[np.float64]
 
 
@@ -62,7 +64,7 @@ class Recipe:
 
 
 def schedule_batches(
-    steps: tuple[Step, ...], on: NDArray[np.bool_], gap: float, products: int, rng: np.random.Generator
+    steps: tuple[Step, ...], on: RowMask, gap: float, products: int, rng: np.random.Generator
 ) -> Recipe:
     """Fill every stretch of operated minutes with whole batches; a batch that would not fit is not started.
 
@@ -90,9 +92,9 @@ def schedule_batches(
         fits = min(int(np.searchsorted(ends, end - begin + 1)), expected - used)
         if fits <= 0:
             continue
-        chosen = slice(used, used + fits)
+        batches = slice(used, used + fits)
         pattern = np.tile(np.append(numbers, np.int8(0)), fits)
-        minutes = np.column_stack([durations[chosen], gaps[chosen]])
+        minutes = np.column_stack([durations[batches], gaps[batches]])
         stretch = np.repeat(pattern, minutes.ravel())[: end - begin]
         index[begin : begin + stretch.size] = stretch
         batch[begin : begin + stretch.size] = np.repeat(np.arange(used, used + fits), minutes.sum(axis=1))[

@@ -30,8 +30,8 @@ def describe(module: ModuleType) -> str:
 def _class(name: str, kind: type) -> Iterator[str]:
     doc = inspect.getdoc(kind) or ""
     # A class whose docstring explains no arguments is handed out by others, never made by a script.
-    made = dataclasses.is_dataclass(kind) or "Args:" in doc
-    yield f"class {name}{_signature(kind) if made else ''}"
+    constructible = dataclasses.is_dataclass(kind) or "Args:" in doc
+    yield f"class {name}{_signature(kind) if constructible else ''}"
     yield from _indented(doc)
     for member, value in vars(kind).items():
         if member.startswith("_"):

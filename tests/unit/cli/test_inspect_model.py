@@ -159,6 +159,7 @@ def test_what_are_no_results_is_explained(trained, tmp_path, content):
         (("--good", "normal", "--escape-cost", "5"), "--reject-cost"),
         (("--good", "normal", "--rules", "absent.json"), "absent.json"),
         (("--good", "normal", "--backbone", "absent.onnx"), "absent.onnx"),
+        (("--good", "normal", "--backbone", "./mobilenet_v2"), "an ONNX file that can be read"),
         (("--good", "normal", "--defects", "anomaly", "--masks", "empty"), "named as the photos"),
         (("--good", "masks"), "at least 2 different"),
     ],

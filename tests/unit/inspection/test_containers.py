@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from defectory.cli import app
@@ -31,6 +30,7 @@ from defectory.inspection.samples import write_samples
 from defectory.inspection.verdicts import Inspection, InspectionReply, parse_reply
 from defectory.vision.images import encode_png, load_image
 from stacks.import_closure import import_closure
+from tools.lock import read_lock
 
 ROOT = Path(__file__).parent.parent.parent.parent
 OPTIONS = {"resolution": 96, "detector": "patchcore"}
@@ -58,12 +58,14 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def link_libraries(folder: Path, *files: str) -> Path:
     """Fill ``folder`` with what requirements files of models/inspection/ name, and with no other library."""
-    for line in "\n".join((ROOT / "models" / "inspection" / file).read_text() for file in files).splitlines():
-        if line and not line.startswith("#"):
-            installed = distribution(Requirement(line).name)
+    for file in files:
+        for name in read_lock((ROOT / "models" / "inspection" / file).read_text()):
+            installed = distribution(name)
             assert installed.files is not None
-            for top in {file.parts[0] for file in installed.files} - {"..", "bin", "__pycache__"}:
-                (folder / top).symlink_to(installed.locate_file(top))
+            for top in {path.parts[0] for path in installed.files} - {"..", "bin", "__pycache__"}:
+                # Parts of google's namespace come from several.
+                if not (folder / top).exists():
+                    (folder / top).symlink_to(installed.locate_file(top))
     return folder
 
 

@@ -116,7 +116,7 @@ def test_the_card_says_where_the_model_comes_from(model):
     card = model.card
 
     assert card.good_images == 12
-    assert card.backbone == "mobilenet_v2"
+    assert (card.backbone, card.backbone_license) == ("efficientnet_lite0", "Apache-2.0")
     assert sum(entry.chosen for entry in card.leaderboard) == 1
     assert {"patchcore", "padim", "patchcore + signature"} <= {entry.name for entry in card.leaderboard}
     assert "synthetic" in card.leaderboard_basis

@@ -116,10 +116,10 @@ def select(output: Output, source: Path) -> Iterator[tuple[Path, str]]:
     excluded = {name for pattern in output.excluded for name in _matches(pattern, base)}
     names: dict[str, None] = {}
     for pattern in output.files:
-        found = [name for name in _matches(pattern, base) if name not in excluded]
-        if not found:
+        matches = [name for name in _matches(pattern, base) if name not in excluded]
+        if not matches:
             raise PhaseFailed("CLIENT_ERROR", f"no matching artifact paths found for {pattern} in {base}")
-        names.update(dict.fromkeys(found))
+        names.update(dict.fromkeys(matches))
     for name in names:
         path = base / name
         yield path, path.name if output.discard_paths else os.path.relpath(path, base)
@@ -127,8 +127,8 @@ def select(output: Output, source: Path) -> Iterator[tuple[Path, str]]:
 
 def _matches(pattern: str, base: Path) -> list[str]:
     # Unlike Path.glob, it takes absolute patterns, which buildspecs hold too.
-    found = glob.glob(pattern, root_dir=base, recursive=True, include_hidden=True)  # noqa: PTH207
-    return sorted(name for name in found if (base / name).is_file())
+    names = glob.glob(pattern, root_dir=base, recursive=True, include_hidden=True)  # noqa: PTH207
+    return sorted(name for name in names if (base / name).is_file())
 
 
 class _Shell:

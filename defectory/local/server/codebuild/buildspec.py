@@ -95,13 +95,13 @@ class Buildspec(_Part):
             InputError: it is not YAML, or not a buildspec; the message names the place.
         """
         try:
-            found: Any = yaml.safe_load(text)
+            document: Any = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise InputError(name, "YAML", fix=str(error)) from None
-        if not isinstance(found, dict):
-            raise InputError(name, "a mapping with a version and phases", found)
+        if not isinstance(document, dict):
+            raise InputError(name, "a mapping with a version and phases", document)
         try:
-            return cls.model_validate(found)
+            return cls.model_validate(document)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
         place = ".".join(str(step) for step in first["loc"])

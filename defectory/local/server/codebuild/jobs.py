@@ -12,6 +12,7 @@ from typing import Any
 
 from defectory.errors import InputError
 from defectory.local.environment import with_interpreter_first
+from defectory.local.server.codebuild import interpreter
 from defectory.local.server.codebuild.agent import Commands, Job, Output
 from defectory.local.server.codebuild.buildspec import DEFAULT_FILE, PHASES, Artifacts, Buildspec, Files, Phase
 from defectory.local.server.services import call
@@ -62,8 +63,9 @@ def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Map
     identifiers = [identifier for identifier, _ in order.sources]
     places = [folder / (f"src-{identifier}" if identifier else "src") for identifier in identifiers]
     scratch, home, temporary = (folder / name for name in ("scratch", "home", "tmp"))
-    for made in (scratch, home, temporary):
-        made.mkdir()
+    for directory in (scratch, home, temporary):
+        directory.mkdir()
+    programs = interpreter.create(folder / "python")
     variables = [*((project.get("environment") or {}).get("environmentVariables") or []), *order.variables]
     return Job(
         sources=[
@@ -78,7 +80,7 @@ def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Map
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_ROOT_USER_ACTION": "ignore",
             **environment,
-            "PATH": with_interpreter_first(environment.get("PATH", os.defpath)),
+            "PATH": os.pathsep.join([str(programs), with_interpreter_first(environment.get("PATH", os.defpath))]),
             "HOME": str(home),
             "TMPDIR": str(temporary),
             # The project's variables win over the buildspec's, and an action's over both.
@@ -99,7 +101,7 @@ def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Map
     )
 
 
-def made(target: Target, folder: Path) -> Path:
+def artifact_path(target: Target, folder: Path) -> Path:
     """The archive, or the folder, that the agent makes of an artifact."""
     return folder / f"artifact-{target.identifier}"
 
@@ -109,20 +111,20 @@ def _commands(name: str, phase: Phase) -> Commands:
 
 
 def _buildspec(order: Order, project: Mapping[str, Any]) -> Buildspec:
-    given = order.buildspec or project["source"].get("buildspec") or DEFAULT_FILE
-    if "\n" in given or given.lstrip().startswith("{"):
-        return Buildspec.parse(given, "buildspec")
+    buildspec = order.buildspec or project["source"].get("buildspec") or DEFAULT_FILE
+    if "\n" in buildspec or buildspec.lstrip().startswith("{"):
+        return Buildspec.parse(buildspec, "buildspec")
     archive = order.sources[0][1]
     if archive is None:
-        raise InputError("buildspec", "given in the project, as there is no source", given)
+        raise InputError("buildspec", "given in the project, as there is no source", buildspec)
     with zipfile.ZipFile(archive) as packed:
         try:
-            text = packed.read(given).decode()
+            text = packed.read(buildspec).decode()
         except KeyError:
-            raise InputError("buildspec", f"a file of the source, such as {DEFAULT_FILE}", given) from None
+            raise InputError("buildspec", f"a file of the source, such as {DEFAULT_FILE}", buildspec) from None
         except UnicodeDecodeError as error:
-            raise InputError(given, "text in UTF-8", fix=str(error)) from None
-    return Buildspec.parse(text, given)
+            raise InputError(buildspec, "text in UTF-8", fix=str(error)) from None
+    return Buildspec.parse(text, buildspec)
 
 
 def _output(target: Target, artifacts: Artifacts, folder: Path, *, alone: bool) -> Output:
@@ -133,7 +135,7 @@ def _output(target: Target, artifacts: Artifacts, folder: Path, *, alone: bool) 
         where = f"secondary-artifacts.{target.identifier}" if target.identifier else "artifacts"
         raise InputError(f"buildspec: {where}", "declared with its files, because the build has to hand it over")
     return Output(
-        target=str(made(target, folder)),
+        target=str(artifact_path(target, folder)),
         files=files.files,
         base_directory=files.base_directory,
         discard_paths=files.discard_paths,

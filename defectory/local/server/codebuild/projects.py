@@ -40,8 +40,8 @@ def keep_properties() -> None:
     creating = {name[0].lower() + name[1:] for name in KEPT}
 
     @replace(codebuild, "_create_project", "data")
-    def create_project(made: Any, data: dict[str, Any]) -> Any:  # noqa: ANN401
-        reply = made(data)
+    def create_project(original: Any, data: dict[str, Any]) -> Any:  # noqa: ANN401
+        reply = original(data)
         if reply[0] == 200:
             projects[data["name"]] |= {name: data[name] for name in creating if name in data}
         return reply

@@ -167,12 +167,12 @@ class Builds(Extension):
         source = dict(project["source"])
         source |= {"type": data["sourceTypeOverride"]} if "sourceTypeOverride" in data else {}
         source |= {"location": data["sourceLocationOverride"]} if "sourceLocationOverride" in data else {}
-        others = data.get("secondarySourcesOverride", project.get("secondarySources") or [])
+        secondary = data.get("secondarySourcesOverride", project.get("secondarySources") or [])
         artifacts = [data.get("artifactsOverride", project["artifacts"])]
         artifacts += data.get("secondaryArtifactsOverride", project.get("secondaryArtifacts") or [])
         order = Order(
             project=name,
-            sources=[("", self._archive(source)), *((str(s["sourceIdentifier"]), self._archive(s)) for s in others)],
+            sources=[("", self._archive(source)), *((str(s["sourceIdentifier"]), self._archive(s)) for s in secondary)],
             targets=[target for artifact in artifacts if (target := _target(artifact, name))],
             variables=data.get("environmentVariablesOverride") or (),
             buildspec=data.get("buildspecOverride"),
@@ -306,14 +306,14 @@ class Builds(Extension):
 
     def _adopt(self, build: Build, folder: Path) -> None:
         for target in build.order.targets:
-            made = jobs.made(target, folder)
-            if made.is_dir():
-                for path in sorted(made.rglob("*")):
+            artifact = jobs.artifact_path(target, folder)
+            if artifact.is_dir():
+                for path in sorted(artifact.rglob("*")):
                     if path.is_file():
-                        key = f"{target.key}/{path.relative_to(made).as_posix()}"
+                        key = f"{target.key}/{path.relative_to(artifact).as_posix()}"
                         self._objects.adopt(path, target.bucket, key, "binary/octet-stream")
-            elif made.exists():
-                self._objects.adopt(made, target.bucket, target.key)
+            elif artifact.exists():
+                self._objects.adopt(artifact, target.bucket, target.key)
 
     def _environment(self, build: Build) -> dict[str, str]:
         record = build.record

@@ -119,20 +119,20 @@ class Pipeline(_Part):
                 yield stage, action
 
     def _check(self) -> None:
-        made: set[str] = set()
+        artifacts: set[str] = set()
         for stage in self.stages:
             for together in stage.in_order():
                 for action in together:
-                    self._check_action(stage, action, made)
+                    self._check_action(stage, action, artifacts)
                 for action in together:
                     for artifact in action.output_artifacts:
-                        if artifact.name in made:
+                        if artifact.name in artifacts:
                             raise InvalidPipeline(self._where(action, f"the artifact {artifact.name} is made twice"))
-                        made.add(artifact.name)
+                        artifacts.add(artifact.name)
         if self.variables and self.pipeline_type != "V2":
             raise InvalidPipeline(f"Pipeline {self.name}: variables need the pipeline type V2")
 
-    def _check_action(self, stage: Stage, action: Action, made: set[str]) -> None:
+    def _check_action(self, stage: Stage, action: Action, artifacts: set[str]) -> None:
         kind = action.action_type_id
         first = stage is self.stages[0]
         if (kind.category, kind.provider) not in PROVIDERS:
@@ -146,7 +146,7 @@ class Pipeline(_Part):
         if (kind.category == "Source") != first:
             raise InvalidPipeline(self._where(action, "sources stand in the first stage, and nothing else does"))
         for artifact in action.input_artifacts:
-            if artifact.name not in made:
+            if artifact.name not in artifacts:
                 raise InvalidPipeline(self._where(action, f"no action before it makes the artifact {artifact.name}"))
         names = [artifact.name for artifact in action.input_artifacts]
         if kind.provider == "CodeBuild":

@@ -76,7 +76,7 @@ class Execution:
         Raises:
             ActionFailed: one is not known.
         """
-        known = {
+        namespaces = {
             "variables": self.variables,
             "codepipeline": {"PipelineExecutionId": self.id},
             **self.outputs,
@@ -84,7 +84,7 @@ class Execution:
 
         def value(reference: re.Match[str]) -> str:
             try:
-                return known[reference[1]][reference[2]]
+                return namespaces[reference[1]][reference[2]]
             except KeyError:
                 raise ActionFailed(f"The variable {reference[0]} is not known here.", "ConfigurationError") from None
 

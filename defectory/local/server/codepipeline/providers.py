@@ -44,11 +44,12 @@ class CodeBuildProject:
 
     def run(self, execution: Execution, run: ActionRun) -> None:
         primary = run.configuration.get("PrimarySource") or next(iter(run.inputs))
-        others = [name for name in run.inputs if name != primary]
+        secondary = [name for name in run.inputs if name != primary]
         order = Order(
             project=run.configuration["ProjectName"],
             sources=[
-                (name if name != primary else "", self._objects.path(*run.inputs[name])) for name in (primary, *others)
+                (name if name != primary else "", self._objects.path(*run.inputs[name]))
+                for name in (primary, *secondary)
             ],
             targets=[Target(name, *location) for name, location in run.outputs.items()],
             variables=_variables(execution, run.action.configuration),
@@ -70,8 +71,8 @@ class CodeBuildProject:
 def _variables(execution: Execution, configuration: Mapping[str, str]) -> list[dict[str, str]]:
     """The action's environment variables; each value is resolved by itself, so that no quote in it leads astray."""
     try:
-        given = json.loads(configuration.get("EnvironmentVariables") or "[]")
-        return [{**variable, "value": execution.resolve(str(variable["value"]))} for variable in given]
+        variables = json.loads(configuration.get("EnvironmentVariables") or "[]")
+        return [{**variable, "value": execution.resolve(str(variable["value"]))} for variable in variables]
     except (ValueError, KeyError, TypeError) as error:
         raise ActionFailed(f"EnvironmentVariables is not a list of variables: {error}", "ConfigurationError") from None
 

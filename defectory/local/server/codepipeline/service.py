@@ -49,7 +49,7 @@ class Pipelines(Extension):
 
     def __init__(self, settings: Settings, objects: Objects, builds: Builds, events: Events) -> None:
         self._events = events
-        self._kept: dict[tuple[Scope, str], _PipelineState] = {}
+        self._records: dict[tuple[Scope, str], _PipelineState] = {}
         self._interrupted: list[Execution] = []
         self._runner = Runner(providers(objects, builds), self._emit)
         self._operations: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -97,19 +97,19 @@ class Pipelines(Extension):
             "pipelines": [
                 {
                     "scope": asdict(scope),
-                    "pipeline": kept.pipeline.api(),
-                    "created": kept.created,
-                    "updated": kept.updated,
-                    "executions": [_dump(execution) for execution in kept.executions.values()],
+                    "pipeline": record.pipeline.api(),
+                    "created": record.created,
+                    "updated": record.updated,
+                    "executions": [_dump(execution) for execution in record.executions.values()],
                 }
-                for (scope, _), kept in self._kept.items()
+                for (scope, _), record in self._records.items()
             ]
         }
 
     def load_persisted_state(self, data: dict[str, Any]) -> None:
         for entry in data["pipelines"]:
             scope = Scope(**entry["scope"])
-            kept = _PipelineState(Pipeline.parse(entry["pipeline"]), entry["created"], entry["updated"])
+            record = _PipelineState(Pipeline.parse(entry["pipeline"]), entry["created"], entry["updated"])
             for saved in entry["executions"]:
                 execution = _load(saved, scope)
                 if execution.status in RUNNING:
@@ -118,15 +118,15 @@ class Pipelines(Extension):
                         if run.status == "InProgress":
                             run.status, run.summary = "Failed", INTERRUPTED
                     self._interrupted.append(execution)
-                kept.executions[execution.id] = execution
-            self._kept[scope, kept.pipeline.name] = kept
+                record.executions[execution.id] = execution
+            self._records[scope, record.pipeline.name] = record
 
     def reset(self) -> None:
-        for kept in self._kept.values():
-            for execution in kept.executions.values():
+        for record in self._records.values():
+            for execution in record.executions.values():
                 if execution.status in RUNNING:
                     self._runner.stop(execution, "reset", abandon=True)
-        self._kept.clear()
+        self._records.clear()
 
     # ---- CloudFormation
 
@@ -134,9 +134,9 @@ class Pipelines(Extension):
         self, logical_id: str, properties: Mapping[str, Any], stack: str
     ) -> tuple[str, dict[str, str]]:
         pipeline = Pipeline.from_template(properties, self._physical_name(stack, logical_id, max_len=100))
-        if (Scope.current(), pipeline.name) in self._kept:
+        if (Scope.current(), pipeline.name) in self._records:
             raise InvalidPipeline(f"A pipeline named {pipeline.name} exists already")
-        self._kept[Scope.current(), pipeline.name] = _PipelineState(pipeline)
+        self._records[Scope.current(), pipeline.name] = _PipelineState(pipeline)
         return pipeline.name, {"Version": "1"}
 
     def _update_resource(
@@ -149,37 +149,37 @@ class Pipelines(Extension):
         return name, {"Version": str(version)}
 
     def _delete_resource(self, name: str, _: Mapping[str, Any]) -> None:
-        self._kept.pop((Scope.current(), name), None)
+        self._records.pop((Scope.current(), name), None)
 
     # ---- operations on pipelines
 
     def _list_pipelines(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         summaries = [
             {
-                "name": kept.pipeline.name,
-                "version": kept.pipeline.version,
-                "pipelineType": kept.pipeline.pipeline_type,
-                "executionMode": kept.pipeline.execution_mode,
-                "created": kept.created,
-                "updated": kept.updated,
+                "name": record.pipeline.name,
+                "version": record.pipeline.version,
+                "pipelineType": record.pipeline.pipeline_type,
+                "executionMode": record.pipeline.execution_mode,
+                "created": record.created,
+                "updated": record.updated,
             }
-            for (scope, _), kept in self._kept.items()
+            for (scope, _), record in self._records.items()
             if scope == Scope.current()
         ]
         return _page("pipelines", sorted(summaries, key=lambda summary: str(summary["name"])), parameters)
 
     def _get_pipeline(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        kept = self._find(parameters["name"])
+        record = self._find(parameters["name"])
         return {
-            "pipeline": kept.pipeline.api(),
-            "metadata": {"pipelineArn": _arn(kept.pipeline), "created": kept.created, "updated": kept.updated},
+            "pipeline": record.pipeline.api(),
+            "metadata": {"pipelineArn": _arn(record.pipeline), "created": record.created, "updated": record.updated},
         }
 
     def _create_pipeline(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         pipeline = self._parse(parameters)
-        if (Scope.current(), pipeline.name) in self._kept:
+        if (Scope.current(), pipeline.name) in self._records:
             raise ServiceFault("PipelineNameInUseException", f"A pipeline named {pipeline.name} exists already")
-        self._kept[Scope.current(), pipeline.name] = _PipelineState(pipeline)
+        self._records[Scope.current(), pipeline.name] = _PipelineState(pipeline)
         return {"pipeline": pipeline.api()}
 
     def _update_pipeline(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,29 +189,29 @@ class Pipelines(Extension):
         return {"pipeline": self._find(pipeline.name).pipeline.api()}
 
     def _delete_pipeline(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        self._kept.pop((Scope.current(), parameters["name"]), None)
+        self._records.pop((Scope.current(), parameters["name"]), None)
         return {}
 
     def _get_pipeline_state(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        kept = self._find(parameters["name"])
+        record = self._find(parameters["name"])
         latest: dict[tuple[str, str], tuple[Execution, ActionRun]] = {}
-        for execution in kept.executions.values():
+        for execution in record.executions.values():
             for run in execution.runs:
                 latest[run.stage, run.action.name] = (execution, run)
         stages = []
-        for stage in kept.pipeline.stages:
-            found = [latest.get((stage.name, action.name)) for action in stage.actions]
+        for stage in record.pipeline.stages:
+            latest_runs = [latest.get((stage.name, action.name)) for action in stage.actions]
             state: dict[str, Any] = {
                 "stageName": stage.name,
                 "inboundTransitionState": {"enabled": True},
                 "actionStates": [
                     {"actionName": action.name, **({"latestExecution": _latest(pair[1])} if pair else {})}
-                    for action, pair in zip(stage.actions, found, strict=True)
+                    for action, pair in zip(stage.actions, latest_runs, strict=True)
                 ],
             }
-            if known := [pair for pair in found if pair]:
-                execution = known[-1][0]
-                statuses = {run.status for other, run in known if other is execution}
+            if runs := [pair for pair in latest_runs if pair]:
+                execution = runs[-1][0]
+                statuses = {run.status for other, run in runs if other is execution}
                 worst = next((s for s in ("InProgress", "Failed", "Abandoned") if s in statuses), "Succeeded")
                 state["latestExecution"] = {
                     "pipelineExecutionId": execution.id,
@@ -219,32 +219,32 @@ class Pipelines(Extension):
                 }
             stages.append(state)
         return {
-            "pipelineName": kept.pipeline.name,
-            "pipelineVersion": kept.pipeline.version,
+            "pipelineName": record.pipeline.name,
+            "pipelineVersion": record.pipeline.version,
             "stageStates": stages,
-            "created": kept.created,
-            "updated": kept.updated,
+            "created": record.created,
+            "updated": record.updated,
         }
 
     # ---- operations on executions
 
     def _start_execution(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        kept = self._find(parameters["name"])
+        record = self._find(parameters["name"])
         token = parameters.get("clientRequestToken") or ""
-        for execution in kept.executions.values():
+        for execution in record.executions.values():
             if token and execution.token == token:
                 return {"pipelineExecutionId": execution.id}
         execution = Execution(
             id=str(uuid.uuid4()),
             scope=Scope.current(),
-            pipeline=kept.pipeline,
-            variables=_variables(kept.pipeline, parameters.get("variables") or []),
+            pipeline=record.pipeline,
+            variables=_variables(record.pipeline, parameters.get("variables") or []),
             token=token,
         )
-        earlier = [other for other in kept.executions.values() if other.status in RUNNING]
-        if kept.pipeline.execution_mode == "PARALLEL":
+        earlier = [other for other in record.executions.values() if other.status in RUNNING]
+        if record.pipeline.execution_mode == "PARALLEL":
             earlier = []
-        kept.executions[execution.id] = execution
+        record.executions[execution.id] = execution
         self._runner.start(execution, lambda: all(other.status not in RUNNING for other in earlier))
         return {"pipelineExecutionId": execution.id}
 
@@ -302,12 +302,12 @@ class Pipelines(Extension):
         return _page("pipelineExecutionSummaries", summaries, parameters)
 
     def _list_action_executions(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        kept = self._find(parameters["pipelineName"])
-        wanted = (parameters.get("filter") or {}).get("pipelineExecutionId")
+        record = self._find(parameters["pipelineName"])
+        execution_id = (parameters.get("filter") or {}).get("pipelineExecutionId")
         details = [
             _detail(execution, run)
-            for execution in reversed(kept.executions.values())
-            if wanted in (None, execution.id)
+            for execution in reversed(record.executions.values())
+            if execution_id in (None, execution.id)
             for run in reversed(execution.runs)
         ]
         return _page("actionExecutionDetails", details, parameters)
@@ -321,14 +321,14 @@ class Pipelines(Extension):
             raise ServiceFault("InvalidStructureException", str(error)) from None
 
     def _replace(self, pipeline: Pipeline) -> int:
-        kept = self._find(pipeline.name)
-        kept.pipeline = pipeline.model_copy(update={"version": kept.pipeline.version + 1})
-        kept.updated = time.time()
-        return kept.pipeline.version
+        record = self._find(pipeline.name)
+        record.pipeline = pipeline.model_copy(update={"version": record.pipeline.version + 1})
+        record.updated = time.time()
+        return record.pipeline.version
 
     def _find(self, name: str) -> _PipelineState:
         try:
-            return self._kept[Scope.current(), name]
+            return self._records[Scope.current(), name]
         except KeyError:
             scope = Scope.current()
             raise ServiceFault(
@@ -337,13 +337,13 @@ class Pipelines(Extension):
             ) from None
 
     def _find_execution(self, parameters: Mapping[str, Any]) -> Execution:
-        kept = self._find(parameters["pipelineName"])
+        record = self._find(parameters["pipelineName"])
         try:
-            return kept.executions[parameters["pipelineExecutionId"]]
+            return record.executions[parameters["pipelineExecutionId"]]
         except KeyError:
             raise ServiceFault(
                 "PipelineExecutionNotFoundException",
-                f"The pipeline {kept.pipeline.name} has no execution {parameters['pipelineExecutionId']}",
+                f"The pipeline {record.pipeline.name} has no execution {parameters['pipelineExecutionId']}",
             ) from None
 
     def _emit(self, execution: Execution, what: str, state: str, detail: Mapping[str, object]) -> None:
@@ -383,9 +383,9 @@ def _trigger(execution: Execution) -> dict[str, str]:
     }
 
 
-def _variables(pipeline: Pipeline, given: list[Mapping[str, str]]) -> dict[str, str]:
+def _variables(pipeline: Pipeline, overrides: list[Mapping[str, str]]) -> dict[str, str]:
     values = {variable.name: variable.default_value for variable in pipeline.variables}
-    for entry in given:
+    for entry in overrides:
         if entry["name"] not in values:
             declared = ", ".join(values) or "none"
             raise ServiceFault(

@@ -112,14 +112,14 @@ class Model:
         return _response(result, accept, context)
 
     def _transform(self, content: str | bytes, content_type: str, accept: str, context: Context) -> object:
-        whole = getattr(self._module, "transform_fn", None)
-        if whole:
-            return _call(whole, (self._model, content, content_type, accept), context)
-        given = _call(getattr(self._module, "input_fn", _read), (content, content_type), context)
+        transform = getattr(self._module, "transform_fn", None)
+        if transform:
+            return _call(transform, (self._model, content, content_type, accept), context)
+        model_input = _call(getattr(self._module, "input_fn", _read), (content, content_type), context)
         predict = getattr(self._module, "predict_fn", None)
         if predict is None:
             raise ImportError("The program has neither transform_fn nor predict_fn.")
-        prediction = _call(predict, (given, self._model), context)
+        prediction = _call(predict, (model_input, self._model), context)
         return _call(getattr(self._module, "output_fn", _write), (prediction, accept), context)
 
     def _context(self, headers: dict[str, str]) -> Context:
@@ -211,8 +211,8 @@ def main() -> None:
     program, folder, descriptor = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     server = Server(sys.stdin.readline().strip())
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with os.fdopen(descriptor, "w") as told:
-        told.write(f"{server.server_address[1]}\n")
+    with os.fdopen(descriptor, "w") as pipe:
+        pipe.write(f"{server.server_address[1]}\n")
     server.model = Model(program, folder)
     threading.Event().wait()
 

@@ -234,12 +234,12 @@ class Endpoints:
 
     def _invoke(self, record: Record, variant: Record, place: _Place, headers: Mapping[str, str], body: bytes) -> Reply:
         """What the container answers; of status 0 where SageMaker speaks in its stead."""
-        given = {name: headers.get(name.lower()) for name in ("Content-Type", "Accept", ATTRIBUTES)}
+        forwarded = {name: headers.get(name.lower()) for name in ("Content-Type", "Accept", ATTRIBUTES)}
         environment = variant["_container"].get("Environment") or {}
         seconds = min(INVOCATION_SECONDS, float(environment.get(SERVER_TIMEOUT) or INVOCATION_SECONDS))
         try:
             instance = self._ready(place, record["EndpointName"], variant)
-            return instance.invoke(body, {name: value for name, value in given.items() if value}, seconds)
+            return instance.invoke(body, {name: value for name, value in forwarded.items() if value}, seconds)
         except ContentError as error:
             return Reply(0, {}, f"Failed to download model data: {error}".encode())
         except TimedOut:
@@ -305,8 +305,8 @@ class Endpoints:
                 idle = [place for place in self._places.values() if place.instance and not place.under_way]
                 longest = min(idle, key=lambda place: place.used, default=None)
                 instance = longest.take() if longest else None
-                left = deadline - time.monotonic()
-                if instance is None and (left <= 0 or not self._changed.wait(left)):
+                remaining = deadline - time.monotonic()
+                if instance is None and (remaining <= 0 or not self._changed.wait(remaining)):
                     raise _NoRoom
             if instance:
                 self._discard(instance)
@@ -442,10 +442,10 @@ class Endpoints:
 
     def _variants(self, config: str) -> tuple[str, list[Record]]:
         """A configuration's name and variants, each with its container: all may be deleted while it serves."""
-        found = self._registry.find(ENDPOINT_CONFIG, config)
-        return found["EndpointConfigName"], [
+        record = self._registry.find(ENDPOINT_CONFIG, config)
+        return record["EndpointConfigName"], [
             {**variant, "_container": self._registry.find(MODEL, variant["ModelName"])["_container"]}
-            for variant in found["ProductionVariants"]
+            for variant in record["ProductionVariants"]
         ]
 
     def _set(self, name: str, changes: Mapping[str, Any]) -> None:
@@ -467,9 +467,9 @@ class Endpoints:
         self._events.emit("aws.sagemaker", "SageMaker Endpoint State Change", record["EndpointArn"], detail)
 
 
-def _choose(variants: Sequence[Record], wanted: str | None) -> Record | None:
-    if wanted:
-        return next((variant for variant in variants if variant["VariantName"] == wanted), None)
+def _choose(variants: Sequence[Record], name: str | None) -> Record | None:
+    if name:
+        return next((variant for variant in variants if variant["VariantName"] == name), None)
     weights = [float(variant.get("InitialVariantWeight", 1.0)) for variant in variants]
     return random.choices(variants, weights if any(weights) else None)[0]
 

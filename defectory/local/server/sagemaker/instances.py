@@ -70,31 +70,31 @@ class Instance:
         volume.unpack(own.get(SUBMIT_DIRECTORY) or f"{MOUNT}/model/code", volume.code)
         entry = volume.program(own.get(PROGRAM) or "inference.py")
         own |= {PROGRAM: entry.name, SUBMIT_DIRECTORY: str(volume.code)}
-        told, tell = os.pipe()
+        read_end, write_end = os.pipe()
         try:
             self._process = subprocess.Popen(
-                python(Path(program.__file__), str(entry), str(volume.model), str(tell)),
+                python(Path(program.__file__), str(entry), str(volume.model), str(write_end)),
                 cwd=volume.code,
                 env=volume.environment(environment, own),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=[tell],
+                pass_fds=[write_end],
                 start_new_session=True,
             )
         except BaseException:
-            os.close(told)
+            os.close(read_end)
             raise
         finally:
-            os.close(tell)
+            os.close(write_end)
         assert self._process.stdin
         assert self._process.stdout
-        with contextlib.suppress(BrokenPipeError), self._process.stdin as given:
-            given.write(f"{self._token}\n".encode())
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
+            stdin.write(f"{self._token}\n".encode())
         self._follower = in_thread(log.follow, self._process.stdout, name="endpoint log")
-        with os.fdopen(told) as said:
-            ready = select.select([said], [], [], STARTUP_SECONDS)[0]
-            self._port = int(said.readline() or 0) if ready else 0
+        with os.fdopen(read_end) as pipe:
+            ready = select.select([pipe], [], [], STARTUP_SECONDS)[0]
+            self._port = int(pipe.readline() or 0) if ready else 0
 
     @property
     def alive(self) -> bool:

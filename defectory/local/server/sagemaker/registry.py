@@ -152,13 +152,13 @@ class Registry:
 
     def find(self, kind: ResourceKind, name: str) -> Record:
         """The same; raises ``ServiceFault`` if there is none."""
-        found = self.get(kind, name)
-        if found is None:
+        record = self.get(kind, name)
+        if record is None:
             if kind is TRAINING_JOB:
                 raise ServiceFault(INVALID, "Requested resource not found.")
             arn = Scope.current().arn("sagemaker", f"{kind.resource}/{_id(name)}")
             raise ServiceFault(INVALID, f'Could not find {kind.noun} "{arn}".')
-        return found
+        return record
 
     def change(self, kind: ResourceKind, name: str, changes: Mapping[str, Any]) -> Record | None:
         """Replace members, drop those that become None, and return the new record; None if there is no such one."""
@@ -174,34 +174,34 @@ class Registry:
     def remove(self, kind: ResourceKind, name: str) -> Record:
         """Forget a record and return it; raises ``ServiceFault`` if there is none."""
         with self._lock:
-            found = self.find(kind, name)
+            record = self.find(kind, name)
             del self._records[Scope.current(), kind.resource, _id(name)]
-        return found
+        return record
 
     def listed(self, kind: ResourceKind, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """A page of summaries, as every List operation of SageMaker answers."""
         scope = Scope.current()
-        found = [
+        records = [
             record for (of, resource, _), record in self._records.items() if (of, resource) == (scope, kind.resource)
         ]
-        wanted = {
+        filters = {
             kind.status: parameters.get("StatusEquals") or parameters.get("ModelApprovalStatus"),
             "ModelPackageGroupName": parameters.get("ModelPackageGroupName")
             and _id(parameters["ModelPackageGroupName"]),
         }
         part = parameters.get("NameContains", "").lower()
-        found = [
+        records = [
             record
-            for record in found
+            for record in records
             if part in str(record.get(kind.name, "")).lower()
-            and all(record.get(member) == value for member, value in wanted.items() if member and value)
+            and all(record.get(member) == value for member, value in filters.items() if member and value)
         ]
         by = kind.name if parameters.get("SortBy") == "Name" else "CreationTime"
-        found.sort(key=lambda record: record[by], reverse=parameters.get("SortOrder", "Descending") == "Descending")
+        records.sort(key=lambda record: record[by], reverse=parameters.get("SortOrder", "Descending") == "Descending")
         start = int(parameters.get("NextToken") or 0)
         end = start + int(parameters.get("MaxResults") or PAGE)
-        page = [{member: record[member] for member in kind.shown if member in record} for record in found[start:end]]
-        return {kind.summaries: page, **({"NextToken": str(end)} if end < len(found) else {})}
+        page = [{member: record[member] for member in kind.shown if member in record} for record in records[start:end]]
+        return {kind.summaries: page, **({"NextToken": str(end)} if end < len(records) else {})}
 
     def by_arn(self, arn: str) -> tuple[ResourceKind, Record]:
         """The resource of this ARN; raises ``ServiceFault`` if there is none."""

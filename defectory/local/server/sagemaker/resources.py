@@ -57,9 +57,9 @@ class _Resource:
         return self._make(str(name), properties)
 
     def _make(self, name: str, properties: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-        made = self._request("Create", {**properties, self._kind.name: name})
+        reply = self._request("Create", {**properties, self._kind.name: name})
         self._await(name)
-        arn = str(made[self._kind.arn])
+        arn = str(reply[self._kind.arn])
         # Of what Ref gives, most of SageMaker's resources answer with their ARN.
         return arn, {self._kind.arn: arn, self._kind.name: name}
 
@@ -77,13 +77,13 @@ class _Resource:
         if self._kind is PACKAGE_GROUP:
             return arn, {self._kind.arn: arn, self._kind.name: name}
         # The others cannot be changed: another takes their place, under another name unless the template insists.
-        given = new.get(self._kind.name)
-        if given == name:
+        custom_name = new.get(self._kind.name)
+        if custom_name == name:
             raise ValueError(
                 f"CloudFormation cannot update a stack when a custom-named resource requires replacing. Rename {name} "
                 "and update the stack again."
             )
-        return self._make(str(given or f"{name[:50]}-{int(time.time() * 1000) % 10**9}"), new)
+        return self._make(str(custom_name or f"{name[:50]}-{int(time.time() * 1000) % 10**9}"), new)
 
     def delete(self, arn: str, _: Mapping[str, Any]) -> None:
         name = arn.rpartition("/")[2]

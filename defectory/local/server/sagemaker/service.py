@@ -63,11 +63,11 @@ class SageMaker(Extension):
         operations: dict[str, Operation] = {
             "CreateModel": self._create_model,
             "CreateEndpointConfig": self._create_endpoint_config,
-            "CreateEndpoint": lambda given: _arn(ENDPOINT, self.endpoints.create(given)),
-            "UpdateEndpoint": lambda given: _arn(ENDPOINT, self.endpoints.update(given)),
+            "CreateEndpoint": lambda parameters: _arn(ENDPOINT, self.endpoints.create(parameters)),
+            "UpdateEndpoint": lambda parameters: _arn(ENDPOINT, self.endpoints.update(parameters)),
             "DescribeEndpoint": self._describe_endpoint,
             "DeleteEndpoint": self._delete_endpoint,
-            "CreateTrainingJob": lambda given: _arn(TRAINING_JOB, self.jobs.create(given)),
+            "CreateTrainingJob": lambda parameters: _arn(TRAINING_JOB, self.jobs.create(parameters)),
             "DescribeTrainingJob": self._describe_training_job,
             "StopTrainingJob": self._stop_training_job,
             "CreateModelPackageGroup": self._create_package_group,
@@ -222,12 +222,12 @@ class SageMaker(Extension):
 
     def _update_package(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         arn = parameters["ModelPackageArn"]
-        found = self._registry.find(PACKAGE, arn)
+        prior = self._registry.find(PACKAGE, arn)
         changes = {name: value for name, value in parameters.items() if name not in ("ModelPackageArn", "ClientToken")}
         record = self._registry.change(PACKAGE, arn, changes)
-        if record and record.get("ModelApprovalStatus") != found.get("ModelApprovalStatus"):
+        if record and record.get("ModelApprovalStatus") != prior.get("ModelApprovalStatus"):
             self._emit_package(record)
-        return _arn(PACKAGE, found)
+        return _arn(PACKAGE, prior)
 
     def _emit_package(self, record: Record) -> None:
         members = (
@@ -252,8 +252,8 @@ class SageMaker(Extension):
 
     def _delete_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         kind, record = self._registry.by_arn(parameters["ResourceArn"])
-        left = [tag for tag in record["_Tags"] if tag["Key"] not in parameters["TagKeys"]]
-        self._registry.change(kind, parameters["ResourceArn"], {"_Tags": left})
+        tags = [tag for tag in record["_Tags"] if tag["Key"] not in parameters["TagKeys"]]
+        self._registry.change(kind, parameters["ResourceArn"], {"_Tags": tags})
         return {}
 
     def _list_tags(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -262,17 +262,17 @@ class SageMaker(Extension):
     # ---- what all have
 
     def _describe(self, kind: ResourceKind) -> Operation:
-        return lambda given: public(self._registry.find(kind, given[kind.name]))
+        return lambda parameters: public(self._registry.find(kind, parameters[kind.name]))
 
     def _delete(self, kind: ResourceKind) -> Operation:
-        def delete(given: Mapping[str, Any]) -> dict[str, Any]:
-            self._registry.remove(kind, given[kind.name])
+        def delete(parameters: Mapping[str, Any]) -> dict[str, Any]:
+            self._registry.remove(kind, parameters[kind.name])
             return {}
 
         return delete
 
     def _list(self, kind: ResourceKind) -> Operation:
-        return lambda given: self._registry.listed(kind, given)
+        return lambda parameters: self._registry.listed(kind, parameters)
 
     def _checked(self, name: str, operation: Operation) -> Operation:
         """The operation, for parameters that the API's model allows only."""
@@ -283,8 +283,8 @@ class SageMaker(Extension):
             report = validator.validate(parameters, shape)
             unknown = sorted(set(parameters) - set(shape.members)) if shape else []
             if report.has_errors() or unknown:
-                told = report.generate_report() or f"Unknown parameter: {', '.join(unknown)}"
-                raise ServiceFault(INVALID, f"1 validation error detected: {told}")
+                problem = report.generate_report() or f"Unknown parameter: {', '.join(unknown)}"
+                raise ServiceFault(INVALID, f"1 validation error detected: {problem}")
             return operation(parameters)
 
         return checked

@@ -218,8 +218,8 @@ class TrainingJobs:
         for channel in job.request.get("InputDataConfig", []):
             _bring(channel, volume)
         hyperparameters = _hyperparameters(job.request)
-        given = job.request.get("Environment") or {}
-        directory = hyperparameters.get("sagemaker_submit_directory") or given.get(SUBMIT_DIRECTORY)
+        environment = job.request.get("Environment") or {}
+        directory = hyperparameters.get("sagemaker_submit_directory") or environment.get(SUBMIT_DIRECTORY)
         if not directory:
             raise ContentError(
                 f"there is no entry point: name it in {PROGRAM} and {SUBMIT_DIRECTORY}, as environment or as "
@@ -235,7 +235,7 @@ class TrainingJobs:
             ("resourceconfig", {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "lo"}),
         ):
             (volume.root / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
-        return volume.program(str(hyperparameters.get("sagemaker_program") or given.get(PROGRAM) or "train.py"))
+        return volume.program(str(hyperparameters.get("sagemaker_program") or environment.get(PROGRAM) or "train.py"))
 
     def _train(self, job: _Job, volume: Volume, program: Path, logs: LogStream) -> None:
         command = python(program, *_arguments(_hyperparameters(job.request), volume))
@@ -377,13 +377,13 @@ def _bring(channel: Mapping[str, Any], volume: Volume) -> None:
 
 def _hyperparameters(request: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters as the toolkit reads them: each may be JSON, and is text if it is not."""
-    found = {}
+    hyperparameters = {}
     for name, value in (request.get("HyperParameters") or {}).items():
         try:
-            found[name] = json.loads(value)
+            hyperparameters[name] = json.loads(value)
         except ValueError:
-            found[name] = value
-    return found
+            hyperparameters[name] = value
+    return hyperparameters
 
 
 def _arguments(hyperparameters: Mapping[str, Any], volume: Volume) -> list[str]:
@@ -409,14 +409,14 @@ def _follow(stream: IO[bytes], logs: LogStream, last: deque[str]) -> None:
 
 def _reason(volume: Volume, status: int, last: deque[str], command: list[str]) -> str:
     code = status if status > 0 else 128 - status
-    told = volume.output / "failure"
-    if told.is_file():
-        text = told.read_text(errors="replace")[: REASON_LIMIT - 64]
+    failure = volume.output / "failure"
+    if failure.is_file():
+        text = failure.read_text(errors="replace")[: REASON_LIMIT - 64]
         return f"AlgorithmError: {text}, exit code: {code}"
     # The end of what it said is what tells: the exception, after its trace.
-    said = "\n".join(last)[-(REASON_LIMIT // 2) :].replace(str(volume.root), MOUNT)
+    tail = "\n".join(last)[-(REASON_LIMIT // 2) :].replace(str(volume.root), MOUNT)
     run = shlex.join(command).replace(str(volume.root), MOUNT)[: REASON_LIMIT // 4]
     return (
-        f'AlgorithmError: ExecuteUserScriptError:\nExitCode {code}\nErrorMessage "{said}"\nCommand "{run}", '
+        f'AlgorithmError: ExecuteUserScriptError:\nExitCode {code}\nErrorMessage "{tail}"\nCommand "{run}", '
         f"exit code: {code}"
     )

@@ -164,11 +164,11 @@ class Volume:
         Raises:
             ContentError: it is not there.
         """
-        found = self.code / name
-        if not found.is_file():
+        entry_point = self.code / name
+        if not entry_point.is_file():
             there = ", ".join(sorted(path.name for path in self.code.iterdir())) or "nothing"
             raise ContentError(f"the entry point {name} is not in the code, where there is: {there}")
-        return found
+        return entry_point
 
     def _objects_path(self, uri: str) -> Path:
         try:

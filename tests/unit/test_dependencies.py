@@ -1,0 +1,167 @@
+"""What is installed: few and loose for users, whole and exact for us, cut from that for what runs elsewhere."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions, requires, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from tools.lock import LIST_HEADER, closure, normalise, read_lock, render_lists
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+LOCK = (ROOT / "requirements.txt").read_text()
+LISTS = render_lists((ROOT / "tools" / "lists.toml").read_text(), LOCK)
+SMALL_LOCK = """\
+# A lock as uv writes it.
+left==1.0 \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+    # via demo (pyproject.toml)
+lower-part==2.5 ; sys_platform == 'linux' \\
+    --hash=sha256:cc
+    # via
+    #   left
+    #   right
+right==3.1 \\
+    --hash=sha256:dd
+    # via demo (pyproject.toml)
+"""
+
+
+def needs(requirements: Iterable[str]) -> set[str]:
+    """Names of everything that the requirements need on this machine, by what the installed packages declare."""
+    names: set[tuple[str, str]] = set()
+    todo = [Requirement(each) for each in requirements]
+    while todo:
+        requirement = todo.pop()
+        for extra in ("", *requirement.extras):
+            if (key := (normalise(requirement.name), extra)) in names:
+                continue
+            names.add(key)
+            own = EXTRAS.get(extra, []) if key[0] == "defectory" else requires(requirement.name) or []
+            declared = [Requirement(each) for each in own]
+            todo += [each for each in declared if each.marker is None or each.marker.evaluate({"extra": extra})]
+    return {name for name, _ in names}
+
+
+def third_party_imports(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Top-level modules, neither Python's nor ours, that files of a folder import at their top or late."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"defectory"}:
+                yield name, path
+
+
+def test_users_get_few_packages_as_ranges_and_none_of_the_developers():
+    direct = {normalise(Requirement(each).name): Requirement(each) for each in PROJECT["dependencies"]}
+
+    assert len(direct) <= 14
+    for requirement in [*direct.values(), *(Requirement(each) for extra in EXTRAS.values() for each in extra)]:
+        assert not [part for part in requirement.specifier if part.operator in ("==", "===")], requirement
+    developers = {"pytest", "ruff", "mypy", "aws-cdk-lib", "boto3", "ministack", "pyarrow"}
+    assert not needs(PROJECT["dependencies"]) & developers
+
+
+def test_what_the_library_imports_comes_with_it_or_with_an_extra():
+    brought = needs([*PROJECT["dependencies"], "defectory[local]"])
+    owners = packages_distributions()
+
+    for module, path in third_party_imports(ROOT / "defectory"):
+        assert normalise(owners[module][0]) in brought, f"{path} imports {module}"
+
+
+def test_every_direct_dependency_is_justified():
+    explained = (ROOT / "docs" / "dependencies.md").read_text()
+    named = {normalise(name) for row in re.findall(r"^\| ([^|]+) \|", explained, re.M) for name in row.split(", ")}
+    for each in (*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)):
+        assert normalise(Requirement(each).name) in {*named, "defectory"}
+
+
+def test_the_lock_is_what_the_project_with_all_its_extras_needs():
+    pins = read_lock(LOCK)
+    everything = [*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)]
+    needed = needs(everything) - {"defectory"}
+
+    assert needed <= pins.keys(), "run `make lock`"
+    # What is not needed here is needed on another platform, and says so.
+    assert all(";" in pins[name].lines[0] for name in pins.keys() - needed), "run `make lock`"
+    assert [name for name in needed if pins[name].lines[0].split()[0] != f"{name}=={version(name)}"] == []
+    for each in map(Requirement, everything):
+        if normalise(each.name) != "defectory":
+            exact = pins[normalise(each.name)].lines[0].split()[0].partition("==")[2]
+            assert each.specifier.contains(exact, prereleases=True), f"{each} is not {exact}: run `make lock`"
+
+
+def test_every_pin_has_hashes_and_nobodys_registry_is_named():
+    for text in (LOCK, *LISTS.values()):
+        options = [line for line in text.splitlines() if "--" in line]
+        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in options)
+        assert all(len(pin.lines) > 1 for pin in read_lock(text).values())
+        assert "://" not in text
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_lists_are_what_the_command_would_write(path):
+    assert (ROOT / path).read_text() == LISTS[path], "run `make lock`"
+
+
+def test_every_list_of_the_application_is_declared():
+    there = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("lambdas", "models", "buildspec")
+        for path in (ROOT / folder).rglob("requirements*.txt")
+    }
+
+    assert there <= LISTS.keys()
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_holds_all_that_its_packages_need(path):
+    pins, names = read_lock(LOCK), read_lock(LISTS[path]).keys()
+    here = {name for name in names if ";" not in pins[name].lines[0]}
+
+    # Training's is installed beside the endpoint's.
+    beside = read_lock(LISTS["models/inspection/requirements.txt"]).keys() if "training" in path else set()
+    assert needs(here) <= {*names, *beside}
+
+
+def test_a_closure_follows_what_the_lock_says_who_needs():
+    pins = read_lock(SMALL_LOCK)
+
+    assert closure(["Left"], pins) == {"left", "lower-part"}
+    assert closure(["lower_part"], pins) == {"lower-part"}
+
+
+def test_a_list_keeps_versions_markers_and_hashes():
+    declared = '[[group]]\npurpose = "Why."\n[group.files]\n"a.txt" = ["right"]\n'
+
+    assert render_lists(declared, SMALL_LOCK) == {
+        "a.txt": LIST_HEADER.format(purpose="Why.")
+        + "lower-part==2.5 ; sys_platform == 'linux' \\\n    --hash=sha256:cc\n"
+        + "right==3.1 \\\n    --hash=sha256:dd\n"
+    }
+
+
+def test_a_list_may_leave_out_what_another_holds():
+    declared = (
+        '[[group]]\npurpose = "One."\n[group.files]\n"a.txt" = ["left"]\n'
+        '[[group]]\npurpose = "Two."\nbeyond = "a.txt"\n[group.files]\n"b.txt" = ["right"]\n'
+    )
+
+    assert list(read_lock(render_lists(declared, SMALL_LOCK)["b.txt"])) == ["right"]
+
+
+def test_a_list_that_names_a_package_nobody_locked_is_refused():
+    declared = '[[group]]\npurpose = "Why."\n[group.files]\n"a.txt" = ["middle"]\n'
+
+    with pytest.raises(ValueError, match=r"lists\.toml: must name packages of pyproject\.toml, got middle"):
+        render_lists(declared, SMALL_LOCK)
