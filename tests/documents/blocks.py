@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[2]
 
 REASONS = {
     "needs an AWS account": "The templates and the local cloud are tested in its place.",
-    "needs a deployed stack and the aws command": "The local cloud's tests make the same calls by boto3.",
+    "needs a deployed stack and the aws command": "The local cloud's tests call the same; what is sent is parsed here.",
     "changes the checkout": "It installs, or runs the very suite that runs the documents.",
     "stays until Ctrl-C": "The local cloud's tests start and stop it.",
 }

@@ -5,8 +5,11 @@ The README's blocks call the deployed application, so they are run by ``tests/lo
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from defectory.images.batch.requests import parse_batch_request, parse_pictures_request
+from defectory.inspection.line.confirming import parse_confirmation
+from defectory.inspection.training_run import TrainingRequest
 from tests.documents.blocks import (
     REASONS,
     ROOT,
@@ -68,6 +74,31 @@ def test_no_excuse_is_left_over() -> None:
     given = {block.reason for document in DOCUMENTS for block in read_blocks(document)} - {""}
 
     assert given == set(REASONS)
+
+
+# Who reads what a command that is not run sends: by the function's name, or the variable of the state machine.
+READERS: dict[str, Callable[[object], object]] = {
+    "defectory-confirm-inspection": parse_confirmation,
+    "defectory-synthesize-images": parse_pictures_request,
+    "$SYNTHESIS_MACHINE_ARN": parse_batch_request,
+    "$TRAINING_MACHINE_ARN": TrainingRequest.model_validate,
+}
+
+
+def test_what_commands_that_are_not_run_send_is_what_is_read() -> None:
+    # Given the blocks that need AWS, as commands of the shell
+    excused = [block for document in DOCUMENTS for block in read_blocks(document) if block.reason]
+    scripts = [re.sub(r"^\$ ", "", block.text, flags=re.MULTILINE).replace("\\\n", "") for block in excused]
+    sent = set()
+    for script in scripts:
+        assert subprocess.run(["bash", "-nc", script]).returncode == 0, script
+        words = shlex.split(script, comments=True)
+        for option in {"--payload", "--input"} & set(words):
+            # When what they send is given to the code that reads it there, then it is taken
+            [target] = set(words) & set(READERS)
+            READERS[target](json.loads(words[words.index(option) + 1]))
+            sent.add(target)
+    assert sent == set(READERS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name)
