@@ -4,7 +4,7 @@ SM_CHANNEL_CANDIDATE    the new model's model.tar.gz
 SM_CHANNEL_CURRENT      that of the model in service; left out while there is none
 SM_CHANNEL_TEST         the test set
 SM_CHANNEL_TRAIN        what the new model was trained on: none of it may be in the test set
-SM_MODEL_DIR            gets evaluation.json, a Comparison
+SM_MODEL_DIR            gets evaluation.json, a ModelComparison
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
-sys.path[:0] = [str(SOURCE / "packages"), str(SOURCE)]
+sys.path[:0] = [str(SOURCE / name) for name in ("packages", "training-packages", ".")]
 
 from defectory.datasets import Dataset, load_dataset  # noqa: E402
 from defectory.errors import InputError  # noqa: E402

@@ -13,7 +13,7 @@ import yaml
 from defectory.datasets import load_dataset, read_mask
 from defectory.errors import InputError
 from defectory.images.assembly import assemble, classes_of, read_record
-from defectory.images.gate import Comparison, GateResult
+from defectory.images.gate_result import GateResult, Lift
 from defectory.images.items import Item, ItemRecord
 from defectory.images.synthesis import SynthesizedItem, make_item, request_of
 from defectory.vision.images import load_image
@@ -35,7 +35,7 @@ GATE = GateResult(
     synthetic=3,
     seeds=(0, 1, 2),
     figures={
-        "image AUROC": Comparison(
+        "image AUROC": Lift(
             without=(0.7, 0.8, 0.75), with_synthetic=(0.9, 0.9, 0.9), difference=0.15, low=0.1, high=0.2
         )
     },

@@ -197,11 +197,11 @@ def test_an_endpoint_without_a_model_ends_and_says_why(work: Path, libraries: Pa
 
 
 def test_evaluation_compares_both_models_on_the_test_set(
-    work: Path, libraries: Path, trained: Path, model: Model
+    work: Path, training_libraries: Path, trained: Path, model: Model
 ) -> None:
     candidate = archive(trained, work / "candidate")
     done = run(
-        *(work, libraries, "evaluate.py", work / "evaluation"),
+        *(work, training_libraries, "evaluate.py", work / "evaluation"),
         train=work / "train",
         test=work / "test",
         candidate=candidate,
@@ -225,13 +225,13 @@ def test_evaluation_compares_both_models_on_the_test_set(
     assert comparison.trained_on_test == ()
 
 
-def test_evaluation_finds_test_images_that_were_trained_on(work: Path, libraries: Path, trained: Path) -> None:
+def test_evaluation_finds_test_images_that_were_trained_on(work: Path, training_libraries: Path, trained: Path) -> None:
     leaking = work / "leaking"
     (leaking / "normal").mkdir(parents=True)
     for path in sorted((work / "test" / "normal").glob("*.png"))[:1]:
         (leaking / "normal" / "another-name.png").write_bytes(path.read_bytes())
     done = run(
-        *(work, libraries, "evaluate.py", work / "leak"),
+        *(work, training_libraries, "evaluate.py", work / "leak"),
         train=leaking,
         test=work / "test",
         candidate=archive(trained, work / "once-more"),
