@@ -68,13 +68,15 @@ class Requirements:
     def for_platform(cls, file: Path, python: str, platform: str) -> Requirements:
         """For a version of Python on a platform as uv names it; nothing is compiled."""
         only_wheels = ("--only-binary", ":all:")
-        return cls(file, ("--python-version", python, "--python-platform", platform, *only_wheels))
+        # Where there is no Python on the PATH, uv would download one to ask.
+        interpreter = ("--python", sys.executable)
+        return cls(file, ("--python-version", python, "--python-platform", platform, *only_wheels, *interpreter))
 
     def digest(self) -> str:
         """SHA-256 of the file's content and the platform."""
-        # The host's own interpreter may be updated in place.
+        # The host's own interpreter may be updated in place, and is of no account where it only asks.
         host = self.target[:1] == ("--python",)
-        where = (platform.platform(), platform.python_version()) if host else list(self.target)
+        where = (platform.platform(), platform.python_version()) if host else list(self.target[:-2])
         return hashlib.sha256(repr((where, self.file.read_text())).encode()).hexdigest()
 
     def installed(self) -> Path:

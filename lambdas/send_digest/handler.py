@@ -13,9 +13,13 @@ from defectory.inspection.line.alerts import Notifier, NotifierEnvironment
 logger = Logger(service="send-digest")
 
 
+class Environment(NotifierEnvironment):
+    """The function's environment variables."""
+
+
 @cache
 def notifier() -> Notifier:
-    return Notifier.of(NotifierEnvironment.load(), limit=0)
+    return Notifier.of(Environment.load(), limit=0)
 
 
 @logger.inject_lambda_context

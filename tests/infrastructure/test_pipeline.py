@@ -147,7 +147,17 @@ def test_the_source_holds_what_the_actions_run_and_nothing_else(synthesise):
 
     assert {path.parts[0] for path in files} == {"buildspec", "defectory"}
     assert {path.parts[1] for path in files if path.parts[0] == "defectory"} == {
-        *("__init__.py", "claims.py", "errors.py", "lazy.py", "progress.py", "py.typed", "aws", "sensors")
+        *(
+            "__init__.py",
+            "claims.py",
+            "errors.py",
+            "lazy.py",
+            "progress.py",
+            "py.typed",
+            "validation.py",
+            "aws",
+            "sensors",
+        )
     }
     # Modules that are run by name, data, and what scripts import.
     sensors = Path("defectory/sensors")
