@@ -127,7 +127,7 @@ def resolve(root: Path, *, upgrade: bool = False) -> str:
     lock = root / LOCK
     command = [
         *(uv.find_uv_bin(), "pip", "compile", "pyproject.toml", "--all-extras", "--quiet"),
-        *("--universal", "--python-version", OLDEST_PYTHON, "--generate-hashes"),
+        *("--universal", "--fork-strategy", "fewest", "--python-version", OLDEST_PYTHON, "--generate-hashes"),
         # Where this machine gets its packages is nobody else's business.
         *("--no-header", "--no-emit-index-url", "--no-emit-find-links"),
         *("--output-file", str(lock), *(["--upgrade"] if upgrade else [])),
