@@ -59,7 +59,7 @@ def compare(
         valid=VALID,
         kinds=1,
         seed=0,
-        tell=lambda *progress: None,
+        on_progress=lambda progress: None,
         synthetic=synthetic or (),
     )
 
