@@ -42,6 +42,8 @@ CONFIG = ROOT / "tools/mutants.toml"
 UNTRIED = 99
 """A status that pytest has not: the tests could not be started."""
 
+HEAD = f"{'module':<46} {'mutants':>7} {'tried':>6} {'killed':>6} {'survived':>8} {'share':>6} {'time':>7}"
+
 Position = tuple[int, int]
 Span = tuple[Position, Position]
 
@@ -59,6 +61,23 @@ class ScaleFraction(Operator):
     def mutate(self, node: Any, index: int) -> Any:  # noqa: ANN401
         value = repr(float(node.value) * self.FACTORS[index])
         return parso.python.tree.Number(value, node.start_pos, prefix=node.prefix)
+
+    @classmethod
+    def examples(cls) -> tuple[()]:
+        return ()
+
+
+class LeaveOutCall(Operator):
+    """Leaves out a call that is made for what it does: cosmic-ray removes no statement."""
+
+    def mutation_positions(self, node: Any) -> Iterator[Span]:  # noqa: ANN401
+        if node.type == "simple_stmt" and node.children[0].type in ("atom_expr", "power"):
+            yield node.children[0].start_pos, node.children[0].end_pos
+
+    def mutate(self, node: Any, index: int) -> Any:  # noqa: ANN401
+        call = node.children[0]
+        node.children[0] = parso.python.tree.Keyword("pass", call.start_pos, prefix=call.get_first_leaf().prefix)
+        return node
 
     @classmethod
     def examples(cls) -> tuple[()]:
@@ -108,12 +127,13 @@ def find_mutants(module: str, config: dict[str, Any], texts: Sequence[str]) -> l
     code = (ROOT / module).read_text(encoding="utf-8")
     nodes = list(ast_nodes(get_ast(code)))
     left_out = list(_wording(code, frozenset(texts), frozenset(config["keywords"])))
-    operators: list[Operator] = [ScaleFraction(), *(get_operator(f"core/{name}")() for name in config["operators"])]
+    added: list[Operator] = [ScaleFraction(), LeaveOutCall()]
+    operators: list[Operator] = [*added, *(get_operator(f"core/{name}")() for name in config["operators"])]
     found: dict[str, Mutant] = {}
     for operator in operators:
         places = [(node, span) for node in nodes for span in operator.mutation_positions(node)]
         for occurrence, (node, (start, end)) in enumerate(places):
-            scaled_instead = not isinstance(operator, ScaleFraction) and _is_fraction(node)
+            scaled_instead = operator not in added and _is_fraction(node)
             signature = node.parent is not None and node.parent.type == "parameters"  # its * is no product
             if scaled_instead or signature or any(first <= start and end <= last for first, last in left_out):
                 continue
@@ -234,7 +254,9 @@ def wait(child: int, seconds: float) -> int | None:
     return -signal.SIGKILL
 
 
-def try_all(mutants: Sequence[Mutant], tests: Sequence[str], workers: int, folder: Path) -> Iterator[tuple[Mutant, bool]]:
+def try_all(
+    mutants: Sequence[Mutant], tests: Sequence[str], workers: int, folder: Path
+) -> Iterator[tuple[Mutant, bool]]:
     """Each mutant with whether it survived, in the order in which they end."""
     begun = time.monotonic()
     first = start(None, tests, folder / "as-it-is.log")
@@ -301,7 +323,7 @@ def main() -> int:
             if survived:
                 tally.survivors.append(mutant)
         tally.seconds = time.monotonic() - begun
-        print(_row(tally), flush=True)
+        print(_row(tally) if tallies[1:] else f"{HEAD}\n{_row(tally)}", flush=True)
         for mutant in sorted(tally.survivors, key=lambda mutant: mutant.number):
             print(f"  {mutant}\n    {accepted.get(mutant.key, 'NOT ACCEPTED')}", flush=True)
     return 0 if arguments.list else _report(tallies, accepted, config)
@@ -310,14 +332,16 @@ def main() -> int:
 def _report(tallies: Sequence[Tally], accepted: dict[tuple[str, str, str], str], config: dict[str, Any]) -> int:
     tried, killed = sum(tally.tried for tally in tallies), sum(tally.killed for tally in tallies)
     unknown = [mutant for tally in tallies for mutant in tally.survivors if mutant.key not in accepted]
-    print(f"\n{'module':<46} {'mutants':>7} {'tried':>6} {'killed':>6} {'survived':>8} {'share':>6} {'time':>7}")
+    print(f"\n{HEAD}")
     print(*map(_row, tallies), sep="\n")
     share = killed / max(tried, 1)
     total = Tally("all", sum(tally.possible for tally in tallies), tried, seconds=sum(each.seconds for each in tallies))
     total.survivors = [mutant for tally in tallies for mutant in tally.survivors]
     print(_row(total))
     if sum(tally.possible for tally in tallies) > tried:
-        print(f"A sample of at most {config['sample']} a module, seed {config['seed']}; all of them: make mutants ALL=1")
+        print(
+            f"A sample of at most {config['sample']} a module, seed {config['seed']}; all of them: make mutants ALL=1"
+        )
     print(f"Survivors: {len(total.survivors)}, of which accepted with a reason: {len(total.survivors) - len(unknown)}")
     if unknown:
         print("Not accepted; hold them by a test, or say in tools/mutants.toml why not:", *unknown, sep="\n")
