@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from defectory.datasets import Dataset, ImageRecord
 from defectory.errors import InputError
 from defectory.images.items import Item, item_id
-from defectory.images.plan import Plan, Want, expand, load_plan, plan_balance, save_plan
+from defectory.images.plan import Plan, Want, expand, load_plan, plan_balance, plan_kinds, save_plan
 from defectory.images.renderers import MAX_SEED
 
 
@@ -36,6 +38,65 @@ def test_every_kind_gets_as_many_as_make_defects_equal_to_good_parts():
     assert plan.target == 15
     assert wanted(plan) == {"scratch": ("transplant", 11), "crack": ("transplant", 14)}
     assert (plan.good, plan.have) == (30, {"scratch": 4, "crack": 1})
+
+
+@pytest.mark.parametrize(
+    ("good", "kinds", "target"),
+    [
+        # Ten good parts and three kinds: four of each are twelve.
+        (10, {"a": 1, "b": 1, "c": 1}, 4),
+        (9, {"a": 1, "b": 1, "c": 1}, 3),
+        (9, {"a": 1, "b": 5, "c": 1}, 5),
+        (1, {"a": 1, "b": 1}, 1),
+    ],
+)
+def test_without_a_target_defects_are_at_least_as_many_as_good_parts(good, kinds, target):
+    assert plan_balance(dataset(good, **kinds)).target == target
+
+
+@pytest.mark.parametrize(("count", "fits"), [(0, False), (1, True), (10_000, True), (10_001, False)])
+def test_of_one_kind_one_to_ten_thousand_pictures_can_be_wanted(count, fits):
+    def taken(make: Callable[[], object]) -> bool:
+        try:
+            make()
+        except (InputError, ValidationError):
+            return False
+        return True
+
+    assert taken(lambda: Want(renderer="procedural", defect="scratch", count=count)) is fits
+    assert taken(lambda: plan_kinds(["scratch"], count, "procedural")) is fits
+    assert taken(lambda: plan_balance(dataset(4, scratch=1), count)) is fits
+
+
+def test_the_target_that_is_planned_by_default_is_bounded_too():
+    assert plan_balance(dataset(10_002, scratch=1)).target == 10_000
+
+
+def test_a_plan_counts_its_pictures_and_a_kind_named_twice_is_one():
+    plan = plan_kinds(["scratch", "dent", "scratch"], 3, "procedural")
+
+    assert [(want.defect, want.count) for want in plan.wants] == [("scratch", 3), ("dent", 3)]
+    assert plan.count == 6
+
+
+@pytest.mark.parametrize(("masked", "why"), [(1, "1 real one is masked"), (2, "2 real ones are masked")])
+def test_a_plan_says_why_each_renderer_was_chosen(masked, why):
+    assert plan_balance(dataset(8, blowhole=masked), 5).wants[0].why == why
+
+
+def test_a_kind_that_has_its_target_gets_no_more():
+    plan = plan_balance(dataset(8, scratch=5, crack=4), 5)
+
+    assert wanted(plan) == {"crack": ("transplant", 1)}
+
+
+@pytest.mark.parametrize(("seed", "fits"), [(-1, False), (0, True), (MAX_SEED, True), (MAX_SEED + 1, False)])
+def test_seeds_go_from_0_to_the_highest(seed, fits):
+    if fits:
+        assert all(0 <= item.seed <= MAX_SEED for item in expand(plan_of(("scratch", 2)), PHOTOS, seed))
+    else:
+        with pytest.raises(InputError, match="seed"):
+            expand(plan_of(("scratch", 2)), PHOTOS, seed)
 
 
 def test_no_kind_is_left_behind_the_most_frequent():
