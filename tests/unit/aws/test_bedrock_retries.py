@@ -1,4 +1,4 @@
-"""Retries at Bedrock's runtime: which failure is worth how many attempts, how long each is waited for, what it ends in."""
+"""Retries at Bedrock's runtime: how many attempts a failure is worth, how long each is waited for, what it ends in."""
 
 from __future__ import annotations
 

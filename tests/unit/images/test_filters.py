@@ -256,3 +256,20 @@ def test_each_duplicate_is_named_after_the_first_that_was_kept():
     assert [each.outcome for each in records] == ["made", "duplicate", "made", "duplicate"]
     assert records[1].reason == "as good as the same as scratch-0"
     assert records[3].reason == "as good as the same as scratch-2"
+
+
+def test_only_marked_pixels_count_also_where_a_mask_has_gaps():
+    # Two blocks of 6 x 6 pixels at opposite corners of their box; what differs lies between them.
+    mask, image = np.zeros(PHOTO.image.shape[:2], np.uint8), PHOTO.image.copy()
+    mask[10:16, 10:16] = mask[20:26, 20:26] = 255
+    image[10:16, 20:26] = image[20:26, 10:16] = 255
+
+    assert visibility_failure(RenderResult(image, mask, 0.5), PHOTO).startswith("0% of its mask's pixels")
+
+
+def test_the_window_of_a_fingerprint_ends_at_the_pictures_lower_edge():
+    # 40 + 2 * 10 = 60 pixels wide, and all 48 of the picture high: half of the rows are bright.
+    image = np.zeros((48, 96, 3), np.uint8)
+    image[24:] = 200
+
+    assert fingerprint_of(image, (28, 30, 40, 10))[128:] == "00" * 72 + "c8" * 72

@@ -329,11 +329,34 @@ def test_the_area_of_images_and_of_pixels_is_that_of_their_scores():
     even = np.ones((1, 5))
 
     assert gate._Ranks.of_images(results).areas(even) == pytest.approx([4.5 / 6])
-    # Below or beside a pixel of the lower level lie 5 / 2 of the good ones, of the upper 5 + 1 / 2: (2.5 + 3 * 5.5) / 24
+    # Beside a pixel of the lower level lie 5 / 2 of the good ones, of the upper 5 + 1 / 2: (2.5 + 3 * 5.5) / 24
     assert gate._Ranks.of_pixels(results).areas(even) == pytest.approx([19 / 24])
     # Without the third good image and the second defect: (0.5 + 1) / 2.
     assert gate._Ranks.of_images(results).areas(np.array([[1.0, 1, 0, 1, 0]])) == pytest.approx([1.5 / 2])
     assert results.has_pixels
+
+
+@pytest.mark.parametrize(("bad", "measured"), [(5, False), (6, True), (8, True)])
+def test_where_five_defects_are_left_to_learn_from_there_is_a_measurement(tmp_path, trained, bad, measured):
+    assert (run_gate(*write_dataset(tmp_path, bad=bad)).decision != "unmeasured") is measured
+
+
+def test_the_pixels_of_a_defect_are_those_of_its_mask_in_the_heatmaps_size(tmp_path):
+    # A mask of 16 x 8 pixels, its left half marked, beside a heatmap of 4 x 2: the first two of each row.
+    mask = np.zeros((8, 16), np.uint8)
+    mask[:, :8] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    Image.fromarray(mask).save(tmp_path / "bad.png")
+    heatmap = np.array([[0.0, 0.5, 0.25, 0.999], [1.0, 0.5, 0.0, 0.0]], np.float32)
+    bad = ImageRecord(tmp_path / "bad.png", "anomaly", ("blot",), tmp_path / "mask.png")
+
+    good_pixels, bad_pixels = gate._heat(heatmap, bad)
+
+    assert {level: count for level, count in enumerate(bad_pixels) if count} == {0: 1, 128: 2, 255: 1}
+    assert {level: count for level, count in enumerate(good_pixels) if count} == {0: 2, 64: 1, 255: 1}
+    # All pixels of a good part are good, and of a defect without a mask nobody knows.
+    assert gate._heat(heatmap, ImageRecord(tmp_path / "bad.png", "normal"))[1].sum() == 0
+    assert gate._heat(heatmap, ImageRecord(tmp_path / "bad.png", "anomaly", ("blot",))) is None
 
 
 @pytest.mark.parametrize("field", ["real_good", "real_defects", "synthetic"])
