@@ -457,3 +457,13 @@ def test_a_failure_is_told_in_five_hundred_letters():
     assert len(read_cause("E", "x" * 600)) == 500
     assert read_cause("E", "x" * 497) == "E: " + "x" * 497
     assert read_cause("E", '{"errorMessage": ""}') == "E"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(300, 300), (301, 300)])
+def test_a_mail_shows_three_hundred_letters_of_a_name(results, recorded, length, shown):
+    record = results.get(recorded("FAIL", "a" * length))
+
+    subject, _ = alert_text(record, Pages("us-east-1", "results"))
+
+    assert len(subject) == len("FAIL: ") + shown
+    assert subject.endswith("a") is (length <= 300)
