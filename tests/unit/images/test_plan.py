@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from defectory.datasets import Dataset, ImageRecord
 from defectory.errors import InputError
 from defectory.images.items import Item, item_id
-from defectory.images.plan import Plan, Want, expand, load_plan, plan_balance, plan_kinds, save_plan
+from defectory.images.plan import Plan, Want, choose_renderer, expand, load_plan, plan_balance, plan_kinds, save_plan
 from defectory.images.renderers import MAX_SEED
 
 
@@ -82,6 +83,48 @@ def test_a_plan_counts_its_pictures_and_a_kind_named_twice_is_one():
 @pytest.mark.parametrize(("masked", "why"), [(1, "1 real one is masked"), (2, "2 real ones are masked")])
 def test_a_plan_says_why_each_renderer_was_chosen(masked, why):
     assert plan_balance(dataset(8, blowhole=masked), 5).wants[0].why == why
+
+
+@pytest.mark.parametrize(
+    ("family", "mode", "chosen"),
+    [
+        ("auto", None, "auto"),
+        ("procedural", None, "procedural"),
+        ("transplant", None, "transplant"),
+        ("bedrock", "inpaint", "bedrock-inpaint"),
+    ],
+)
+def test_a_family_and_a_mode_make_a_renderer(family, mode, chosen):
+    assert choose_renderer(family, mode) == chosen
+
+
+def test_what_chooses_by_itself_has_no_mode():
+    with pytest.raises(InputError, match="mode"):
+        choose_renderer("auto", "inpaint")
+
+
+@pytest.mark.parametrize("field", ["good", "target"])
+def test_a_plan_counts_from_0(field):
+    assert getattr(Plan(**{field: 0}), field) == 0
+    with pytest.raises(ValidationError, match=field):
+        Plan(**{field: -1})
+
+
+def test_kinds_that_are_asked_for_are_called_so():
+    assert plan_balance(dataset(8), 5, defects=["oil"]).classes == {"oil": "oil"}
+
+
+def test_the_seed_of_a_picture_is_the_beginning_of_a_digest():
+    # Eight bytes of the SHA-256 of seed, turn, renderer, defect, mask, prompt and place.
+    number = int.from_bytes(hashlib.sha256(b"3:0:procedural:scratch:::0").digest()[:8], "big")
+
+    assert expand(plan_of(("scratch", 1)), PHOTOS, 3)[0].seed == number % (MAX_SEED + 1)
+
+
+def test_a_plan_is_stored_in_folders_that_are_not_there_yet(tmp_path):
+    plan = plan_of(("scratch", 1))
+
+    assert load_plan(save_plan(plan, tmp_path / "a/b/plan.json")) == plan
 
 
 def test_a_kind_that_has_its_target_gets_no_more():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,3 +68,20 @@ def test_equal_scores_make_whatever_differs_suspect(suspects):
 
 def test_synthetic_images_are_passed_by(suspects):
     assert suspects([*EIGHT, 9.0], [], synthetic=True) == []
+
+
+def test_a_score_is_the_mean_distance_of_the_hundredth_of_patches_that_are_farthest(monkeypatch):
+    # Of distances from 1 to 200 the two highest.
+    monkeypatch.setattr(label_check, "embedded_backbone", lambda: None)
+    monkeypatch.setattr(label_check, "load_image", lambda path: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(label_check.Preparation, "fitting", lambda sizes, backbone, resolution: None)
+    monkeypatch.setattr(label_check, "_patches", lambda path, preparation, backbone: np.zeros((10, 20, 4), np.float32))
+    distances = np.arange(1.0, 201.0).reshape(10, 20)
+    detector = SimpleNamespace(distances=lambda patches: distances)
+    monkeypatch.setattr(label_check.PatchCore, "fit", lambda patches, valid, seed: detector)
+    records = [ImageRecord(Path(f"/parts/{number}.png"), "normal") for number in range(8)]
+    digests = {record.path: f"{number}" for number, record in enumerate(records)}
+
+    scores = label_check._scores(Dataset(tuple(records), Path("/parts"), digests=digests), records)
+
+    assert scores.tolist() == [199.5] * 8

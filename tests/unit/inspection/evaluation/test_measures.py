@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import ValidationError
 
-from defectory.inspection.evaluation.results import ImageResult, measure, recall_by_defect
+from defectory.inspection.evaluation.results import Evaluation, ImageResult, measure, recall_by_defect
 
 
 def images(label: str, *verdicts: str, score: float = 0.0, classes: tuple[str, ...] = ()) -> list[ImageResult]:
@@ -66,3 +67,10 @@ def test_the_most_missed_defect_comes_first_and_caught_is_review_or_fail():
         ("dent", 0.5, 0.75),
         ("crack", 0.0, 1.0),
     ]
+
+
+def test_an_evaluation_has_images():
+    with pytest.raises(ValidationError) as caught:
+        Evaluation.model_validate({"images": []})
+
+    assert ("images",) in [error["loc"] for error in caught.value.errors()]

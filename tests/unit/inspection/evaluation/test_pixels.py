@@ -77,3 +77,11 @@ def test_nothing_found_and_nothing_marked_share_nothing():
 
     assert tally.add(inspection([[0, 0]]), np.zeros((1, 2), np.uint8)) == 0.0
     assert tally.result().f1 == 0.0
+
+
+@pytest.mark.parametrize(("width", "overlap"), [(1024, 0.5), (2048, 1.0)])
+def test_beyond_1024_pixels_a_side_every_other_is_compared(width, overlap):
+    # All pixels are found, and every second is defective: of those that are left where half are, all.
+    truth = np.tile(np.array([0, 1], np.uint8), (8, width // 2))
+
+    assert PixelTally(["scratch"]).add(inspection(np.ones((8, width), int).tolist()), truth) == overlap

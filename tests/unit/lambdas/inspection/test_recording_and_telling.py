@@ -431,6 +431,9 @@ def test_a_row_is_kept_for_its_retention_and_names_the_first_attempt():
     assert InspectionRecord.model_validate(record.model_dump(exclude={"attempt", "shrunk"})) == record
     assert not record.shrunk
     assert record.day == "2026-11-21"
+    assert (
+        InspectionRecord(**{**record.model_dump(by_alias=False), "pending_alert": "review"}).pending_alert == "review"
+    )
 
 
 @pytest.mark.parametrize(
