@@ -68,6 +68,8 @@ def test_copies_are_named_once_together(parts):
 def test_one_image_with_two_labels_is_an_error(parts):
     shutil.copy(parts / "good/3.png", parts / "dent/3.png")
     assert found(parts) == [("contradiction", ("dent/3.png", "good/3.png"))]
+    (finding,) = check(load_dataset(parts), labels=False)
+    assert finding.message == "One image, labelled anomaly and normal. Keep the right one."
 
 
 @pytest.mark.parametrize(

@@ -122,6 +122,19 @@ def test_an_event_is_a_word_and_a_name(kind, name, fits):
     assert events == [Event(5, 5, kind)]
 
 
+@pytest.mark.parametrize(("end", "fits"), [("00:06", True), ("00:04", False)])
+def test_an_event_does_not_end_before_it_starts(end, fits):
+    events, problems = labels.parse_events([("2025-01-01 00:05:00", f"2025-01-01 {end}:00", "stop", "")], CLOCK)
+
+    assert bool(events) is fits
+    assert bool(problems) is not fits
+
+
+@pytest.mark.parametrize(("marked", "wish"), [(9, "add anomalies and label each"), (5_001, "label fewer rows")])
+def test_too_few_and_too_many_labels_are_told_apart(marked, wish):
+    assert labels.share_problem([label(100, 99 + marked)], 100_000).endswith(wish)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "problem"),
     [
@@ -413,6 +426,60 @@ def stray(jump: float, *, others: int = 0, of: int = 6, eligible: bool = True, e
 )
 def test_a_step_that_neither_recurs_nor_moves_with_others_is_a_stray_one(jump, options, found):
     assert stray(jump, **options) == (9_000 if found else None)
+
+
+def stepped(steps: int = 30, *, at: dict[int, float] | None = None, noise: float = 0.001) -> int | None:
+    """The first stray row of a signal that steps by 10 so many times, and changes ``at`` some rows for good."""
+    rows = 20_000
+    values = np.tile([0.0, noise], rows // 2)
+    for number in range(steps):
+        values[200 * (number + 1) :] += 10 if number % 2 else -10
+    for row, change in (at or {}).items():
+        values[row:] += change
+    return anomalies._stray(values, np.ones(rows, bool), np.zeros(rows, bool), [np.zeros(rows, bool)] * 6, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("at", "found"),
+    [
+        # A spike of 15 is no step beyond 20, but nothing else goes up and at once down again.
+        ({9_000: 15, 9_001: -15}, True),
+        ({9_000: -15, 9_001: 15}, True),
+        ({9_000: 15, 9_001: 15}, False),
+        ({9_000: 15, 9_002: -15}, False),
+        # Where the rows beside it move by half as much it is a hump.
+        ({8_999: 8, 9_000: 15, 9_001: -15, 9_002: -8}, False),
+        ({8_999: 7, 9_000: 15, 9_001: -15, 9_002: -7}, True),
+    ],
+)
+def test_a_spike_goes_up_and_at_once_down_again(at, found):
+    assert stepped(at=at) == (9_000 if found else None)
+
+
+@pytest.mark.parametrize(("steps", "found"), [(23, False), (22, True)])
+def test_what_comes_24_times_recurs(steps, found):
+    assert (stepped(steps, at={9_000: 12}) is not None) is found
+
+
+@pytest.mark.parametrize(("change", "found"), [(3.9, False), (4.1, True)])
+def test_a_step_is_not_ordinary_beyond_three_times_what_99_of_100_stay_under(change, found):
+    # Each row steps by 1, up or down; into row 9,000 it would be down.
+    assert stepped(0, at={9_000: change}, noise=1.0) == (9_000 if found else None)
+
+
+def test_a_signal_at_rest_does_not_make_its_ordinary_steps_large():
+    values = np.zeros(1000)
+    values[860:] = np.tile([0.0, 1.0], 70)
+
+    assert not anomalies._moving(values).any()
+
+
+def test_trivial_detectors_see_each_signal_by_its_own_mean_and_deviation():
+    loud, quiet = np.tile([500.0, 600.0], 50), np.tile([3.0, 3.1], 50)
+    quiet[50] = 12.0
+
+    assert anomalies.trivial_detectors([loud, quiet], [label(50, 50)])["a threshold on |z|"] == 1.0
+    assert anomalies.trivial_detectors([np.full(100, 7.0), quiet], [label(50, 50)])["a threshold on |z|"] == 1.0
 
 
 # ------------------------------------------------------------------ effects

@@ -134,6 +134,10 @@ def test_the_last_value_within_a_rule_is_taken_and_the_next_is_not(field, last, 
     assert refused({**GOOD, field: beyond}).field == field
 
 
+def test_of_several_faults_the_first_field_is_named():
+    assert refused({**GOOD, "industry": "", "number": 0, "user_id": ""}).field == "industry"
+
+
 def test_own_machines_are_fifty_at_most_with_names_of_eighty_letters():
     names = [f"{number:02}" + "m" * 78 for number in range(51)]
 
