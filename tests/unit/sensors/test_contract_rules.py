@@ -225,6 +225,13 @@ def test_clipped_are_more_than_five_in_a_thousand_rows_at_an_end(at, step_before
     assert fits or "0.6% of all rows" in said
 
 
+def test_a_coarse_sensor_may_still_be_clipped_at_its_other_end():
+    values = np.linspace(10, 60, 1000)
+    values[:6], values[6:9], values[9:15] = 100, 99, -5
+
+    assert "lowest value -5" in columns.clipping_problem(spec(low=-10), values, np.zeros(1000, bool), CLOCK)
+
+
 def test_rows_that_are_faulty_are_not_clipped():
     values = 100 - np.linspace(2, 40, 1000)
     values[:6] = 100
@@ -251,6 +258,7 @@ def stepping(*runs: int, level: float = 50.0) -> np.ndarray:
         # Twenty runs of 40 rows make 40 ordinary, and up to 120 rows no surprise; of 19 the 30 counts.
         (stepping(120, *[40] * 20), "flow", True),
         (stepping(121, *[40] * 20), "flow", False),
+        (stepping(120, *[40] * 19), "flow", True),
         (stepping(120, *[40] * 18), "flow", False),
         # Six hours are too long whatever is ordinary.
         (stepping(360, *[120] * 20), "flow", True),
@@ -339,8 +347,9 @@ def test_a_declared_sign_is_there_from_a_twentieth_on(sign, correlation, fits):
 def test_a_sign_that_shows_only_while_both_run_is_found():
     # At rest one is high where the other is low, which turns the sign over all rows; a quarter of them run.
     wave = np.sin(np.arange(400) * 0.3)
-    one = np.r_[50 + wave, np.full(600, 100.0), np.zeros(600)]
-    other = np.r_[50 + wave, np.zeros(600), np.full(600, 100.0)]
+    # Within a hundredth of the range of its low a signal is at rest.
+    one = np.r_[50 + wave, np.full(600, 100.0), np.full(600, 0.9)]
+    other = np.r_[50 + wave, np.full(600, 0.9), np.full(600, 100.0)]
     pair = Correlation(a="A", b="B", sign="+")
 
     assert np.corrcoef(one, other)[0, 1] < -0.5
