@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint lock browser docs benchmarks clean
+.PHONY: demo test mutants lint lock browser docs benchmarks clean
 .DEFAULT_GOAL := demo
 
 # uv takes a fraction of pip's time; pip knows what people have set for it, such as an index of their own.
@@ -30,6 +30,12 @@ demo: $(READY)
 test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+# Changes the modules that decide, one place at a time; the nearest tests have to fail.  A sample of each module's
+# changes, or with ALL=1 all of them; MODULES=thresholds tries one module's.
+mutants: export OMP_NUM_THREADS := 1
+mutants: $(READY)
+	$(BIN)/python tools/mutants.py --workers $(PYTEST_WORKERS) $(if $(ALL),--all) $(MODULES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

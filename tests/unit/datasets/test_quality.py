@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from defectory.datasets import Finding, load_dataset, save_dataset
-from defectory.datasets.quality import ERRORS
+from defectory.datasets import Dataset, Finding, ImageRecord, load_dataset, save_dataset
+from defectory.datasets.quality import ERRORS, _near
 from defectory.inspection.label_check import check
 from defectory.progress import Progress
 
@@ -67,6 +68,8 @@ def test_copies_are_named_once_together(parts):
 def test_one_image_with_two_labels_is_an_error(parts):
     shutil.copy(parts / "good/3.png", parts / "dent/3.png")
     assert found(parts) == [("contradiction", ("dent/3.png", "good/3.png"))]
+    (finding,) = check(load_dataset(parts), labels=False)
+    assert finding.message == "One image, labelled anomaly and normal. Keep the right one."
 
 
 @pytest.mark.parametrize(
@@ -95,6 +98,59 @@ def test_parts_in_a_fixture_look_alike_but_are_no_near_duplicates(tmp_path):
         noisy = scene + rng.normal(0, 3, scene.shape) + rng.normal(0, 0.6)
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(tmp_path / f"normal/{number}.png")
     assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize(("width", "fits"), [(101, True), (99, True), (103, False), (97, False)])
+def test_a_mask_may_be_off_by_a_fiftieth_of_the_aspect(tmp_path, width, fits):
+    for folder, level in (("anomaly", 90), ("normal", 40)):
+        (tmp_path / folder).mkdir()
+        image = np.random.default_rng(level).integers(0, 255, (100, 100), np.uint8)
+        Image.fromarray(image).save(tmp_path / f"{folder}/1.png")
+    Image.new("L", (width, 100), 255).save(tmp_path / "mask.png")
+    told = load_dataset(tmp_path)
+    masked = [replace(record, mask=tmp_path / "mask.png") if record.label == "anomaly" else record
+              for record in told.records]  # fmt: skip
+
+    assert ("bad mask" not in {each.kind for each in check(told.select(masked), labels=False)}) is fits
+
+
+def near(*pictures: np.ndarray, labels: str = "nnnn") -> list[Finding]:
+    records = [
+        ImageRecord(Path(f"/parts/{number}.png"), "normal" if label == "n" else "anomaly")
+        for number, label in zip(range(len(pictures)), labels, strict=False)
+    ]
+    return list(_near(Dataset(tuple(records), Path("/parts")), records, [np.float32(each) for each in pictures]))
+
+
+FLAT = np.full(1024, 100.0)
+SPIKE = np.where(np.arange(1024) == 7, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("other", "is_near"),
+    [
+        # One level apart everywhere, and no more; one cell six levels apart, and no more.
+        (FLAT + 1.0, True),
+        (FLAT + 1.01, False),
+        (FLAT + 6 * SPIKE, True),
+        (FLAT + 6.1 * SPIKE, False),
+    ],
+)
+def test_two_pictures_are_near_within_a_level_on_average_and_six_at_most(other, is_near):
+    assert bool(near(FLAT, other)) is is_near
+
+
+@pytest.mark.parametrize(("apart", "is_near"), [(0.5, True), (0.51, False)])
+def test_among_several_near_is_a_tenth_of_what_is_typical(apart, is_near):
+    # Of three pictures one pair is about half a level apart, one 5 and one a little more: 5 is the median.
+    findings = near(FLAT, FLAT + apart, FLAT - 5)
+
+    assert [each.images for each in findings] == [("0.png", "1.png")] * is_near
+
+
+def test_near_pictures_that_are_labelled_differently_say_so():
+    assert near(FLAT, FLAT, labels="na")[0].message.endswith("labelled differently. Keep the right one.")
+    assert near(FLAT, FLAT, labels="nn")[0].message == "They look like one picture, saved twice. Keep one."
 
 
 def test_a_blank_image_is_named(parts):

@@ -40,6 +40,53 @@ def test_every_label_and_class_gives_its_share():
     assert kinds(parts.train) == {"normal": 28, "scratch": 14, "dent": 7, "crack": 1}
 
 
+@pytest.mark.parametrize(
+    ("normal", "share", "tested"),
+    [
+        # 2.5 of 10: two and three are equally near, and the fewer are taken.
+        (10, 0.25, 2),
+        (10, 0.3, 3),
+        (10, 0.26, 3),
+        (10, 0.95, 9),
+        (3, 0.3, 1),
+    ],
+)
+def test_as_many_are_tested_on_as_come_nearest_to_the_share(normal, share, tested):
+    assert len(split(many(normal), test=share).test.records) == tested
+
+
+def test_without_a_word_three_of_ten_are_tested_on_and_the_seed_is_0():
+    parts = split(many(20))
+
+    assert (len(parts.test.records), parts.seed, parts.share) == (6, 0, 0.3)
+    assert parts.test.version == split(many(20), test=0.3, seed=0).test.version
+
+
+def test_a_group_of_several_strata_counts_for_its_rarest():
+    # Two of four scratched images share a group with a good one; 18 more are good.  With the groups, the scratched are
+    # six images, and of the good 18 stand alone: nine of those are tested on, whichever groups are.
+    base = many(20, scratch=4)
+    grouped = [replace(record, group={"0": "a", "1": "b"}.get(record.path.name[-1], "")) for record in base.records]
+    grouped = [replace(r, group="" if len(r.path.name) == len("normal 10") else r.group) for r in grouped]
+    parts = split(Dataset(tuple(grouped), base.root, digests=base.digests), test=0.5)
+
+    assert sum(record.label == "normal" and not record.group for record in parts.test.records) == 9
+    assert len([record for record in parts.test.records if record.group or record.label == "anomaly"]) == 3
+
+
+def test_a_group_with_an_unlabelled_or_a_synthetic_image_is_trained_on():
+    base = dataset(*((f"{n}", "normal") for n in range(20)), ("x", "?"), ("y", "dent"))
+    records = [
+        replace(record, group="a" if record.path.name in "0x" else "b" if record.path.name in "1y" else "")
+        for record in base.records
+    ]
+    records[-1] = replace(records[-1], synthetic=True)
+    for seed in range(4):
+        tested = split(Dataset(tuple(records), base.root, digests=base.digests), test=0.5, seed=seed).test.records
+        assert len(tested) == 9
+        assert not {"0", "1", "x", "y"} & {record.path.name for record in tested}
+
+
 def test_the_same_content_and_seed_give_the_same_split_wherever_the_files_lie():
     # Given a dataset, and the same one moved and in another order
     here = many(30, scratch=10)

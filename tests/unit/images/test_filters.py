@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from defectory.images.filters import mark_duplicates, visibility_failure, window_of
+from defectory.datasets.annotations import encode_runs
+from defectory.images.filters import fingerprint_of, mark_duplicates, visibility_failure, window_of
 from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RenderRequest, RenderResult
 from defectory.images.synthesis import make_item
@@ -151,3 +152,124 @@ def test_the_window_around_a_defect_holds_it_and_lies_in_the_picture(box):
     assert 0 <= left <= box[0] and 0 <= top <= box[1]
     assert box[0] + box[2] <= left + width <= 96
     assert box[1] + box[3] <= top + height <= 72
+
+
+# ------------------------------------------------------------------ by figures
+
+
+@pytest.mark.parametrize(("marked", "reason"), [(11, "its mask has 11 pixels, of 12 needed"), (12, "")])
+def test_twelve_pixels_are_enough(marked, reason):
+    assert visibility_failure(rendered(marked=marked), PHOTO) == reason
+
+
+@pytest.mark.parametrize(("severity", "seen"), [(0.049, False), (0.05, True)])
+def test_a_severity_of_a_twentieth_is_enough(severity, seen):
+    assert (visibility_failure(rendered(severity=severity), PHOTO) == "") is seen
+
+
+@pytest.mark.parametrize(("other", "blank"), [(104, True), (105, False)])
+def test_a_picture_is_blank_below_a_deviation_of_2_3(other, blank):
+    # Half of the pixels 100, half of them `other`: the deviation is half of the difference, 2.0 or 2.5.
+    image = np.full((10, 10, 3), 100, np.uint8)
+    image[5:] = other
+
+    assert bool(visibility_failure(RenderResult(image, None, 0.0), None)) is blank
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "window"),
+    [
+        # The longer side is 20, and a quarter of it 5: 8 are left on each side, 36 in all.  40 - (36 - 20) / 2 = 32;
+        # 30 - (36 - 10) / 2 = 17.
+        ((40, 30, 20, 10), (96, 72), (32, 17, 36, 36)),
+        ((30, 40, 10, 20), (96, 96), (17, 32, 36, 36)),
+        # A quarter of 40 is 10: 60 in all, from 50 - 10 and from 60 + (30 - 60) / 2.
+        ((50, 60, 40, 30), (200, 200), (40, 45, 60, 60)),
+        # At the edges it is moved inside, and no larger than the picture: 12 + 16 = 28; 96 - 28 and 72 - 28.
+        ((90, 60, 6, 12), (96, 72), (68, 44, 28, 28)),
+        ((0, 2, 6, 12), (96, 72), (0, 0, 28, 28)),
+        ((0, 0, 96, 72), (96, 72), (0, 0, 96, 72)),
+    ],
+)
+def test_the_window_around_a_defect_worked_out_by_hand(box, size, window):
+    assert window_of(box, *size) == window
+
+
+def test_a_fingerprint_is_64_levels_of_the_whole_and_144_of_the_window():
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[:, 48:] = 200
+
+    assert fingerprint_of(image, None) == ("00" * 4 + "c8" * 4) * 8
+    # 40 + 2 * 10 = 60 around the middle: six cells of twelve on each side.
+    assert fingerprint_of(image, (28, 28, 40, 40))[128:] == ("00" * 6 + "c8" * 6) * 12
+
+
+def twin(number: int, whole: int = 0, window: int = 0, pixels: slice = slice(0, 10), **more: object) -> ItemRecord:
+    """A picture whose fingerprint is above that of number 0 by so many levels, summed over the whole and the window."""
+    levels = np.full(64 + 144, 100)
+    for start, excess in ((0, whole), (64, window)):
+        spread, rest = divmod(excess, 144 if start else 64)
+        levels[start : start + (144 if start else 64)] += spread
+        levels[start] += rest
+    mask = np.zeros((10, 20), np.uint8)
+    mask[4, pixels] = 255
+    values = {
+        "id": f"scratch-{number}",
+        "item": Item(renderer="procedural", defect="scratch", seed=number),
+        "outcome": "made",
+        "image_sha256": f"{number}" * 64,
+        "width": 20,
+        "height": 10,
+        "runs": encode_runs(mask),
+        "fingerprint": bytes(levels.tolist()).hex(),
+    }
+    return ItemRecord(**{**values, **more})
+
+
+@pytest.mark.parametrize(
+    ("other", "outcome"),
+    [
+        # Three levels in each of 64 cells are 192, in each of 144 are 432.
+        (twin(1, whole=192, window=432), "duplicate"),
+        (twin(1, whole=193), "made"),
+        (twin(1, window=433), "made"),
+        # Of 10 pixels 8 in common are 0.8 of all that one or the other has; of 11, 9 in common are 0.75 of 12.
+        (twin(1, pixels=slice(0, 8)), "duplicate"),
+        (twin(1, pixels=slice(0, 7)), "made"),
+        (twin(1, pixels=slice(1, 11)), "duplicate"),  # 9 of 11
+        (twin(1, pixels=slice(2, 12)), "made"),  # 8 of 12
+        # Other sizes, and a mask on one of the two, are never at the same place.
+        (twin(1, width=40, height=5), "made"),
+        (twin(1, runs=()), "made"),
+        # The same file is the same picture whatever its mask says.
+        (twin(1, pixels=slice(10, 20), image_sha256="0" * 64), "duplicate"),
+    ],
+)
+def test_as_good_as_the_same_by_levels_and_overlap(other, outcome):
+    assert outcomes(twin(0), other) == ["made", outcome]
+
+
+def test_each_duplicate_is_named_after_the_first_that_was_kept():
+    # The second is three levels above the first, the third another three, and the fourth four above the first
+    records = mark_duplicates([twin(0), twin(1, whole=192), twin(2, whole=384), twin(3, whole=256)])
+
+    assert [each.outcome for each in records] == ["made", "duplicate", "made", "duplicate"]
+    assert records[1].reason == "as good as the same as scratch-0"
+    assert records[3].reason == "as good as the same as scratch-2"
+
+
+def test_only_marked_pixels_count_also_where_a_mask_has_gaps():
+    # Two blocks of 6 x 6 pixels at opposite corners of their box; what differs lies between them.
+    mask, image = np.zeros(PHOTO.image.shape[:2], np.uint8), PHOTO.image.copy()
+    mask[10:16, 10:16] = mask[20:26, 20:26] = 255
+    image[10:16, 20:26] = image[20:26, 10:16] = 255
+
+    assert visibility_failure(RenderResult(image, mask, 0.5), PHOTO).startswith("0% of its mask's pixels")
+
+
+def test_the_window_of_a_fingerprint_ends_at_the_pictures_lower_edge():
+    # 40 + 2 * 10 = 60 pixels wide, and all 48 of the picture high: half of the rows are bright.
+    image = np.zeros((48, 96, 3), np.uint8)
+    image[24:] = 200
+
+    assert fingerprint_of(image, (28, 30, 40, 10))[128:] == "00" * 72 + "c8" * 72

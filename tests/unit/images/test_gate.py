@@ -14,6 +14,7 @@ from defectory.datasets import Dataset, ImageRecord
 from defectory.errors import InputError
 from defectory.images import gate
 from defectory.images.gate import run_gate
+from defectory.images.gate_result import GateResult, Lift
 from defectory.inspection.training import TrainingOptions
 from defectory.progress import Progress
 
@@ -255,3 +256,113 @@ def test_the_gate_trains_real_models(tmp_path):
 
     assert result.decision == "dropped"
     assert all(0 <= value <= 1 for value in result.figures["image AUROC"].with_synthetic)
+
+
+# ------------------------------------------------------------------ the decision by figures
+
+
+def lift(low: float, high: float, without: float = 0.8) -> Lift:
+    return Lift(without=(without,), with_synthetic=(without,), difference=(low + high) / 2, low=low, high=high)
+
+
+@pytest.mark.parametrize(
+    ("deciding", "other", "decision", "said"),
+    [
+        (lift(0.001, 0.1), lift(-0.1, 0.1), "kept", "they help"),
+        (lift(0.0, 0.1), lift(-0.1, 0.1), "dropped", "not certain"),
+        (lift(0.001, 0.1), lift(-0.1, 0.0), "kept", "they help"),
+        (lift(0.001, 0.1), lift(-0.1, -0.001), "dropped", "but pixel AUROC falls"),
+        (lift(-0.1, 0.0), lift(0.1, 0.2), "dropped", "not certain"),
+        (lift(-0.1, -0.001), lift(0.1, 0.2), "dropped", "they hurt"),
+    ],
+)
+def test_images_are_kept_where_the_interval_lies_above_0_and_no_other_lies_below(deciding, other, decision, said):
+    decided, reason = gate._decide({"image AUROC": deciding, "pixel AUROC": other})
+
+    assert decided == decision
+    assert said in reason
+
+
+@pytest.mark.parametrize(("without", "deciding"), [(0.9949, "image AUROC"), (0.995, "pixel AUROC")])
+def test_from_an_image_auroc_of_0_995_on_the_pixels_decide(tmp_path, trained, monkeypatch, without, deciding):
+    lifts = iter([lift(-0.1, 0.1, without), lift(0.1, 0.2)])
+    monkeypatch.setattr(gate, "_compare", lambda pairs: next(lifts))
+
+    result = run_gate(*write_dataset(tmp_path))
+
+    assert next(iter(result.figures)) == deciding
+    assert result.decision == ("kept" if deciding == "pixel AUROC" else "dropped")
+
+
+@pytest.mark.parametrize(
+    ("defects", "share"),
+    # Five have to be left to learn from: of 20 that leaves three quarters to spare, and two fifths are held out; of 6
+    # one sixth; of 5 none, and the least share is tried.
+    [(20, 0.4), (9, 0.4), (8, 0.375), (6, 1 / 6), (5, 0.05)],
+)
+def test_two_fifths_are_held_out_or_what_can_be_spared(tmp_path, monkeypatch, defects, share):
+    asked: list[float] = []
+    monkeypatch.setattr(gate, "split", lambda known, *, test, seed: asked.append(test))
+    records = tuple(ImageRecord(tmp_path / f"{number}.png", "anomaly") for number in range(defects))
+
+    gate._split(Dataset(records, tmp_path), seed=0)
+
+    assert asked == [pytest.approx(share)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"), [(3, "too few to hold some out; it takes at least 4"), (4, "When some are held out")]
+)
+def test_four_real_defects_are_enough_to_try_to_hold_some_out(tmp_path, trained, bad, said):
+    assert said in run_gate(*write_dataset(tmp_path, bad=bad)).reason
+
+
+def test_the_area_of_images_and_of_pixels_is_that_of_their_scores():
+    # Scores of good images 1, 2, 3 and of defects 2 and 4: of six pairs 1.5 + 3 are in order.  The pixels' counts are
+    # those of two levels.
+    results = gate._Results(
+        scores=np.array([1.0, 2.0, 3.0, 2.0, 4.0]),
+        defective=np.array([False, False, False, True, True]),
+        units=np.array([0, 1, 2, 3, 4]),
+        heat=((np.array([2.0, 1.0]), np.zeros(2)), None, None, (np.array([3.0, 0.0]), np.array([1.0, 3.0])), None),
+    )
+    even = np.ones((1, 5))
+
+    assert gate._Ranks.of_images(results).areas(even) == pytest.approx([4.5 / 6])
+    # Beside a pixel of the lower level lie 5 / 2 of the good ones, of the upper 5 + 1 / 2: (2.5 + 3 * 5.5) / 24
+    assert gate._Ranks.of_pixels(results).areas(even) == pytest.approx([19 / 24])
+    # Without the third good image and the second defect: (0.5 + 1) / 2.
+    assert gate._Ranks.of_images(results).areas(np.array([[1.0, 1, 0, 1, 0]])) == pytest.approx([1.5 / 2])
+    assert results.has_pixels
+
+
+@pytest.mark.parametrize(("bad", "measured"), [(5, False), (6, True), (8, True)])
+def test_where_five_defects_are_left_to_learn_from_there_is_a_measurement(tmp_path, trained, bad, measured):
+    assert (run_gate(*write_dataset(tmp_path, bad=bad)).decision != "unmeasured") is measured
+
+
+def test_the_pixels_of_a_defect_are_those_of_its_mask_in_the_heatmaps_size(tmp_path):
+    # A mask of 16 x 8 pixels, its left half marked, beside a heatmap of 4 x 2: the first two of each row.
+    mask = np.zeros((8, 16), np.uint8)
+    mask[:, :8] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    Image.fromarray(mask).save(tmp_path / "bad.png")
+    heatmap = np.array([[0.0, 0.5, 0.25, 0.999], [1.0, 0.5, 0.0, 0.0]], np.float32)
+    bad = ImageRecord(tmp_path / "bad.png", "anomaly", ("blot",), tmp_path / "mask.png")
+
+    good_pixels, bad_pixels = gate._heat(heatmap, bad)
+
+    assert {level: count for level, count in enumerate(bad_pixels) if count} == {0: 1, 128: 2, 255: 1}
+    assert {level: count for level, count in enumerate(good_pixels) if count} == {0: 2, 64: 1, 255: 1}
+    # All pixels of a good part are good, and of a defect without a mask nobody knows.
+    assert gate._heat(heatmap, ImageRecord(tmp_path / "bad.png", "normal"))[1].sum() == 0
+    assert gate._heat(heatmap, ImageRecord(tmp_path / "bad.png", "anomaly", ("blot",))) is None
+
+
+@pytest.mark.parametrize("field", ["real_good", "real_defects", "synthetic"])
+def test_a_result_counts_images(field):
+    counts = {"real_good": 0, "real_defects": 0, "synthetic": 0}
+
+    assert GateResult(decision="kept", reason="", **counts).seeds == ()
+    with pytest.raises(ValueError, match=field):
+        GateResult(decision="kept", reason="", **{**counts, field: -1})

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from defectory.datasets import Dataset, ImageRecord
 from defectory.errors import InputError
 from defectory.images.items import Item, item_id
-from defectory.images.plan import Plan, Want, expand, load_plan, plan_balance, save_plan
+from defectory.images.plan import Plan, Want, choose_renderer, expand, load_plan, plan_balance, plan_kinds, save_plan
 from defectory.images.renderers import MAX_SEED
 
 
@@ -36,6 +39,107 @@ def test_every_kind_gets_as_many_as_make_defects_equal_to_good_parts():
     assert plan.target == 15
     assert wanted(plan) == {"scratch": ("transplant", 11), "crack": ("transplant", 14)}
     assert (plan.good, plan.have) == (30, {"scratch": 4, "crack": 1})
+
+
+@pytest.mark.parametrize(
+    ("good", "kinds", "target"),
+    [
+        # Ten good parts and three kinds: four of each are twelve.
+        (10, {"a": 1, "b": 1, "c": 1}, 4),
+        (9, {"a": 1, "b": 1, "c": 1}, 3),
+        (9, {"a": 1, "b": 5, "c": 1}, 5),
+        (1, {"a": 1, "b": 1}, 1),
+    ],
+)
+def test_without_a_target_defects_are_at_least_as_many_as_good_parts(good, kinds, target):
+    assert plan_balance(dataset(good, **kinds)).target == target
+
+
+@pytest.mark.parametrize(("count", "fits"), [(0, False), (1, True), (10_000, True), (10_001, False)])
+def test_of_one_kind_one_to_ten_thousand_pictures_can_be_wanted(count, fits):
+    def taken(make: Callable[[], object]) -> bool:
+        try:
+            make()
+        except (InputError, ValidationError):
+            return False
+        return True
+
+    assert taken(lambda: Want(renderer="procedural", defect="scratch", count=count)) is fits
+    assert taken(lambda: plan_kinds(["scratch"], count, "procedural")) is fits
+    assert taken(lambda: plan_balance(dataset(4, scratch=1), count)) is fits
+
+
+def test_the_target_that_is_planned_by_default_is_bounded_too():
+    assert plan_balance(dataset(10_002, scratch=1)).target == 10_000
+
+
+def test_a_plan_counts_its_pictures_and_a_kind_named_twice_is_one():
+    plan = plan_kinds(["scratch", "dent", "scratch"], 3, "procedural")
+
+    assert [(want.defect, want.count) for want in plan.wants] == [("scratch", 3), ("dent", 3)]
+    assert plan.count == 6
+
+
+@pytest.mark.parametrize(("masked", "why"), [(1, "1 real one is masked"), (2, "2 real ones are masked")])
+def test_a_plan_says_why_each_renderer_was_chosen(masked, why):
+    assert plan_balance(dataset(8, blowhole=masked), 5).wants[0].why == why
+
+
+@pytest.mark.parametrize(
+    ("family", "mode", "chosen"),
+    [
+        ("auto", None, "auto"),
+        ("procedural", None, "procedural"),
+        ("transplant", None, "transplant"),
+        ("bedrock", "inpaint", "bedrock-inpaint"),
+    ],
+)
+def test_a_family_and_a_mode_make_a_renderer(family, mode, chosen):
+    assert choose_renderer(family, mode) == chosen
+
+
+def test_what_chooses_by_itself_has_no_mode():
+    with pytest.raises(InputError, match="mode"):
+        choose_renderer("auto", "inpaint")
+
+
+@pytest.mark.parametrize("field", ["good", "target"])
+def test_a_plan_counts_from_0(field):
+    assert getattr(Plan(**{field: 0}), field) == 0
+    with pytest.raises(ValidationError, match=field):
+        Plan(**{field: -1})
+
+
+def test_kinds_that_are_asked_for_are_called_so():
+    assert plan_balance(dataset(8), 5, defects=["oil"]).classes == {"oil": "oil"}
+
+
+def test_the_seed_of_a_picture_is_the_beginning_of_a_digest():
+    # Eight bytes of the SHA-256 of seed, turn, renderer, defect, mask, prompt and place.
+    number = int.from_bytes(hashlib.sha256(b"3:0:procedural:scratch:::0").digest()[:8], "big")
+
+    assert expand(plan_of(("scratch", 1)), PHOTOS, 3)[0].seed == number % (MAX_SEED + 1)
+
+
+def test_a_plan_is_stored_in_folders_that_are_not_there_yet(tmp_path):
+    plan = plan_of(("scratch", 1))
+
+    assert load_plan(save_plan(plan, tmp_path / "a/b/plan.json")) == plan
+
+
+def test_a_kind_that_has_its_target_gets_no_more():
+    plan = plan_balance(dataset(8, scratch=5, crack=4), 5)
+
+    assert wanted(plan) == {"crack": ("transplant", 1)}
+
+
+@pytest.mark.parametrize(("seed", "fits"), [(-1, False), (0, True), (MAX_SEED, True), (MAX_SEED + 1, False)])
+def test_seeds_go_from_0_to_the_highest(seed, fits):
+    if fits:
+        assert all(0 <= item.seed <= MAX_SEED for item in expand(plan_of(("scratch", 2)), PHOTOS, seed))
+    else:
+        with pytest.raises(InputError, match="seed"):
+            expand(plan_of(("scratch", 2)), PHOTOS, seed)
 
 
 def test_no_kind_is_left_behind_the_most_frequent():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.known_defects import fit_known_defects, label_warnings, thresholds_between
 from defectory.inspection.model import load_model
 from defectory.inspection.thresholds import thresholds_from_good
@@ -29,6 +30,7 @@ def test_what_is_not_apart_has_nothing_between(good, defects):
 
 
 def test_apart_is_more_than_the_least_ratio():
+    assert thresholds_between(np.array([1.0]), np.array([1.01])) is not None
     assert thresholds_between(np.array([1.0]), np.array([10.0]), 10.0) is None
     assert thresholds_between(np.array([1.0]), np.array([10.1]), 10.0) is not None
 
@@ -93,6 +95,46 @@ def test_with_ten_good_photos_thresholds_keep_their_promise_on_photos_the_head_h
     assert fit.defects.min() >= fit.thresholds.fail
 
 
+@pytest.mark.parametrize(
+    ("score", "blend_weight"),
+    # Good parts score up to 1.2 and FAIL begins near 1.3; what the head is sure of, times e**0.7 = 2.0, e**1.5 = 4.5,
+    # e**3 = 20 or e**5 = 148.
+    [(1.1, 0.7), (0.5, 1.5), (0.1, 3.0), (0.02, 5.0), (0.005, None)],
+)
+def test_a_head_counts_the_least_that_makes_all_defects_fail(score, blend_weight):
+    good, defects = images(12, 0, 1), images(3, 1, 2)
+
+    fit = fit_known_defects(
+        good, defects, VALID, good_scores=np.linspace(1.0, 1.2, 12), defect_scores=np.full(3, score)
+    )
+
+    assert (fit and fit.head.blend_weight) == blend_weight
+
+
+def test_a_good_photo_is_held_against_a_head_that_has_not_seen_it():
+    # The fourth of twelve is as dark as the defects; its fold of four is 3.
+    good, defects = images(12, 0, 1), images(3, 1, 2)
+    good[3] = images(1, 0.8, 7)[0]
+    others = [image for number, image in enumerate(good) if number not in (3, 7, 11)]
+    chance = ImageHead.fit(others, defects, (), VALID, blend_weight=1.0).probability(good[3], VALID)
+
+    fit = fit_known_defects(good, defects, VALID, good_scores=np.ones(12), defect_scores=np.full(3, 50.0), left_out=[3])
+
+    assert chance > 0.5
+    assert fit.good[3] == pytest.approx(np.exp(fit.head.blend_weight * chance))
+
+
+def test_ten_good_photos_can_be_held_out_and_nine_cannot():
+    told = [
+        fit_known_defects(
+            images(count, 0, 1), images(3, 1, 2), VALID, good_scores=np.ones(count), defect_scores=np.full(3, 2.0)
+        ).basis
+        for count in (9, 10)
+    ]
+
+    assert told == ["between 9 good and 3 defective photos", ""]
+
+
 def test_defects_that_nothing_tells_apart_are_left_to_the_warning():
     twins = images(4, 0, 1)
 
@@ -125,6 +167,38 @@ def test_warnings_name_what_was_not_used():
         "add photos of good parts, 10 at least.",
         "2 labelled defects are too few to hold some out (5 needed): the model has not learned from them; "
         "1 mask was not used.",
+    )
+
+
+def test_five_defects_that_would_pass_are_all_named_and_of_six_one_is_counted():
+    def said(count: int) -> str:
+        names = [f"{number}.png" for number in range(count)]
+        return label_warnings(
+            np.array([0.1] * 9 + [0.2]), np.full(count, 0.2), Thresholds(0.5, 0.6), names=names, masks=0, fit=None
+        )[-1]
+
+    # One good photo scores just as high, and would be held back with them.
+    level = "REVIEW from 0.2000 would catch them all and hold back 1 of 10 good photos."
+    assert said(5) == f"5 of 5 labelled defects would PASS: 0.png, 1.png, 2.png, 3.png, 4.png. {level}"
+    assert said(6) == f"6 of 6 labelled defects would PASS: 0.png, 1.png, 2.png, 3.png, 4.png and 1 more. {level}"
+
+
+def test_a_defect_at_the_threshold_does_not_pass_and_five_are_enough_to_hold_some_out():
+    defects, thresholds = np.full(5, 0.5), Thresholds(0.5, 0.6)
+
+    assert label_warnings(np.full(10, 0.1), defects, thresholds, names=list("abcde"), masks=2, fit=None) == ()
+
+
+def test_what_a_head_has_learned_is_said_with_what_it_rests_on():
+    fit = fit_known_defects(
+        images(4, 0, 1), images(1, 1, 2), VALID, good_scores=np.full(4, 2.0), defect_scores=np.ones(1)
+    )
+
+    said = label_warnings(np.ones(10), np.full(1, 9.0), Thresholds(2, 3), names=["a"], masks=0, fit=fit)
+
+    assert said == (
+        "1 labelled defect is too few to hold some out (5 needed): the model was fitted to all of them, and nobody "
+        "knows how it does on others.",
     )
 
 

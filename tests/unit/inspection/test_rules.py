@@ -44,6 +44,11 @@ def reply(score: float, *defects: DefectArea, verdict: str | None = None, confid
         (Rule(verdict="FAIL", min_types=3), False),
         (Rule(verdict="FAIL", defect="dent", min_regions=1), False),
         (Rule(verdict="FAIL", min_confidence=0.95), False),
+        (Rule(verdict="FAIL", min_confidence=0.9), True),
+        (Rule(verdict="FAIL", defect="stain", min_area=0.05, max_area=0.05), True),
+        (Rule(verdict="FAIL", defect="stain", min_regions=4, max_regions=4), True),
+        (Rule(verdict="FAIL", max_regions=5), True),
+        (Rule(verdict="FAIL", max_regions=4), False),
         (Rule(verdict="FAIL", of_verdicts=("PASS",)), False),
     ],
 )
@@ -75,6 +80,31 @@ def test_the_first_rule_that_holds_decides_and_says_so():
 def test_rules_that_make_no_sense_are_refused(rule):
     with pytest.raises(ValidationError):
         RuleSet.model_validate({"rules": [rule]})
+
+
+@pytest.mark.parametrize(
+    ("field", "allowed", "refused"),
+    [
+        ("min_area", 0, -0.01),
+        ("min_area", 1, 1.01),
+        ("max_area", 0, -0.01),
+        ("max_area", 1, 1.01),
+        ("min_regions", 0, -1),
+        ("max_regions", 0, -1),
+        ("min_types", 0, -1),
+        ("min_confidence", 0.5, 0.49),
+        ("min_confidence", 1, 1.01),
+        ("defect", "a", ""),
+    ],
+)
+def test_conditions_go_from_one_end_of_what_there_is_to_the_other(field, allowed, refused):
+    assert getattr(Rule(**{"verdict": "FAIL", field: allowed}), field) == allowed
+    with pytest.raises(ValidationError, match=field):
+        Rule(**{"verdict": "FAIL", field: refused})
+
+
+def test_a_rule_without_conditions_holds_of_a_part_without_defects():
+    assert Rule(verdict="REVIEW").holds("PASS", 0.5, ())
 
 
 @given(st.lists(st.floats(0, 3), max_size=20))
@@ -115,3 +145,40 @@ def test_a_backtest_takes_back_what_other_rules_decided():
 
 def test_without_truths_escapes_are_unknown():
     assert backtest(RuleSet(), [reply(0.5)]).escapes is None
+
+
+@pytest.mark.parametrize(
+    ("score", "verdict"), [(0.99, "PASS"), (1.0, "REVIEW"), (1.99, "REVIEW"), (2.0, "FAIL"), (3.0, "FAIL")]
+)
+def test_a_backtest_starts_from_what_the_score_alone_says(score, verdict):
+    stored = reply(score, verdict="PASS" if verdict != "PASS" else "FAIL")
+
+    assert backtest(RuleSet(), [stored]).changes[0].after == verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stricter"),
+    [
+        (0.5, "REVIEW", 1),
+        (0.5, "FAIL", 1),
+        (1.5, "FAIL", 1),
+        (1.5, "PASS", 0),
+        (2.5, "REVIEW", 0),
+        (2.5, "PASS", 0),
+    ],
+)
+def test_of_two_verdicts_the_one_nearer_to_fail_is_the_stricter(before, after, stricter):
+    assert backtest(RuleSet(rules=(Rule(verdict=after),)), [reply(before)]).stricter == stricter
+
+
+def test_a_backtest_counts_every_escape_and_every_good_part_that_fails():
+    stored = [reply(0.5), reply(0.5), reply(2.5), reply(2.5), reply(2.5), reply(1.5)]
+    truths = ["anomaly", "anomaly", "normal", "normal", "anomaly", "anomaly"]
+
+    result = backtest(RuleSet(rules=(Rule(verdict="REVIEW", of_verdicts=("PASS", "FAIL")),)), stored, truths)
+
+    assert (result.escapes, result.overkill) == ((2, 0), (2, 0))
+    assert (result.before, result.after) == (
+        {"PASS": 2, "REVIEW": 1, "FAIL": 3},
+        {"PASS": 0, "REVIEW": 6, "FAIL": 0},
+    )

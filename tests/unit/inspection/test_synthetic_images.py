@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from defectory.inspection.candidates import FOLDS, Candidate, CandidateSearch, H
 from defectory.inspection.detectors.image_head import ImageHead
 from defectory.inspection.model import load_model
 from defectory.inspection.training import train, train_dataset
-from defectory.progress import ignore_progress
+from defectory.progress import Progress, ignore_progress
 from tests.unit.inspection.conftest import SMALL, render_part, write_images
 
 QUICK = SMALL.model_copy(update={"detector": "patchcore"})
@@ -71,6 +72,19 @@ def made(count: int = 40, *, axis: int = 1) -> list[Sample]:
 
 
 # ------------------------------------------------------------------ candidates
+
+
+def test_each_candidate_is_tried_with_and_without_a_signature_on_every_fold():
+    search, heard = compare(real=8), []
+
+    trials = replace(search, on_progress=heard.append).trials(["patchcore"])
+
+    assert heard == [Progress("patchcore", fold, 4) for fold in (1, 2, 3, 4)]
+    assert [trial.recipe.signature for trial in trials] == [True] * 5 + [False] * 5
+    # With a signature its word counts to a power, without one not at all.
+    assert all((trial.exponent > 0) is trial.recipe.signature for trial in trials)
+    # Each good image's map has a median, none of which is 0; of the eight defects', most of the 24 would be.
+    assert all(0 < trial.level < np.median(trial.max_scores) for trial in trials)
 
 
 def test_nothing_is_fitted_to_what_was_made_from_an_image_held_out(monkeypatch):

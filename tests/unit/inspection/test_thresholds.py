@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from defectory.errors import InputError
+from defectory.inspection.numerics import SMALLEST_SCALE
 from defectory.inspection.thresholds import (
     Costs,
     Rates,
@@ -125,6 +126,30 @@ def test_where_the_quantile_for_review_lies_above_the_limit_for_fail_the_limit_i
     assert thresholds.review == thresholds.fail
 
 
+def test_with_five_images_beyond_it_a_limit_is_the_quantile():
+    # 0.95 of the way from the first of 100 to the last: 1 + 0.95 * 99
+    scores = np.arange(1.0, 101.0)
+
+    assert thresholds_from_good(scores, Rates(review=0.05, fail=0.05)).fail == pytest.approx(95.05)
+    # With 99 only 4.95 are beyond it, and the limit is that of a distribution with a tail.
+    assert thresholds_from_good(scores[:-1], Rates(review=0.05, fail=0.05)).fail > 99
+
+
+@pytest.mark.parametrize("field", ["review", "fail"])
+@pytest.mark.parametrize("value", [0, 1, -0.1, 1.1])
+def test_rates_lie_between_0_and_1(field, value):
+    with pytest.raises(ValidationError, match=field):
+        Rates(**{field: value})
+
+
+def test_without_a_word_one_in_twenty_is_held_back_and_one_in_a_hundred_fails():
+    assert (Rates().review, Rates().fail) == (0.05, 0.01)
+
+
+def test_equal_rates_are_in_order():
+    assert Rates(review=0.02, fail=0.02).fail == 0.02
+
+
 def test_rates_out_of_order_are_refused():
     with pytest.raises(ValidationError, match="FAIL"):
         Rates(review=0.01, fail=0.05)
@@ -162,6 +187,60 @@ def test_the_cost_at_the_threshold_is_near_the_least():
         return 0.1 * 20 * np.mean(limit > BAD) + 0.9 * np.mean(limit <= GOOD)
 
     assert spent(threshold) <= 1.5 * min(spent(limit) for limit in np.linspace(0.05, 0.5, 300)) + 0.02
+
+
+# Scores of 0 and 1 alone.  Of 10 good parts 1 scores 1, of 5 defects 4 do, and both classes weigh the same: the odds of
+# a defect are (1/5) / (9/10) = 2/9 at 0 and (4/5) / (1/10) = 8 at 1.  So the slope is ln 8 - ln(2/9) = 3.5835, and the
+# odds are even at ln(9/2) / 3.5835 = 0.4197.  The penalty on the slope moves that by less than a hundredth.
+TEN_GOOD, FIVE_BAD = np.array([0.0] * 9 + [1.0]), np.array([0.0] + [1.0] * 4)
+
+
+@pytest.mark.parametrize(
+    ("costs", "review", "fail"),
+    [
+        # A review pays from a risk of 0.2/2 = 0.1 on (odds -2.1972), a reject from 1 - 0.2/1 = 0.8 on (1.3863).  On the
+        # line the odds of any part are ln(0.2/0.8) = -1.3863: 0.4197 + (-2.1972 + 1.3863) / 3.5835 = 0.1934, and
+        # 0.4197 + (1.3863 + 1.3863) / 3.5835 = 1.1934.
+        ({"review": 0.2}, 0.1934, 1.1934),
+        # Without a review the risk is 1 / (2 + 1): 0.4197 + (-0.6931 + 1.3863) / 3.5835.
+        ({}, 0.6131, 0.6131),
+        # A review that costs more than 2 * 1 / (2 + 1) is never the cheapest.
+        ({"review": 0.7}, 0.6131, 0.6131),
+        # Where nine of ten are defective the threshold would lie at -0.3868.
+        ({"defect_rate": 0.9}, 0.0, 0.0),
+        # An escape of 8: 0.4197 + (ln(1/8) + 1.3863) / 3.5835.
+        ({"escape": 8}, 0.2263, 0.2263),
+    ],
+)
+def test_thresholds_of_least_cost_worked_out_by_hand(costs, review, fail):
+    thresholds = thresholds_from_costs(
+        TEN_GOOD, FIVE_BAD, Costs(**{"escape": 2, "false_reject": 1, "defect_rate": 0.2, **costs})
+    )
+
+    assert (thresholds.review, thresholds.fail) == pytest.approx((review, fail), abs=0.012)
+
+
+@pytest.mark.parametrize(
+    ("field", "refused"),
+    [
+        ("escape", 0),
+        ("false_reject", 0),
+        ("review", -0.1),
+        ("defect_rate", 0),
+        ("defect_rate", 1),
+    ],
+)
+def test_costs_out_of_range_are_refused(field, refused):
+    with pytest.raises(ValidationError, match=field):
+        Costs(**{"escape": 1, "false_reject": 1, field: refused})
+
+
+def test_without_a_word_a_review_is_not_asked_for_and_one_part_in_a_hundred_is_defective():
+    assert (Costs(escape=0.5, false_reject=0.5).review, Costs(escape=1, false_reject=1).defect_rate) == (0, 0.01)
+
+
+def test_five_defects_are_enough():
+    assert thresholds_from_costs(GOOD, BAD[:5], Costs(escape=1, false_reject=1)).fail > 0
 
 
 def test_too_few_defects_are_refused():
@@ -209,3 +288,38 @@ def test_from_good_images_alone_confidence_says_so():
     _, basis = confidence_scale(GOOD, np.empty(0), 0.3)
 
     assert basis == "the spread of 200 held-out good images"
+
+
+def test_the_scale_is_that_at_which_the_confidence_is_the_share_that_is_right():
+    # All scores lie 1 from the threshold; 1 of 10 good parts and 1 of 5 defects on the wrong side.  Both classes weigh
+    # the same: 1 - (1/10 + 1/5) / 2 = 0.85 are right, and a confidence of 0.85 at 1 is a scale of 1 / ln(0.85 / 0.15).
+    good, defects = np.array([2.0] * 9 + [4.0]), np.array([2.0] + [4.0] * 4)
+
+    scale, basis = confidence_scale(good, defects, 3.0)
+
+    assert scale == pytest.approx(0.5765, rel=0.031)  # the scales tried lie 6 % apart
+    assert basis == "10 held-out good and 5 defective images"
+
+
+def test_with_four_defects_the_scale_is_the_spread_of_the_good_ones():
+    # Above the median of 3 lie 4 and 5: sqrt((1 + 4) / 2)
+    assert confidence_scale(np.arange(1.0, 6.0), np.full(4, 9.0), 6.0)[0] == pytest.approx(1.5811, rel=1e-4)
+
+
+@pytest.mark.parametrize(("fail", "scale"), [(1000.0, 1000 * SMALLEST_SCALE), (0.0, 1e-6)])
+def test_scores_without_spread_still_have_a_scale(fail, scale):
+    assert confidence_scale(np.full(20, 0.1), np.empty(0), fail)[0] == pytest.approx(scale)
+
+
+@pytest.mark.parametrize(
+    ("score", "good_images", "confidence"),
+    [
+        (1.3, 10, 0.7311),  # one scale from the threshold: 1 / (1 + 1/e)
+        (0.7, 10, 0.7311),
+        (1.3, 9, 0.7311),
+        (2.3785, 10, 0.99),  # 0.3 * ln 99 above it
+        (2.3785, 9, 0.9),  # of fewer than ten good images nobody is surer
+    ],
+)
+def test_confidence_by_the_distance_from_the_threshold(score, good_images, confidence):
+    assert confidence_of(score, 1.0, 0.3, good_images) == pytest.approx(confidence, abs=1e-4)

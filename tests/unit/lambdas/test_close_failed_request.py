@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from defectory.errors import InputError, ServiceError
+from defectory.sensors.service.closing import sweep
 from defectory.sensors.service.requests import SensorRequest, parse_event
 from defectory.sensors.service.requests_table import RequestNotFoundError
 from lambdas.close_failed_request import handler as module
@@ -188,6 +189,24 @@ def test_a_request_that_moved_on_without_a_known_execution_gets_a_day(closer, ta
     closer(HOURLY)
 
     assert table.get("ann", request.request_id).active is active
+
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(("age", "closed"), [(timedelta(hours=2) - SECOND, 0), (timedelta(hours=2) + SECOND, 1)])
+def test_the_sweep_leaves_two_hours_to_the_trigger(table, pipeline, alerts, request_made, age, closed):
+    request_made(age=age, started=False)
+
+    assert len(sweep(NOW, table=table, pipeline=pipeline, alerts=alerts)) == closed
+
+
+@pytest.mark.parametrize(("age", "closed"), [(timedelta(hours=24) - SECOND, 0), (timedelta(hours=24) + SECOND, 1)])
+def test_the_sweep_leaves_a_day_to_a_pipeline_that_nobody_can_trace(table, pipeline, alerts, request_made, age, closed):
+    request = request_made(age=age, started=False)
+    table.set_status("ann", request.request_id, "RUNNING")
+
+    assert len(sweep(NOW, table=table, pipeline=pipeline, alerts=alerts)) == closed
 
 
 def test_one_request_that_cannot_be_closed_does_not_keep_the_others(closer, table, pipeline, alerts, request_made):

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from defectory.errors import ServiceError
-from defectory.inspection.line.alerts import GRACE, Pages, alert_text
-from defectory.inspection.line.records import InspectionRecord
+from defectory.inspection.line.alerts import GRACE, Notifier, Pages, alert_text, digest_text
+from defectory.inspection.line.records import InspectionRecord, read_cause
 from defectory.inspection.line.results_table import CLAIM, ResultsTable
 from defectory.inspection.line.uploads import Upload
 from lambdas.record_inspection import handler as record_module
@@ -351,3 +351,122 @@ def test_rows_and_answers_keep_the_names_that_they_were_written_with(recorder, r
     assert results.get(inspection_id).model_dump(exclude_none=True)["told_at"] == NOW.isoformat(
         timespec="milliseconds"
     ).replace("+00:00", "Z")
+
+
+# ------------------------------------------------------------------ by figures
+
+
+@pytest.mark.parametrize(
+    ("waited", "notified"), [(timedelta(minutes=10), 0), (timedelta(minutes=10, milliseconds=1), 1)]
+)
+def test_the_digest_waits_for_ten_minutes(notifier, recorded, waited, notified):
+    recorded()
+
+    assert notifier.send_digest(NOW + waited)["defect"] == notified
+
+
+class ManyRows:
+    """A table of so many rows whose alerts are pending, in the order of their numbers; some are claimed by others."""
+
+    def __init__(self, count: int, claimed: int = 0) -> None:
+        upload = upload_of()
+        record = InspectionRecord.of(upload, now=NOW, retention=timedelta(days=30), status="ERROR")
+        self.rows = [record.model_copy(update={"inspection_id": f"{number:04}"}) for number in range(count)]
+        self.claimed, self.settled, self.released = claimed, [], []
+
+    def pending(self, channel, before):
+        return iter(self.rows if channel == "review" else [])
+
+    def claim(self, inspection_id, now):
+        return int(inspection_id) >= self.claimed
+
+    def release(self, inspection_id):
+        self.released.append(inspection_id)
+
+    def settle(self, inspection_id, now):
+        self.settled.append(inspection_id)
+
+
+def test_a_mail_of_the_digest_stands_for_a_thousand_inspections(topics):
+    table = ManyRows(2001)
+
+    assert Notifier(table, topics, Pages("us-east-1", "results"), limit=3).send_digest(NOW) == {
+        "defect": 0,
+        "review": 2001,
+    }
+    assert [subject.split(" ")[0] for subject, _ in topics["review"].sent] == ["1000", "1000", "1"]
+    assert table.settled == [row.inspection_id for row in table.rows]
+
+
+def test_a_thousand_that_others_are_at_do_not_keep_the_rest_from_being_told(topics):
+    table = ManyRows(1002, claimed=1000)
+
+    assert Notifier(table, topics, Pages("us-east-1", "results"), limit=3).send_digest(NOW)["review"] == 2
+    assert table.settled == ["1000", "1001"]
+
+
+def test_a_digest_names_fifty_and_counts_the_rest():
+    def text(count: int) -> str:
+        return digest_text(ManyRows(count).rows, Pages("us-east-1", "results"))[1]
+
+    assert text(50).count("lot 7/part.png\n") == 50
+    assert "more: see" not in text(50)
+    assert text(51).count("lot 7/part.png\n") == 50
+    assert "... and 1 more: see the table of results." in text(51)
+
+
+def test_the_limit_itself_is_sent(notifier, topics, recorded):
+    told = [notifier.notify(recorded("FAIL", f"{number}.png"), NOW) for number in range(4)]
+
+    assert told == ["SENT", "SENT", "SENT", "LEFT FOR THE DIGEST"]
+    assert sent(topics) == {"defect": 3, "review": 0}
+
+
+def test_a_row_is_kept_for_its_retention_and_names_the_first_attempt():
+    event = {key: value for key, value in upload_of().model_dump().items() if key != "attempt"}
+    record = InspectionRecord.of(Upload(**event), now=NOW, retention=timedelta(days=30), status="ERROR")
+
+    assert record.expires_at == int(NOW.timestamp()) + 30 * 86_400
+    assert record.attempt == 1
+    assert InspectionRecord.model_validate(record.model_dump(exclude={"attempt", "shrunk"})) == record
+    assert not record.shrunk
+    assert record.day == "2026-11-21"
+    assert (
+        InspectionRecord(**{**record.model_dump(by_alias=False), "pending_alert": "review"}).pending_alert == "review"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "outcome", "channel", "urgent"),
+    [
+        ("INSPECTED", "PASS", "PASS", None, False),
+        ("INSPECTED", "REVIEW", "REVIEW", "review", True),
+        ("INSPECTED", "FAIL", "FAIL", "defect", True),
+        ("INSPECTED", None, "ERROR", "review", True),
+        ("UNREADABLE", None, "UNREADABLE", "review", True),
+        ("UNSUPPORTED", None, "UNSUPPORTED", "review", False),
+        ("ERROR", None, "ERROR", "review", True),
+        # A verdict counts only of what was inspected.
+        ("ERROR", "PASS", "ERROR", "review", True),
+    ],
+)
+def test_who_has_to_know_of_what(status, verdict, outcome, channel, urgent):
+    record = InspectionRecord.of(upload_of(), now=NOW, retention=timedelta(days=30), status=status, verdict=verdict)
+
+    assert (record.outcome, record.channel, record.is_urgent) == (outcome, channel, urgent)
+
+
+def test_a_failure_is_told_in_five_hundred_letters():
+    assert len(read_cause("E", "x" * 600)) == 500
+    assert read_cause("E", "x" * 497) == "E: " + "x" * 497
+    assert read_cause("E", '{"errorMessage": ""}') == "E"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(300, 300), (301, 300)])
+def test_a_mail_shows_three_hundred_letters_of_a_name(results, recorded, length, shown):
+    record = results.get(recorded("FAIL", "a" * length))
+
+    subject, _ = alert_text(record, Pages("us-east-1", "results"))
+
+    assert len(subject) == len("FAIL: ") + shown
+    assert subject.endswith("a") is (length <= 300)

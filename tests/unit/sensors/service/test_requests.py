@@ -115,6 +115,38 @@ def test_a_bad_value_is_refused_by_name_and_rule(field, value):
     assert len(str(error)) < 700, "a huge value is shown shortened"
 
 
+@pytest.mark.parametrize(
+    ("field", "last", "beyond"),
+    [
+        ("industry", "x" * 64, "x" * 65),
+        ("number", 1, 0),
+        ("number", 50, 51),
+        ("user_id", "a" * 64, "a" * 65),
+        ("idempotency_token", "t" * 128, "t" * 129),
+        ("year", 1970, 1969),
+        ("year", 2100, 2101),
+        ("seed", 0, -1),
+        ("seed", 4_294_967_295, 4_294_967_296),
+    ],
+)
+def test_the_last_value_within_a_rule_is_taken_and_the_next_is_not(field, last, beyond):
+    assert getattr(parse_event({**GOOD, field: last}), field) == last
+    assert refused({**GOOD, field: beyond}).field == field
+
+
+def test_of_several_faults_the_first_field_is_named():
+    assert refused({**GOOD, "industry": "", "number": 0, "user_id": ""}).field == "industry"
+
+
+def test_own_machines_are_fifty_at_most_with_names_of_eighty_letters():
+    names = [f"{number:02}" + "m" * 78 for number in range(51)]
+
+    assert parse_event({**GOOD, "number": 50, "machines": names[:50]}).machines == names[:50]
+    assert refused({**GOOD, "number": 50, "machines": names}).field == "machines"
+    assert refused({**GOOD, "number": 1, "machines": ["m" * 81]}).field == "machines"
+    assert parse_event({**GOOD, "number": 1, "machines": ["m"]}).machines == ["m"]
+
+
 @pytest.mark.parametrize("field", ["industry", "number", "user_id"])
 def test_a_missing_field_is_named(field):
     error = refused({key: value for key, value in GOOD.items() if key != field})
@@ -147,6 +179,29 @@ def test_the_fingerprint_tells_requests_apart_and_leaves_the_token_out():
 
     assert event.fingerprint == parse_event({**GOOD, "idempotency_token": "t"}).fingerprint
     assert event.fingerprint != parse_event({**GOOD, "number": 11}).fingerprint
+
+
+def test_a_year_that_is_not_given_is_the_last_complete_one_and_a_seed_is_drawn():
+    made = [
+        SensorRequest.new(
+            parse_event(event), machines=["Etcher"], author="catalogue", retention=timedelta(days=2), now=NOW
+        )
+        for event in ({**GOOD, "year": 1999, "seed": 0}, GOOD, GOOD)
+    ]
+
+    assert [(each.year, each.machines[0].attempts) for each in made] == [(1999, 0), (2025, 0), (2025, 0)]
+    assert made[0].seed == 0
+    assert made[1].seed != made[2].seed
+    assert all(0 <= each.seed < 2**32 for each in made)
+
+
+def test_an_answer_leaves_out_what_there_is_nothing_to_say_of():
+    request = SensorRequest.new(
+        parse_event(GOOD), machines=["Etcher"], author="catalogue", retention=timedelta(days=2), now=NOW
+    )
+
+    assert set(request.answer()) == {"request_id", "machines", "status", "pipeline_execution_id"}
+    assert request.model_copy(update={"note": "fewer"}).answer()["note"] == "fewer"
 
 
 @given(st.datetimes(timezones=st.just(UTC), min_value=datetime(2000, 1, 1)), st.integers(1, 10**12))
