@@ -7,6 +7,7 @@ from defectory.errors import DefectoryError, require_extra
 
 
 def main() -> int:
+    """Synthesise the application; a mistake is one line and the exit code of its kind."""
     try:
         require_extra("deploy")
         from stacks.application import create_app

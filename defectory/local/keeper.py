@@ -109,6 +109,7 @@ def _end(child: subprocess.Popen[bytes], grace: float, waking: int) -> None:
 
 
 def main() -> int:
+    """Keep the command that the arguments name, and end as it ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--grace", type=float, default=2.0)
     parser.add_argument("--remove", type=Path)

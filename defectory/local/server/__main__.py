@@ -110,6 +110,7 @@ def announce(**message: object) -> None:
 
 
 def main() -> int:
+    """Serve with the settings that standard input holds, until it is closed or the process is told to end."""
     settings = Settings.model_validate_json(sys.stdin.buffer.read())
     try:
         listener = bind(settings.port)

@@ -41,6 +41,7 @@ _SYSTEM_PATHS = (
 
 
 def main() -> None:
+    """Put on the walls that standard input asks for, and become the script; or try namespaces, if a folder is given."""
     package = Path(__file__).resolve().parents[2]
     _adopt(package)
     if len(sys.argv) > 1:

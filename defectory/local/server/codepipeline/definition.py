@@ -24,10 +24,14 @@ class _Part(BaseModel):
 
 
 class Artifact(_Part):
+    """What one action hands to another, by its name in the pipeline."""
+
     name: str
 
 
 class ActionType(_Part):
+    """What does an action: ``Source`` by ``S3``, ``Build`` by ``CodeBuild``."""
+
     category: str
     owner: str = "AWS"
     provider: str
@@ -47,6 +51,8 @@ class Action(_Part):
 
 
 class Stage(_Part):
+    """Actions that all have to succeed before the next stage begins."""
+
     name: Annotated[str, Field(pattern=_NAME)]
     actions: Annotated[list[Action], Field(min_length=1)]
 
@@ -57,11 +63,15 @@ class Stage(_Part):
 
 
 class ArtifactStore(_Part):
+    """The bucket that artifacts are kept in."""
+
     type: Literal["S3"] = "S3"
     location: str
 
 
 class Variable(_Part):
+    """A variable of the pipeline, given at the start of an execution."""
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9@_-]{1,128}$")]
     default_value: str | None = None
 

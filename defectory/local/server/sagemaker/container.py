@@ -208,6 +208,7 @@ class Handler(door.GuardedHandler):
 
 
 def main() -> None:
+    """Serve the model of the program and the folder that the arguments name, and write the port to the descriptor."""
     program, folder, descriptor = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     server = Server(sys.stdin.readline().strip())
     threading.Thread(target=server.serve_forever, daemon=True).start()
