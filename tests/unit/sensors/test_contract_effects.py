@@ -245,11 +245,6 @@ def late_windows(last_of_event: int) -> np.ndarray:
     return _comparable(20 * DAY, LATE, [], [Event(0, last_of_event, "stop")], 300)
 
 
-def some(all_starts: np.ndarray, least: int, gap: int) -> int:
-    """The first number from ``least`` on of latest windows so far from the one before them."""
-    return next(n for n in range(least, all_starts.size) if all_starts[-n] - all_starts[-n - 1] >= gap)
-
-
 @pytest.mark.parametrize("neighbours", [180, 210])
 @pytest.mark.parametrize(("number", "wide"), [(0, True), (1, False)])
 def test_four_hundred_windows_far_from_events_are_enough(monkeypatch, neighbours, number, wide):
@@ -317,8 +312,9 @@ def reference(columns, helping, starts, length, context, statistic):
         return np.array([measure(int(start)) for start in starts]).T
 
     def around(measure, start):
+        end = start + length
         return lambda values: measure(values, start - context, start), lambda values: measure(
-            values, start + length, start + length + context
+            values, end, end + context
         )
 
     def jump(values, row):
@@ -570,7 +566,7 @@ def test_surroundings_are_as_long_as_the_label_up_to_a_day_then_up_to_half_an_ho
     for each in ("level", "roughness"):
         shows(monkeypatch, each, np.append(PLAIN, 0.8))
 
-    assert judged(monkeypatch, "spike", rows=rows) == (pytest.approx(0.8), contexts) or pytest.fail("other contexts")
+    assert judged(monkeypatch, "spike", rows=rows) == (pytest.approx(0.8), contexts)
 
 
 @pytest.mark.parametrize(
@@ -627,7 +623,8 @@ def test_signals_are_looked_at_sixteen_at_once(monkeypatch, signals, groups):
         found = effects(columns, labels, [], pool)
 
     assert seen == groups
-    assert found == [Effect(one, sum(([*range(size)] for size in groups), [])[one.number]) for one in labels]
+    places = [float(place) for size in groups for place in range(size)]
+    assert found == [Effect(one, place) for one, place in zip(labels, places, strict=True)]
     # A group without a label is not looked at.
     with ThreadPoolExecutor(1) as pool:
         assert effects(columns, labels[-1:], [], pool) == found[-1:]
