@@ -413,7 +413,7 @@ def test_a_statistic_is_what_the_surroundings_do_not_explain(statistic, length):
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
-@pytest.mark.parametrize("windows", [80, 200, 201, 260, 400])
+@pytest.mark.parametrize("windows", [80, 200, 201, 260, 400, 500])
 def test_at_most_two_hundred_nearest_windows_predict(windows):
     rng = np.random.default_rng(windows)
     features = rng.normal(size=(3, windows + 1))
