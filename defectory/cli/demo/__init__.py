@@ -114,16 +114,34 @@ def _use(
     number: int,
 ) -> bool:
     """Use what was deployed, as its users would; whether all went well."""
-    from defectory.cli.demo.defect_images import show_defect_images
-    from defectory.cli.demo.inspection import await_training, show_inspection, start_training
+    from defectory.cli.demo.defect_images import (
+        DEFECTS,
+        PHOTOS,
+        PICTURES_OF_EACH,
+        make_defect_images,
+        show_defect_images,
+    )
+    from defectory.cli.demo.inspection import show_inspection, start_training, try_line
     from defectory.cli.demo.sensor_data import request_sensor_data, show_sensor_data
+    from defectory.cli.output import awaited_step, timed
 
     request = request_sensor_data(console, cloud, stacks["sensor-data"], number)
-    # While the pipeline's actions wait for one another, there is time to learn.
     training = start_training(console, cloud, stacks["inspection"], photos)
-    training_since = time.monotonic()
-    all_well = show_sensor_data(console, cloud, stacks["sensor-data"], request, targets.sensor_data)
-    await_training(console, cloud, training, since=training_since)
-    all_well &= show_inspection(console, cloud, stacks["inspection"], photos, targets.inspection)
-    all_well &= show_defect_images(console, cloud, stacks["image-synthesis"], photos.training, targets.defect_images)
+    lines, paints = stacks["inspection"], stacks["image-synthesis"]
+    # While the pipeline's actions wait for one another, there is time to learn and to paint.
+    with ThreadPoolExecutor(2) as beside:
+        try:
+            trying = beside.submit(timed, try_line, cloud, lines, training, photos, targets.inspection)
+            making = beside.submit(timed, make_defect_images, cloud, paints, photos.training, targets.defect_images)
+            all_well = show_sensor_data(console, cloud, stacks["sensor-data"], request, targets.sensor_data)
+            parts = f"{len(photos.good)} good and {len(photos.defective)} defective parts"
+            line = awaited_step(console, f"Meanwhile, a model learns and inspects {parts}", trying)
+            all_well &= show_inspection(console, line, photos, targets.inspection)
+            pictures = f"{PICTURES_OF_EACH * len(DEFECTS)} pictures of defects from {PHOTOS} good parts"
+            status = awaited_step(console, f"Meanwhile, {pictures}", making)
+            all_well &= show_defect_images(console, status, targets.defect_images)
+        except BaseException:
+            # What waits beside this fails at once then, in place of waiting for its turn to end.
+            cloud.stop()
+            raise
     return all_well
