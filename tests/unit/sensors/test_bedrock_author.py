@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defectory.aws.bedrock import BedrockModel
+from defectory.aws.tokens import TokenUsage
 from defectory.errors import AuthorError, InputError, ReplyError
 from defectory.sensors import signals
 from defectory.sensors.authors import Script, ScriptTask, create_author
@@ -29,10 +30,21 @@ PROGRAM = f"```python\n{CODE}```\n<error>CHECKED: NO ERRORS</error>"
 
 
 @pytest.fixture
-def author(bedrock):
-    config = Config(retries={"mode": "standard", "total_max_attempts": 1})
-    model = BedrockModel(boto3.client("bedrock-runtime", config=config), MODEL, sleep=lambda seconds: None)
-    return BedrockAuthor(model, model)
+def author_of(bedrock):
+    """An author that asks the model named, without pauses."""
+
+    def make(model_id, **options):
+        config = Config(retries={"mode": "standard", "total_max_attempts": 1})
+        client = boto3.client("bedrock-runtime", config=config)
+        lister, writer = (BedrockModel(client, model_id, sleep=lambda seconds: None) for _ in range(2))
+        return BedrockAuthor(lister, writer, **options)
+
+    return make
+
+
+@pytest.fixture
+def author(author_of):
+    return author_of(MODEL)
 
 
 @pytest.fixture(params=["library", "freeform"])
@@ -144,6 +156,8 @@ def test_a_script_carries_where_it_comes_from(bedrock, author):
         prompt=bedrock.prompts[0],
         model_id=MODEL,
         prompt_style="library",
+        tokens=TokenUsage(input=len(bedrock.prompts[0]) // 4, output=len(PROGRAM) // 4),
+        tier="default",
     )
 
 
@@ -186,12 +200,30 @@ def test_a_script_useless_twice_is_reported(bedrock, author, bad, reason):
     assert reason in str(caught.value)
 
 
-def test_after_a_truncated_answer_the_model_may_say_all_it_can(bedrock, author):
+def test_after_a_truncated_answer_the_model_may_say_twice_as_much(bedrock, author_of):
     bedrock.replies += [Reply(PROGRAM, "max_tokens"), PROGRAM]
 
-    author.write_script(TASK)
+    author_of("us.amazon.nova-2-lite-v1:0").write_script(TASK)
 
-    assert [request.max_tokens for request in bedrock.requests] == [WRITING.max_tokens, None]
+    assert [request.max_tokens for request in bedrock.requests] == [WRITING.max_tokens, 2 * WRITING.max_tokens]
+
+
+def test_a_model_is_asked_for_no_more_than_it_can_write_and_its_limit_is_told(bedrock, author):
+    bedrock.responder = lambda request: Reply(PROGRAM, "max_tokens")
+
+    with pytest.raises(AuthorError, match=r"cut off after \d+ tokens; .* This model gives no longer ones"):
+        author.write_script(TASK)
+
+    assert [request.max_tokens for request in bedrock.requests] == [5000, 5000]
+
+
+def test_what_does_not_fit_into_the_models_window_is_not_asked_again(bedrock, author):
+    bedrock.responder = lambda request: Reply(PROGRAM, "model_context_window_exceeded")
+
+    with pytest.raises(AuthorError, match="context window: choose a model with a larger one"):
+        author.write_script(TASK)
+
+    assert len(bedrock.requests) == 1
 
 
 def test_a_model_with_a_lower_bound_still_writes(bedrock, author):
@@ -320,7 +352,7 @@ def test_freeform_spells_out_the_dataset():
     prompt = " ".join(script_prompt(TASK, "freeform").split())
 
     assert "from 2024-01-01 00:00:00 to 2024-12-31 23:59:00: 527040 rows" in prompt
-    for point in ("data.csv", "start,end,signal,kind,severity", '"seed": 7', '"correlations"', "precursor", "torque"):
+    for point in ("data.csv", "start,end,signal,kind,severity", "seed=7", '"correlations"', "precursor", "torque"):
         assert point in prompt
     assert all(module in prompt for module in ALLOWED_MODULES - {"__future__"})
     assert "527040" not in script_prompt(ScriptTask("a", "b", 2025, 1), "freeform")
