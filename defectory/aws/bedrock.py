@@ -1,4 +1,4 @@
-"""Amazon Bedrock's text models through the Converse API: one prompt in, one reply out, asked as the model can be asked."""
+"""Amazon Bedrock's text models through the Converse API: one prompt in, one reply out, asked for what the model can."""
 
 from __future__ import annotations
 

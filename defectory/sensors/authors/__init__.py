@@ -46,7 +46,7 @@ class Script:
     """A generated Python script and where it comes from.
 
     ``prompt`` is the full text sent to the model (empty for the catalogue); ``trusted`` is true only for scripts that
-    no model had a hand in.  ``tokens`` are those of all answers on the way to it, ``tier`` the service tier of the last.
+    no model had a hand in.  ``tokens`` are those of all answers on the way to it, ``tier`` that of the last.
     """
 
     source: str

@@ -25,7 +25,7 @@ from defectory.sensors.scripts import extract_script
 T = TypeVar("T")
 
 ASKED_AT_MOST = 2
-# Bedrock counts the bound against the quota of tokens a minute when a request begins, so it is no higher than it has to.
+# Bedrock counts the bound against the quota of tokens a minute when a request begins, so it starts low.
 MORE_AFTER_TRUNCATION = 2
 
 MACHINES_TOOL = Tool(

@@ -179,7 +179,7 @@ def script_prompt(task: ScriptTask, style: PromptStyle, *, language: str = LANGU
 
 
 def script_rules(year: int, style: PromptStyle, *, language: str = LANGUAGE, context: str = CONTEXT) -> str:
-    """What holds for every machine in ``year``: ``library`` hands over the signals library, ``freeform`` spells all out.
+    """What holds for all machines in ``year``: ``library`` hands over the signals library, ``freeform`` spells all out.
 
     Every prompt of the same year and style begins with it, those for repairs too.
     """

@@ -58,9 +58,10 @@ def repair() -> None:
     from defectory.sensors.pipeline import writing
     from defectory.sensors.service.requests_table import RequestsTable
 
+    table = RequestsTable(setting("REQUESTS_TABLE"))
     with _author() as author:
         writing.repair(
-            RequestsTable(setting("REQUESTS_TABLE")),
+            table,
             author,
             setting("REQUEST_USER_ID"),
             setting("REQUEST_ID"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -18,7 +19,7 @@ from defectory.errors import AuthorError, InputError, ReplyError
 from defectory.sensors import signals
 from defectory.sensors.authors import Script, ScriptTask, create_author
 from defectory.sensors.authors.bedrock import LISTING, WRITING, BedrockAuthor
-from defectory.sensors.authors.prompts import list_prompt, quoted, repair_prompt, script_prompt
+from defectory.sensors.authors.prompts import list_prompt, quoted, repair_prompt, script_prompt, script_rules
 from defectory.sensors.policy import ALLOWED_MODULES
 from defectory.sensors.signals.reference import api_reference, describe
 from tests.support.bedrock_server import DENIED, MODEL, THROTTLED, TOO_MANY_TOKENS, Reply
@@ -73,6 +74,55 @@ def test_fewer_machines_than_asked_are_told(bedrock, author):
 
     assert len(listing.names) == 3
     assert listing.note == "The model named 3 machines, 10 were asked for."
+
+
+NOVA, OPUS, CLAUDE = "us.amazon.nova-2-lite-v1:0", "us.anthropic.claude-opus-5-5", "us.anthropic.claude-sonnet-4-5"
+CALL = ("report_machines", {"machines": ["1. Plasma Etcher - removes material", "Wire Bonder", "wire  bonder", ""]})
+
+
+@pytest.mark.parametrize(("model_id", "forced"), [(MODEL, True), (NOVA, True), (CLAUDE, True), (OPUS, False)])
+def test_machines_come_by_a_tool_that_is_forced_where_it_may_be(bedrock, author_of, model_id, forced):
+    bedrock.replies.append(Reply("I think: 1. Toaster", "tool_use", reasoning='["Toaster"]', call=CALL))
+
+    assert author_of(model_id).list_machines("semiconductor", 3).names == ("Plasma Etcher", "Wire Bonder")
+
+    (request,) = bedrock.requests
+    assert (request.tool_choice is not None) == forced
+    assert "Call the tool `report_machines`" in request.prompt
+
+
+@pytest.mark.parametrize("model_id", [MODEL, OPUS])
+def test_a_model_that_answers_in_text_is_read_as_text(bedrock, author_of, model_id):
+    bedrock.replies.append(Reply(LIST, reasoning="1. Toaster\n2. Kettle"))
+
+    assert author_of(model_id).list_machines("semiconductor", 2).names == ("Plasma Etcher", "Wire Bonder")
+
+
+def test_an_unknown_model_is_asked_for_text(bedrock, author_of):
+    bedrock.replies.append(LIST)
+
+    assert len(author_of("us.new.model-v1:0").list_machines("semiconductor", 3).names) == 3
+    assert "toolConfig" not in bedrock.requests[0].body
+    assert "report_machines" not in bedrock.prompts[0]
+
+
+BAD_CALLS = {
+    "malformed": Reply("", "malformed_tool_use"),
+    "no list": Reply("", "tool_use", call=("report_machines", {"machines": 7})),
+    "nothing in it": Reply("", "tool_use", call=("report_machines", {"machines": ["", None, "!"]})),
+    "another field": Reply("", "tool_use", call=("report_machines", {"names": ["Etcher"]})),
+    "no object": Reply("", "tool_use", call=("report_machines", "Etcher")),
+    "another tool": Reply("", "tool_use", call=("toast", {"machines": ["Toaster"]})),
+    "cut off": Reply("", "max_tokens", call=CALL),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_CALLS.values(), ids=BAD_CALLS)
+def test_after_a_useless_call_the_list_is_asked_for_in_text(bedrock, author, bad):
+    bedrock.replies += [bad, LIST]
+
+    assert len(author.list_machines("semiconductor", 3).names) == 3
+    assert ["toolConfig" in request.body for request in bedrock.requests] == [True, False]
 
 
 BAD_LISTS = {
@@ -251,6 +301,64 @@ def test_machines_written_in_parallel_know_nothing_of_each_other(bedrock, author
         assert sum(machine in request.prompt for machine in machines) == 1
 
 
+# ------------------------------------------------------------------ what it costs
+
+
+def test_what_the_prompts_for_a_request_have_in_common_is_written_to_the_cache_once_and_then_read(bedrock, author_of):
+    bedrock.responder = lambda request: PROGRAM
+    author = author_of(NOVA)
+    rules = script_rules(2024, "library")
+    tasks = [replace(TASK, machine=f"Machine {n}", seed=n, siblings=9) for n in range(3)]
+
+    scripts = [author.write_script(task) for task in tasks]
+    scripts.append(author.repair_script(tasks[0], scripts[0], ["range: 400 above 300"]))
+
+    assert {request.prefix for request in bedrock.requests} == {rules}
+    assert [script.prompt for script in scripts] == bedrock.prompts
+    spent = [script.tokens for script in scripts]
+    assert [(tokens.cache_read, tokens.cache_write) for tokens in spent[:3]] == [
+        (0, len(rules) // 4),
+        (len(rules) // 4, 0),
+        (len(rules) // 4, 0),
+    ]
+    # A repaired script has cost what its first version did, too.
+    assert spent[3].cache_write == len(rules) // 4 == spent[3].cache_read
+    assert spent[3].output == 2 * spent[0].output
+
+
+def test_nothing_is_cached_where_it_does_not_pay(bedrock, author_of):
+    bedrock.responder = lambda request: PROGRAM
+
+    author_of(NOVA).write_script(TASK)  # nobody would read it
+    author_of("us.anthropic.claude-haiku-4-5").write_script(replace(TASK, siblings=9))  # 4,096 tokens at least
+
+    assert [bool(request.prefix) for request in bedrock.requests] == [False, False]
+
+
+def test_scripts_are_written_in_the_tier_configured_and_lists_never_wait(bedrock, author_of):
+    bedrock.replies += [LIST, PROGRAM]
+    author = author_of(NOVA, tier="flex")
+
+    author.list_machines("paper", 3)
+    script = author.write_script(TASK)
+
+    assert [request.body.get("serviceTier") for request in bedrock.requests] == [None, {"type": "flex"}]
+    assert script.tier == "flex"
+
+
+def test_every_answer_is_counted_the_useless_ones_too(bedrock, author_of):
+    bedrock.replies += ["no list", LIST, Reply(PROGRAM, "max_tokens"), PROGRAM]
+    counted = []
+    author = author_of(NOVA, tier="flex", on_tokens=lambda *answer: counted.append(answer))
+
+    author.list_machines("paper", 3)
+    script = author.write_script(TASK)
+
+    assert [(model_id, tier) for model_id, tier, _ in counted] == [(NOVA, "default")] * 2 + [(NOVA, "flex")] * 2
+    assert [usage.output for _, _, usage in counted] == [1, len(LIST) // 4, *[len(PROGRAM) // 4] * 2]
+    assert script.tokens == counted[2][2] + counted[3][2]
+
+
 # ------------------------------------------------------------------ repairing
 
 
@@ -308,7 +416,11 @@ def test_the_factory_makes_a_working_author(bedrock):
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({}, "model_id"), ({"model_id": MODEL, "prompt_style": "poem"}, "prompt_style")],
+    [
+        ({}, "model_id"),
+        ({"model_id": MODEL, "prompt_style": "poem"}, "prompt_style"),
+        ({"model_id": MODEL, "service_tier": "reserved"}, "service_tier"),
+    ],
 )
 def test_the_factory_refuses_what_cannot_work(options, field):
     with pytest.raises(InputError) as caught:
