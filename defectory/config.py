@@ -15,6 +15,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from defectory.aws.inference_profiles import InferenceProfile, default_profile, profile_of
+from defectory.aws.model_capabilities import MODELS, capabilities_of
+from defectory.aws.tokens import ServiceTier
 from defectory.errors import ConfigError, InputError
 from defectory.images.defaults import MODEL_IDS
 from defectory.sensors.authors import AuthorName, PromptStyle
@@ -93,7 +95,17 @@ class Config(FrozenModel):
         default="",
         description="the id of a Bedrock inference profile that can be called from the region (empty for catalogue)",
     )
+    base_model_id: str = Field(
+        default="",
+        max_length=200,
+        description="the id of the model that model_id behaves like, such as anthropic.claude-sonnet-4-6, where "
+        "Defectory does not know model_id itself (empty where it does)",
+    )
     prompt_style: PromptStyle = Field(default="library", description="library or freeform")
+    service_tier: ServiceTier = Field(
+        default="default",
+        description="default or flex: scripts are written at about half the price, and later, by models that have it",
+    )
     alert_email: str | None = Field(
         default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$", description="an e-mail address, or left out for no e-mail"
     )
@@ -187,6 +199,16 @@ class Config(FrozenModel):
             else "Set author=catalogue, or another region."
         )
         raise ConfigError("model_id", _rules()["model_id"], self.model_id or None, fix)
+
+    @model_validator(mode="after")
+    def _model_has_the_tier(self) -> Self:
+        model = capabilities_of(self.base_model_id or self.model_id)
+        if self.author == "catalogue" or self.service_tier == "default" or model.flex:
+            return self
+        fix = (
+            f"{self.model_id} is not known to have flex; {', '.join(row.model for row in MODELS if row.flex)} have it."
+        )
+        raise ConfigError("service_tier", _rules()["service_tier"], self.service_tier, fix)
 
     @model_validator(mode="after")
     def _image_models_serve_image_region(self) -> Self:

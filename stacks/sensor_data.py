@@ -83,7 +83,10 @@ class SensorData(Capability):
             "REQUESTS_TABLE": self.table.table_name,
             "AUTHOR": self.config.author,
             "MODEL_ID": self.config.model_id,
+            "BASE_MODEL_ID": self.config.base_model_id,
             "PROMPT_STYLE": self.config.prompt_style,
+            "SERVICE_TIER": self.config.service_tier,
+            "DEPLOYMENT": self.config.name,
         }
 
     def _allow_actions(self) -> None:

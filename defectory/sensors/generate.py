@@ -20,12 +20,12 @@ from pathlib import Path
 from defectory.claims import MARKER, foreign, is_claimed, mark
 from defectory.errors import InputError
 from defectory.progress import OnProgress, Progress, ignore_progress
-from defectory.sensors.authors import Author, Script, ScriptTask
+from defectory.sensors.authors import AUTHORS_AT_ONCE, Author, Script, ScriptTask
 from defectory.sensors.dataset import read_manifest
 from defectory.sensors.machines import unique_slugs
 from defectory.sensors.pipeline.artifacts import bounded, seed_of
 from defectory.sensors.pipeline.finishing import DELIVERED_FILES, Origin, finish_dataset
-from defectory.sensors.pipeline.scripting import AUTHORS_AT_ONCE, write_checked_script
+from defectory.sensors.pipeline.scripting import write_checked_script
 from defectory.sensors.pipeline.simulation import CHECK_SECONDS, Simulated, Simulation, simulate
 from defectory.sensors.pipeline.workers import Lost, run_isolated
 from defectory.sensors.report import write_index
@@ -123,7 +123,7 @@ def generate_datasets(
     _refuse_foreign(out)
     listing = author.list_machines(event.industry, event.number)
     machines = {
-        slug: Generated(name, slug, ScriptTask(event.industry, name, year, seed_of(seed, slug)))
+        slug: Generated(name, slug, ScriptTask(event.industry, name, year, seed_of(seed, slug), len(listing.names)))
         for name, slug in zip(listing.names, unique_slugs(listing.names), strict=True)
     }
     try:

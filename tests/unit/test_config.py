@@ -87,6 +87,7 @@ def test_the_cdks_own_keys_are_left_alone():
         ("image_concurrency", 41),
         ("author", "claude"),
         ("prompt_style", "haiku"),
+        ("service_tier", "reserved"),
         ("alert_email", "ann"),
         ("alert_email", "ann@x.org, bob@x.org"),
         ("defect_email", "ann"),
@@ -147,6 +148,19 @@ def test_a_profile_of_another_geography_is_refused_with_one_that_fits():
 
     assert error.field == "model_id"
     assert "eu.amazon.nova-pro-v1:0" in error.fix
+
+
+def test_flex_is_for_models_that_have_it():
+    nova, claude, new = (f"us.{name}" for name in ("amazon.nova-pro-v1:0", "anthropic.claude-opus-5", "amazon.nova-9"))
+    tier = {"service_tier": "flex"}
+
+    assert load_config({"model_id": nova, **tier}, {}).service_tier == "flex"
+    for model_id in (claude, new):
+        error = refused({"model_id": model_id, **tier})
+        assert error.field == "service_tier"
+        assert f"{model_id} is not known to have flex; amazon.nova-pro, amazon.nova-2-lite have it." in str(error)
+    assert load_config({"model_id": new, "base_model_id": "amazon.nova-pro-v1:0", **tier}, {}).service_tier == "flex"
+    assert load_config({"author": "catalogue", "model_id": claude, **tier}, {}).service_tier == "flex"
 
 
 def test_china_has_no_bedrock_but_the_catalogue():

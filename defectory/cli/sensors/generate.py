@@ -32,6 +32,13 @@ class PromptStyleChoice(StrEnum):
     freeform = "freeform"
 
 
+class ServiceTierChoice(StrEnum):
+    """What author bedrock's scripts are written at."""
+
+    default = "default"
+    flex = "flex"
+
+
 def generate(
     industry: Annotated[str, typer.Option(help="Industry, such as semiconductor.")],
     number: Annotated[int, typer.Option(help="How many machines, 1 to 50.")],
@@ -41,6 +48,12 @@ def generate(
         AuthorChoice, typer.Option(help="catalogue: curated, offline, free. bedrock: a model writes it.")
     ] = AuthorChoice.catalogue,
     model_id: Annotated[str | None, typer.Option(help="Inference profile id, for author bedrock.")] = None,
+    base_model_id: Annotated[
+        str | None, typer.Option(help="Model behind the profile, where its id does not tell.")
+    ] = None,
+    service_tier: Annotated[
+        ServiceTierChoice, typer.Option(help="For author bedrock: flex is cheaper and slower.")
+    ] = ServiceTierChoice.default,
     prompt_style: Annotated[
         PromptStyleChoice, typer.Option(help="For author bedrock: with the signals library, or free.")
     ] = PromptStyleChoice.library,
@@ -58,7 +71,14 @@ def generate(
     from defectory.sensors.authors import create_author
     from defectory.sensors.generate import generate_datasets
 
-    writer = create_author(author.value, model_id=model_id, prompt_style=prompt_style.value, region=region)
+    writer = create_author(
+        author.value,
+        model_id=model_id,
+        base_model_id=base_model_id,
+        prompt_style=prompt_style.value,
+        service_tier=service_tier.value,
+        region=region,
+    )
     with progress_bars() as show:
         generation = generate_datasets(
             industry, number, user_id, out, author=writer, year=year, seed=seed, on_progress=show
