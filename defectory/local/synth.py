@@ -88,7 +88,7 @@ def synthesise(
         "PATH": _path_with_node(os.environ.get("PATH", os.defpath)),
         "PYTHONPATH": str(root),
         "CDK_OUTDIR": str(output.absolute()),
-        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **overrides}),
+        "CDK_CONTEXT_JSON": json.dumps({**read_context(root), **LOCAL_CONTEXT, "region": region, **overrides}),
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,
         "AWS_REGION": region,
@@ -111,7 +111,12 @@ def synthesise(
     return output
 
 
-def _configured(root: Path) -> dict[str, Any]:
+def read_context(root: Path) -> dict[str, Any]:
+    """The context that ``cdk.json`` beside the app sets.
+
+    Raises:
+        LocalCloudError: it cannot be read.
+    """
     try:
         context: dict[str, Any] = json.loads((root / CONTEXT).read_text()).get("context", {})
     except (OSError, ValueError) as error:

@@ -74,7 +74,7 @@ def up(
     from defectory.local.cloud import LocalCloud
     from defectory.local.environment import choose_region
 
-    settings = _parse_settings(context or [])
+    settings = parse_settings(context or [])
     region = region or choose_region(os.environ)
     if state is not None:
         instance.claim_state(state)
@@ -100,7 +100,12 @@ def up(
             cloud.stop()
 
 
-def _parse_settings(context: list[str]) -> dict[str, str]:
+def parse_settings(context: list[str]) -> dict[str, str]:
+    """Settings given as KEY=VALUE.
+
+    Raises:
+        InputError: one is not.
+    """
     settings = {}
     for entry in context:
         key, equals, value = entry.partition("=")

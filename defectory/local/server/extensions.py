@@ -14,6 +14,7 @@ from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
 from defectory.local.server.notifications import Notifications
 from defectory.local.server.objects import Objects
+from defectory.local.server.quotas import Quotas
 from defectory.local.server.sagemaker.resources import add_resources
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.services import Extension
@@ -37,6 +38,7 @@ class Extensions(Extension):
             Integrations(settings, sagemaker),
             Functions(settings),
             Notifications(settings.outbox),
+            Quotas(),
             objects,
         )
 
