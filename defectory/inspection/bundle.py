@@ -94,7 +94,7 @@ def unpack_arrays(content: bytes) -> dict[str, NDArray[np.generic]]:
         # Stored, not compressed, so that all arrays together are no larger than their file.
         return read_arrays(io.BytesIO(content), Limits(len(content), MAX_ARRAYS))
     except ArchiveError as error:
-        raise BundleError("model", f"a bundle of numeric arrays ({error})", fix=_FIX) from None
+        raise BundleError("model", f"a bundle with {error.rule}", error.got, _FIX) from None
 
 
 def read_arrays(file: BinaryIO, limits: Limits) -> dict[str, NDArray[np.generic]]:
