@@ -67,18 +67,18 @@ def temporary_folder(prefix: str, parent: Path | str | None = None) -> Iterator[
     with unwinding():
         folder: tempfile.TemporaryDirectory[str] | None = None
         try:
-            with _held():
+            with held():
                 folder = tempfile.TemporaryDirectory(prefix=prefix, dir=parent)
             yield Path(folder.name)
         finally:
-            with _held():
+            with held():
                 if folder is not None:
                     folder.cleanup()
 
 
 @contextmanager
-def _held() -> Iterator[None]:
-    """A signal that comes in this block is handled at its end."""
+def held() -> Iterator[None]:
+    """A signal of `unwinding` that comes in this block is handled at its end: what was begun is known by then."""
     if not _is_main_thread():
         yield
         return

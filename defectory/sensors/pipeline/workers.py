@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 from defectory.errors import shorten
-from defectory.unwinding import unwinding
+from defectory.unwinding import held, unwinding
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -72,9 +72,11 @@ def run_isolated(
                 job = waiting.pop()
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(function, job, sender, memory_bytes), daemon=True)
-                process.start()
-                sender.close()
-                running[receiver] = _Running(job, process, time.monotonic() + seconds)
+                # A process that was started is one that will be stopped.
+                with held():
+                    process.start()
+                    sender.close()
+                    running[receiver] = _Running(job, process, time.monotonic() + seconds)
             next_deadline = min(task.deadline for task in running.values())
             ready = wait(list(running), timeout=max(0.0, next_deadline - time.monotonic()))
             for receiver, task in list(running.items()):
