@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from defectory.images.renderers import Renderer, RendererName
 from defectory.images.renderers.names import needs_photo
 from defectory.images.synthesis import Sources, Summary, choose_photos, photos_of, synthesize
 from defectory.progress import OnProgress, ignore_progress
+from defectory.unwinding import temporary_folder
 
 Gate = Callable[[Dataset, Dataset], GateResult]
 """Says of real images and synthetic ones whether the synthetic ones help."""
@@ -157,8 +157,8 @@ def _joined(dataset: Dataset, synthetic: Dataset | None, result: GateResult | No
 def _export_whole(dataset: Dataset, form: Form, out: Path, validation: frozenset[Path]) -> Path:
     """Export, so that the folder is there whole or not at all: a full disk must not look like a finished dataset."""
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-unfinished-", dir=out.parent) as work:
-            unfinished = Path(work) / out.name
+        with temporary_folder(f".{out.name}-unfinished-", out.parent) as work:
+            unfinished = work / out.name
             file = export(dataset, form, unfinished, validation=validation)
             if out.exists():
                 out.rmdir()

@@ -221,7 +221,11 @@ class Model:
 
     def to_bytes(self) -> bytes:
         """The bundle, as ``save`` writes it."""
-        return pack({_CARD: _card_json(self.card), **self._content()})
+        return pack(self.files())
+
+    def files(self) -> dict[str, bytes]:
+        """The bundle's files by name, as an unpacked bundle has them."""
+        return {_CARD: _card_json(self.card), **self._content()}
 
     def _content(self) -> dict[str, bytes]:
         files = {

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from defectory.errors import InputError, shorten
 from defectory.validation import FrozenModel
+from defectory.vision.images import MAX_PIXELS
 
 Verdict = Literal["PASS", "REVIEW", "FAIL"]
 
@@ -140,8 +141,10 @@ def decode_grey(text: str) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError("too large")
             return np.asarray(image.convert("L"))
-    except (binascii.Error, ValueError, OSError):
+    except (binascii.Error, ValueError, OSError, Image.DecompressionBombError):
         raise InputError("heatmap or mask", "a grey PNG in base64", text) from None
 
 

@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -31,6 +31,7 @@ from defectory.sensors.pipeline.workers import Lost, run_isolated
 from defectory.sensors.report import write_index
 from defectory.sensors.sandbox import Limits
 from defectory.sensors.service.requests import parse_event, timestamp
+from defectory.unwinding import temporary_folder
 
 COMMAND = "defectory sensors generate"
 INDEX = "index.html"
@@ -126,16 +127,16 @@ def generate_datasets(
         slug: Generated(name, slug, ScriptTask(event.industry, name, year, seed_of(seed, slug), len(listing.names)))
         for name, slug in zip(listing.names, unique_slugs(listing.names), strict=True)
     }
-    try:
-        mark(out, COMMAND)
-        workplace = tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=out)
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written to ({error.strerror})", str(out)) from None
-    with workplace as work:
+    with contextlib.ExitStack() as stack:
+        try:
+            mark(out, COMMAND)
+            work = stack.enter_context(temporary_folder(WORK_PREFIX, out))
+        except OSError as error:
+            raise InputError("out", f"a folder that can be written to ({error.strerror})", str(out)) from None
 
         def produce(machine: Generated) -> _Production:
             assert machine.script is not None
-            folder = Path(work) / machine.slug
+            folder = work / machine.slug
             return _Production(
                 Simulation(machine.slug, machine.task, machine.script.source, folder, limits or Limits()),
                 Origin(
@@ -155,7 +156,7 @@ def generate_datasets(
             machines |= {machine.slug: machine for machine in written}
             jobs = [produce(machine) for machine in written if not machine.reasons]
             for slug, result in _simulate_all(jobs, simulating, on_progress):
-                folder = _keep(Path(work) / slug, out / slug) if result.ok else None
+                folder = _keep(work / slug, out / slug) if result.ok else None
                 machines[slug] = replace(
                     machines[slug],
                     folder=folder,

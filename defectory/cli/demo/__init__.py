@@ -6,7 +6,6 @@ an inspection line, then pictures of defects.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -88,13 +87,14 @@ def _run(console: Console, app: Path, targets: Targets, photos: Path | None, num
     from defectory.cli.output import step
     from defectory.local.cloud import LocalCloud
     from defectory.local.synth import synthesise
+    from defectory.unwinding import temporary_folder
 
     # Photos that are too few are refused before anything is started.
     photo_set = choose_photos(photos) if photos else None
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch, ThreadPoolExecutor(1) as beside:
+    with temporary_folder("defectory-demo-") as scratch, ThreadPoolExecutor(1) as beside:
         # In a process of its own, while this one renders and the cloud starts.
-        synthesis = beside.submit(synthesise, Path(scratch) / "cdk.out", app=app)
+        synthesis = beside.submit(synthesise, scratch / "cdk.out", app=app)
         photo_set = photo_set or render_photos(console, targets.inspection)
         with LocalCloud() as cloud:
             with step(console, "Synthesising the application's templates", since=started):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import typer
 from defectory.cli.local.printing import show_deployed, show_environment
 from defectory.cli.output import step
 from defectory.errors import InputError, LocalCloudError
+from defectory.unwinding import temporary_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,9 +138,9 @@ def _interrupt(*_: object) -> NoReturn:
 def _deploy(console: Console, cloud: LocalCloud, settings: Mapping[str, str], region: str) -> None:
     from defectory.local.synth import synthesise
 
-    with tempfile.TemporaryDirectory(prefix="defectory-local-") as folder:
+    with temporary_folder("defectory-local-") as folder:
         with step(console, "Synthesising the application's templates"):
-            assembly = synthesise(Path(folder) / "cdk.out", context=settings, region=region)
+            assembly = synthesise(folder / "cdk.out", context=settings, region=region)
         with step(console, "Deploying them"):
             deployed = cloud.deploy(assembly)
     show_deployed(deployed, cloud.outbox_folder)

@@ -15,11 +15,11 @@ import json
 import logging
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
 import uuid
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
+from defectory.archives import ArchiveError, Limits, extract, zip_members
 from defectory.errors import LocalCloudError
-from defectory.local.archives import extract
 from defectory.local.server.hooks import replace, require
 from defectory.local.server.runtime_api import ExecutionEnvironment, InvocationResult
 from defectory.local.server.services import Extension
@@ -52,6 +52,8 @@ RUNTIME_MODULES = (
     "six",
     "urllib3",
 )
+# Lambda takes 250 MB, of libraries for its own platform; those for this machine's may be larger.
+PACKAGE = Limits(1024**3, 100_000)
 HOST_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 # Each is a Python process; more at once only make each other slow.
 PROCESSES = max(4, 2 * (os.cpu_count() or 1))
@@ -231,9 +233,13 @@ class Functions(Extension):
         with self._unpacking:
             if not code.exists():
                 unfinished = self._folder / f"unpacking-{uuid.uuid4().hex}"
-                with zipfile.ZipFile(io.BytesIO(function.package)) as archive:
-                    extract(archive, unfinished)
-                unfinished.rename(code)
+                try:
+                    extract(zip_members(io.BytesIO(function.package), PACKAGE), unfinished)
+                    unfinished.rename(code)
+                except ArchiveError as error:
+                    raise _Unsupported(f"The function's package cannot be unpacked: {error}") from None
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
         return code
 
     def _link_runtime(self) -> Path:

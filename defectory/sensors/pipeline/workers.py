@@ -16,9 +16,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from defectory.errors import shorten
+from defectory.unwinding import held, unwinding
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -71,9 +72,11 @@ def run_isolated(
                 job = waiting.pop()
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(function, job, sender, memory_bytes), daemon=True)
-                process.start()
-                sender.close()
-                running[receiver] = _Running(job, process, time.monotonic() + seconds)
+                # A process that was started is one that will be stopped.
+                with held():
+                    process.start()
+                    sender.close()
+                    running[receiver] = _Running(job, process, time.monotonic() + seconds)
             next_deadline = min(task.deadline for task in running.values())
             ready = wait(list(running), timeout=max(0.0, next_deadline - time.monotonic()))
             for receiver, task in list(running.items()):
@@ -112,20 +115,16 @@ def _stop(process: multiprocessing.process.BaseProcess) -> None:
     process.join()
 
 
-def _unwind(*_: object) -> NoReturn:
-    raise SystemExit(1)
-
-
 def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it stops its workers
-    signal.signal(signal.SIGTERM, _unwind)
     if sys.platform == "linux":  # macOS has the limit in name only and refuses it
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         soft = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     outcome: Result | Lost
     try:
-        outcome = function(job)
+        with unwinding():
+            outcome = function(job)
     except SystemExit:
         raise
     except BaseException as error:  # a panic in polars is no Exception

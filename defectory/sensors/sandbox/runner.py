@@ -16,6 +16,7 @@ from defectory.sensors.sandbox import layers as protection
 from defectory.sensors.sandbox import output, users
 from defectory.sensors.sandbox.limits import Limits, RunResult
 from defectory.sensors.sandbox.process import ProcessResult, run_sandboxed
+from defectory.unwinding import temporary_folder
 
 _LAST_LINES = 20
 _LAST_CHARACTERS = 2000
@@ -105,8 +106,8 @@ def _execute(
 @contextlib.contextmanager
 def _work_folder(uid: int | None) -> Iterator[Path]:
     """An empty folder that belongs to ``uid``, in a place that ``uid`` may walk to."""
-    with tempfile.TemporaryDirectory(prefix="defectory-run-", dir=_scratch(uid)) as folder:
-        work = Path(folder).resolve() / "work"
+    with temporary_folder("defectory-run-", _scratch(uid)) as folder:
+        work = folder.resolve() / "work"
         work.mkdir(mode=0o700)
         if uid is not None:
             work.parent.chmod(0o711)

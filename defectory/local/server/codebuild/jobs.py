@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from defectory.archives import read_member, zip_members
 from defectory.errors import InputError
+from defectory.local.archives import SOURCE
 from defectory.local.environment import with_interpreter_first
 from defectory.local.server.codebuild import interpreter
 from defectory.local.server.codebuild.agent import Commands, Job, Output
 from defectory.local.server.codebuild.buildspec import DEFAULT_FILE, PHASES, Artifacts, Buildspec, Files, Phase
 from defectory.local.server.services import call
 from defectory.sensors.sandbox.layers import OUTER_WALL_VARIABLE
+
+LARGEST_BUILDSPEC = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Map
     Raises:
         InputError: the buildspec is missing or wrong.
         ServiceFault: a parameter or secret that a variable names is missing.
-        BadZipFile: the source is no archive.
+        ArchiveError: the source cannot be unpacked.
     """
     spec = _buildspec(order, project)
     identifiers = [identifier for identifier, _ in order.sources]
@@ -117,14 +120,14 @@ def _buildspec(order: Order, project: Mapping[str, Any]) -> Buildspec:
     archive = order.sources[0][1]
     if archive is None:
         raise InputError("buildspec", "given in the project, as there is no source", buildspec)
-    with zipfile.ZipFile(archive) as packed:
-        try:
-            text = packed.read(buildspec).decode()
-        except KeyError:
-            raise InputError("buildspec", f"a file of the source, such as {DEFAULT_FILE}", buildspec) from None
-        except UnicodeDecodeError as error:
-            raise InputError(buildspec, "text in UTF-8", fix=str(error)) from None
-    return Buildspec.parse(text, buildspec)
+    with archive.open("rb") as packed:
+        spec = read_member(zip_members(packed, SOURCE), buildspec, LARGEST_BUILDSPEC)
+    if spec is None:
+        raise InputError("buildspec", f"a file of the source, such as {DEFAULT_FILE}", buildspec)
+    try:
+        return Buildspec.parse(spec.decode(), buildspec)
+    except UnicodeDecodeError as error:
+        raise InputError(buildspec, "text in UTF-8", fix=str(error)) from None
 
 
 def _output(target: Target, artifacts: Artifacts, folder: Path, *, alone: bool) -> Output:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any, Literal
 from ministack.services import codebuild
 
 import defectory
+from defectory.archives import ArchiveError
 from defectory.errors import InputError
 from defectory.local import keeper
 from defectory.local.server.codebuild import jobs
@@ -239,9 +239,10 @@ class Builds(Extension):
             (folder / "job.json").write_text(job.dump())
             if self._run_agent(build, folder / "job.json", logs):
                 self._adopt(build, folder)
-        except (InputError, ServiceFault, zipfile.BadZipFile) as error:
+        except (InputError, ServiceFault) as error:
             phase = "UPLOAD_ARTIFACTS" if build.process else "DOWNLOAD_SOURCE"
-            code = "YAML_FILE_ERROR" if isinstance(error, InputError) else "CLIENT_ERROR"
+            is_spec = isinstance(error, InputError) and not isinstance(error, ArchiveError)
+            code = "YAML_FILE_ERROR" if is_spec else "CLIENT_ERROR"
             logs.put(f"[Container] Phase context status code: {code} Message: {error}")
             self._phase(build, phase, "FAILED", code, str(error))
             build.status = "FAILED"

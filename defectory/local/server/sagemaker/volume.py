@@ -21,10 +21,13 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from defectory.archives import ArchiveError, Limits, extract, tar_members
 from defectory.local.environment import with_interpreter_first
 from defectory.local.server.objects import Objects
 from defectory.local.server.services import ServiceFault
 
+# They go to the disk, so what is here is far from what models and their libraries need.
+ARCHIVE = Limits(8 * 1024**3, 200_000)
 MOUNT = "/opt/ml"
 PROGRAM = "SAGEMAKER_PROGRAM"
 SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
@@ -103,9 +106,9 @@ class Volume:
                 shutil.copytree(source, target, dirs_exist_ok=True)
             return
         try:
-            with tarfile.open(source, "r:gz") as archive:
-                archive.extractall(target, filter="data")
-        except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile) as error:
+            with source.open("rb") as archive:
+                extract(tar_members(archive, ARCHIVE), target)
+        except (OSError, ArchiveError) as error:
             raise ContentError(f"{uri} is not an archive as of 'tar -czf' that can be unpacked: {error}") from None
 
     def download(self, uri: str, target: Path) -> int:
