@@ -20,6 +20,7 @@ import traceback
 from typing import Any
 
 from defectory.errors import LocalCloudError
+from defectory.local.server.object_files import settle
 from defectory.local.server.settings import Settings
 
 LOOPBACK = "127.0.0.1"
@@ -51,6 +52,8 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     """Answer requests until SIGTERM, or until the parent is gone."""
     os.environ.update(settings.ministack_environment() | settings.client_environment())
     tempfile.tempdir = None
+    if settings.persistent:
+        settle(settings.objects)
     # MiniStack reads its environment on import.
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
@@ -99,7 +102,7 @@ def serve(settings: Settings, listener: socket.socket) -> None:
                 # What is under way ends, and is kept as ended.
                 await asyncio.to_thread(extensions.stop)
                 if durability:
-                    await durability.stop()
+                    durability.stop()
             return message
 
         await application(scope, receive_and_stop, send_and_announce)

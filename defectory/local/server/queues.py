@@ -18,7 +18,7 @@ from typing import Any
 from ministack.core import concurrency
 from ministack.services import eventbridge, lambda_svc, s3, sns, sqs
 
-from defectory.local.server.hooks import replace, require
+from defectory.local.server.hooks import require
 from defectory.local.server.services import Extension, Scope, in_thread
 
 # AWS: messages a second that a task may be told to move at most.
@@ -132,9 +132,7 @@ class Queues(Extension):
             message = "There is already a task running. Only one active task is allowed for a source queue arn."
             raise self._error("InvalidParameterValue", message)
         with self.lock:
-            task = _MoveTask(
-                uuid.uuid4().hex, source, destination, rate and int(rate), to_move=len(queue["messages"])
-            )
+            task = _MoveTask(uuid.uuid4().hex, source, destination, rate and int(rate), to_move=len(queue["messages"]))
             self._tasks.append(task)
         in_thread(self._move, task, name=f"move task {task.handle}")
         return {"TaskHandle": task.handle}

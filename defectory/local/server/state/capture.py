@@ -9,15 +9,17 @@ import marshal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 from ministack import app
 from ministack.services import lambda_svc
 
 from defectory.local.server.hooks import replace, require
+from defectory.local.server.state import rows
 from defectory.local.server.state.journal import Changes, Path_
-from defectory.local.server.state.rows import Row, encode, split
+from defectory.local.server.state.rows import Resource, divided, encode, split
 
 log = logging.getLogger(__name__)
 
@@ -40,25 +42,29 @@ LAST = "cloudformation"
 # A thread that adds to a dictionary which another thread copies makes that fail.
 ATTEMPTS = 20
 
-Mark = tuple[bytes | int, object]
-# Of a row that may be written, with whatever value.
-_UNKNOWN = b""
+
+@dataclass(slots=True)
+class _Written:
+    """What is written of a resource: its mark, and of each part the mark, with the value that it may be the id of."""
+
+    mark: bytes | int | None = None
+    parts: dict[Path_, tuple[int | None, object]] = field(default_factory=dict)
 
 
 class Capture:
     """Compares states with what is known to be written."""
 
-    def __init__(self, locks: Mapping[str, threading.Lock]) -> None:
+    def __init__(self, locks: Mapping[str, AbstractContextManager[bool]]) -> None:
         """``locks`` are held while the state of a service, by its name, is looked at."""
         self._locks = locks
-        # Of each row that is written, what tells whether it has changed.  A mark that is an object's identity keeps
-        # the object, so that no other can have the same.
-        self._known: dict[str, dict[Path_, Mark]] = {}
+        # By service and path.
+        self._known: dict[str, dict[Path_, _Written]] = {}
         self._assumed: dict[tuple[str, Path_], bytes] = {}
         self._refused: set[tuple[str, str]] = set()
         self._states: Callable[[], dict[str, Callable[[], Any]]] = require(app, "_build_persistence_save_dict")
         self._reading = threading.local()
         self._shared: set[str] = set()
+        self._unused: Callable[[], None] = lambda: None
         self._blobs: dict[int, tuple[bytes, str]] = {}
         self._write_each_package_once()
 
@@ -71,55 +77,84 @@ class Capture:
             self._compare(name, states[name], changes)
         return changes
 
-    def assume(self, service: str, rows: Sequence[tuple[Path_, str]]) -> None:
+    def assume(self, service: str, written: Sequence[tuple[Path_, str]]) -> None:
         """Take rows for written, with these values."""
-        self._known[service] = {path: (_UNKNOWN, None) for path, _ in rows}
-        self._assumed |= {(service, path): digest(value.encode()) for path, value in rows}
+        for path, value in written:
+            self._doubt(service, path)
+            self._assumed[service, path] = digest(value.encode())
 
     def forget(self, changes: Changes) -> None:
         """Let changes that could not be written be found again."""
-        for service, path, _ in changes.written:
-            self._known[service][path] = (_UNKNOWN, None)
-        for service, path in changes.removed:
-            self._known[service][path] = (_UNKNOWN, None)
+        for service, path in (*((service, path) for service, path, _ in changes.written), *changes.removed):
+            self._doubt(service, path)
+        rows.forget()
+
+    def _doubt(self, service: str, path: Path_) -> None:
+        """Let a row be written, or removed if nothing is there."""
+        whole, part = divided(path)
+        written = self._known.setdefault(service, {}).setdefault(whole, _Written())
+        if part:
+            written.parts[part] = (None, None)
+        else:
+            written.mark = None
 
     def _compare(self, name: str, get_state: Callable[[], Any], changes: Changes) -> None:
-        with self._locks.get(name, nullcontext()):
-            rows = self._rows(name, get_state)
         known = self._known.setdefault(name, {})
         missing = set(known)
-        for row in rows:
-            missing.discard(row.path)
-            mark: Mark = (row.mark, row.value) if row.mark is not None else (fingerprint(row.value), None)
-            if row.path in known and known[row.path][0] == mark[0]:
-                continue
-            try:
-                value = encode(row.value)
-            except (TypeError, ValueError) as error:
-                self._refuse(name, row, error)
-                continue
-            known[row.path] = mark
-            if self._assumed.pop((name, row.path), None) != digest(value.encode()):
-                changes.written.append((name, row.path, value))
+        with self._locks.get(name, nullcontext()):
+            for resource in self._resources(name, get_state):
+                missing.discard(resource.path)
+                written = known.setdefault(resource.path, _Written())
+                mark = fingerprint(resource.value) if resource.mark is None else resource.mark
+                if written.mark != mark and self._add(name, resource.path, resource.value, changes):
+                    written.mark = mark
+                self._compare_parts(name, resource, written, changes)
         for path in missing:
-            del known[path]
-            changes.removed.append((name, path))
+            gone = known.pop(path)
+            changes.removed.extend([(name, path), *((name, (*path, *part)) for part in gone.parts)])
 
-    def _rows(self, name: str, get_state: Callable[[], Any]) -> list[Row]:
+    def _compare_parts(self, name: str, resource: Resource, written: _Written, changes: Changes) -> None:
+        missing = set() if resource.changed else set(written.parts)
+        for part in resource.parts:
+            missing.discard(part.path)
+            if part.value is None:
+                missing |= {part.path} & written.parts.keys()
+                continue
+            held = written.parts.get(part.path)
+            if (held is None or held[0] != part.mark) and self._add(
+                name, (*resource.path, *part.path), part.value, changes
+            ):
+                written.parts[part.path] = (part.mark, part.value)
+        for path in missing:
+            del written.parts[path]
+            changes.removed.append((name, (*resource.path, *path)))
+
+    def _add(self, name: str, path: Path_, value: object, changes: Changes) -> bool:
+        try:
+            text = encode(value)
+        except (TypeError, ValueError) as error:
+            self._refuse(name, path, error)
+            return False
+        if not self._assumed or self._assumed.pop((name, path), None) != digest(text.encode()):
+            changes.written.append((name, path, text))
+        return True
+
+    def _resources(self, name: str, get_state: Callable[[], Any]) -> list[Resource]:
         for attempt in range(ATTEMPTS):
             try:
                 with self._sharing(name):
                     # A module that could not be imported has None.
-                    return list(split(name, get_state() or {}))
+                    state = get_state() or {}
+                break
             except RuntimeError as error:
                 if attempt + 1 == ATTEMPTS or "changed size" not in str(error):
                     raise
-        raise AssertionError
+        return list(split(name, state))
 
-    def _refuse(self, name: str, row: Row, error: Exception) -> None:
-        if (name, row.path[0]) not in self._refused:
-            self._refused.add((name, row.path[0]))
-            log.error("What %s keeps in %s cannot be kept: %s", name, row.path[0], error)
+    def _refuse(self, name: str, path: Path_, error: Exception) -> None:
+        if (name, path[0]) not in self._refused:
+            self._refused.add((name, path[0]))
+            log.error("What %s keeps in %s cannot be kept: %s", name, path[0], error)
 
     @contextmanager
     def _sharing(self, name: str) -> Iterator[None]:
@@ -152,15 +187,11 @@ class Capture:
         def prune(original: Any, referenced: set[str]) -> None:  # noqa: ANN401
             # Not before what refers to others is written: see ``prune_packages``.
             self._blobs = {key: held for key, held in self._blobs.items() if held[1] in referenced}
-            self._prune = lambda: original(referenced)
+            self._unused = lambda: original(referenced)
 
     def prune_packages(self) -> None:
         """Remove the packages that no function has; only when that is written."""
-        self._prune()
-
-    @staticmethod
-    def _prune() -> None:
-        """Nothing, before the functions were looked at."""
+        self._unused()
 
 
 class _Copying:
@@ -191,4 +222,5 @@ def fingerprint(value: Any) -> bytes:  # noqa: ANN401
 
 
 def digest(content: bytes) -> bytes:
+    """What stands for a row's content where it need not be held."""
     return hashlib.blake2b(content, digest_size=16).digest()

@@ -1,8 +1,8 @@
 """No answer leaves before what it acknowledges is written; what is written is there again at the next start.
 
-An answer waits until the changes of the services that its request can have touched are committed. Whatever waits at
-the same time shares a commit. What changes without a request (executions, logs, messages that were taken care of) is
-written every second. A server that keeps nothing has none of this.
+Before an answer leaves, the changes of the services that its request can have touched are committed. What changes
+without a request (executions, logs, messages that were taken care of) is written every second. A server that keeps
+nothing has none of this.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from defectory.local.server.queues import Queues
 from defectory.local.server.settings import Settings
 from defectory.local.server.state import recovery
 from defectory.local.server.state.capture import Capture
-from defectory.local.server.state.journal import Changes, Journal
+from defectory.local.server.state.journal import Journal
 from defectory.local.server.state.rows import decode, join
 
 log = logging.getLogger(__name__)
@@ -69,18 +69,13 @@ class Durability:
         """
         if old := sorted(settings.state.glob("*.json")):
             raise LocalCloudError(
-                f"The state in {settings.state} was kept by an older version of Defectory ({old[0].name} is its), which "
-                f"this one cannot read. Use another folder, or remove {settings.state} to start without it."
+                f"An older version of Defectory kept its state in {settings.state} ({old[0].name}), and this one "
+                f"cannot read it. Use another folder, or remove {settings.state} to start without it."
             )
         self._endpoint = settings.endpoint
         self._journal = Journal(settings.state)
         self._capture = Capture({"sqs": queues.lock})
-        self._wake = asyncio.Event()
-        self._closing = False
-        # None stands for all services.
-        self._touched: set[str] | None = set()
-        self._next: asyncio.Future[None] | None = None
-        self._committing: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.Task[None] | None = None
         _wait_for_deliveries()
 
     def restore(self) -> recovery.Report:
@@ -112,19 +107,17 @@ class Durability:
                 ) from error
             self._capture.assume(service, rows)
         report = recovery.settle(killed=killed)
-        self._write(self._capture.changes())
+        self.commit()
         self._capture.prune_packages()
         self._journal.set_notes([("endpoint", self._endpoint), ("ended", "no")])
-        self._committing = asyncio.get_running_loop().create_task(self._commit())
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         return report
 
-    async def stop(self) -> None:
-        """Write what is left; no commit comes after it."""
-        self._closing = True
-        self._wake.set()
-        if self._committing:
-            await self._committing
-        self._write(self._capture.changes())
+    def stop(self) -> None:
+        """Write what is left, and close the journal."""
+        if self._sweeping:
+            self._sweeping.cancel()
+        self.commit()
         self._journal.set_notes([("ended", "yes")])
         self._journal.close()
 
@@ -146,10 +139,10 @@ class Durability:
                     for delivery in deliveries:
                         await asyncio.wrap_future(delivery)
                     try:
-                        await self.commit(TOUCHED.get(_service(scope)))
-                    except _NotWritten as failure:
+                        self.commit(TOUCHED.get(_service(scope)))
+                    except sqlite3.Error as error:
                         refused = True
-                        await _fail(str(failure), send)
+                        await _fail(f"The state could not be written: {error}.", send)
                 if not refused:
                     await send(message)
 
@@ -160,53 +153,30 @@ class Durability:
 
         return durable
 
-    async def commit(self, services: frozenset[str] | None) -> None:
-        """Return when what these services (None: all) hold now is written."""
-        if self._touched is not None:
-            self._touched = None if services is None else self._touched | services
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-        self._wake.set()
-        await asyncio.shield(self._next)
+    def commit(self, services: frozenset[str] | None = None) -> None:
+        """Write what has changed in these services, or in all.
 
-    async def _commit(self) -> None:
-        pause = SECONDS
-        while not self._closing or self._next is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
-            self._wake.clear()
-            waiting, self._next = self._next, None
-            touched, self._touched = (self._touched if waiting else None), set()
-            started = time.monotonic()
-            changes = self._capture.changes(touched)
-            if waiting is None:
-                pause = max(SECONDS, (time.monotonic() - started) / SHARE)
-            failure = await asyncio.to_thread(self._try_to_write, changes) if changes else None
-            if waiting is None:
-                continue
-            if failure:
-                waiting.set_exception(failure)
-                # Nobody may wait any more.
-                waiting.exception()
-            else:
-                waiting.set_result(None)
-
-    def _try_to_write(self, changes: Changes) -> _NotWritten | None:
+        Raises:
+            sqlite3.Error: it could not be written, and is tried again with the next commit.
+        """
+        changes = self._capture.changes(services)
+        if not changes:
+            return
         try:
-            self._write(changes)
+            self._journal.write(changes)
         except sqlite3.Error as error:
             self._capture.forget(changes)
             log.error("The state could not be written: %s", error)
-            return _NotWritten(f"The state could not be written: {error}. What was asked for is not kept.")
-        return None
+            raise
 
-    def _write(self, changes: Changes) -> None:
-        if changes:
-            self._journal.write(changes)
-
-
-class _NotWritten(Exception):
-    """The answer must not leave."""
+    async def _sweep(self) -> None:
+        pause = SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            started = time.monotonic()
+            with suppress(sqlite3.Error):
+                self.commit()
+            pause = max(SECONDS, (time.monotonic() - started) / SHARE)
 
 
 def _service(scope: Scope) -> str:

@@ -1,8 +1,9 @@
 """Rows of services' states in a SQLite database: a transaction is there as a whole or not at all.
 
-With its write-ahead log (``journal_mode=WAL``) a process that is killed loses no transaction that was committed, and
-every commit is flushed to the disk as well (``synchronous=FULL``), for machines that lose power; see "Write-Ahead
-Logging" and "PRAGMA synchronous" in SQLite's documentation.
+With its write-ahead log (``journal_mode=WAL``) a process that is killed loses no transaction that was committed. A
+machine that loses power may lose the last ones, and finds a consistent state (``synchronous=NORMAL``): to flush each
+to the disk (``FULL``) would cost milliseconds a request. See "Write-Ahead Logging" and "PRAGMA synchronous" in SQLite's
+documentation.
 """
 
 from __future__ import annotations
@@ -41,10 +42,9 @@ class Journal:
         """
         self.path = folder / FILE
         try:
-            # Written by one thread at a time, not always the same.
-            self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(self.path, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS rows (position INTEGER PRIMARY KEY, service TEXT NOT NULL, "
                 "path TEXT NOT NULL, value TEXT NOT NULL, UNIQUE (service, path))"
@@ -67,7 +67,7 @@ class Journal:
         return [service for (service,) in self._database.execute("SELECT DISTINCT service FROM rows")]
 
     def write(self, changes: Changes) -> None:
-        """Make changes durable, all or none.
+        """Commit changes, all or none.
 
         Raises:
             sqlite3.Error: they could not be written; the disk is full, say.
@@ -99,7 +99,7 @@ class Journal:
         return None if row is None else str(row[0])
 
     def set_notes(self, notes: Iterable[Sequence[str]]) -> None:
-        """Note values under names, durably."""
+        """Note values under names."""
         with self._transaction():
             self._database.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", notes)
 

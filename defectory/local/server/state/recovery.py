@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 
 from ministack.services import cloudformation, stepfunctions
@@ -65,7 +64,9 @@ def _executions() -> list[str]:
 
 
 def _stacks() -> list[str]:
-    add_event = require(stacks, "_add_event", "stack_id", "stack_name", "logical_id", "resource_type", "status", "reason")
+    add_event = require(
+        stacks, "_add_event", "stack_id", "stack_name", "logical_id", "resource_type", "status", "reason"
+    )
     interrupted = []
     for (account, region, _), stack in list(require(cloudformation, "_stacks")._data.items()):
         status = stack.get("StackStatus", "")

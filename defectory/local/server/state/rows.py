@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import ast
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ministack.core import persistence, responses
+from ministack.services import dynamodb
 
-from defectory.local.server.hooks import require
+from defectory.local.server.hooks import replace, require
 from defectory.local.server.state.journal import Path_
 
 _Account = require(responses, "AccountScopedDict")
@@ -32,12 +34,30 @@ EVENTS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A part of a state; ``mark`` tells whether it has changed where that need not be found out from the value."""
+class Part:
+    """A part of a resource that is a row of its own; ``mark`` differs when the value does.
+
+    None in the place of a value says that there is no such part any more.
+    """
+
+    path: Path_
+    value: Any
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A row that stands for itself, and the rows of its parts.
+
+    Without a ``mark``, whether it has changed is found out from its value. ``parts`` are all of them, unless
+    ``changed`` says that they are those that have changed.
+    """
 
     path: Path_
     value: Any
     mark: int | None = None
+    parts: Iterable[Part] = ()
+    changed: bool = False
 
 
 def encode(value: Any) -> str:  # noqa: ANN401
@@ -46,25 +66,22 @@ def encode(value: Any) -> str:  # noqa: ANN401
 
 
 def decode(text: str) -> Any:  # noqa: ANN401
+    """The value of a row."""
     return json.loads(text, object_hook=_hook)
 
 
-def split(service: str, state: Mapping[str, Any]) -> Iterator[Row]:
-    """The rows of a service's state."""
+def split(service: str, state: Mapping[str, Any]) -> Iterator[Resource]:
+    """A service's state in rows."""
     for store, value in state.items():
         if not isinstance(value, _Account | _Region):
-            yield Row((store,), value)
+            yield Resource((store,), value)
             continue
         kind = "region" if isinstance(value, _Region) else "account"
         divide = _DIVISIONS.get((service, store))
         # A copy: threads of MiniStack may add to it meanwhile.
         for (*scope, key), resource in list(value._data.items()):
             path = (store, kind, *scope, repr(key))
-            if divide is None:
-                yield Row(path, resource)
-                continue
-            for row in divide.split(resource):
-                yield Row((*path, *row.path), row.value, row.mark)
+            yield divide.split(path, resource) if divide else Resource(path, resource)
 
 
 def join(service: str, rows: Iterable[tuple[Path_, Any]]) -> dict[str, Any]:
@@ -72,12 +89,12 @@ def join(service: str, rows: Iterable[tuple[Path_, Any]]) -> dict[str, Any]:
     state: dict[str, Any] = {}
     parts: list[tuple[Path_, Path_, Any]] = []
     for path, value in rows:
+        whole, part = divided(path)
+        if part:
+            parts.append((whole, part, value))
+            continue
         if len(path) == 1:
             state[path[0]] = value
-            continue
-        length = 4 if path[1] == "account" else 5
-        if len(path) > length:
-            parts.append((path[:length], path[length:], value))
             continue
         store = state.setdefault(path[0], _Account() if path[1] == "account" else _Region())
         store._data[_scoped(path)] = value
@@ -89,6 +106,12 @@ def join(service: str, rows: Iterable[tuple[Path_, Any]]) -> dict[str, Any]:
     return state
 
 
+def divided(path: Path_) -> tuple[Path_, Path_]:
+    """The path of a resource, and that of a part below it; empty if it is the resource's own."""
+    length = {"account": 4, "region": 5}[path[1]] if len(path) > 1 else 1
+    return path[:length], path[length:]
+
+
 def _scoped(path: Path_) -> tuple[Any, ...]:
     return (*path[2:-1], ast.literal_eval(path[-1]))
 
@@ -97,49 +120,102 @@ def _scoped(path: Path_) -> tuple[Any, ...]:
 class _Division:
     """How a resource is taken apart, and a part put back."""
 
-    split: Callable[[Mapping[str, Any]], Iterator[Row]]
+    split: Callable[[Path_, Mapping[str, Any]], Resource]
     add: Callable[[dict[str, Any], Path_, Any], None]
-
-
-def _same(value: object) -> int:
-    """The mark of a value that is replaced by another object when it changes, and never changed itself."""
-    return id(value)
 
 
 def _without(resource: Mapping[str, Any], name: str) -> dict[str, Any]:
     # Empty, but there.
-    return {**resource, name: type(resource[name])()} if name in resource else dict(resource)
+    return {**resource, name: type(resource[name])()}
 
 
-def _split_table(table: Mapping[str, Any]) -> Iterator[Row]:
-    yield Row((), {**table, "items": {}})
-    for partition, items in list(table["items"].items()):
-        for key, item in list(items.items()):
-            yield Row(("items", partition, key), item, _same(item))
+class _Tables:
+    """The tables of DynamoDB: which items have changed since a table was looked at last.
+
+    A table may have many; MiniStack changes them in two functions, or replaces
+    all of them.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # By path: the dictionary of the table's items, and the keys of those that have changed.
+        self._changed: dict[Path_, tuple[object, set[tuple[str, str]]]] = {}
+
+        @replace(dynamodb, "_set_item", "table", "pk_val", "sk_val", "item")
+        def set_item(original: Any, table: dict[str, Any], partition: str, key: str, item: object) -> Any:  # noqa: ANN401
+            before = original(table, partition, key, item)
+            self._note(table["items"], partition, key)
+            return before
+
+        @replace(dynamodb, "_remove_item", "table", "pk_val", "sk_val")
+        def remove_item(original: Any, table: dict[str, Any], partition: str, key: str) -> Any:  # noqa: ANN401
+            before = original(table, partition, key)
+            self._note(table["items"], partition, key)
+            return before
+
+    def _note(self, items: object, partition: str, key: str) -> None:
+        with self._lock:
+            for held, keys in self._changed.values():
+                if held is items:
+                    keys.add((partition, key))
+
+    def forget(self) -> None:
+        """Have every item looked at again."""
+        with self._lock:
+            self._changed.clear()
+
+    def split(self, path: Path_, table: Mapping[str, Any]) -> Resource:
+        items, base = table["items"], {**table, "items": {}}
+        with self._lock:
+            held, changed = self._changed.get(path, (None, set()))
+            self._changed[path] = (items, set())
+        # Another dictionary where a backup was restored, or the table made anew.
+        known = held is items
+        if known:
+            keys = list(changed)
+        else:
+            keys = [(partition, key) for partition, sorted_ in list(items.items()) for key in list(sorted_)]
+        parts = (self._part(items, partition, key) for partition, key in keys)
+        return Resource(path, base, None, parts, changed=known)
+
+    @staticmethod
+    def _part(items: Mapping[str, Mapping[str, Any]], partition: str, key: str) -> Part:
+        item = items.get(partition, {}).get(key)
+        # Replaced when it changes.
+        return Part(("items", partition, key), item, id(item))
+
+    @staticmethod
+    def add(table: dict[str, Any], path: Path_, item: object) -> None:
+        table["items"].setdefault(path[1], {})[path[2]] = item
 
 
-def _add_item(table: dict[str, Any], path: Path_, item: object) -> None:
-    table["items"].setdefault(path[1], {})[path[2]] = item
-
-
-def _split_queue(queue: Mapping[str, Any]) -> Iterator[Row]:
-    yield Row((), _without(queue, "messages"))
-    for message in list(queue["messages"]):
-        yield Row(("messages", message["id"]), message)
+def _split_queue(path: Path_, queue: Mapping[str, Any]) -> Resource:
+    parts = (
+        # All else that a message has it keeps.
+        Part(
+            ("messages", message["id"]),
+            message,
+            hash((message["visible_at"], message["receive_count"], message["receipt_handle"])),
+        )
+        for message in list(queue["messages"])
+    )
+    return Resource(path, _without(queue, "messages"), None, parts)
 
 
 def _add_message(queue: dict[str, Any], _: Path_, message: object) -> None:
     queue["messages"].append(message)
 
 
-def _split_log_group(group: Mapping[str, Any]) -> Iterator[Row]:
-    yield Row((), _without(group, "streams"))
-    for name, stream in list(group["streams"].items()):
-        yield Row(("streams", name), _without(stream, "events"))
-        events = stream["events"]
-        for start in range(0, len(events), EVENTS):
-            piece = events[start : start + EVENTS]
-            yield Row(("streams", name, str(start)), piece, hash(tuple(map(_same, piece))))
+def _split_log_group(path: Path_, group: Mapping[str, Any]) -> Resource:
+    def parts() -> Iterator[Part]:
+        for name, stream in list(group["streams"].items()):
+            events = stream["events"]
+            yield Part(("streams", name), _without(stream, "events"), hash(repr(_without(stream, "events"))))
+            for start in range(0, len(events), EVENTS):
+                piece = events[start : start + EVENTS]
+                yield Part(("streams", name, str(start)), piece, hash(tuple(map(id, piece))))
+
+    return Resource(path, _without(group, "streams"), None, parts())
 
 
 def _add_stream(group: dict[str, Any], path: Path_, value: Any) -> None:  # noqa: ANN401
@@ -150,29 +226,30 @@ def _add_stream(group: dict[str, Any], path: Path_, value: Any) -> None:  # noqa
         group["streams"][path[1]]["events"] += value
 
 
-def _split_upload(upload: Mapping[str, Any]) -> Iterator[Row]:
-    yield Row((), _without(upload, "parts"))
-    for number, part in list(upload["parts"].items()):
-        yield Row(("parts", repr(number)), part, _same(part))
+def _split_upload(path: Path_, upload: Mapping[str, Any]) -> Resource:
+    parts = (Part(("parts", repr(number)), part, id(part)) for number, part in list(upload["parts"].items()))
+    return Resource(path, _without(upload, "parts"), None, parts)
 
 
 def _add_upload_part(upload: dict[str, Any], path: Path_, part: object) -> None:
     upload["parts"][ast.literal_eval(path[1])] = part
 
 
-def _split_execution(execution: Mapping[str, Any]) -> Iterator[Row]:
+def _split_execution(path: Path_, execution: Mapping[str, Any]) -> Resource:
     # One that has ended changes only by being started again.
     ended = execution["status"] != "RUNNING"
     mark = hash((execution["status"], execution["stopDate"], len(execution.get("events", ())))) if ended else None
-    yield Row((), execution, mark)
+    return Resource(path, execution, mark)
 
 
 def _add_nothing(*_: object) -> None:
     raise AssertionError("executions have no parts")
 
 
+_tables = _Tables()
+forget = _tables.forget
 _DIVISIONS: Mapping[tuple[str, str], _Division] = {
-    ("dynamodb", "tables"): _Division(_split_table, _add_item),
+    ("dynamodb", "tables"): _Division(_tables.split, _tables.add),
     ("sqs", "queues"): _Division(_split_queue, _add_message),
     ("cloudwatch_logs", "log_groups"): _Division(_split_log_group, _add_stream),
     ("s3", "multipart_uploads"): _Division(_split_upload, _add_upload_part),
