@@ -32,8 +32,8 @@ KeptStateOption = Annotated[
     Path | None,
     typer.Option(
         help="Folder to keep everything in: the next 'up' with it finds stacks, functions, queues with their "
-        "messages, tables, objects, logs, e-mails and the pipelines' history again. Objects and e-mails are kept "
-        "at once, all else when it is stopped; a build or execution under way then ends as failed. "
+        "messages, tables, objects, logs, e-mails and the pipelines' history again, also when this one is killed: "
+        "what was answered is kept. A build or execution under way then ends as failed. "
         "Without it nothing is kept.",
         file_okay=False,
     ),
@@ -85,6 +85,8 @@ def up(
         try:
             with step(console, "Starting the local cloud"):
                 cloud.start()
+            if cloud.report:
+                console.print(cloud.report, highlight=False)
             instance.note(registry, cloud.describe())
             show_environment(cloud.environment())
             if deploy:
@@ -92,7 +94,7 @@ def up(
             console.print(f"Serving at {cloud.endpoint} until Ctrl-C or 'defectory local down'.", highlight=False)
             while not cloud.wait(3600):
                 pass
-            raise LocalCloudError(f"The local cloud has ended unexpectedly. Its log ends with:\n{cloud.log_tail()}")
+            raise LocalCloudError(f"The local cloud has ended unexpectedly. {cloud.ending()}")
         except KeyboardInterrupt:
             console.print("Stopping ...")
         finally:

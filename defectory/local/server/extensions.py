@@ -12,8 +12,10 @@ from defectory.local.server.events import Events
 from defectory.local.server.functions import Functions
 from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
+from defectory.local.server.invocations import Invocations
 from defectory.local.server.notifications import Notifications
 from defectory.local.server.objects import Objects
+from defectory.local.server.queues import Queues
 from defectory.local.server.quotas import Quotas
 from defectory.local.server.sagemaker.resources import add_resources
 from defectory.local.server.sagemaker.service import SageMaker
@@ -25,6 +27,9 @@ class Extensions(Extension):
     """All extensions as one."""
 
     def __init__(self, settings: Settings) -> None:
+        # First: others take hold of what these put in place.
+        self.queues = Queues()
+        invocations = Invocations()
         objects = Objects(settings.work / "incoming")
         builds = Builds(settings, objects)
         events = Events()
@@ -36,7 +41,9 @@ class Extensions(Extension):
             builds,
             sagemaker,
             Integrations(settings, sagemaker),
+            invocations,
             Functions(settings),
+            self.queues,
             Notifications(settings.outbox),
             Quotas(),
             objects,

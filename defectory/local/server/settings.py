@@ -18,7 +18,7 @@ class Settings(FrozenModel):
 
     ``folder`` holds everything::
 
-        state/       what MiniStack keeps of its services, if it is persistent
+        state/       what is kept of the services, if it is persistent
         objects/     what is in S3, one file an object
         outbox/      e-mails that were sent
         work/        code of functions, builds under way, temporary files
@@ -74,7 +74,8 @@ class Settings(FrozenModel):
             "MINISTACK_HOST": "localhost",
             "MINISTACK_ACCOUNT_ID": self.account,
             "MINISTACK_REGION": self.region,
-            "PERSIST_STATE": "1" if self.persistent else "0",
+            # What is kept is kept by ``state``, before it is acknowledged; MiniStack would write it when it ends.
+            "PERSIST_STATE": "0",
             "STATE_DIR": str(self.state),
             # Objects live in files, not in memory, also where nothing is to persist.
             "S3_PERSIST": "1",

@@ -11,11 +11,15 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from defectory.errors import shorten
@@ -26,6 +30,8 @@ Result = TypeVar("Result")
 
 MEMORY_BYTES = 6 * 2**30
 STOP_SECONDS = 5.0
+LONGEST_FOLDER = 64
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,9 @@ def run_isolated(
     # what it has imported already costs its children nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
+    if jobs:
+        with _short_temporary_folder():
+            forkserver.ensure_running()
     waiting = list(reversed(jobs))
     running: dict[Connection, _Running[Job]] = {}
     try:
@@ -95,6 +104,28 @@ def run_isolated(
     finally:
         for task in running.values():
             _stop(task.process)
+
+
+@contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """Let the temporary folder have a short name: the fork server listens at a socket in it, whose path is limited.
+
+    The limit is of the kernel: 108 bytes on Linux, 104 on macOS, of which ``multiprocessing`` needs 32.
+    """
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) <= LONGEST_FOLDER:
+        yield
+        return
+    before = tempfile.tempdir
+    if _DESCRIPTORS.is_dir():
+        # Another name of the same folder, good as long as this process holds it open: so to its end.
+        tempfile.tempdir = str(_DESCRIPTORS / str(os.open(folder, os.O_RDONLY)))
+    else:
+        tempfile.tempdir = "/tmp"
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _receive(receiver: Connection, process: multiprocessing.process.BaseProcess) -> Any:  # noqa: ANN401

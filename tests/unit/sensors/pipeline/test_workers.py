@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 
@@ -44,6 +46,20 @@ def outcomes(jobs, seconds=60.0, **options):
 
 def test_every_job_has_its_result():
     assert dict(run_isolated(double, range(7), seconds=60)) == {n: 2 * n for n in range(7)}
+
+
+def test_a_temporary_folder_with_a_long_name_does_as_well(tmp_path):
+    """A socket's path may have about 100 bytes."""
+    folder = tmp_path / ("long name ü " * 12)
+    folder.mkdir()
+    code = (
+        "from tests.unit.sensors.pipeline.test_workers import double, run_isolated\n"
+        "if __name__ == '__main__': print(list(run_isolated(double, [21], seconds=60)))"
+    )
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("[(21, 42)]\n", 0), done.stderr
+    assert list(folder.iterdir()) == []
 
 
 def test_no_jobs_no_results():
