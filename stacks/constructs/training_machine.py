@@ -17,9 +17,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_sagemaker as sagemaker
-from aws_cdk.region_info import RegionInfo
 from constructs import Construct
 
+from defectory.aws.regions import Container, container
+from defectory.aws.regions import region as region_of
 from defectory.config import Config
 from defectory.errors import ConfigError
 from stacks.constructs.acknowledgements import acknowledge_wildcards
@@ -30,12 +31,6 @@ from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.state_machines import MachineRole, WatchedMachine
 from stacks.model_source import ModelSource
 
-# AWS Deep Learning Containers of PyTorch for CPU, with Python 3.12, both to train and to serve
-# (https://github.com/aws/deep-learning-containers/blob/master/available_images.md).  Torch itself is not used: the
-# scikit-learn containers are smaller, but their Python is older than what this code needs.
-PYTORCH = "2.6.0-cpu-py312-ubuntu22.04-sagemaker"
-# Where the CDK does not know the account that publishes them (as in the SageMaker SDK's image_uri_config/pytorch.json).
-_REGISTRIES = {"af-south-1": "626614931356", "ap-northeast-3": "364406365360", "us-gov-west-1": "442386744353"}
 # 4 MB are all that a serverless endpoint takes and answers; it may have 1 to 6 GB of memory
 # (https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html).
 SERVERLESS_MEMORY_MB = 3072
@@ -126,7 +121,7 @@ class TrainingMachine(Construct):
         everything, models = self.bucket.arn_for_objects("*"), self.bucket.arn_for_objects("models/*")
         source = f"{self.source.bucket.bucket_arn}/{self.source.s3_object_key}"
         logs = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws/sagemaker/*"
-        repositories = [_repository_arn(image) for image in self._images]
+        repositories = [_repository_arn(image) for image in self._images.values()]
         allow(role, ["s3:GetObject"], [everything, source])
         allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn, self.source.bucket.bucket_arn])
         allow(role, ["s3:PutObject", "s3:AbortMultipartUpload"], [models])
@@ -276,22 +271,32 @@ class TrainingMachine(Construct):
         return f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:{kind}/{self._endpoint_name}{suffix}"
 
 
-def container_images(config: Config) -> tuple[str, str]:
-    """The images that train and that serve.
+def container_images(config: Config) -> dict[str, str]:
+    """The image that jobs run in, ``training``, and where an endpoint of SageMaker serves, the one for ``serving``.
 
     Raises:
         ConfigError: it is not known in which account AWS publishes them for the region.
     """
-    info = RegionInfo.get(config.region)
-    account = config.inspection_registry or info.dlc_repository_account or _REGISTRIES.get(config.region)
-    if account is None:
-        raise ConfigError(
-            "inspection_registry",
-            f"the account of AWS Deep Learning Containers in {config.region}",
-            fix="AWS lists it with the containers; or use another region.",
-        )
-    registry = f"{account}.dkr.ecr.{config.region}.{info.domain_suffix}"
-    return f"{registry}/pytorch-training:{PYTORCH}", f"{registry}/pytorch-inference:{PYTORCH}"
+    region = region_of(config.region)
+    accounts = {"training": region.deep_learning_containers}
+    if config.inspection_endpoint != "lambda":
+        accounts["serving"] = region.scikit_learn_containers
+    images = {}
+    for use, account in accounts.items():
+        image = container(use)
+        account = config.inspection_registry or account
+        if account is None:
+            raise _unknown_registry(config, image)
+        images[use] = f"{account}.dkr.ecr.{config.region}.{region.suffix}/{image.repository}:{image.tag}"
+    return images
+
+
+def _unknown_registry(config: Config, image: Container) -> ConfigError:
+    fix = f"Copy {image.repository}:{image.tag} into a registry of yours there, and set its account."
+    if region_of(config.region).deep_learning_containers:
+        fix = f"Set inspection_endpoint=lambda, which needs no container to serve with. {fix}"
+    rule = f"the account of a registry in {config.region} that has {image.repository}, for AWS's own is not known there"
+    return ConfigError("inspection_registry", rule, fix=fix)
 
 
 def _repository_arn(image: str) -> str:
