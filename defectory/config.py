@@ -81,7 +81,7 @@ class Config(FrozenModel):
     )
     photos_may_leave: bool = Field(
         default=False,
-        description="true or false: whether photos may be sent to image models in another part of the world than region",
+        description="true or false: whether photos may go to image models in another part of the world than region",
     )
     image_region: str = Field(
         default="us-west-2",
@@ -106,8 +106,8 @@ class Config(FrozenModel):
     )
     model_id: str = Field(
         default="",
-        description="the id of a Bedrock inference profile, or of a model on demand, that can be called from the region "
-        "(empty for catalogue)",
+        description="the id of a Bedrock inference profile, or of a model on demand, that can be called from the "
+        "region (empty for catalogue)",
     )
     prompt_style: PromptStyle = Field(default="library", description="library or freeform")
     alert_email: str | None = Field(
@@ -193,7 +193,7 @@ class Config(FrozenModel):
     @model_validator(mode="after")
     def _functions_run_what_is_built(self) -> Self:
         if self.lambda_platform == "aws" and self.lambda_python not in LAMBDA_PYTHONS:
-            fix = "The libraries are built for glibc 2.28, which its runtime has not." if self.lambda_python == "3.11" else ""
+            fix = "The libraries are built for glibc 2.28; that of 3.11's runtime is older."
             raise ConfigError("lambda_python", _rules()["lambda_python"], self.lambda_python, fix)
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -14,6 +14,7 @@ from defectory.config import Config
 from defectory.errors import ConfigError
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.removal import removal_policy
 from stacks.constructs.secure_bucket import SecureBucket
 
 
@@ -41,7 +42,7 @@ class Capability(Stack):
             raise ConfigError("region", f"one that has {services}, which {description} needs", config.region, fix)
         super().__init__(scope, construct_id, description=f"Defectory: {description}", **stack)
         self.config = config
-        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
+        self.removal_policy = removal_policy(config)
         self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
         self.access_logs = SecureBucket(
             self,

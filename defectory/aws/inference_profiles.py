@@ -1,8 +1,8 @@
 """Bedrock's models and inference profiles: which regions they are called from, and where calls are routed to.
 
-Most models are callable only through a profile, ``<geography>.<provider>.<model>``; whoever calls it needs leave for the
-profile and for the model in every region that the profile may route to.  A few are called by their own id, on demand.
-What is known of either is in ``regions.toml``; one that is not in it is newer, and goes by its geography.
+Most models are callable only through a profile, ``<geography>.<provider>.<model>``; whoever calls it needs leave for
+the profile and for the model in every region that the profile may route to.  A few are called by their own id, on
+demand.  What is known of either is in ``regions.toml``; one that is not in it is newer, and goes by its geography.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ class InferenceProfile:
         match = _PROFILE.fullmatch(profile_id)
         if match and match["geography"] in table()["geographies"]:
             return cls(profile_id, match["geography"], match["provider"], match["model"])
+        rule = "the id of an inference profile, such as us.amazon.nova-pro-v1:0"
         prefixes = ", ".join(f"{name}." for name in table()["geographies"])
-        raise InputError(
-            field, "the id of an inference profile, such as us.amazon.nova-pro-v1:0", profile_id, f"Known prefixes: {prefixes}"
-        )
+        raise InputError(field, rule, profile_id, f"Known prefixes: {prefixes}")
 
     def callable_from(self, region: str) -> bool:
         """Whether Bedrock answers to the profile in ``region``."""

@@ -67,14 +67,11 @@ class Container:
 
 def region(name: str) -> Region:
     """What is known of the region ``name``; of one that is not in the table, what its name tells."""
-    for partition, facts in table()["partitions"].items():
-        if name.startswith(tuple(facts["prefixes"])):
-            break
+    partitions = table()["partitions"].items()
+    partition, facts = next(item for item in partitions if name.startswith(tuple(item[1]["prefixes"])))
     known = dict(table()["regions"].get(name, {}))
     missing = frozenset(known.pop("missing", ()))
-    return Region(
-        name, partition, suffix=facts["suffix"], serverless=facts["serverless"], missing=missing, **known
-    )
+    return Region(name, partition, suffix=facts["suffix"], serverless=facts["serverless"], missing=missing, **known)
 
 
 def regions() -> tuple[str, ...]:

