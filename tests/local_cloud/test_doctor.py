@@ -93,14 +93,15 @@ def test_an_increase_is_granted_once(client):
 
 
 def test_a_name_that_somebody_else_has(ask, client):
-    group = {"ModelPackageGroupName": "other-inspection"}
-    client("sagemaker").create_model_package_group(**group)
+    alarm = {"AlarmName": "other-inspection-errors", "MetricName": "Errors", "Namespace": "Other", "Threshold": 1}
+    alarm |= {"EvaluationPeriods": 1, "Period": 60, "Statistic": "Sum", "ComparisonOperator": "GreaterThanThreshold"}
+    client("cloudwatch").put_metric_alarm(**alarm)
     try:
         [taken] = ask(name="other")["names"]
     finally:
-        client("sagemaker").delete_model_package_group(**group)
+        client("cloudwatch").delete_alarms(AlarmNames=[alarm["AlarmName"]])
     assert taken.status == "fails"
-    assert "delete-model-package-group --model-package-group-name other-inspection" in taken.fix
+    assert "delete-alarms --alarm-names other-inspection-errors" in taken.fix
     [free] = ask(name="other")["names"]
     assert free.status == "well", free
 

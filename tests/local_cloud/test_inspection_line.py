@@ -12,6 +12,7 @@ from boto3.dynamodb.types import TypeDeserializer
 from PIL import Image
 
 from defectory.inspection.hosting import write_hosted
+from defectory.inspection.model import load_model
 from defectory.inspection.training import TrainingOptions, train
 from defectory.local.synth import find_app
 from tests.local_cloud.laboratory import IMAGE, ROLE, SERVERLESS, Laboratory
@@ -59,8 +60,8 @@ class Line:
     def result(self, key: str) -> bytes:
         return self.cloud.client("s3").get_object(Bucket=self.outputs["ResultsBucketName"], Key=key)["Body"].read()
 
-    def deploy(self, folder) -> None:
-        """Train on good parts and host the model at the line's endpoint."""
+    def upload_model(self, folder) -> str:
+        """Train on good parts, and put what a training job hands over into the bucket; return its address."""
         photos = []
         for seed in range(12):
             photos.append(folder / f"{seed}.png")
@@ -73,11 +74,16 @@ class Line:
         archive = folder / "model.tar.gz"
         with tarfile.open(archive, "w:gz") as packed:
             packed.add(folder / "hosted", ".")
-        bucket, sagemaker = self.outputs["TrainingBucketName"], self.cloud.client("sagemaker")
+        bucket = self.outputs["TrainingBucketName"]
         self.cloud.client("s3").upload_file(str(archive), bucket, "models/by-hand/model.tar.gz")
+        return f"s3://{bucket}/models/by-hand/model.tar.gz"
+
+    def deploy(self, folder) -> None:
+        """Train on good parts and host the model at the line's endpoint."""
+        sagemaker = self.cloud.client("sagemaker")
         container = {
             "Image": IMAGE,
-            "ModelDataUrl": f"s3://{bucket}/models/by-hand/model.tar.gz",
+            "ModelDataUrl": self.upload_model(folder),
             "Environment": {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"},
         }
         sagemaker.create_model(ModelName="by-hand", PrimaryContainer=container, ExecutionRoleArn=ROLE)
@@ -90,10 +96,48 @@ class Line:
     def mails(self, key: str) -> list:
         return [mail for mail in self.cloud.mails() if key in mail.body]
 
+    def call(self, function: str, event: dict) -> dict:
+        """The answer of a function, which has to be one."""
+        reply = self.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event))
+        answer = json.load(reply["Payload"])
+        assert "FunctionError" not in reply, answer
+        return answer
+
 
 @pytest.fixture(scope="module")
 def line(applications):
     return Line(applications["catalogue"])
+
+
+@pytest.fixture(scope="module")
+def served_by_function(applications):
+    return Line(applications["bedrock"])
+
+
+def test_a_function_serves_the_model_that_was_put_in_service_without_any_endpoint(served_by_function, tmp_path):
+    line = served_by_function
+    line.upload("early.png", part(90))
+    assert line.row("early.png")["reason"].count("No model is in service") == 1
+
+    archive = line.upload_model(tmp_path)
+    version = load_model(tmp_path / "hosted").card.version
+    bucket = line.outputs["TrainingBucketName"]
+    line.cloud.client("s3").put_object(Bucket=bucket, Key="test/normal/1.png", Body=part(70))
+    candidate = {"archive": archive, "model_version": version}
+    verify = {"verify": {**candidate, "test": f"s3://{bucket}/test/"}}
+    assert line.call("with-model-inspect-with-model", verify) == {"model_version": version}
+    model = {**candidate, "run": "by-hand", "reasons": [], "approved_at": "2026-11-21T15:04:05Z"}
+    line.call("with-model-training-controller", {"task": "put_in_service", "model": model})
+
+    line.upload("good.png", part(50))
+    line.upload("bad.png", part(60, scratched=True))
+    good, bad = line.row("good.png"), line.row("bad.png")
+
+    assert bad["verdict"] == "FAIL"
+    assert (good["model_version"], bad["model_version"]) == (version, version)
+    assert good["score"] < bad["score"]
+    assert Image.open(io.BytesIO(line.result(bad["overlay_key"]))).size == (SIDE, SIDE)
+    assert not line.cloud.client("sagemaker").list_endpoints(NameContains="with-model")["Endpoints"]
 
 
 def test_without_an_endpoint_every_file_still_ends_as_a_row(line):

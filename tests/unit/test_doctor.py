@@ -27,7 +27,6 @@ class Account:
             "describe_stacks": refusal("ValidationError", "Stack with id x does not exist"),
             "get_function_configuration": refusal("ResourceNotFoundException"),
             "describe_state_machine": refusal("StateMachineDoesNotExist"),
-            "describe_model_package_group": refusal("ValidationException", "x does not exist"),
             "describe_alarms": {"MetricAlarms": []},
             "list_service_quotas": {"Quotas": []},
             "list_aws_default_service_quotas": {"Quotas": []},
