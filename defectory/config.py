@@ -101,7 +101,7 @@ class Config(FrozenModel):
         "called from image_region (empty for none)",
     )
     image_concurrency: int = Field(
-        default=10, ge=1, le=40, description="a whole number from 1 to 40: so many pictures are made at a time"
+        default=10, ge=1, le=1000, description="a whole number from 1 to 1000: so many pictures are made at a time"
     )
     author: AuthorName = Field(
         default="bedrock", description="bedrock (a model writes the scripts) or catalogue (curated, free, offline)"

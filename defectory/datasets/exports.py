@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 
 from defectory.datasets.annotations import (
     AnnotatedImage,
-    coco_document,
+    coco_json,
     find_objects,
     yolo_rows,
     yolo_yaml,
@@ -223,8 +222,8 @@ def _annotate(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
     if any(item.name == _UNNAMED_CLASS for image in images for item in image.objects) and _UNNAMED_CLASS not in names:
         names.append(_UNNAMED_CLASS)
     if form == "coco":
-        content = json.dumps(coco_document(images, names, f"Dataset {dataset.version}"), ensure_ascii=False) + "\n"
-        (out / COCO_FILE).write_text(content, encoding="utf-8")
+        with (out / COCO_FILE).open("w", encoding="utf-8") as stream:
+            stream.writelines(coco_json(images, names, f"Dataset {dataset.version}"))
         return out / COCO_FILE
     for record, image in zip(dataset.records, images, strict=True):
         label = (out / "labels" / record.path.relative_to(out / "images")).with_suffix(".txt")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -113,16 +113,19 @@ class DatasetFolder:
             InputError: the disk is full, say.
         """
         all_classes = self._classes() | dict(classes or {})
-        marked = mark_duplicates(records)
+        marked = tuple(mark_duplicates(records))
         for before, after in zip(records, marked, strict=True):
             if after.outcome != before.outcome:
                 self._forget(before)
-        files = assemble(records, self._read, title=title, classes=all_classes, gate=gate, created=created)
+        labels = {f"{record.id}.txt" for record in marked if record.mask is not None}
         with _explained(self.path):
             for label in (self.path / "labels").glob("*.txt"):
-                if f"labels/{label.name}" not in files:
+                if label.name not in labels:
                     label.unlink()
-        self._write(files)
+            for name, pieces in assemble(
+                records, self._read, title=title, classes=all_classes, gate=gate, created=created
+            ):
+                _write_whole(self.path / name, pieces)
         return load_stored(self.path / DATASET_FILE), marked
 
     def _classes(self) -> dict[str, str]:
@@ -144,7 +147,7 @@ class DatasetFolder:
     def _write(self, files: Mapping[str, bytes]) -> None:
         with _explained(self.path):
             for name, content in files.items():
-                _write_whole(self.path / name, content)
+                _write_whole(self.path / name, [content])
 
 
 def _is_synthetic(folder: Path) -> bool:
@@ -155,11 +158,12 @@ def _is_synthetic(folder: Path) -> bool:
         return False
 
 
-def _write_whole(file: Path, content: bytes) -> None:
+def _write_whole(file: Path, pieces: Iterable[bytes]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(file.name + _UNFINISHED)
     try:
-        unfinished.write_bytes(content)
+        with unfinished.open("wb") as stream:
+            stream.writelines(pieces)
         unfinished.replace(file)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -24,7 +24,7 @@ from defectory.validation import FrozenModel
 UNNAMED_DEFECT = "anomaly"
 """What defects are called that nobody has given a class."""
 
-MAX_COUNT = 10_000
+MAX_COUNT = 75_000
 """The most pictures of one kind in one plan."""
 
 RendererChoice = RendererName | Literal["auto"]

@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import stepfunctions
 
 from defectory.local.clients import connect
+from defectory.local.server.distributed_map import DistributedMaps
 from defectory.local.server.hooks import replace, require
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.sagemaker.training import in_milliseconds
@@ -101,6 +102,7 @@ class Integrations(Extension):
                 task.over.set()
                 _current.reset(before)
 
+        DistributedMaps(self._client)
         jsonata_output = require(stepfunctions, "_apply_jsonata_output", "state_def", "raw_input", "ctx", "default")
         language = require(stepfunctions, "_state_query_language", "state_def", "ctx")
 
