@@ -8,6 +8,7 @@ from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 from tests.local_cloud.application import Application, model
 from tests.local_cloud.laboratory import Laboratory
+from tests.local_cloud.roles import create_role
 from tests.local_cloud.sample_app import STACK, write_assembly
 from tests.support.bedrock_server import MODEL, BedrockServer
 
@@ -15,6 +16,7 @@ from tests.support.bedrock_server import MODEL, BedrockServer
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[LocalCloud]:
     with LocalCloud() as running:
+        create_role(running)
         yield running
 
 
@@ -46,6 +48,7 @@ def applications(bedrock: BedrockServer, tmp_path_factory: pytest.TempPathFactor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", bedrock.endpoint)
         with LocalCloud() as cloud:
+            create_role(cloud)
             deployed = {}
             for author, context in settings.items():
                 assembly = synthesise(tmp_path_factory.mktemp(author) / "cdk.out", context=context)

@@ -6,6 +6,11 @@ from typing import Any
 
 from ministack import app
 
+from defectory.local.server.authorization.authority import Authority
+from defectory.local.server.authorization.deliveries import Deliveries
+from defectory.local.server.authorization.gate import Gate
+from defectory.local.server.authorization.permissions import Permissions
+from defectory.local.server.authorization.sessions import Sessions
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.service import Pipelines
 from defectory.local.server.events import Events
@@ -24,21 +29,25 @@ class Extensions(Extension):
     """All extensions as one."""
 
     def __init__(self, settings: Settings) -> None:
+        permissions = Permissions(Authority(settings.permissions), Sessions())
         objects = Objects(settings.work / "incoming")
-        builds = Builds(settings, objects)
+        builds = Builds(settings, objects, permissions)
         events = Events()
-        sagemaker = SageMaker(settings, objects, events)
+        sagemaker = SageMaker(settings, objects, events, permissions)
         add_resources(sagemaker)
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (
-            Pipelines(settings, objects, builds, events),
+            Pipelines(objects, builds, events, permissions),
             builds,
             sagemaker,
-            Integrations(settings, sagemaker),
-            Functions(settings),
+            Integrations(settings, sagemaker, permissions),
+            Functions(settings, permissions),
             Notifications(settings.outbox),
             objects,
         )
+        Deliveries(permissions)
+        # Last, when every service is there.
+        Gate(permissions.authority)
 
     def start(self) -> None:
         for extension in self._extensions:
