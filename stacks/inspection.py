@@ -116,6 +116,8 @@ class Inspection(Capability):
         uploads, results = self.uploads.arn_for_objects("*"), self.results.arn_for_objects("*")
         allow(inspect.role, ["sagemaker:InvokeEndpoint"], [endpoint])
         allow(inspect.role, ["s3:GetObject", "s3:GetObjectVersion"], [uploads])
+        # Without it an upload that was deleted looks like a forbidden one.
+        allow(inspect.role, ["s3:ListBucket"], [self.uploads.bucket_arn])
         allow(inspect.role, ["s3:PutObject"], [results])
         acknowledge_wildcards(inspect.role, [uploads, results], "Any upload is inspected, by this one function.")
 

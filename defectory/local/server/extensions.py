@@ -9,6 +9,7 @@ from ministack import app
 from defectory.local.server.authorization.authority import Authority
 from defectory.local.server.authorization.deliveries import Deliveries
 from defectory.local.server.authorization.gate import Gate
+from defectory.local.server.authorization.machines import Machines
 from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.authorization.sessions import Sessions
 from defectory.local.server.codebuild.service import Builds
@@ -46,6 +47,7 @@ class Extensions(Extension):
             objects,
         )
         Deliveries(permissions)
+        Machines(permissions)
         # Last, when every service is there.
         Gate(permissions.authority)
 

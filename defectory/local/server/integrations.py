@@ -22,6 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import stepfunctions
 
 from defectory.local.clients import connect
+from defectory.local.server.authorization.machines import SERVICE
 from defectory.local.server.authorization.permissions import Access, NotAuthorized, Permissions, Session
 from defectory.local.server.authorization.requirements import with_keys
 from defectory.local.server.hooks import replace, require
@@ -30,7 +31,6 @@ from defectory.local.server.sagemaker.training import in_milliseconds
 from defectory.local.server.services import Extension, Scope, ServiceFault
 from defectory.local.server.settings import Settings
 
-SERVICE = "states.amazonaws.com"
 _ITEM_VERBS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem")
 OPTIMIZED = "arn:aws:states:::sagemaker:"
 # What Step Functions marks a job with that it waits for; its role needs leave to tag.
@@ -183,6 +183,11 @@ class Integrations(Extension):
             return reply
         # As in AWS, a job ends with the execution that waits for it.
         record = self._sagemaker.jobs.wait(data["TrainingJobName"], _current.get().abandoned)
+        arn = Scope.current().arn("sagemaker", f"training-job/{data['TrainingJobName']}")
+        for verb in ("DescribeTrainingJob", "ListTags"):
+            self._require(
+                _current.get().session, Access(f"sagemaker:{verb}", arn), "SageMaker.AmazonSageMakerException"
+            )
         described = in_milliseconds(
             self._sagemaker.request("DescribeTrainingJob", TrainingJobName=data["TrainingJobName"])
         )

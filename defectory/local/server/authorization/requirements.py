@@ -219,6 +219,8 @@ def _of_rule(action: str, rule: Rule, request: Request) -> Iterator[Access]:
     if members.get("Tags") and service == "sagemaker" and operation.startswith("Create"):
         # Tagging while creating.
         yield Access("sagemaker:AddTags", _arns(service, rule.resources[0], members)[0], context)
+    for alarm in _value(members, "DeploymentConfig.AutoRollbackConfiguration.Alarms") or []:
+        yield Access("cloudwatch:DescribeAlarms", Scope.current().arn("cloudwatch", f"alarm:{alarm.get('AlarmName')}"))
     role = _value(members, rule.passes) if rule.passes else None
     if role:
         yield passing(str(role), rule.passed_to)
