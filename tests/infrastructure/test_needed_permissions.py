@@ -65,7 +65,7 @@ def statements(template: Template, stack: str) -> dict[str, list[Statement]]:
     return roles
 
 
-def resolved(value: Any, template: Template) -> Any:  # noqa: ANN401
+def resolved(value: Any, template: Template) -> Any:
     """A part of a template with references as the record writes them."""
     match value:
         case {"Fn::GetAtt": [name, "Arn"]} if name in template.of_type("AWS::Logs::LogGroup"):
@@ -116,7 +116,8 @@ def needs(role: str, found: list[Statement]) -> set[tuple[int, str]]:
 
 def is_documented(grant: Grant) -> bool:
     return any(
-        fnmatch.fnmatchcase(grant.role, row["role"]) and any(fnmatch.fnmatchcase(grant.action, a) for a in row["actions"])
+        fnmatch.fnmatchcase(grant.role, row["role"])
+        and any(fnmatch.fnmatchcase(grant.action, a) for a in row["actions"])
         for row in documented()
     )
 
@@ -167,5 +168,7 @@ def test_every_row_of_the_table_has_a_reason_and_something_that_it_is_for(reques
     for row in documented():
         assert len(row["why"]) > 20, row
         for action in row["actions"]:
-            meant = [g for g in granted if fnmatch.fnmatchcase(g.role, row["role"]) and fnmatch.fnmatchcase(g.action, action)]
+            meant = [
+                g for g in granted if fnmatch.fnmatchcase(g.role, row["role"]) and fnmatch.fnmatchcase(g.action, action)
+            ]
             assert meant, f"{row['role']}: {action} is granted no more, or is used: remove it from documented.yaml"

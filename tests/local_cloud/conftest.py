@@ -11,6 +11,7 @@ from tests.local_cloud.laboratory import Laboratory
 from tests.local_cloud.roles import create_role
 from tests.local_cloud.sample_app import STACK, write_assembly
 from tests.support.bedrock_server import MODEL, BedrockServer
+from tests.support.permissions import keep_or_compare
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +58,8 @@ def applications(bedrock: BedrockServer, tmp_path_factory: pytest.TempPathFactor
                     cloud, {name: value for outputs in stacks for name, value in outputs.items()}
                 )
             yield deployed
+            for name in ("defectory", "with-model"):
+                keep_or_compare(cloud, name)
 
 
 @pytest.fixture(scope="session")

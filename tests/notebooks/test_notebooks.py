@@ -11,6 +11,7 @@ from nbclient import NotebookClient
 from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 from tests.support.image_server import ImageServer
+from tests.support.permissions import keep_or_compare
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -71,6 +72,7 @@ def test_the_inspection_walkthrough_runs_against_the_local_cloud(monkeypatch, tm
     with LocalCloud() as cloud:
         cloud.deploy(assembly)
         printed = run("visual-inspection.ipynb", monkeypatch, tmp_path, **cloud.environment())
+        keep_or_compare(cloud)
 
     assert "IN_SERVICE" in printed
     assert "heatmap: " in printed

@@ -60,6 +60,7 @@ class Deliveries:
     def _watch_rules(self) -> None:
         to_queue = require(eventbridge, "_dispatch_to_sqs", "spec", "payload")
         parse = require(arns, "parse_arn", "value")
+        view_of = require(eventbridge, "_pattern_event_view", "event")
 
         @replace(eventbridge, "_invoke_target", "target", "event", "rule")
         def invoke(original: Any, target: dict[str, Any], event: Any, rule: dict[str, Any], *rest: Any) -> None:  # noqa: ANN401
@@ -69,7 +70,7 @@ class Deliveries:
             log.warning("EventBridge: the rule %s may not reach %s", rule.get("Name"), target.get("Arn"))
             letters = (target.get("DeadLetterConfig") or {}).get("Arn")
             if letters and _rule_may_reach(rule, Access("sqs:SendMessage", letters)):
-                to_queue(parse(letters), json.dumps(event, default=str))
+                to_queue(parse(letters), json.dumps(view_of(event).event_with_detail()))
 
     def _rule_may(self, rule: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
         arn = str(target.get("Arn", ""))

@@ -160,6 +160,8 @@ def needed(request: Request) -> list[Access]:
         return []
     service, _, operation = action.partition(":")
     rule = TABLE.get(service, {}).get(operation)
+    if rule is None and request.service not in _namespaces:
+        return []
     accesses = list(_of_rule(action, rule, request) if rule else _of_ministack(action, request))
     return [access for first in accesses for access in with_keys(first)]
 
