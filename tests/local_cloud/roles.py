@@ -1,9 +1,12 @@
 """Roles of these tests, where it does not matter what a role may do."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from defectory.local.cloud import LocalCloud
+from tests.local_cloud.signed import send, sign
 
 SERVICES = ("codebuild", "codepipeline", "lambda", "sagemaker", "states")
 ROLE = "arn:aws:iam::123456789012:role/any"
@@ -38,3 +41,19 @@ def open_queue(cloud: LocalCloud, queue: str, service: str = "events.amazonaws.c
     sending = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sqs:SendMessage", "Resource": arn}
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy(sending)})
     return arn
+
+
+@contextmanager
+def without_waits(cloud: LocalCloud) -> Iterator[None]:
+    """Let state machines not wait before they try again."""
+
+    def scale(factor: float) -> None:
+        body = json.dumps({"stepfunctions._SFN_WAIT_SCALE": factor}).encode()
+        headers = sign(cloud, "POST", "/_ministack/config", body)
+        assert send(cloud, "POST", "/_ministack/config", body, headers).status == 200
+
+    scale(0.01)
+    try:
+        yield
+    finally:
+        scale(1.0)

@@ -135,10 +135,18 @@ def _plain(value: Any, names: Mapping[str, str]) -> Any:
 
 def _steady(resource: str) -> str:
     """A resource with zeros for all that differs from run to run."""
-    head, mark, tail = resource.partition(">")
-    if not resource.startswith("<"):
-        parts = resource.split(":", 5)
-        head, mark, tail = (":".join(parts[:5]), ":", parts[5]) if len(parts) == 6 else (resource, "", "")
-    if "/Pipeline" not in head and head.startswith("<PipelineArtifacts"):
+    if resource.startswith("<"):
+        head, mark, tail = resource.partition(">")
+    elif resource.startswith("arn:aws:s3:::"):
+        head, mark, tail = resource.partition("/")
+    else:
+        *place, tail = resource.split(":", 5)
+        head, mark = ":".join(place), ":" if place else ""
+    if head.startswith("<PipelineArtifacts"):
         tail = _ARTIFACT.sub("0000000", tail)
-    return f"{head}{mark}{_CHANGING.sub(lambda part: '0' * len(part[0]), tail)}"
+    return f"{head}{mark}{zeros(tail)}"
+
+
+def zeros(text: str) -> str:
+    """``text`` with zeros for what is a number or a digest."""
+    return _CHANGING.sub(lambda part: "0" * len(part[0]), text)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ministack.services import cloudwatch_logs
+
 from defectory.local.server.authorization.authority import Access, Authority, NotAuthorized
 from defectory.local.server.authorization.sessions import Session, Sessions
+from defectory.local.server.hooks import require
 from defectory.local.server.services import Scope
 
 # Lets an access pass, or raises ``NotAuthorized``.
@@ -34,8 +37,12 @@ class Permissions:
 
     def may_log(self, session: Session, group: str, stream: str) -> bool:
         """Whether the session may write a stream; the services go on without where it may not."""
-        arn = Scope.current().arn("logs", f"log-group:{group}:log-stream:{stream}")
-        return self.authority.may(session.caller, Access("logs:CreateLogStream", arn), Access("logs:PutLogEvents", arn))
+        of_group = Scope.current().arn("logs", f"log-group:{group}:log-stream:")
+        making = () if group in _log_groups else (Access("logs:CreateLogGroup", of_group),)
+        writing = (Access(f"logs:{verb}", of_group + stream) for verb in ("CreateLogStream", "PutLogEvents"))
+        return self.authority.may(session.caller, *making, *writing)
 
+
+_log_groups = require(cloudwatch_logs, "_log_groups")
 
 __all__ = ["Access", "NotAuthorized", "Permissions", "Permit", "Session"]
