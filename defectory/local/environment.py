@@ -60,12 +60,12 @@ def inherited(base: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def client_environment(endpoint: str, account: str, secret: str, region: str) -> dict[str, str]:
+def client_environment(endpoint: str, key: str, secret: str, region: str) -> dict[str, str]:
     """What makes the ``aws`` command, boto3 and every other AWS client talk to the local cloud."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
-        # MiniStack takes a key of twelve digits for the account.
-        "AWS_ACCESS_KEY_ID": account,
+        # The operator's key is the account: MiniStack takes one of twelve digits for that.
+        "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,

@@ -235,7 +235,7 @@ class TrainingMachine(Construct):
             role,
             [
                 f"sagemaker:{verb}"
-                for verb in ("CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags")
+                for verb in ("CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags")
             ],
             [jobs],
         )

@@ -9,13 +9,16 @@ from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 from tests.local_cloud.application import Application, model
 from tests.local_cloud.laboratory import Laboratory
+from tests.local_cloud.roles import create_role
 from tests.local_cloud.sample_app import STACK, write_assembly
 from tests.support.bedrock_server import MODEL, BedrockServer
+from tests.support.permissions import keep_or_compare
 
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[LocalCloud]:
     with LocalCloud() as running:
+        create_role(running)
         yield running
 
 
@@ -59,6 +62,7 @@ def applications(bedrock: BedrockServer, assemblies: dict[str, Path]) -> Iterato
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", bedrock.endpoint)
         with LocalCloud() as cloud:
+            create_role(cloud)
             deployed = {}
             for author, assembly in assemblies.items():
                 stacks = cloud.deploy(assembly).values()
@@ -66,6 +70,8 @@ def applications(bedrock: BedrockServer, assemblies: dict[str, Path]) -> Iterato
                     cloud, {name: value for outputs in stacks for name, value in outputs.items()}
                 )
             yield deployed
+            for name in ("defectory", "with-model"):
+                keep_or_compare(cloud, name)
 
 
 @pytest.fixture(scope="session")

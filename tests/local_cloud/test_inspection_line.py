@@ -15,7 +15,8 @@ from defectory.inspection.hosting import write_hosted
 from defectory.inspection.model import load_model
 from defectory.inspection.training import TrainingOptions, train
 from defectory.local.synth import find_app
-from tests.local_cloud.laboratory import IMAGE, ROLE, SERVERLESS, Laboratory
+from tests.local_cloud.laboratory import IMAGE, SERVERLESS, Laboratory
+from tests.local_cloud.roles import ROLE
 
 pytestmark = pytest.mark.xdist_group("application")
 

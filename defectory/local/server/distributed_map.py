@@ -43,9 +43,12 @@ _COUNTS = (
 
 
 class DistributedMaps:
-    """Runs the Distributed Maps of all state machines; ``client`` gives a client of a service for whom is acted."""
+    """Runs the Distributed Maps of all state machines.
 
-    def __init__(self, client: Callable[[str], BaseClient]) -> None:
+    ``client`` gives an execution's client of a service; it refuses an execution whose role may not run a Map.
+    """
+
+    def __init__(self, client: Callable[[Mapping[str, Any], str], BaseClient]) -> None:
         self._client = client
         self._language = _Language()
         self.failed = require(stepfunctions, "_ExecutionError")
@@ -63,7 +66,7 @@ class DistributedMaps:
         )
         def run(_: Any, state: Any, raw: Any, effective: Any, processor: Any, execution: Any, ctx: Any) -> Any:  # noqa: ANN401
             scope = _Scope(state, raw, effective, ctx, self._language)
-            return _MapRun(self, scope, processor, execution, self._client("s3")).run()
+            return _MapRun(self, scope, processor, execution, self._client(execution, "s3")).run()
 
 
 class _Language:
