@@ -1,13 +1,16 @@
 """Every error Defectory raises on purpose, in one small hierarchy.
 
 Each message says what was wrong, where, and what to do about it.  ``code`` is stable and machine-readable;
-``exit_code`` is what the ``defectory`` command returns (1: the work failed, 2: the input was bad).
+``exit_code`` is what the ``defectory`` command returns (1: the work failed, 2: the input was bad); ``kind`` says
+whether the same again may succeed, by which whoever asks for work tries it again or gives it up.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from collections.abc import Mapping
+from enum import StrEnum, auto
 from typing import Literal
 
 Extra = Literal["aws", "deploy", "local"]
@@ -22,8 +25,23 @@ _MODULES: Mapping[Extra, tuple[str, ...]] = {
 _INCLUDED: Mapping[Extra, tuple[Extra, ...]] = {"aws": (), "deploy": (), "local": ("aws", "deploy")}
 
 
+MESSAGE_LIMIT = 8000
+"""Characters of an error's message: it is stored, mailed and passed on by services that take only so much."""
+
+
+class FailureKind(StrEnum):
+    """What becomes of a failure when the same is tried again."""
+
+    TRANSIENT = auto()
+    """It may pass by itself: tried again, within bounds."""
+    PERMANENT = auto()
+    """The same fails again: what was asked for, or the answer, is to blame."""
+    ENVIRONMENT = auto()
+    """The machine, its installation or its permissions are to blame: somebody has to mend them first."""
+
+
 class DefectoryError(Exception):
-    """Base of all errors raised on purpose.
+    """Base of all errors raised on purpose; a message beyond ``MESSAGE_LIMIT`` characters is cut.
 
     >>> from defectory import parse_machine_list
     >>> try:
@@ -35,6 +53,10 @@ class DefectoryError(Exception):
 
     code = "Error"
     exit_code = 1
+    kind: FailureKind = FailureKind.PERMANENT
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shorten(message, MESSAGE_LIMIT))
 
 
 class InputError(DefectoryError):
@@ -84,6 +106,7 @@ class SandboxError(DefectoryError):
     """The sandbox cannot give the protection that is required here; nothing was run."""
 
     code = "SandboxUnavailable"
+    kind = FailureKind.ENVIRONMENT
 
 
 class RenderError(DefectoryError):
@@ -102,12 +125,14 @@ class ServiceError(DefectoryError):
     """An AWS service refused or failed after bounded retries."""
 
     code = "ServiceFailed"
+    kind = FailureKind.TRANSIENT
 
 
 class LocalCloudError(DefectoryError):
     """The local cloud cannot start, deploy or answer."""
 
     code = "LocalCloudFailed"
+    kind = FailureKind.ENVIRONMENT
 
 
 class MissingExtraError(DefectoryError, ImportError):
@@ -119,6 +144,7 @@ class MissingExtraError(DefectoryError, ImportError):
     """
 
     code = "MissingExtra"
+    kind = FailureKind.ENVIRONMENT
 
     def __init__(self, extra: Extra, *modules: str) -> None:
         self.extra = extra
@@ -144,6 +170,30 @@ def missing_extra(error: ImportError) -> MissingExtraError | None:
     module = (error.name or "").partition(".")[0]
     extra = next((extra for extra, modules in _MODULES.items() if module in modules), None)
     return MissingExtraError(extra, module) if extra else None
+
+
+def kind_of(error: BaseException) -> FailureKind:
+    """Whether the same may succeed when tried again; of what nobody raised on purpose, by what it says of the machine.
+
+    >>> kind_of(OSError(errno.ENOSPC, "No space left on device"))
+    <FailureKind.ENVIRONMENT: 'environment'>
+    """
+    if isinstance(error, DefectoryError):
+        return error.kind
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _MACHINE):
+        return FailureKind.ENVIRONMENT
+    if isinstance(error, ConnectionError | TimeoutError):
+        return FailureKind.TRANSIENT
+    return FailureKind.PERMANENT
+
+
+# A disk that is full, over its quota, read-only or broken; a machine out of memory, processes or descriptors.
+_MACHINE = frozenset(
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
+        *(errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE),
+    }
+)
 
 
 def shorten(text: str, limit: int = 120) -> str:

@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from botocore.parsers import ResponseParserError
 
-from defectory.errors import InputError, ServiceError
+from defectory.errors import FailureKind, InputError, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,7 @@ class ModelRefusedError(ServiceError):
     """The model refused for a reason that does not pass by itself: no access, no such model here, a used-up quota."""
 
     code = "ModelRefused"
+    kind = FailureKind.PERMANENT
 
 
 class AnswerError(Exception):

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from botocore.exceptions import BotoCoreError, ClientError
 
 from defectory.aws.clients import aws_client
-from defectory.aws.endpoint_errors import EndpointFault, fault_of
+from defectory.aws.failures import Fault, fault_of
 from defectory.errors import ServiceError
+
+ANSWER_LIMIT = 25 * 1024 * 1024
+"""Bytes of an answer: the most that an endpoint of SageMaker passes on."""
 
 
 class HostingError(ServiceError):
@@ -18,9 +21,9 @@ class HostingError(ServiceError):
 
     code = "HostingFailed"
 
-    def __init__(self, message: str, fault: EndpointFault) -> None:
+    def __init__(self, message: str, fault: Fault) -> None:
         super().__init__(message)
-        self.fault = fault
+        self.fault, self.kind = fault, fault.kind
 
 
 def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: str | None = None) -> bytes:
@@ -33,8 +36,10 @@ def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: st
         answer = aws_client("sagemaker-runtime", region).invoke_endpoint(
             EndpointName=name, Body=body, ContentType=content_type, Accept=accept
         )
-        content: bytes = answer["Body"].read()
-        return content
+        content: bytes = answer["Body"].read(ANSWER_LIMIT + 1)
+    if len(content) > ANSWER_LIMIT:
+        raise HostingError(f"The endpoint {name} answered more than {ANSWER_LIMIT:,} bytes.", Fault.OTHER)
+    return content
 
 
 class HostedModel:
@@ -56,7 +61,7 @@ class HostedModel:
                 variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
                 model = client.describe_model(ModelName=variants[0]["ModelName"])
         except HostingError as error:
-            if error.fault is EndpointFault.MISSING:
+            if error.fault is Fault.MISSING:
                 return None
             raise
         return str(config), str(model["PrimaryContainer"]["ModelDataUrl"])

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor
 
 from defectory.door import TOKEN_VARIABLE
-from defectory.errors import DefectoryError, InputError, ServiceError, require_extra
+from defectory.errors import DefectoryError, FailureKind, InputError, ServiceError, require_extra
 from defectory.inspection.verdicts import DefectArea, Inspection, InspectionReply, decode_grey
 
 API_VERSION = "2020-11-20"
@@ -90,6 +90,7 @@ class ConflictException(LookoutError):
     """The model is not ready to answer."""
 
     code = "ConflictException"
+    kind = FailureKind.TRANSIENT
 
 
 class ServiceQuotaExceededException(LookoutError):
@@ -102,10 +103,13 @@ class ThrottlingException(LookoutError):
     """Too many calls at once; try again later."""
 
     code = "ThrottlingException"
+    kind = FailureKind.TRANSIENT
 
 
 class InternalServerException(LookoutError):
     """The endpoint failed."""
+
+    kind = FailureKind.TRANSIENT
 
 
 _EXCEPTIONS: dict[str, type[LookoutError]] = {
@@ -324,7 +328,7 @@ def _exception_of(error: ServiceError) -> LookoutError:
     return _EXCEPTION_OF_FAULT.get(getattr(error, "fault", ""), InternalServerException)(str(error))
 
 
-# By the name of the endpoint's fault (`defectory.aws.endpoint_errors`), which the containers have not.
+# By the name of the endpoint's fault (`defectory.aws.failures`), which the containers have not.
 _EXCEPTION_OF_FAULT: dict[str, type[LookoutError]] = {
     "missing": ResourceNotFoundException,
     "forbidden": AccessDeniedException,
