@@ -7,7 +7,6 @@ whether the same again may succeed, by which whoever asks for work tries it agai
 
 from __future__ import annotations
 
-import errno
 import importlib.util
 from collections.abc import Mapping
 from enum import StrEnum, auto
@@ -90,6 +89,23 @@ class ImageError(InputError):
     code = "BadImage"
 
 
+class UnwritableError(InputError):
+    """A place to write to takes nothing: the disk is full or read-only, say, or it is no folder.
+
+    Args:
+        field: name of the offending field, as the user wrote it.
+        kind_of_place: what it has to be.
+        reason: what the system says.
+        got: the place.
+    """
+
+    kind = FailureKind.ENVIRONMENT
+
+    def __init__(self, field: str, kind_of_place: str, reason: str, got: object, fix: str = "") -> None:
+        self.reason = reason
+        super().__init__(field, f"{kind_of_place} ({reason})", got, fix)
+
+
 class ReplyError(DefectoryError):
     """A model's reply holds no usable list or script."""
 
@@ -170,30 +186,6 @@ def missing_extra(error: ImportError) -> MissingExtraError | None:
     module = (error.name or "").partition(".")[0]
     extra = next((extra for extra, modules in _MODULES.items() if module in modules), None)
     return MissingExtraError(extra, module) if extra else None
-
-
-def kind_of(error: BaseException) -> FailureKind:
-    """Whether the same may succeed when tried again; of what nobody raised on purpose, by what it says of the machine.
-
-    >>> kind_of(OSError(errno.ENOSPC, "No space left on device"))
-    <FailureKind.ENVIRONMENT: 'environment'>
-    """
-    if isinstance(error, DefectoryError):
-        return error.kind
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _MACHINE):
-        return FailureKind.ENVIRONMENT
-    if isinstance(error, ConnectionError | TimeoutError):
-        return FailureKind.TRANSIENT
-    return FailureKind.PERMANENT
-
-
-# A disk that is full, over its quota, read-only or broken; a machine out of memory, processes or descriptors.
-_MACHINE = frozenset(
-    {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM),
-        *(errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE),
-    }
-)
 
 
 def shorten(text: str, limit: int = 120) -> str:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
 from defectory.aws.bedrock_runtime import BedrockRuntime, identify
+from defectory.errors import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ _ENDINGS: dict[str, Ending] = {
     "content_filtered": "refused",
     "guardrail_intervened": "refused",
 }
+REPLY_LIMIT = 1_000_000
+"""Characters of a reply; none that is of use is nearly as long."""
+
 _MAX_TOKENS = re.compile(r"max(?:imum)?[ _]?tokens", re.IGNORECASE)
 
 
@@ -77,11 +81,12 @@ class BedrockModel(BedrockRuntime):
             raise ResponseParserError("The answer is no Converse reply; something between here and Bedrock made it up")
         blocks = response["output"].get("message", {}).get("content", [])
         usage = response.get("usage", {})
-        stop_reason = str(response["stopReason"])
+        stop_reason = shorten(str(response["stopReason"]), 64)
+        # Reasoning comes in blocks of its own, which hold no "text".
+        text = "".join(block["text"] for block in blocks if "text" in block)
         reply = ModelReply(
-            # Reasoning comes in blocks of its own, which hold no "text".
-            text="".join(block["text"] for block in blocks if "text" in block),
-            ending=_ENDINGS.get(stop_reason, "malformed"),
+            text=text[:REPLY_LIMIT],
+            ending=_ENDINGS.get(stop_reason, "malformed") if len(text) <= REPLY_LIMIT else "malformed",
             stop_reason=stop_reason,
             input_tokens=int(usage.get("inputTokens", 0)),
             output_tokens=int(usage.get("outputTokens", 0)),

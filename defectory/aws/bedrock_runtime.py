@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from botocore.parsers import ResponseParserError
 
+from defectory.aws.clients import proxies_of
 from defectory.errors import FailureKind, InputError, ServiceError
 
 logger = logging.getLogger(__name__)
@@ -190,6 +191,7 @@ class BedrockRuntime:
             connect_timeout=CONNECT_TIMEOUT,
             max_pool_connections=64,
             tcp_keepalive=True,
+            proxies=proxies_of("bedrock-runtime"),
         )
         try:
             session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))

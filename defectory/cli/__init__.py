@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from defectory import __version__
 from defectory.cli import datasets, demo, images, inspect, local, sensors
+from defectory.cli.signals import interruptible
 from defectory.errors import DefectoryError, missing_extra
+from defectory.writing import disk_problem, unwritable
 
 app = typer.Typer(
     name="defectory",
@@ -18,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="A factory of defects: realistic, labelled failure data for people who build inspection and monitoring.",
-    epilog="Exit codes: 0 all well, 1 the work failed, 2 the input was bad.",
+    epilog="Exit codes: 0 all well, 1 the work failed, 2 the input was bad, 130 or 143 interrupted.",
 )
 app.command()(demo.demo)
 app.add_typer(datasets.app, name="datasets")
@@ -44,11 +48,17 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; ends the process with exit code 0, 1 or 2."""
+    """Run the command line; ends the process with exit code 0, 1 or 2, or 130 or 143 where it was interrupted."""
     try:
-        app(args=arguments, prog_name="defectory")
+        with interruptible():
+            app(args=arguments, prog_name="defectory")
     except DefectoryError as error:
         _fail(error)
+    except OSError as error:
+        # Whoever writes tells of the place; this is for a disk that fills up beside it, as that of temporary files.
+        if not disk_problem(error):
+            raise
+        _fail(unwritable(error, Path(error.filename or tempfile.gettempdir()), field="disk"))
     except ModuleNotFoundError as error:
         # A command imports what it needs when it runs; what belongs to an extra may not be installed.
         missing = missing_extra(error)

@@ -33,6 +33,9 @@ from defectory.vision.images import encode_png, load_image
 
 logger = logging.getLogger(__name__)
 
+REPLY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a reply: a picture of some megapixels takes a tenth."""
+
 Task = Literal["text-to-image", "image-to-image", "inpaint"]
 
 DEFAULT_REGION = "us-west-2"
@@ -268,7 +271,10 @@ class _InvokedModel(BedrockRuntime, ABC):
             if _FILTER.search(message):
                 raise self._withheld(message) from error
             raise
-        reply = _parsed(response["body"].read())
+        body = response["body"].read(REPLY_LIMIT + 1)
+        if len(body) > REPLY_LIMIT:
+            raise NoPictureError(f"The reply is longer than {REPLY_LIMIT:,} bytes")
+        reply = _parsed(body)
         refusal = self._refusal(reply)
         if _FILTER.search(refusal):
             raise self._withheld(refusal)

@@ -13,12 +13,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NoReturn, TypeVar
 
 from defectory.errors import shorten
+from defectory.writing import disk_problem
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -29,9 +30,13 @@ STOP_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A job without a result: its process died, took too long, or raised something unexpected."""
+    """A job without a result: its process died, took too long, or raised something unexpected.
+
+    ``disk`` is what the disk refused, such as "No space left on device", where that was it.
+    """
 
     reason: str
+    disk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def run_isolated(
     seconds: float,
     workers: int | None = None,
     memory_bytes: int = MEMORY_BYTES,
-) -> Iterator[tuple[Job, Result | Lost]]:
+) -> Generator[tuple[Job, Result | Lost], None, None]:
     """Call ``function(job)`` for every job in parallel processes and yield ``(job, outcome)`` as each one ends.
 
     Args:
@@ -129,6 +134,8 @@ def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memor
     except SystemExit:
         raise
     except BaseException as error:  # a panic in polars is no Exception
-        traceback.print_exc()
-        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}")
+        disk = disk_problem(error)
+        if not disk:
+            traceback.print_exc()
+        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}", disk)
     sender.send(outcome)
