@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -38,6 +39,19 @@ def proxies_of(service: str, environ: Mapping[str, str] = os.environ) -> dict[st
     """The proxies to ``service``: none to an endpoint on this machine, else (None) those of the environment."""
     named = environ.get(f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}") or environ.get("AWS_ENDPOINT_URL", "")
     return {} if urlsplit(named).hostname in _LOOPBACK else None
+
+
+def read_bounded(body: Any, limit: int) -> bytes:  # noqa: ANN401 - boto3 makes its classes at run time
+    """The content of a reply's body, or its first ``limit`` + 1 bytes if it is longer.
+
+    Raises:
+        BotoCoreError: the connection broke off.
+    """
+    content: bytes = body.read(limit + 1)
+    if len(content) <= limit:
+        # Only at the end botocore looks whether all has come.
+        body.read(1)
+    return content
 
 
 @contextmanager

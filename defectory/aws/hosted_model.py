@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from defectory.aws.clients import aws_client
+from defectory.aws.clients import aws_client, read_bounded
 from defectory.aws.failures import Fault, fault_of
 from defectory.errors import ServiceError
 
@@ -36,7 +36,7 @@ def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: st
         answer = aws_client("sagemaker-runtime", region).invoke_endpoint(
             EndpointName=name, Body=body, ContentType=content_type, Accept=accept
         )
-        content: bytes = answer["Body"].read(ANSWER_LIMIT + 1)
+        content = read_bounded(answer["Body"], ANSWER_LIMIT)
     if len(content) > ANSWER_LIMIT:
         raise HostingError(f"The endpoint {name} answered more than {ANSWER_LIMIT:,} bytes.", Fault.OTHER)
     return content

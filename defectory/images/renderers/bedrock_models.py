@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from botocore.exceptions import ClientError
 
 from defectory.aws.bedrock_runtime import AnswerError, BedrockRuntime, Trouble, identify
+from defectory.aws.clients import read_bounded
 from defectory.aws.inference_profiles import bare_model_id, profile_of
 from defectory.errors import ContentFilteredError, ImageError, InputError, ServiceError, shorten
 from defectory.images.renderers import MAX_SEED
@@ -271,7 +272,7 @@ class _InvokedModel(BedrockRuntime, ABC):
             if _FILTER.search(message):
                 raise self._withheld(message) from error
             raise
-        body = response["body"].read(REPLY_LIMIT + 1)
+        body = read_bounded(response["body"], REPLY_LIMIT)
         if len(body) > REPLY_LIMIT:
             raise NoPictureError(f"The reply is longer than {REPLY_LIMIT:,} bytes")
         reply = _parsed(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.aws.clients import aws_client, error_code, read_bounded, service_errors
 from defectory.aws.failures import Fault, fault_of, original_status
 from defectory.aws.hosted_model import ANSWER_LIMIT
 from defectory.errors import FailureKind, InputError, ServiceError, shorten
@@ -70,7 +70,7 @@ class InspectionEndpoint:
                 reply = self._client.invoke_endpoint(
                     EndpointName=self._name, ContentType=content_type, Accept="application/json", Body=content
                 )
-                body: bytes = reply["Body"].read(ANSWER_LIMIT + 1)
+                body = read_bounded(reply["Body"], ANSWER_LIMIT)
         except ServiceError as error:
             raise self._explained(error) from error.__cause__
         try:
