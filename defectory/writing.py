@@ -96,8 +96,7 @@ def write_whole(file: Path, content: bytes) -> Path:
     unfinished = file.with_name(f"{UNFINISHED}{secrets.token_hex(8)}")
     try:
         # Not a temporary file, which would be for its user alone.
-        with unfinished.open("xb") as stream:
-            stream.write(content)
+        unfinished.write_bytes(content)
         return unfinished.replace(file)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -55,6 +55,10 @@ def generate(
 
         defectory sensors generate --industry steel --number 3 --user-id ann --out data
     """
+    from defectory.sensors.service.requests import parse_event
+
+    # Before the rest is imported, which takes a second.
+    parse_event({"industry": industry, "number": number, "user_id": user_id})
     from defectory.sensors.authors import create_author
     from defectory.sensors.generate import generate_datasets
 
