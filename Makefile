@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test mutants lint lock browser docs benchmarks clean
+.PHONY: demo test drills mutants lint lock browser docs benchmarks clean
 .DEFAULT_GOAL := demo
 
 # uv takes a fraction of pip's time; pip knows what people have set for it, such as an index of their own.
@@ -30,6 +30,11 @@ demo: $(READY)
 test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+# What `make test` does in small: bursts, kills, full disks, odd folders and environments, interruptions; an hour.
+drills: export OMP_NUM_THREADS := 1
+drills: $(READY)
+	$(BIN)/python -m pytest tests/drills
 
 # Changes the modules that decide, one place at a time; the nearest tests have to fail.  A sample of each module's
 # changes, or with ALL=1 all of them; MODULES=thresholds tries one module's.
