@@ -10,9 +10,12 @@ from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from defectory.aws.clients import aws_client
-from defectory.aws.endpoint_errors import EndpointFault, fault_of
+from defectory.aws.clients import aws_client, read_bounded
+from defectory.aws.failures import Fault, fault_of
 from defectory.errors import ServiceError
+
+ANSWER_LIMIT = 25 * 1024 * 1024
+"""Bytes of an answer: the most that an endpoint of SageMaker passes on."""
 
 
 class HostingError(ServiceError):
@@ -20,9 +23,9 @@ class HostingError(ServiceError):
 
     code = "HostingFailed"
 
-    def __init__(self, message: str, fault: EndpointFault) -> None:
+    def __init__(self, message: str, fault: Fault) -> None:
         super().__init__(message)
-        self.fault = fault
+        self.fault, self.kind = fault, fault.kind
 
 
 def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: str | None = None) -> bytes:
@@ -35,8 +38,10 @@ def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: st
         answer = aws_client("sagemaker-runtime", region).invoke_endpoint(
             EndpointName=name, Body=body, ContentType=content_type, Accept=accept
         )
-        content: bytes = answer["Body"].read()
-        return content
+        content = read_bounded(answer["Body"], ANSWER_LIMIT)
+    if len(content) > ANSWER_LIMIT:
+        raise HostingError(f"The endpoint {name} answered more than {ANSWER_LIMIT:,} bytes.", Fault.OTHER)
+    return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class HostedModel:
                 variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
                 model = client.describe_model(ModelName=variants[0]["ModelName"])
         except HostingError as error:
-            if error.fault is EndpointFault.MISSING:
+            if error.fault is Fault.MISSING:
                 return None
             raise
         kind: Literal["serverless", "realtime"] = "serverless" if "ServerlessConfig" in variants[0] else "realtime"

@@ -16,6 +16,7 @@ from defectory.datasets.annotations import separated
 from defectory.datasets.records import Dataset, ImageRecord, Label
 from defectory.errors import InputError, shorten
 from defectory.validation import FrozenModel
+from defectory.writing import write_whole, writing_to
 
 DATASET_FILE = "dataset.json"
 """What a stored dataset is called in its folder."""
@@ -60,12 +61,8 @@ def save_dataset(dataset: Dataset, file: Path) -> Path:
     """
     folder = file.parent.absolute()
     content = "".join(dataset_json(dataset, folder))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written ({error.strerror})", str(folder)) from None
-    return file
+    with writing_to(folder):
+        return write_whole(file, content.encode())
 
 
 def dataset_json(dataset: Dataset, folder: Path, notes: Iterable[str] | None = None) -> Iterator[str]:

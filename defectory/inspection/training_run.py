@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from defectory.aws.hosted_model import HostedVersion
-from defectory.errors import DefectoryError, InputError
+from defectory.errors import DefectoryError, InputError, shorten
 from defectory.inspection.approved_models import ApprovedModels
 from defectory.inspection.gate import GateRules, Judgement, judge, parse_comparison
 from defectory.inspection.line.payload import fit_payload
@@ -23,6 +23,11 @@ EndpointKind = Literal["serverless", "realtime", "lambda"]
 
 _PREFIX = r"^([A-Za-z0-9!_.*'() =+-]+/)+$"
 _IMAGES = (".png", ".jpg", ".jpeg")
+_PREFIX_LIMIT = 1000
+# What SageMaker takes: the value of a hyperparameter, and one of a model package's metadata.
+OPTIONS_LIMIT, METADATA_LIMIT = 2500, 256
+# What is said of a run goes through the state machine, with at most 256 kB, and into a mail.
+REASONS, REASON_LIMIT = 30, 500
 
 
 class DeploymentError(DefectoryError):
@@ -34,8 +39,17 @@ class DeploymentError(DefectoryError):
 class TrainingRequest(FrozenModel):
     """The input of the machine: prefixes in the training bucket, and options."""
 
-    dataset: str = Field(pattern=_PREFIX, description="a prefix in the training bucket, such as datasets/boards/")
-    test: str = Field(default="test/", pattern=_PREFIX, description="the prefix of the frozen test set, such as test/")
+    dataset: str = Field(
+        pattern=_PREFIX,
+        max_length=_PREFIX_LIMIT,
+        description="a prefix in the training bucket, such as datasets/boards/",
+    )
+    test: str = Field(
+        default="test/",
+        pattern=_PREFIX,
+        max_length=_PREFIX_LIMIT,
+        description="the prefix of the frozen test set, such as test/",
+    )
     options: dict[str, Any] = Field(default={}, description="training options, an object")
     gate: dict[str, Any] = Field(default={}, description="rules of the gate, an object")
 
@@ -147,6 +161,9 @@ def prepare(
         if not storage.images(place):
             fix = f"Upload normal/ and anomaly/ to s3://{storage.name}/{place}."
             raise InputError(field_name, "a prefix with files", place, fix)
+    options = json.dumps(training_request.options)
+    if len(options) > OPTIONS_LIMIT:
+        raise InputError("options", f"at most {OPTIONS_LIMIT} characters of JSON", f"{len(options)} characters")
     current = hosting.current()
     if current and current.kind == "realtime" and kind == "serverless":
         # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html: SageMaker converts one way only.
@@ -159,7 +176,7 @@ def prepare(
         name=f"{prefix}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}",
         dataset=f"s3://{storage.name}/{training_request.dataset}",
         test=f"s3://{storage.name}/{training_request.test}",
-        options=json.dumps(training_request.options),
+        options=options,
         gate=training_request.gate,
         endpoint_exists=current is not None,
         current_config=current.config if current else "",
@@ -176,18 +193,22 @@ def decide(evaluation: str, gate: dict[str, Any], *, name: str, storage: Trainin
     comparison = parse_comparison(storage.read_from_archive(evaluation, name))
     judgement: Judgement = judge(comparison, GateRules.parse(gate))
     candidate = comparison.candidate
+    reasons = [shorten(reason, REASON_LIMIT) for reason in judgement.reasons[:REASONS]]
+    if left_out := len(judgement.reasons) - len(reasons):
+        reasons.append(f"... and {left_out} more: see the evaluation.")
+    metadata = {
+        "model_version": candidate.model_version,
+        "test_set": comparison.test_digest,
+        "auroc": "" if candidate.auroc is None else f"{candidate.auroc:.6f}",
+        "escapes": f"{candidate.escapes} of {candidate.anomalous}",
+        "overkill": f"{candidate.overkill} of {candidate.normal}",
+        "review": f"{candidate.review} of {candidate.images}",
+    }
     return GateOutcome(
         accepted=judgement.accepted,
-        reasons=judgement.reasons,
+        reasons=tuple(reasons),
         model_version=candidate.model_version,
-        metadata={
-            "model_version": candidate.model_version,
-            "test_set": comparison.test_digest,
-            "auroc": "" if candidate.auroc is None else f"{candidate.auroc:.6f}",
-            "escapes": f"{candidate.escapes} of {candidate.anomalous}",
-            "overkill": f"{candidate.overkill} of {candidate.normal}",
-            "review": f"{candidate.review} of {candidate.images}",
-        },
+        metadata={name: shorten(value, METADATA_LIMIT) for name, value in metadata.items()},
     )
 
 

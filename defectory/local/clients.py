@@ -27,5 +27,7 @@ def connect(service: str, endpoint: str, key: str, secret: str, token: str | Non
             retries={"mode": "standard", "max_attempts": 3},
             read_timeout=300,
             signature_version="s3v4" if service == "s3" else None,
+            # What is on this machine no proxy reaches.
+            proxies={},
         ),
     )

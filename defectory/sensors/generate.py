@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from defectory.claims import MARKER, foreign, is_claimed, mark
-from defectory.errors import InputError
+from defectory.errors import InputError, UnwritableError
 from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.sensors.authors import AUTHORS_AT_ONCE, Author, Script, ScriptTask
 from defectory.sensors.dataset import read_manifest
@@ -27,13 +27,14 @@ from defectory.sensors.pipeline.artifacts import bounded, seed_of
 from defectory.sensors.pipeline.finishing import DELIVERED_FILES, Origin, finish_dataset
 from defectory.sensors.pipeline.scripting import write_checked_script
 from defectory.sensors.pipeline.simulation import CHECK_SECONDS, Simulated, Simulation, simulate
-from defectory.sensors.pipeline.workers import Lost, run_isolated
+from defectory.sensors.pipeline.workers import run_isolated
 from defectory.sensors.report import write_index
 from defectory.sensors.sandbox import Limits
 from defectory.sensors.service.requests import parse_event, timestamp
 from defectory.unwinding import temporary_folder
 
 COMMAND = "defectory sensors generate"
+_ROOM = "What is done stays done. Temporary files need room, too: TMPDIR says where."
 INDEX = "index.html"
 WORK_PREFIX = ".generating-"
 
@@ -156,6 +157,8 @@ def generate_datasets(
             machines |= {machine.slug: machine for machine in written}
             jobs = [produce(machine) for machine in written if not machine.reasons]
             for slug, result in _simulate_all(jobs, simulating, on_progress):
+                if result.disk:
+                    raise UnwritableError("out", "a folder that can be written to", result.disk, str(out), _ROOM)
                 folder = _keep(work / slug, out / slug) if result.ok else None
                 machines[slug] = replace(
                     machines[slug],
@@ -222,9 +225,11 @@ def _simulate_all(jobs: list[_Production], stage: str, on_progress: OnProgress) 
     if jobs:
         on_progress(Progress(stage, 0, len(jobs)))
     seconds = max((job.simulation.limits.wall_seconds for job in jobs), default=0) + CHECK_SECONDS
-    for done, (job, outcome) in enumerate(run_isolated(_produce, jobs, seconds=seconds), 1):
-        on_progress(Progress(stage, done, len(jobs), job.origin.machine))
-        yield job.origin.slug, Simulated(bounded([outcome.reason])) if isinstance(outcome, Lost) else outcome
+    # Closed, not left to the garbage collector: whatever ends the loop ends the processes.
+    with contextlib.closing(run_isolated(_produce, jobs, seconds=seconds)) as outcomes:
+        for done, (job, outcome) in enumerate(outcomes, 1):
+            on_progress(Progress(stage, done, len(jobs), job.origin.machine))
+            yield job.origin.slug, Simulated.of(outcome)
 
 
 def _produce(job: _Production) -> Simulated:

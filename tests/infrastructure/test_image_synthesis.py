@@ -249,7 +249,8 @@ def test_errors_are_called_as_the_functions_raise_them(states, state):
     assert names == {"InputError", "ImageError", "ModelRefusedError", "ModelBusyError"}
     for name in names:
         raised = getattr(errors, name, None) or getattr(bedrock_runtime, name)
-        assert issubclass(raised, errors.DefectoryError)
+        [attempts] = [retry["MaxAttempts"] for retry in retries if name in retry["ErrorEquals"]]
+        assert (raised.kind is errors.FailureKind.TRANSIENT) is (attempts > 0)
 
 
 def test_what_mends_itself_is_tried_for_long_and_bad_input_is_not(states):

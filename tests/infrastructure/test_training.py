@@ -16,10 +16,12 @@ from cdk_nag import AwsSolutionsChecks
 from state_machines import choose, evaluate, following, states_of
 from templates import Leave, Template, flat, matches
 
+from defectory import errors
 from defectory.aws.regions import region as region_of
 from defectory.aws.regions import regions
 from defectory.config import Config, load_config
 from defectory.errors import ConfigError
+from defectory.inspection import training_run
 from defectory.inspection.approved_models import ApprovedModel
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.python_function import PythonFunction
@@ -305,6 +307,35 @@ class TestJobs:
         # Another job has to end first: a quarter of an hour at least; within an hour people have to know.
         assert waits[0] >= 30
         assert 15 * 60 <= sum(waits) <= 60 * 60
+
+    @pytest.mark.parametrize("name", ["Train", "Evaluate"])
+    def test_a_job_that_was_refused_in_general_is_asked_for_again_for_minutes(self, states, name):
+        """A throttled call comes as the service's general exception, as does a wrong one."""
+        [rule] = [rule for rule in states[name]["Retry"] if "SageMaker.AmazonSageMakerException" in rule["ErrorEquals"]]
+        waits = [rule["IntervalSeconds"] * rule["BackoffRate"] ** turn for turn in range(rule["MaxAttempts"])]
+        assert 60 <= sum(waits) <= 5 * 60
+
+    @pytest.mark.parametrize("name", ["Prepare", "Judge", "Verify"])
+    def test_a_controller_that_was_killed_is_called_again_and_bad_input_is_not(self, states, name):
+        hopeless, other = states[name]["Retry"]
+        assert (hopeless["MaxAttempts"], other["ErrorEquals"]) == (0, ["States.ALL"])
+        for error in hopeless["ErrorEquals"]:
+            raised = getattr(errors, error, None) or getattr(training_run, error)
+            assert raised.kind is errors.FailureKind.PERMANENT
+
+    @pytest.mark.parametrize(
+        "name",
+        ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "RollBack"],
+    )
+    def test_a_throttled_call_is_made_again(self, states, name):
+        [rule] = states[name]["Retry"]
+        assert {"SageMaker.SageMakerException", "SageMaker.SdkClientException"} <= set(rule["ErrorEquals"])
+
+    def test_the_registry_gets_no_more_words_than_it_takes(self, states):
+        said = evaluate(
+            states["Register"]["Arguments"]["ModelPackageDescription"], outcome={"reasons": ["long " * 100] * 30}
+        )
+        assert len(said) == 1024
 
     @pytest.mark.parametrize("name", ["Train", "Evaluate"])
     def test_a_job_that_failed_is_not_started_again_under_its_name(self, states, name):

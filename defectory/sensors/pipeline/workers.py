@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from defectory.errors import shorten
 from defectory.unwinding import held, unwinding
+from defectory.writing import disk_problem
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -36,9 +37,13 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A job without a result: its process died, took too long, or raised something unexpected."""
+    """A job without a result: its process died, took too long, or raised something unexpected.
+
+    ``disk`` is what the disk refused, such as "No space left on device", where that was it.
+    """
 
     reason: str
+    disk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ def run_isolated(
     seconds: float,
     workers: int | None = None,
     memory_bytes: int = MEMORY_BYTES,
-) -> Iterator[tuple[Job, Result | Lost]]:
+) -> Generator[tuple[Job, Result | Lost], None, None]:
     """Call ``function(job)`` for every job in parallel processes and yield ``(job, outcome)`` as each one ends.
 
     Args:
@@ -159,6 +164,8 @@ def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memor
     except SystemExit:
         raise
     except BaseException as error:  # a panic in polars is no Exception
-        traceback.print_exc()
-        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}")
+        disk = disk_problem(error)
+        if not disk:
+            traceback.print_exc()
+        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}", disk)
     sender.send(outcome)
