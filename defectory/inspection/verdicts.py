@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from defectory.errors import InputError, shorten
 from defectory.validation import FrozenModel
+from defectory.vision.images import encode_png
 
 Verdict = Literal["PASS", "REVIEW", "FAIL"]
 
@@ -146,6 +147,5 @@ def decode_grey(text: str) -> NDArray[np.uint8]:
 
 
 def _png(grey: NDArray[np.uint8]) -> str:
-    content = io.BytesIO()
-    Image.fromarray(grey).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()
+    # More effort takes longer than reading the photo, and saves a third of few bytes.
+    return base64.b64encode(encode_png(grey, effort=1)).decode()
