@@ -127,6 +127,9 @@ class GuardedServer:
         self._requests = self._held = 0
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=limits.connections)
+        # For the connections, which inherit it: headers and body are written one after the other, and the second would
+        # wait until the client has acknowledged the first.  asyncio does so for sockets of its own alone.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.host, self.port = self._socket.getsockname()[:2]
         allowed = None if names is None else frozenset(name.lower() for name in names)
         self.door = Door(self.port if is_loopback(host) else None, allowed)
