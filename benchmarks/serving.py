@@ -1,6 +1,6 @@
 """``defectory inspect serve`` under load: requests a second by 4 clients, and memory over a longer time.
 
-The same photo is sent over and over by clients that keep their connections.  Servers take turns, so that what else the
+A photo is sent over and over by clients that keep their connections.  Servers take turns, so that what else the
 machine does falls on all of them.  ``DEFECTORY_BEFORE`` names a checkout of an earlier release to measure in the same
 run.  A soak, with memory every ten seconds: ``python -m benchmarks.serving 1800``.
 """
@@ -22,10 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
+from PIL import Image
+
 from benchmarks.measure import ROOT, table
 from defectory.door import TOKEN_VARIABLE, new_secret
 from defectory.inspection.samples import write_samples
 from defectory.inspection.training import train_folders
+from defectory.vision.images import encode_jpeg, load_image
 
 CLIENTS = 4
 TOKEN = new_secret()
@@ -60,7 +64,11 @@ def send(url: str, photo: bytes, seconds: float) -> list[float]:
     """Seconds that each request of ``CLIENTS`` clients took; all of them were answered 200."""
     durations: list[float] = []
     failures: list[str] = []
-    headers = {"Content-Type": "image/png", "Authorization": f"Bearer {TOKEN}"}
+    kind = "png" if photo.startswith(b"\x89PNG") else "jpeg"
+    headers = {
+        "Content-Type": f"image/{kind}",
+        "Authorization": f"Bearer {TOKEN}",
+    }
     end = time.perf_counter() + seconds
 
     def client() -> None:
@@ -104,7 +112,7 @@ def resident_mb(process: int) -> float:
 
 @contextmanager
 def example() -> Iterator[tuple[Path, bytes]]:
-    """The bundle of a model of 30 photos of 256x256 pixels, and a photo to send."""
+    """The bundle of a model of 30 photos of 256x256 pixels, and a photo of that size to send."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_samples(folder, good=30, defective=1, seed=1)
@@ -112,8 +120,15 @@ def example() -> Iterator[tuple[Path, bytes]]:
         yield train_folders(folder / "normal").save(folder / "model.tar.gz"), photo.read_bytes()
 
 
-def report(runs: int = 5, seconds: float = 5.0) -> str:
-    """Medians over ``runs`` turns of ``seconds`` each."""
+def as_camera(photo: bytes) -> bytes:
+    """The photo as a camera may send it: JPEG of 1024x1024 pixels, with noise."""
+    large = np.asarray(Image.fromarray(load_image(photo)).resize((1024, 1024)), np.int16)
+    noise = np.random.default_rng(1).integers(-6, 7, large.shape)
+    return encode_jpeg(np.clip(large + noise, 0, 255).astype(np.uint8))
+
+
+def report(runs: int = 5, seconds: float = 4.0) -> str:
+    """Medians over ``runs`` turns of ``seconds`` each, for both kinds of photo."""
     with example() as (bundle, photo):
         ours = ["-m", "defectory", "inspect", "serve", str(bundle), "--port", "0"]
         servers: dict[str, tuple[list[str], Path]] = {
@@ -125,12 +140,20 @@ def report(runs: int = 5, seconds: float = 5.0) -> str:
         }
         if before := os.environ.get("DEFECTORY_BEFORE"):
             servers["the release before"] = (ours, Path(before))
-        loads: Mapping[str, list[Load]] = {name: [] for name in servers}
-        for _ in range(runs):
-            for name, (command, checkout) in servers.items():
-                with served(command, checkout) as (url, process):
-                    send(url, photo, 1.0)
-                    loads[name].append(measure(url, process, photo, seconds))
+        tables = [
+            compare(f"{CLIENTS} clients, {name}", servers, sent, runs, seconds)
+            for name, sent in (("PNG of 256x256", photo), ("JPEG of 1024x1024", as_camera(photo)))
+        ]
+    return "\n\n".join(tables)
+
+
+def compare(title: str, servers: Mapping[str, tuple[list[str], Path]], photo: bytes, runs: int, seconds: float) -> str:
+    loads: Mapping[str, list[Load]] = {name: [] for name in servers}
+    for _ in range(runs):
+        for name, (command, checkout) in servers.items():
+            with served(command, checkout) as (url, process):
+                send(url, photo, 1.0)
+                loads[name].append(measure(url, process, photo, seconds))
     medians = {
         name: Load(*(statistics.median(getattr(load, field) for load in turns) for field in Load.__slots__))
         for name, turns in loads.items()
@@ -140,7 +163,7 @@ def report(runs: int = 5, seconds: float = 5.0) -> str:
         (name, f"{load.per_second:.1f}", f"{base / load.per_second:.2f}x", f"{load.cpu_ms:.1f}", f"{load.p95_ms:.0f}")
         for name, load in medians.items()
     ]
-    return table((f"{CLIENTS} clients, 256x256", "requests / s", "ours / this", "CPU ms each", "95 % within ms"), rows)
+    return table((title, "requests / s", "ours / this", "CPU ms each", "95 % within ms"), rows)
 
 
 def soak(seconds: float) -> None:
