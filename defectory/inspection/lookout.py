@@ -7,7 +7,6 @@ The service ended on 2025-10-31.  ``LookoutForVision`` stands in for ``boto3.cli
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import re
@@ -19,11 +18,12 @@ from urllib.parse import quote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import ImageColor
 
 from defectory.door import TOKEN_VARIABLE, is_loopback
 from defectory.errors import DefectoryError, FailureKind, InputError, ServiceError, require_extra, shorten
 from defectory.inspection.verdicts import DefectArea, Inspection, InspectionReply, decode_grey
+from defectory.vision.images import encode_png
 
 API_VERSION = "2020-11-20"
 # An endpoint in SageMaker's containers learns of a request little more than its Accept header.
@@ -376,6 +376,4 @@ def _classes(inspection: Inspection | InspectionReply) -> NDArray[np.uint8] | No
 
 def _coloured(classes: NDArray[np.uint8], defects: tuple[DefectArea, ...]) -> str:
     colours = [ImageColor.getrgb(colour) for colour in (_BACKGROUND, *(defect.color for defect in defects))]
-    content = io.BytesIO()
-    Image.fromarray(np.array(colours, np.uint8)[classes]).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()
+    return base64.b64encode(encode_png(np.array(colours, np.uint8)[classes], effort=1)).decode()

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from defectory.errors import InputError, shorten
 from defectory.validation import FrozenModel
-from defectory.vision.images import MAX_PIXELS
+from defectory.vision.images import MAX_PIXELS, encode_png
 
 Verdict = Literal["PASS", "REVIEW", "FAIL"]
 
@@ -166,6 +166,5 @@ def decode_grey(text: str) -> NDArray[np.uint8]:
 
 
 def _png(grey: NDArray[np.uint8]) -> str:
-    content = io.BytesIO()
-    Image.fromarray(grey).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()
+    # More effort takes longer than reading the photo, and saves a third of few bytes.
+    return base64.b64encode(encode_png(grey, effort=1)).decode()

@@ -28,7 +28,6 @@ from defectory.door import TOKEN_VARIABLE, is_loopback  # noqa: E402
 from defectory.errors import DefectoryError, ImageError  # noqa: E402
 from defectory.inspection.lookout import CONTENT_TYPES, LOOKOUT_MEDIA_TYPE, detect_anomalies_answer  # noqa: E402
 from defectory.inspection.model import Model, load_model  # noqa: E402
-from defectory.inspection.serving import InspectionServer  # noqa: E402
 from defectory.inspection.verdicts import Inspection, InspectionReply  # noqa: E402
 from defectory.vision.images import load_image  # noqa: E402
 
@@ -85,6 +84,9 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")))
     arguments = parser.parse_args()
+    # SageMaker's toolkit brings a server of its own.
+    from defectory.inspection.serving import InspectionServer
+
     try:
         # Who tries it out may give one.
         token = os.environ.get(TOKEN_VARIABLE) or None
