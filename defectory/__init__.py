@@ -40,37 +40,7 @@ if TYPE_CHECKING:
     from defectory.sensors import run_script as run_script
     from defectory.vision.images import load_image as load_image
 
-__all__ = [
-    "DefectoryError",
-    "LookoutForVision",
-    "Machine",
-    "ProceduralRenderer",
-    "TrainingOptions",
-    "TransplantRenderer",
-    "balance",
-    "check",
-    "check_dataset",
-    "check_script",
-    "evaluate",
-    "export",
-    "extract_script",
-    "generate_datasets",
-    "load_data",
-    "load_dataset",
-    "load_image",
-    "load_labels",
-    "load_model",
-    "machine_slug",
-    "parse_machine_list",
-    "read_mask",
-    "run_gate",
-    "run_script",
-    "split",
-    "train",
-    "write_samples",
-]
-
-__getattr__, __dir__ = load_lazily(
+__getattr__, __dir__, __all__ = load_lazily(
     __name__,
     {
         "defectory.datasets": (

@@ -9,12 +9,12 @@ from importlib import import_module
 
 def load_lazily(
     package: str, names: Mapping[str, Iterable[str]]
-) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """The ``__getattr__`` and ``__dir__`` of ``package`` that find each of ``names`` in the module it stands under.
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    """``__getattr__``, ``__dir__`` and ``__all__`` of ``package``, which offers ``names`` by the module they stand in.
 
     Importing the package then costs next to nothing, however much is behind its names.
 
-    >>> __getattr__, __dir__ = load_lazily("defectory", {"json": ["dumps"]})
+    >>> __getattr__, __dir__, __all__ = load_lazily("defectory", {"json": ["dumps"]})
     >>> __getattr__("dumps")([1])
     '[1]'
     """
@@ -31,4 +31,4 @@ def load_lazily(
     def list_names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *places})
 
-    return get, list_names
+    return get, list_names, sorted(places)

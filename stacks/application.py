@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 
-from defectory.config import load_config
+from defectory.config import Config, load_config
+from defectory.errors import ConfigError
+from stacks.capability import Capability
 from stacks.image_synthesis import ImageSynthesis
 from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
 
 ROOT = Path(__file__).parent.parent
+CAPABILITIES: Mapping[str, type[Capability]] = {
+    "sensor-data": SensorData,
+    "inspection": Inspection,
+    "image-synthesis": ImageSynthesis,
+}
+"""The stacks, by what follows the configured name in theirs."""
 
 
 def create_app(
     environ: Mapping[str, str], context: Mapping[str, Any] | None = None, outdir: Path | None = None
 ) -> cdk.App:
     """The app, not yet synthesised.
+
+    A stack that cannot run in the region is left out, which is said on standard error; the others do not need it.
 
     Args:
         environ: where the region, the account and the CDK's own variables are looked up.
@@ -29,7 +40,7 @@ def create_app(
         outdir: where the cloud assembly goes; where the cdk command or ``CDK_OUTDIR`` says if None.
 
     Raises:
-        ConfigError: a setting is unknown or wrong.
+        ConfigError: a setting is unknown or wrong, or no stack can run in the region.
     """
     app = cdk.App(
         context={**json.loads((ROOT / "cdk.json").read_text())["context"], **(context or {})},
@@ -38,8 +49,20 @@ def create_app(
     )
     config = load_config(app.node.get_all_context(), environ)
     env = cdk.Environment(account=environ.get("CDK_DEFAULT_ACCOUNT"), region=config.region)
-    SensorData(app, f"{config.name}-sensor-data", config=config, env=env)
-    Inspection(app, f"{config.name}-inspection", config=config, env=env)
-    ImageSynthesis(app, f"{config.name}-image-synthesis", config=config, env=env)
+    _build_stacks(app, config, env)
     cdk.Tags.of(app).add("project", "defectory")
     return app
+
+
+def _build_stacks(app: cdk.App, config: Config, env: cdk.Environment) -> None:
+    refusals = []
+    for suffix, capability in CAPABILITIES.items():
+        name = f"{config.name}-{suffix}"
+        try:
+            capability(app, name, config=config, env=env)
+        except ConfigError as error:
+            app.node.try_remove_child(name)
+            refusals.append(error)
+            print(f"{error.code}: the stack {name} is left out. {error}", file=sys.stderr)
+    if len(refusals) == len(CAPABILITIES):
+        raise refusals[0]

@@ -138,18 +138,23 @@ def _data(package: Path) -> Iterator[Path]:
 
 
 @cache
-def _parsed(file: Path, modified: int) -> ast.Module:
+def _tree(file: Path, modified: int) -> ast.Module:
     return ast.parse(file.read_bytes(), str(file))
 
 
-def _tree(file: Path) -> ast.Module:
-    return _parsed(file, file.stat().st_mtime_ns)
+def _imports(file: Path, package: str) -> tuple[_Import, ...]:
+    """The imports of a module that lies in ``package``; many functions need the same modules."""
+    return _parsed_imports(file, file.stat().st_mtime_ns, package)
 
 
-def _imports(file: Path, package: str) -> Iterator[_Import]:
-    """The imports of a module that lies in ``package``."""
+@cache
+def _parsed_imports(file: Path, modified: int, package: str) -> tuple[_Import, ...]:
+    return tuple(_walk_imports(_tree(file, modified), package))
+
+
+def _walk_imports(tree: ast.Module, package: str) -> Iterator[_Import]:
     # Statements, and whether they run when the module is loaded and have to succeed.
-    waiting: list[tuple[ast.AST, bool]] = [(_tree(file), True)]
+    waiting: list[tuple[ast.AST, bool]] = [(tree, True)]
     while waiting:
         node, on_loading = waiting.pop()
         match node:
@@ -173,8 +178,13 @@ def _imports(file: Path, package: str) -> Iterator[_Import]:
 
 def _bound_names(file: Path) -> frozenset[str]:
     """The names that a module has once it is loaded."""
+    return _parsed_names(file, file.stat().st_mtime_ns)
+
+
+@cache
+def _parsed_names(file: Path, modified: int) -> frozenset[str]:
     names: set[str] = {"__name__", "__file__", "__doc__"}
-    waiting: list[ast.AST] = [_tree(file)]
+    waiting: list[ast.AST] = [_tree(file, modified)]
     while waiting:
         node = waiting.pop()
         match node:

@@ -25,6 +25,8 @@ from stacks.constructs.request_pipeline import RequestPipeline
 class SensorData(Capability):
     """From ``{industry, number, user_id}`` to datasets in the data bucket."""
 
+    NEEDS = ("codebuild", "codepipeline")
+
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
         super().__init__(scope, construct_id, config=config, description="labelled sensor data for machines", **stack)
         self.table = self._build_table()
@@ -34,7 +36,7 @@ class SensorData(Capability):
             "Pipeline",
             config=config,
             access_logs=self.access_logs,
-            work_environment=self._author_environment(),
+            work_environment={**self._author_environment(), "SERVICE_TIER": self.config.service_tier},
             publish_environment={
                 "REQUESTS_TABLE": self.table.table_name,
                 "DATA_BUCKET": self.data.bucket_name,
@@ -83,7 +85,9 @@ class SensorData(Capability):
             "REQUESTS_TABLE": self.table.table_name,
             "AUTHOR": self.config.author,
             "MODEL_ID": self.config.model_id,
+            "BASE_MODEL_ID": self.config.base_model_id,
             "PROMPT_STYLE": self.config.prompt_style,
+            "DEPLOYMENT": self.config.name,
         }
 
     def _allow_actions(self) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -18,6 +19,8 @@ from defectory.progress import OnProgress, Progress
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
+
+Result = TypeVar("Result")
 
 
 def print_json(content: object) -> None:
@@ -72,7 +75,25 @@ def step(console: Console, what: str, *, since: float | None = None) -> Iterator
     started = time.monotonic() if since is None else since
     with console.status(f"{what} ..."):
         yield
-    console.print(f"[green]✓[/green] {what} [dim]({time.monotonic() - started:.1f} s)[/dim]", highlight=False)
+    _show_done(console, what, time.monotonic() - started)
+
+
+def awaited_step(console: Console, what: str, work: Future[tuple[Result, float]]) -> Result:
+    """The same for work that was begun beside something else by `timed`: its result, and the time that it took."""
+    with console.status(f"{what} ..."):
+        result, seconds = work.result()
+    _show_done(console, what, seconds)
+    return result
+
+
+def timed(work: Callable[..., Result], *args: object) -> tuple[Result, float]:
+    """Do ``work``: its result, and the seconds that it took."""
+    started = time.monotonic()
+    return work(*args), time.monotonic() - started
+
+
+def _show_done(console: Console, what: str, seconds: float) -> None:
+    console.print(f"[green]✓[/green] {what} [dim]({seconds:.1f} s)[/dim]", highlight=False)
 
 
 @contextmanager

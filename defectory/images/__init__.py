@@ -15,17 +15,7 @@ if TYPE_CHECKING:
     from defectory.images.renderers.transplant import TransplantRenderer as TransplantRenderer
     from defectory.images.synthesis import synthesize as synthesize
 
-__all__ = [
-    "ProceduralRenderer",
-    "RenderRequest",
-    "TransplantRenderer",
-    "balance",
-    "plan_balance",
-    "run_gate",
-    "synthesize",
-]
-
-__getattr__, __dir__ = load_lazily(
+__getattr__, __dir__, __all__ = load_lazily(
     __name__,
     {
         "defectory.images.renderers": ("RenderRequest",),

@@ -15,17 +15,7 @@ if TYPE_CHECKING:
     from defectory.inspection.training import TrainingOptions as TrainingOptions
     from defectory.inspection.training import train as train
 
-__all__ = [
-    "LookoutForVision",
-    "TrainingOptions",
-    "check",
-    "evaluate",
-    "load_model",
-    "train",
-    "write_samples",
-]
-
-__getattr__, __dir__ = load_lazily(
+__getattr__, __dir__, __all__ = load_lazily(
     __name__,
     {
         "defectory.inspection.label_check": ("check",),

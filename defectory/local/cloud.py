@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +72,8 @@ class LocalCloud:
         self._keeper: subprocess.Popen[bytes] | None = None
         self._log: BinaryIO | None = None
         self._running: Settings | None = None
+        self._clients: dict[str, BaseClient] = {}
+        self._connecting = threading.Lock()
         self._log_start = 0
         self._memory_kills = 0
         self._report = ""
@@ -116,6 +119,7 @@ class LocalCloud:
         """End it and everything that it started; harmless if it is not running."""
         process, self._keeper = self._keeper, None
         self._running = None
+        self._clients.clear()
         if process:
             process.terminate()
             process.wait()
@@ -211,8 +215,15 @@ class LocalCloud:
         return {**variables, **self.environment()}
 
     def client(self, service: str) -> BaseClient:
-        """A boto3 client of this cloud, whatever the environment of this process says."""
-        return connect(service, self.endpoint, self._account, self.settings.secret, self._region)
+        """The boto3 client of this cloud for a service, whatever the environment of this process says.
+
+        Any thread may use it; it is made once, since reading a service's model takes a while.
+        """
+        with self._connecting:
+            if service not in self._clients:
+                secret = self.settings.secret
+                self._clients[service] = connect(service, self.endpoint, self._account, secret, region=self._region)
+            return self._clients[service]
 
     def deploy(self, assembly: Path) -> dict[str, dict[str, str]]:
         """Deploy every stack of a cloud assembly (``cdk.out``); return the outputs by stack.

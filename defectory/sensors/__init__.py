@@ -22,20 +22,7 @@ if TYPE_CHECKING:
     from defectory.sensors.scripts import extract_script as extract_script
     from defectory.sensors.signals import Machine as Machine
 
-__all__ = [
-    "Machine",
-    "check_dataset",
-    "check_script",
-    "extract_script",
-    "generate_datasets",
-    "load_data",
-    "load_labels",
-    "machine_slug",
-    "parse_machine_list",
-    "run_script",
-]
-
-__getattr__, __dir__ = load_lazily(
+__getattr__, __dir__, __all__ = load_lazily(
     __name__,
     {
         "defectory.sensors.generate": ("generate_datasets",),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
+from defectory.aws.tokens import TokenUsage
 from defectory.errors import InputError
 from defectory.validation import FrozenModel
 
@@ -86,7 +87,7 @@ class FileEntry(FrozenModel):
 
 
 class Provenance(FrozenModel):
-    """Who wrote the script, from what, and under which protection it ran."""
+    """Who wrote the script, from what, for how many tokens of which service tier, and under which protection it ran."""
 
     author: str
     model_id: str | None = None
@@ -94,6 +95,8 @@ class Provenance(FrozenModel):
     prompt_sha256: str | None = None
     script_sha256: str
     attempts: int = 1
+    tokens: TokenUsage | None = None
+    tier: str | None = None
     sandbox_layers: tuple[str, ...] = ()
 
 

@@ -136,6 +136,31 @@ def parse_machine_list(reply: str) -> list[str]:
     return list(best.names)
 
 
+def read_machine_names(values: object) -> list[str]:
+    """Machine names that a model called a tool with, cleaned as those in a reply's text are.
+
+    Args:
+        values: unchecked: a list of names, or of objects with a name; some models pass the list as text.
+
+    Raises:
+        ReplyError: there is no machine's name in it.
+
+    >>> read_machine_names(["1. Plasma Etcher - removes material", "Wafer Stepper"])
+    ['Plasma Etcher', 'Wafer Stepper']
+    """
+    if isinstance(values, str):
+        return parse_machine_list(values)
+    texts = _texts(values[:MAX_NUMBER]) if isinstance(values, list) else []
+    plain = [_visible(html.unescape(text[: 10 * MAX_NAME])).strip() for text in texts]
+    items = [numbered["text"] if (numbered := _NUMBERED.match(text)) else text for text in plain]
+    names = _distinct(name for item in items if (name := _name(item)))
+    if not names:
+        raise ReplyError(
+            f"The tool was called without machines: expected a list of names, it begins with: {beginning(repr(values))}"
+        )
+    return list(names)
+
+
 def machine_slug(name: str) -> str:
     """Folder name for a machine: ``[a-z0-9-]``, 1-63 characters, the same for the same name, safe in any path or shell.
 
@@ -328,9 +353,15 @@ def _literal_names(block: str) -> tuple[str, ...]:
             continue
     if not isinstance(values, list):
         return ()
-    texts = [_field(value) if isinstance(value, dict) else value for value in values]
-    names = _distinct(name for text in texts if isinstance(text, str) and (name := _name(text)))
-    return names if len(names) > 1 or all(isinstance(text, str) for text in texts) else ()
+    texts = _texts(values)
+    names = _distinct(name for text in texts if (name := _name(text)))
+    return names if len(names) > 1 or len(texts) == len(values) else ()
+
+
+def _texts(values: list[object]) -> list[str]:
+    """The texts among ``values``, and the names of objects among them."""
+    fields = (_field(value) if isinstance(value, dict) else value for value in values)
+    return [field for field in fields if isinstance(field, str)]
 
 
 def _field(record: dict[object, object]) -> object:

@@ -6,6 +6,7 @@ and writes nothing: it would be as bad when tried again, so it is no function er
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ from defectory.aws.alerts import Alerts
 from defectory.aws.answers import rejected
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.pipelines import Pipeline
+from defectory.aws.token_metrics import TokenMetrics
 from defectory.errors import InputError
 from defectory.sensors.authors import create_author
 from defectory.sensors.service.requests import parse_event
@@ -24,6 +26,7 @@ from defectory.sensors.service.requests_table import RequestsTable
 from defectory.sensors.service.submit import Submission
 
 logger = Logger(service="request-sensor-data")
+tokens = TokenMetrics(os.environ.get("DEPLOYMENT", "defectory"))
 
 
 class Environment(FunctionEnvironment):
@@ -34,6 +37,7 @@ class Environment(FunctionEnvironment):
     alerts_topic_arn: str
     author: str
     model_id: str = ""
+    base_model_id: str = ""
     prompt_style: str = "library"
     retention_days: int
 
@@ -42,7 +46,13 @@ class Environment(FunctionEnvironment):
 def submission() -> Submission:
     env = Environment.load()
     return Submission(
-        author=create_author(env.author, model_id=env.model_id, prompt_style=env.prompt_style),
+        author=create_author(
+            env.author,
+            model_id=env.model_id,
+            base_model_id=env.base_model_id,
+            prompt_style=env.prompt_style,
+            on_tokens=tokens.count,
+        ),
         table=RequestsTable(env.requests_table),
         pipeline=Pipeline(env.pipeline_name),
         alerts=Alerts(env.alerts_topic_arn),
@@ -58,5 +68,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, Any]:
     except InputError as error:
         logger.warning("Request rejected", extra={"field": error.field, "reason": str(error)})
         return rejected(error)
+    finally:
+        tokens.flush()
     logger.info("Request accepted", extra={"user_id": request.user_id, **request.answer()})
     return request.answer()

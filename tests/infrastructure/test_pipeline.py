@@ -82,11 +82,16 @@ def test_the_buildspec_hands_over_what_the_action_promises(actions, name):
         assert bool(promised) == ("files" in artifacts)
 
 
+AUTHOR_VARIABLES = {
+    *("REQUESTS_TABLE", "AUTHOR", "MODEL_ID", "BASE_MODEL_ID", "PROMPT_STYLE", "SERVICE_TIER", "DEPLOYMENT")
+}
+
+
 @pytest.mark.parametrize(
     ("action", "variables"),
     [
-        ("write", {"REQUESTS_TABLE", "AUTHOR", "MODEL_ID", "PROMPT_STYLE"}),
-        ("repair", {"REQUESTS_TABLE", "AUTHOR", "MODEL_ID", "PROMPT_STYLE"}),
+        ("write", AUTHOR_VARIABLES),
+        ("repair", AUTHOR_VARIABLES),
         ("publish", {"REQUESTS_TABLE", "DATA_BUCKET", "ALERTS_TOPIC_ARN"}),
     ],
 )
@@ -154,6 +159,7 @@ def test_the_source_holds_what_the_actions_run_and_nothing_else(synthesise):
             "lazy.py",
             "progress.py",
             "py.typed",
+            "unwinding.py",
             "validation.py",
             "aws",
             "sensors",

@@ -79,7 +79,8 @@ def model(request: Request) -> Reply:
         return Reply("I cannot help with that.")
     seed = re.search(r"seed=(\d+)", prompt)
     if seed is None:
-        return Reply("Sure! Here is the list:\n\n```\n1. Feed Pump\n2. Slow Learner\n3. Sneaky Mixer\n```")
+        machines = {"machines": ["Feed Pump", "2. Slow Learner", "Sneaky Mixer - mixes"]}
+        return Reply("Sure!", "tool_use", call=("report_machines", machines))
     if "Sneaky Mixer" in prompt:
         return Reply(CREDENTIAL_HUNTER)
     if "Slow Learner" in prompt and "<failures>" not in prompt:

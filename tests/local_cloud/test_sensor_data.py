@@ -84,6 +84,7 @@ def test_a_model_that_fails_for_one_machine_leaves_the_request_partial(applicati
     folder = app.download(prefix, tmp_path)
     provenance = read_manifest(folder / "slow-learner").provenance
     assert (provenance.author, provenance.model_id, provenance.attempts) == ("bedrock", MODEL, 2)
+    assert provenance.tokens.output > 0
     assert any(layer.startswith(("landlock", "seccomp")) for layer in provenance.sandbox_layers)
     assert "Sneaky Mixer" in (folder / "index.html").read_text()
     (mail,) = app.mails(answer["request_id"])

@@ -1,36 +1,18 @@
-"""Every notebook runs from top to bottom; its assertions hold."""
+"""The notebooks that need no cloud run from top to bottom; their assertions hold.  (The others: tests/local_cloud.)"""
 
 import os
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pytest
-from nbclient import NotebookClient
 
-from defectory.local.cloud import LocalCloud
-from defectory.local.synth import synthesise
 from tests.support.image_server import ImageServer
-
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-
-
-def run(name: str, monkeypatch, tmp_path, **environment: str) -> str:
-    """Execute a notebook in the repository's environment and return all it printed."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOKS.parent))
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
-    client = NotebookClient(notebook, timeout=240, kernel_name="python3", resources={"metadata": {"path": NOTEBOOKS}})
-    client.execute(env=dict(os.environ))
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    return "".join(output.get("text", "") for output in outputs)
+from tests.support.notebooks import run_notebook
 
 
 @pytest.mark.xdist_group("notebooks")
 def test_the_sensor_data_tutorial_runs(monkeypatch, tmp_path):
-    printed = run("sensor-data.ipynb", monkeypatch, tmp_path)
+    printed = run_notebook("sensor-data.ipynb", monkeypatch, tmp_path)
     assert "labelled minutes" in printed
     assert "FAIL" not in printed
 
@@ -55,31 +37,20 @@ def traces(tmp_path) -> Path:
 @pytest.mark.xdist_group("notebooks")
 def test_the_comparison_runs_on_stored_figures(monkeypatch, tmp_path):
     monkeypatch.delenv("DEFECTORY_REAL_TRACES", raising=False)
-    assert "stored figures" in run("real-traces.ipynb", monkeypatch, tmp_path)
+    assert "stored figures" in run_notebook("real-traces.ipynb", monkeypatch, tmp_path)
 
 
 @pytest.mark.xdist_group("notebooks")
 def test_the_comparison_computes_from_a_folder_of_traces(monkeypatch, tmp_path, traces):
     real = os.environ.get("DEFECTORY_REAL_TRACES", "")
-    printed = run("real-traces.ipynb", monkeypatch, tmp_path, DEFECTORY_REAL_TRACES=real or str(traces))
+    printed = run_notebook("real-traces.ipynb", monkeypatch, tmp_path, DEFECTORY_REAL_TRACES=real or str(traces))
     assert "computed from the traces" in printed
-
-
-@pytest.mark.xdist_group("notebooks")
-def test_the_inspection_walkthrough_runs_against_the_local_cloud(monkeypatch, tmp_path):
-    assembly = synthesise(tmp_path / "cdk.out")
-    with LocalCloud() as cloud:
-        cloud.deploy(assembly)
-        printed = run("visual-inspection.ipynb", monkeypatch, tmp_path, **cloud.environment())
-
-    assert "IN_SERVICE" in printed
-    assert "heatmap: " in printed
 
 
 @pytest.mark.xdist_group("notebooks")
 def test_the_defect_image_tutorial_runs_with_bedrock(monkeypatch, tmp_path):
     with ImageServer() as bedrock:
-        printed = run(
+        printed = run_notebook(
             "defect-images.ipynb",
             monkeypatch,
             tmp_path,

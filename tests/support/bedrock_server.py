@@ -16,7 +16,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import unquote
@@ -26,13 +26,18 @@ MODEL = "us.amazon.nova-pro-v1:0"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model says.  ``reasoning`` becomes a reasoning block before the text; ``parts`` replaces ``text``."""
+    """What the model says.
+
+    ``reasoning`` becomes a reasoning block before the text; ``parts`` replaces ``text``; ``call`` is a tool's name and
+    what it is called with.
+    """
 
     text: str = ""
     stop_reason: str = "end_turn"
     reasoning: str = ""
     parts: tuple[str, ...] = ()
     seconds: float = 0.0
+    call: tuple[str, Any] | None = None
 
     def body(self, request: Request) -> dict[str, Any]:
         content: list[dict[str, Any]] = []
@@ -40,11 +45,18 @@ class Reply:
             content.append({"reasoningContent": {"reasoningText": {"text": self.reasoning, "signature": "c2ln"}}})
             content.append({"reasoningContent": {"redactedContent": "c2VjcmV0"}})
         content += [{"text": part} for part in self.parts or ((self.text,) if self.text else ())]
+        if self.call:
+            content.append({"toolUse": {"toolUseId": "tooluse_1", "name": self.call[0], "input": self.call[1]}})
+        read, written = request.cached
         usage = {
-            "inputTokens": len(request.prompt) // 4,
+            "inputTokens": len(request.prompt) // 4 - read - written,
+            "cacheReadInputTokens": read,
+            "cacheWriteInputTokens": written,
             "outputTokens": sum(map(len, self.parts or (self.text,))) // 4,
         }
+        tier = {"serviceTier": request.body["serviceTier"]} if "serviceTier" in request.body else {}
         return {
+            **tier,
             "output": {"message": {"role": "assistant", "content": content}},
             "stopReason": self.stop_reason,
             "usage": usage | {"totalTokens": sum(usage.values())},
@@ -115,12 +127,26 @@ class Request:
     model_id: str
     body: dict[str, Any]
     region: str = ""
+    cached: tuple[int, int] = (0, 0)
+    """Tokens read from the cache and written to it."""
 
     @property
     def prompt(self) -> str:
         """All text of the conversation."""
         messages = self.body.get("messages") or []
-        return "\n".join(block.get("text", "") for message in messages for block in message.get("content", []))
+        return "\n".join("".join(block.get("text", "") for block in m.get("content", [])) for m in messages)
+
+    @property
+    def prefix(self) -> str:
+        """The text before the last cache point."""
+        content = [block for message in self.body.get("messages") or [] for block in message.get("content", [])]
+        points = [i for i, block in enumerate(content) if "cachePoint" in block]
+        return "".join(block.get("text", "") for block in content[: points[-1]]) if points else ""
+
+    @property
+    def tool_choice(self) -> dict[str, Any] | None:
+        choice: dict[str, Any] | None = self.body.get("toolConfig", {}).get("toolChoice")
+        return choice
 
     @property
     def max_tokens(self) -> int | None:
@@ -151,6 +177,7 @@ class BedrockServer:
 
     def __init__(self, *replies: Answer, responder: Responder | None = None) -> None:
         self.replies, self.responder, self.requests = deque(replies), responder, []
+        self._cache: set[tuple[str, str]] = set()
         self._closing = threading.Event()
         self._lock = threading.Lock()
 
@@ -177,13 +204,23 @@ class BedrockServer:
         """What Bedrock refuses before the model sees it; None lets it through."""
         try:
             _validate(request.body)
+            _validate_for(request.model_id, request.body)
         except ValueError as error:
             return Failure("ValidationException", 400, str(error))
         return None
 
+    def receive(self, model_id: str, body: dict[str, Any], region: str) -> Request:
+        """The call that arrived, with what its cache point saves or costs it."""
+        request = Request(model_id, body, region)
+        tokens = len(request.prefix) // 4
+        with self._lock:
+            read = (model_id, request.prefix) in self._cache
+        return replace(request, cached=(tokens, 0) if read else (0, tokens))
+
     def answer(self, request: Request) -> Answer:
         with self._lock:
             self.requests.append(request)
+            self._cache.add((request.model_id, request.prefix))
             if self.replies:
                 return self.replies.popleft()
         if self.responder is not None:
@@ -224,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(Failure("ValidationException", 400, str(error)))
             return
         scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/bedrock/", authorization)
-        request = Request(unquote(path[1]), body, scope[1] if scope else "")
+        request = bedrock.receive(unquote(path[1]), body, scope[1] if scope else "")
         if refusal := bedrock.refusal(request):
             self._fail(refusal)
             return
@@ -290,3 +327,33 @@ def _validate(body: object) -> None:
     limit = body.get("inferenceConfig", {}).get("maxTokens", 1)
     if not isinstance(limit, int) or limit < 1:
         raise ValueError("inferenceConfig.maxTokens must be at least 1.")
+
+
+# What some models refuse, in Bedrock's words.
+_UNFORCED = re.compile(r"claude-(?:opus|sonnet)-5-5")
+_UNSAMPLED = re.compile(r"claude-(?:opus-4-[78]|opus-5|sonnet-5|haiku-5)")
+_WITHOUT_TOOLS = re.compile(r"deepseek\.r1|titan")
+_LONGEST = {"amazon.nova-pro": 5_000, "amazon.nova-lite": 5_000, "amazon.nova-micro": 5_000}
+
+
+def _validate_for(model_id: str, body: dict[str, Any]) -> None:
+    """Refuse what this model is known to refuse.
+
+    Raises:
+        ValueError: with what Bedrock says then.
+    """
+    tools, inference = body.get("toolConfig", {}), body.get("inferenceConfig", {})
+    if tools and _WITHOUT_TOOLS.search(model_id):
+        raise ValueError("This model doesn't support tool use.")
+    if _UNFORCED.search(model_id) and "auto" not in tools.get("toolChoice", {"auto": {}}):
+        raise ValueError('tool_choice: type "tool" and "any" are not supported for this model.')
+    if _UNSAMPLED.search(model_id) and {"temperature", "topP"} & set(inference):
+        raise ValueError("`temperature` is deprecated for this model.")
+    if "claude" in model_id and "serviceTier" in body:
+        raise ValueError("The provided service tier is not supported for this model.")
+    for tool in tools.get("tools", []) if "nova" in model_id else ():
+        if set(tool["toolSpec"]["inputSchema"]["json"]) - {"type", "properties", "required"}:
+            raise ValueError("The value at toolConfig.tools.0.toolSpec.inputSchema.json is not supported.")
+    longest = next((tokens for name, tokens in _LONGEST.items() if name in model_id), None)
+    if longest and inference.get("maxTokens", 0) > longest:
+        raise ValueError(f"The maximum tokens you requested exceeds the model limit of {longest}.")

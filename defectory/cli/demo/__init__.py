@@ -6,7 +6,6 @@ an inspection line, then pictures of defects.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from defectory.cli.options import out_folder
 from defectory.errors import require_extra
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ COMMAND = "defectory demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for what it makes; an earlier demo's is replaced.")] = Path(
-        "demo-output"
-    ),
+    out: Annotated[Path, out_folder("Folder for what it makes; an earlier demo's is replaced.")] = Path("demo-output"),
     number: Annotated[int, typer.Option(help="How many machines, 1 to 50.")] = 10,
     photos: Annotated[
         Path | None,
@@ -56,8 +54,11 @@ def demo(
     from rich.text import Text
 
     from defectory.claims import check_claim, claim_empty
+    from defectory.cli.demo.sensor_data import INDUSTRY, USER
     from defectory.local.synth import find_app
+    from defectory.sensors.service.requests import parse_event
 
+    parse_event({"industry": INDUSTRY, "number": number, "user_id": USER})
     app = find_app()
     console = Console()
     started = time.monotonic()
@@ -87,14 +88,17 @@ def _run(console: Console, app: Path, targets: Targets, photos: Path | None, num
     from defectory.cli.demo.inspection import choose_photos, render_photos
     from defectory.cli.output import step
     from defectory.local.cloud import LocalCloud
-    from defectory.local.synth import synthesise
+    from defectory.local.synth import Synthesis
+    from defectory.unwinding import temporary_folder
 
     # Photos that are too few are refused before anything is started.
     photo_set = choose_photos(photos) if photos else None
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch, ThreadPoolExecutor(1) as beside:
-        # In a process of its own, while this one renders and the cloud starts.
-        synthesis = beside.submit(synthesise, Path(scratch) / "cdk.out", app=app)
+    # The synthesis is a process of its own, at work while this one renders and the cloud starts.
+    with (
+        temporary_folder("defectory-demo-") as scratch,
+        Synthesis(scratch / "cdk.out", app=app) as synthesis,
+    ):
         photo_set = photo_set or render_photos(console, targets.inspection)
         with LocalCloud() as cloud:
             with step(console, "Synthesising the application's templates", since=started):
@@ -114,16 +118,34 @@ def _use(
     number: int,
 ) -> bool:
     """Use what was deployed, as its users would; whether all went well."""
-    from defectory.cli.demo.defect_images import show_defect_images
-    from defectory.cli.demo.inspection import await_training, show_inspection, start_training
+    from defectory.cli.demo.defect_images import (
+        DEFECTS,
+        PHOTOS,
+        PICTURES_OF_EACH,
+        make_defect_images,
+        show_defect_images,
+    )
+    from defectory.cli.demo.inspection import show_inspection, start_training, try_line
     from defectory.cli.demo.sensor_data import request_sensor_data, show_sensor_data
+    from defectory.cli.output import awaited_step, timed
 
     request = request_sensor_data(console, cloud, stacks["sensor-data"], number)
-    # While the pipeline's actions wait for one another, there is time to learn.
     training = start_training(console, cloud, stacks["inspection"], photos)
-    training_since = time.monotonic()
-    all_well = show_sensor_data(console, cloud, stacks["sensor-data"], request, targets.sensor_data)
-    await_training(console, cloud, training, since=training_since)
-    all_well &= show_inspection(console, cloud, stacks["inspection"], photos, targets.inspection)
-    all_well &= show_defect_images(console, cloud, stacks["image-synthesis"], photos.training, targets.defect_images)
+    lines, paints = stacks["inspection"], stacks["image-synthesis"]
+    # While the pipeline's actions wait for one another, there is time to learn and to paint.
+    with ThreadPoolExecutor(2) as beside:
+        try:
+            trying = beside.submit(timed, try_line, cloud, lines, training, photos, targets.inspection)
+            making = beside.submit(timed, make_defect_images, cloud, paints, photos.training, targets.defect_images)
+            all_well = show_sensor_data(console, cloud, stacks["sensor-data"], request, targets.sensor_data)
+            parts = f"{len(photos.good)} good and {len(photos.defective)} defective parts"
+            line = awaited_step(console, f"Meanwhile, a model learns and inspects {parts}", trying)
+            all_well &= show_inspection(console, line, photos, targets.inspection)
+            pictures = f"{PICTURES_OF_EACH * len(DEFECTS)} pictures of defects from {PHOTOS} good parts"
+            status = awaited_step(console, f"Meanwhile, {pictures}", making)
+            all_well &= show_defect_images(console, status, targets.defect_images)
+        except BaseException:
+            # What waits beside this fails at once then, in place of waiting for its turn to end.
+            cloud.stop()
+            raise
     return all_well

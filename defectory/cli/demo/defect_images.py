@@ -9,9 +9,8 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from defectory.cli.output import step
 from defectory.errors import DefectoryError
 
 if TYPE_CHECKING:
@@ -26,28 +25,34 @@ POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 600
 
 
-def show_defect_images(
-    console: Console, cloud: LocalCloud, outputs: Mapping[str, str], good: Sequence[Path], target: Path
-) -> bool:
-    """Have pictures of some kinds made from ``good``; the dataset goes to ``target``.  Whether any were made."""
+def make_defect_images(
+    cloud: LocalCloud, outputs: Mapping[str, str], good: Sequence[Path], target: Path
+) -> dict[str, Any]:
+    """Have pictures of some kinds made from ``good``; the dataset goes to ``target``.  Its status.
+
+    Raises:
+        DefectoryError: it did not come to that.
+    """
     bucket, storage = outputs["ImagesBucketName"], cloud.client("s3")
     for path in good[:PHOTOS]:
         storage.upload_file(str(path), bucket, f"{USER}/photos/{path.name}")
     wants = [{"renderer": "procedural", "defect": defect, "count": PICTURES_OF_EACH} for defect in DEFECTS]
     event = {"user_id": USER, "dataset": DATASET, "source": f"{USER}/photos/", "plan": {"wants": wants}}
-    with step(
-        console, f"Making {PICTURES_OF_EACH * len(DEFECTS)} pictures of defects from {PHOTOS} photos of good parts"
-    ):
-        outcome = _execute(cloud, outputs["SynthesisMachineArn"], event)
-        prefix = f"{USER}/{DATASET}/"
-        pages = storage.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-        for item in (item for page in pages for item in page.get("Contents", [])):
-            path = target / item["Key"].removeprefix(prefix)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            storage.download_file(bucket, item["Key"], str(path))
+    outcome = _execute(cloud, outputs["SynthesisMachineArn"], event)
+    prefix = f"{USER}/{DATASET}/"
+    pages = storage.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    for item in (item for page in pages for item in page.get("Contents", [])):
+        path = target / item["Key"].removeprefix(prefix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        storage.download_file(bucket, item["Key"], str(path))
     if outcome["status"] != "SUCCEEDED":
         raise DefectoryError(f"Synthesis ended as {outcome['status']}: {outcome.get('error')}: {outcome.get('cause')}")
-    status = json.loads((target / "status.json").read_text())
+    status: dict[str, Any] = json.loads((target / "status.json").read_text())
+    return status
+
+
+def show_defect_images(console: Console, status: Mapping[str, Any], target: Path) -> bool:
+    """Say what was made of the pictures, and where it lies; whether any were made."""
     console.print(
         f"{status['pictures']} of {status['planned']} made. Look at {target / 'contact-sheet.html'}.",
         markup=False,

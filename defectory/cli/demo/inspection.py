@@ -77,17 +77,36 @@ def choose_photos(photos: Path) -> Photos:
     )
 
 
-def show_inspection(
-    console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos, target: Path
-) -> bool:
-    """Try the trained line; pictures go to ``target``.  Whether every part ended as a row with a verdict."""
-    with step(console, f"Uploading {len(photos.good)} good and {len(photos.defective)} defective parts to the line"):
-        rows = _inspect(cloud, outputs, photos)
-    overlays = _download_overlays(cloud, outputs["ResultsBucketName"], rows, target)
-    summarise_parts(console, rows)
-    sheet = _draw_sheet(photos, rows, overlays, target / "inspected.png")
+@dataclass(frozen=True, slots=True)
+class TriedLine:
+    """What a line has learned, and what it said of the parts that were uploaded to it."""
+
+    reasons: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, Any]]
+    """Rows of the results table by the upload's key."""
+    overlays: Mapping[str, Path]
+    """Downloaded pictures of the heatmaps by the upload's key."""
+
+
+def try_line(cloud: LocalCloud, outputs: Mapping[str, str], training: str, photos: Photos, target: Path) -> TriedLine:
+    """Wait until the execution ``training`` has put its model into service, and let the line inspect parts.
+
+    Raises:
+        DefectoryError: it did not come to that.
+    """
+    reasons = await_training(cloud, training)
+    rows = _inspect(cloud, outputs, photos)
+    return TriedLine(reasons, rows, _download_overlays(cloud, outputs["ResultsBucketName"], rows, target))
+
+
+def show_inspection(console: Console, line: TriedLine, photos: Photos, target: Path) -> bool:
+    """Show what the line said; pictures go to ``target``.  Whether every part ended as a row with a verdict."""
+    for reason in line.reasons:
+        console.print(f"  {reason}", markup=False, highlight=False)
+    summarise_parts(console, line.rows)
+    sheet = _draw_sheet(photos, line.rows, line.overlays, target / "inspected.png")
     console.print(f"Look at {sheet}: each part beside its heatmap.", markup=False, highlight=False)
-    return all(row.get("verdict") for row in rows.values())
+    return all(row.get("verdict") for row in line.rows.values())
 
 
 def train_line(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> None:
@@ -96,7 +115,9 @@ def train_line(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], 
     Raises:
         DefectoryError: it did not come to that.
     """
-    await_training(console, cloud, start_training(console, cloud, outputs, photos))
+    training = start_training(console, cloud, outputs, photos)
+    with step(console, "Training, evaluating, judging and deploying the model"):
+        await_training(cloud, training)
 
 
 def start_training(console: Console, cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> str:
@@ -111,27 +132,25 @@ def start_training(console: Console, cloud: LocalCloud, outputs: Mapping[str, st
     return str(machine.start_execution(stateMachineArn=outputs["TrainingMachineArn"], input=event)["executionArn"])
 
 
-def await_training(console: Console, cloud: LocalCloud, execution: str, *, since: float | None = None) -> None:
-    """Wait until an execution of the training machine, begun at ``since``, has put its model into service.
+def await_training(cloud: LocalCloud, execution: str) -> tuple[str, ...]:
+    """Wait until an execution of the training machine has put its model into service; what the gate said of it.
 
     Raises:
         DefectoryError: it did not come to that.
     """
     machine = cloud.client("stepfunctions")
-    beside = "" if since is None else " meanwhile"
-    with step(console, f"Training, evaluating, judging and deploying the model{beside}", since=since):
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (outcome := machine.describe_execution(executionArn=execution))["status"] == "RUNNING":
-            if time.monotonic() > deadline:
-                raise DefectoryError(f"Training has not ended within {PATIENCE_SECONDS} s.")
-            time.sleep(POLL_SECONDS)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (outcome := machine.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        if time.monotonic() > deadline:
+            raise DefectoryError(f"Training has not ended within {PATIENCE_SECONDS} s.")
+        time.sleep(POLL_SECONDS)
     if outcome["status"] != "SUCCEEDED":
         raise DefectoryError(f"Training ended as {outcome['status']}: {outcome.get('error')}: {outcome.get('cause')}")
     result = json.loads(outcome["output"])
-    for reason in result["outcome"]["reasons"]:
-        console.print(f"  {reason}", markup=False, highlight=False)
+    reasons = tuple(str(reason) for reason in result["outcome"]["reasons"])
     if result["status"] != "IN_SERVICE":
-        raise DefectoryError("The gate rejected the model: it is no better than chance on these photos.")
+        raise DefectoryError(f"The gate rejected the model: {' '.join(reasons)}")
+    return reasons
 
 
 def _upload(cloud: LocalCloud, bucket: str, prefix: str, paths: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defectory.cli.options import JsonOption
+from defectory.cli.options import JsonOption, out_folder
 from defectory.cli.output import print_json, print_table, progress_bars, remark
 
 if TYPE_CHECKING:
@@ -32,15 +32,28 @@ class PromptStyleChoice(StrEnum):
     freeform = "freeform"
 
 
+class ServiceTierChoice(StrEnum):
+    """What author bedrock's scripts are written at."""
+
+    default = "default"
+    flex = "flex"
+
+
 def generate(
     industry: Annotated[str, typer.Option(help="Industry, such as semiconductor.")],
     number: Annotated[int, typer.Option(help="How many machines, 1 to 50.")],
     user_id: Annotated[str, typer.Option(help="Whom the data is for; it is kept in each dataset's manifest.")],
-    out: Annotated[Path, typer.Option(help="New or empty folder for the datasets.", file_okay=False)],
+    out: Annotated[Path, out_folder("New or empty folder for the datasets.")],
     author: Annotated[
         AuthorChoice, typer.Option(help="catalogue: curated, offline, free. bedrock: a model writes it.")
     ] = AuthorChoice.catalogue,
     model_id: Annotated[str | None, typer.Option(help="Inference profile id, for author bedrock.")] = None,
+    base_model_id: Annotated[
+        str | None, typer.Option(help="Model behind the profile, where its id does not tell.")
+    ] = None,
+    service_tier: Annotated[
+        ServiceTierChoice, typer.Option(help="For author bedrock: flex is cheaper and slower.")
+    ] = ServiceTierChoice.default,
     prompt_style: Annotated[
         PromptStyleChoice, typer.Option(help="For author bedrock: with the signals library, or free.")
     ] = PromptStyleChoice.library,
@@ -55,10 +68,21 @@ def generate(
 
         defectory sensors generate --industry steel --number 3 --user-id ann --out data
     """
+    from defectory.sensors.service.requests import parse_event
+
+    # Before the rest is imported, which takes a second.
+    parse_event({"industry": industry, "number": number, "user_id": user_id})
     from defectory.sensors.authors import create_author
     from defectory.sensors.generate import generate_datasets
 
-    writer = create_author(author.value, model_id=model_id, prompt_style=prompt_style.value, region=region)
+    writer = create_author(
+        author.value,
+        model_id=model_id,
+        base_model_id=base_model_id,
+        prompt_style=prompt_style.value,
+        service_tier=service_tier.value,
+        region=region,
+    )
     with progress_bars() as show:
         generation = generate_datasets(
             industry, number, user_id, out, author=writer, year=year, seed=seed, on_progress=show

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from botocore.exceptions import ClientError
 
 from defectory.aws.bedrock_runtime import AnswerError, BedrockRuntime, Trouble, identify
+from defectory.aws.clients import read_bounded
 from defectory.aws.inference_profiles import bare_model_id, profile_of
 from defectory.errors import ContentFilteredError, ImageError, InputError, ServiceError, shorten
 from defectory.images.renderers import MAX_SEED
@@ -32,6 +33,9 @@ from defectory.vision.arrays import Image, Mask
 from defectory.vision.images import encode_png, load_image
 
 logger = logging.getLogger(__name__)
+
+REPLY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a reply: a picture of some megapixels takes a tenth."""
 
 Task = Literal["text-to-image", "image-to-image", "inpaint"]
 
@@ -268,7 +272,10 @@ class _InvokedModel(BedrockRuntime, ABC):
             if _FILTER.search(message):
                 raise self._withheld(message) from error
             raise
-        reply = _parsed(response["body"].read())
+        body = read_bounded(response["body"], REPLY_LIMIT)
+        if len(body) > REPLY_LIMIT:
+            raise NoPictureError(f"The reply is longer than {REPLY_LIMIT:,} bytes")
+        reply = _parsed(body)
         refusal = self._refusal(reply)
         if _FILTER.search(refusal):
             raise self._withheld(refusal)

@@ -6,6 +6,12 @@ from typing import Any
 
 from ministack import app
 
+from defectory.local.server.authorization.authority import Authority
+from defectory.local.server.authorization.deliveries import Deliveries
+from defectory.local.server.authorization.gate import Gate
+from defectory.local.server.authorization.machines import Machines
+from defectory.local.server.authorization.permissions import Permissions
+from defectory.local.server.authorization.sessions import Sessions
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.service import Pipelines
 from defectory.local.server.events import Events
@@ -16,6 +22,7 @@ from defectory.local.server.invocations import Invocations
 from defectory.local.server.notifications import Notifications
 from defectory.local.server.objects import Objects
 from defectory.local.server.queues import Queues
+from defectory.local.server.quotas import Quotas
 from defectory.local.server.sagemaker.resources import add_resources
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.services import Extension
@@ -29,23 +36,29 @@ class Extensions(Extension):
         # First: others take hold of what these put in place.
         self.queues = Queues()
         invocations = Invocations()
+        permissions = Permissions(Authority(settings.permissions), Sessions())
         objects = Objects(settings.work / "incoming")
-        builds = Builds(settings, objects)
+        builds = Builds(settings, objects, permissions)
         events = Events()
-        sagemaker = SageMaker(settings, objects, events)
+        sagemaker = SageMaker(settings, objects, events, permissions)
         add_resources(sagemaker)
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (
-            Pipelines(settings, objects, builds, events),
+            Pipelines(objects, builds, events, permissions),
             builds,
             sagemaker,
-            Integrations(settings, sagemaker),
+            Integrations(settings, sagemaker, permissions),
             invocations,
-            Functions(settings),
+            Functions(settings, permissions),
             self.queues,
             Notifications(settings.outbox),
+            Quotas(),
             objects,
         )
+        Deliveries(permissions)
+        Machines(permissions)
+        # Last, when every service is there.
+        Gate(permissions.authority)
 
     def start(self) -> None:
         for extension in self._extensions:

@@ -15,11 +15,11 @@ import json
 import logging
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
 import uuid
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,11 +30,13 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
+from defectory.archives import ArchiveError, Limits, extract, zip_members
 from defectory.errors import LocalCloudError
-from defectory.local.archives import extract
+from defectory.local.server.authorization.deliveries import LAMBDA
+from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.hooks import replace, require
 from defectory.local.server.runtime_api import ExecutionEnvironment, InvocationResult
-from defectory.local.server.services import Extension
+from defectory.local.server.services import Extension, ServiceFault
 from defectory.local.server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,8 @@ RUNTIME_MODULES = (
     "six",
     "urllib3",
 )
+# Lambda takes 250 MB, of libraries for its own platform; those for this machine's may be larger.
+PACKAGE = Limits(1024**3, 100_000)
 HOST_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 # Each is a Python process; more at once only make each other slow.
 INVOCATIONS = max(4, 2 * (os.cpu_count() or 1))
@@ -128,14 +132,14 @@ class Function:
 class Functions(Extension):
     """Runs functions, as many at once as the machine bears, in processes kept warm for the next invocation."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, permissions: Permissions) -> None:
         self._settings = settings
+        self._permissions = permissions
         self._folder = settings.work / "functions"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._runtime = self._link_runtime()
         self._pool = _Pool(self._start)
         self._unpacking = threading.Lock()
-        self._credentials = require(lambda_runtime, "execution_credentials", "config")
         self._variables = require(lambda_svc, "_runtime_env_vars", "config")
         self._trace = require(lambda_svc, "_xray_trace_id_for_invocation", "config")
         throttled = require(lambda_svc, "_throttle_response", "reason_code", "msg")
@@ -151,6 +155,10 @@ class Functions(Extension):
                 return throttled(
                     reason_code="ConcurrentInvocationLimitExceeded",
                     msg=f"Rate Exceeded: {INVOCATIONS} invocations were under way for {QUEUE_SECONDS:.0f} seconds",
+                )
+            except ServiceFault as fault:
+                outcome = InvocationResult(
+                    {"errorType": "Runtime.AccessDenied", "errorMessage": str(fault)}, True, f"{fault}\n"
                 )
             except _Unsupported as error:
                 outcome = InvocationResult(
@@ -208,10 +216,10 @@ class Functions(Extension):
         config = function.config
         logging_config = config.get("LoggingConfig") or {}
         name, version = str(config["FunctionName"]), str(config.get("Version") or "$LATEST")
+        session = self._permissions.session(str(config.get("Role")), name, LAMBDA)
         return {
             "LANG": "C.UTF-8",
-            **self._settings.process_environment(),
-            **{key: value for key, value in self._credentials(dict(config)).items() if value},
+            **self._settings.process_environment(*session.keys),
             "TZ": ":UTC",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{config['Runtime']}",
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
@@ -235,9 +243,13 @@ class Functions(Extension):
         with self._unpacking:
             if not code.exists():
                 unfinished = self._folder / f"unpacking-{uuid.uuid4().hex}"
-                with zipfile.ZipFile(io.BytesIO(function.package)) as archive:
-                    extract(archive, unfinished)
-                unfinished.rename(code)
+                try:
+                    extract(zip_members(io.BytesIO(function.package), PACKAGE), unfinished)
+                    unfinished.rename(code)
+                except ArchiveError as error:
+                    raise _Unsupported(f"The function's package cannot be unpacked: {error}") from None
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
         return code
 
     def _link_runtime(self) -> Path:

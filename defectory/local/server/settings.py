@@ -11,6 +11,7 @@ from defectory.local.environment import client_environment, inherited
 from defectory.validation import FrozenModel
 
 SERVER_LOG = "server.log"
+PERMISSIONS = "permissions.jsonl"
 
 
 class Settings(FrozenModel):
@@ -23,6 +24,7 @@ class Settings(FrozenModel):
         outbox/      e-mails that were sent
         work/        code of functions, builds under way, temporary files
         server.log
+        permissions.jsonl   each kind of permission that roles have used since the start
     """
 
     folder: Path
@@ -50,6 +52,10 @@ class Settings(FrozenModel):
         return self.folder / "work"
 
     @property
+    def permissions(self) -> Path:
+        return self.folder / PERMISSIONS
+
+    @property
     def log(self) -> Path:
         return self.folder / SERVER_LOG
 
@@ -62,9 +68,13 @@ class Settings(FrozenModel):
         """What a process needs to reach this cloud."""
         return client_environment(self.endpoint, self.account, self.secret, self.region)
 
-    def process_environment(self) -> dict[str, str]:
-        """The whole environment of a process that the cloud starts: only what may be inherited, and the way here."""
-        return {**inherited(os.environ), **self.client_environment()}
+    def process_environment(self, key: str, secret: str, token: str) -> dict[str, str]:
+        """The whole environment of a process that the cloud starts: what may be inherited, and the way here.
+
+        Never the operator's keys: those given are temporary ones, of a session of the process's own role.
+        """
+        reaching = client_environment(self.endpoint, key, secret, self.region)
+        return {**inherited(os.environ), **reaching, "AWS_SESSION_TOKEN": token}
 
     def ministack_environment(self) -> dict[str, str]:
         """MiniStack's own settings; it reads them when it is imported."""

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from defectory.aws.tokens import OnTokens, ServiceTier, TokenUsage, ignore_tokens
 from defectory.errors import InputError, require_extra
 
 AuthorName = Literal["bedrock", "catalogue"]
 PromptStyle = Literal["library", "freeform"]
+
+AUTHORS_AT_ONCE = 4
+"""So many scripts are written at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,16 @@ class MachineListing:
 
 @dataclass(frozen=True, slots=True)
 class ScriptTask:
-    """What a script has to simulate: one machine of an industry, one calendar year, one seed."""
+    """What a script has to simulate: one machine of an industry, one calendar year, one seed.
+
+    ``siblings`` counts the scripts that are written for the same request, this one included.
+    """
 
     industry: str
     machine: str
     year: int
     seed: int
+    siblings: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ class Script:
     """A generated Python script and where it comes from.
 
     ``prompt`` is the full text sent to the model (empty for the catalogue); ``trusted`` is true only for scripts that
-    no model had a hand in.
+    no model had a hand in.  ``tokens`` are those of all answers on the way to it, ``tier`` that of the last.
     """
 
     source: str
@@ -47,6 +55,8 @@ class Script:
     prompt: str = ""
     model_id: str | None = None
     prompt_style: PromptStyle | None = None
+    tokens: TokenUsage | None = None
+    tier: str | None = None
 
 
 class Author(Protocol):
@@ -70,18 +80,28 @@ class Author(Protocol):
 
 
 def create_author(
-    name: str, *, model_id: str | None = None, prompt_style: str = "library", region: str | None = None
+    name: str,
+    *,
+    model_id: str | None = None,
+    base_model_id: str | None = None,
+    prompt_style: str = "library",
+    service_tier: str = "default",
+    region: str | None = None,
+    on_tokens: OnTokens = ignore_tokens,
 ) -> Author:
-    """Make the author called ``name``.
+    """Make the author called ``name``; ``catalogue`` uses nothing of the rest.
 
     Args:
         name: ``bedrock`` or ``catalogue``.
-        model_id: inference profile id for ``bedrock``; unused by ``catalogue``.
-        prompt_style: ``library`` or ``freeform``, for ``bedrock``.
+        model_id: inference profile id, or the ARN of an application's own.
+        base_model_id: the model behind it, where ``model_id`` does not tell.
+        prompt_style: ``library`` or ``freeform``.
+        service_tier: ``default`` or ``flex``, which is cheaper and slower, for scripts.
         region: AWS region of the model; the session's region when None.
+        on_tokens: hears of the tokens of each answer, in the thread that asked.
 
     Raises:
-        InputError: unknown author or prompt style, or ``bedrock`` without a model id.
+        InputError: unknown author, prompt style or service tier, or ``bedrock`` without a model id.
         MissingExtraError: ``bedrock`` without the extra ``aws``.
     """
     if name == "catalogue":
@@ -96,7 +116,18 @@ def create_author(
             raise InputError(
                 "model_id", "an inference profile id for author bedrock", fix="Set MODEL_ID or --model-id."
             )
-        if prompt_style not in get_args(PromptStyle):
-            raise InputError("prompt_style", f"one of {', '.join(get_args(PromptStyle))}", prompt_style)
-        return BedrockAuthor.connect(model_id=model_id, prompt_style=prompt_style, region=region)  # type: ignore[arg-type]
+        for field, value, choices in (
+            ("prompt_style", prompt_style, get_args(PromptStyle)),
+            ("service_tier", service_tier, get_args(ServiceTier)),
+        ):
+            if value not in choices:
+                raise InputError(field, f"one of {', '.join(choices)}", value)
+        return BedrockAuthor.connect(
+            model_id,
+            base_model_id=base_model_id,
+            prompt_style=prompt_style,  # type: ignore[arg-type]
+            tier=service_tier,  # type: ignore[arg-type]
+            region=region,
+            on_tokens=on_tokens,
+        )
     raise InputError("author", f"one of {', '.join(get_args(AuthorName))}", name)

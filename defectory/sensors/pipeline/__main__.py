@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defectory.errors import DefectoryError, InputError
+from defectory.unwinding import unwinding
 
 if TYPE_CHECKING:
     from defectory.sensors.authors import Author
@@ -43,7 +45,8 @@ def write() -> None:
     from defectory.sensors.service.requests_table import RequestsTable
 
     table = RequestsTable(setting("REQUESTS_TABLE"))
-    writing.write(table, _author(), setting("REQUEST_USER_ID"), setting("REQUEST_ID"), BUILD / "scripts")
+    with _author() as author:
+        writing.write(table, author, setting("REQUEST_USER_ID"), setting("REQUEST_ID"), BUILD / "scripts")
 
 
 def run() -> None:
@@ -56,15 +59,17 @@ def repair() -> None:
     from defectory.sensors.pipeline import writing
     from defectory.sensors.service.requests_table import RequestsTable
 
-    writing.repair(
-        RequestsTable(setting("REQUESTS_TABLE")),
-        _author(),
-        setting("REQUEST_USER_ID"),
-        setting("REQUEST_ID"),
-        scripts=artifact("Scripts"),
-        failures=artifact("Failures"),
-        out=BUILD / "scripts",
-    )
+    table = RequestsTable(setting("REQUESTS_TABLE"))
+    with _author() as author:
+        writing.repair(
+            table,
+            author,
+            setting("REQUEST_USER_ID"),
+            setting("REQUEST_ID"),
+            scripts=artifact("Scripts"),
+            failures=artifact("Failures"),
+            out=BUILD / "scripts",
+        )
 
 
 def rerun() -> None:
@@ -99,14 +104,24 @@ def _run(scripts: Path) -> None:
     running.run(scripts, datasets=BUILD / "datasets", failures=BUILD / "failures", work=BUILD / "work")
 
 
-def _author() -> Author:
+@contextmanager
+def _author() -> Iterator[Author]:
+    """The author; what it spent in tokens is printed as metrics in the end, however the work ended."""
+    from defectory.aws.token_metrics import TokenMetrics
     from defectory.sensors.authors import create_author
 
-    return create_author(
-        setting("AUTHOR"),
-        model_id=os.environ.get("MODEL_ID") or None,
-        prompt_style=os.environ.get("PROMPT_STYLE") or "library",
-    )
+    metrics = TokenMetrics(os.environ.get("DEPLOYMENT") or "defectory")
+    try:
+        yield create_author(
+            setting("AUTHOR"),
+            model_id=os.environ.get("MODEL_ID") or None,
+            base_model_id=os.environ.get("BASE_MODEL_ID") or None,
+            prompt_style=os.environ.get("PROMPT_STYLE") or "library",
+            service_tier=os.environ.get("SERVICE_TIER") or "default",
+            on_tokens=metrics.count,
+        )
+    finally:
+        metrics.flush()
 
 
 ACTIONS: dict[str, Callable[[], None]] = {action.__name__: action for action in (write, run, repair, rerun, publish)}
@@ -122,7 +137,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("action", choices=ACTIONS)
     action = parser.parse_args(arguments).action
     try:
-        ACTIONS[action]()
+        # A build that is stopped ends its workers, and they their scripts.
+        with unwinding():
+            ACTIONS[action]()
     except DefectoryError as error:
         print(f"{action}: {error.code}: {error}", file=sys.stderr)
         return error.exit_code

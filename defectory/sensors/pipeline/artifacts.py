@@ -24,6 +24,7 @@ from typing import Annotated, BinaryIO, TypeVar
 
 from pydantic import Field, ValidationError
 
+from defectory.aws.tokens import TokenUsage
 from defectory.errors import InputError, shorten
 from defectory.sensors.authors import AuthorName, PromptStyle, Script, ScriptTask
 from defectory.sensors.dataset import DATA_CSV, DATA_PARQUET, EVENTS_CSV, GENERATOR, LABELS_CSV, MANIFEST
@@ -66,16 +67,24 @@ class WorkOrder(FrozenModel):
 
     def task(self, machine: MachineOrder) -> ScriptTask:
         """What the script of ``machine`` has to simulate."""
-        return ScriptTask(industry=self.industry, machine=machine.name, year=self.year, seed=machine.seed)
+        return ScriptTask(
+            industry=self.industry,
+            machine=machine.name,
+            year=self.year,
+            seed=machine.seed,
+            siblings=len(self.machines),
+        )
 
 
 class ScriptRecord(FrozenModel):
-    """``script.json``: where the script beside it comes from."""
+    """``script.json``: where the script beside it comes from, and what it cost in tokens."""
 
     author: AuthorName
     model_id: str | None = None
     prompt_style: PromptStyle | None = None
     prompt: str = ""
+    tokens: TokenUsage | None = None
+    tier: str | None = Field(default=None, max_length=20)
 
 
 class RunRecord(FrozenModel):
@@ -148,9 +157,7 @@ def write_script(folder: Path, slug: str, script: Script) -> None:
     """Write ``<slug>/generator.py`` and ``<slug>/script.json``."""
     home = fresh_folder(folder / slug)
     (home / GENERATOR).write_text(script.source, encoding="utf-8")
-    record = ScriptRecord(
-        author=script.author, model_id=script.model_id, prompt_style=script.prompt_style, prompt=script.prompt
-    )
+    record = ScriptRecord.model_validate({name: getattr(script, name) for name in ScriptRecord.model_fields})
     write_artifact(home, SCRIPT_FILE, record)
 
 
@@ -158,7 +165,7 @@ def read_script(folder: Path, slug: str) -> Script:
     """Read what ``write_script`` wrote.  It is never trusted: what ran on the way here could have written it."""
     record = read_artifact(folder / slug, SCRIPT_FILE, ScriptRecord)
     source = read_regular_file(folder / slug / GENERATOR, MAX_JSON_BYTES).decode("utf-8")
-    return Script(source=source, trusted=False, **record.model_dump())
+    return Script(source=source, trusted=False, **dict(record))
 
 
 def read_regular_file(path: Path, limit: int) -> bytes:

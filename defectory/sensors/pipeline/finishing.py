@@ -65,6 +65,8 @@ def finish_dataset(folder: Path, origin: Origin, contract: ContractReport) -> No
                 prompt_sha256=_sha256(script.prompt.encode()) if script.prompt else None,
                 script_sha256=_sha256(script.source.encode()),
                 attempts=origin.attempts,
+                tokens=script.tokens,
+                tier=script.tier,
                 sandbox_layers=origin.layers,
             ),
             "contract": contract.checks,

@@ -12,7 +12,6 @@ from defectory.sensors.pipeline.artifacts import bounded
 from defectory.sensors.policy import check_script
 
 SCRIPTS_AT_MOST = 2
-AUTHORS_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,17 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from defectory.errors import shorten
+from defectory.unwinding import held, unwinding
+from defectory.writing import disk_problem
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -35,9 +37,13 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A job without a result: its process died, took too long, or raised something unexpected."""
+    """A job without a result: its process died, took too long, or raised something unexpected.
+
+    ``disk`` is what the disk refused, such as "No space left on device", where that was it.
+    """
 
     reason: str
+    disk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ def run_isolated(
     seconds: float,
     workers: int | None = None,
     memory_bytes: int = MEMORY_BYTES,
-) -> Iterator[tuple[Job, Result | Lost]]:
+) -> Generator[tuple[Job, Result | Lost], None, None]:
     """Call ``function(job)`` for every job in parallel processes and yield ``(job, outcome)`` as each one ends.
 
     Args:
@@ -80,9 +86,11 @@ def run_isolated(
                 job = waiting.pop()
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(function, job, sender, memory_bytes), daemon=True)
-                process.start()
-                sender.close()
-                running[receiver] = _Running(job, process, time.monotonic() + seconds)
+                # A process that was started is one that will be stopped.
+                with held():
+                    process.start()
+                    sender.close()
+                    running[receiver] = _Running(job, process, time.monotonic() + seconds)
             next_deadline = min(task.deadline for task in running.values())
             ready = wait(list(running), timeout=max(0.0, next_deadline - time.monotonic()))
             for receiver, task in list(running.items()):
@@ -143,23 +151,21 @@ def _stop(process: multiprocessing.process.BaseProcess) -> None:
     process.join()
 
 
-def _unwind(*_: object) -> NoReturn:
-    raise SystemExit(1)
-
-
 def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it stops its workers
-    signal.signal(signal.SIGTERM, _unwind)
     if sys.platform == "linux":  # macOS has the limit in name only and refuses it
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         soft = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     outcome: Result | Lost
     try:
-        outcome = function(job)
+        with unwinding():
+            outcome = function(job)
     except SystemExit:
         raise
     except BaseException as error:  # a panic in polars is no Exception
-        traceback.print_exc()
-        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}")
+        disk = disk_problem(error)
+        if not disk:
+            traceback.print_exc()
+        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}", disk)
     sender.send(outcome)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from defectory.sensors.authors import Author
+from defectory.sensors.authors import AUTHORS_AT_ONCE, Author
 from defectory.sensors.pipeline.artifacts import (
     FAILURES_FILE,
     REQUEST_FILE,
@@ -21,7 +21,7 @@ from defectory.sensors.pipeline.artifacts import (
     write_artifact,
     write_script,
 )
-from defectory.sensors.pipeline.scripting import AUTHORS_AT_ONCE, Writing, write_checked_script
+from defectory.sensors.pipeline.scripting import Writing, write_checked_script
 from defectory.sensors.service.requests_table import RequestsTable
 
 

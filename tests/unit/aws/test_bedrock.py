@@ -66,7 +66,7 @@ def test_tokens_are_told_and_logged(bedrock, model, caplog):
     with caplog.at_level("INFO"):
         reply = model.ask("y" * 800, max_tokens=500)
 
-    assert (reply.input_tokens, reply.output_tokens) == (200, 100)
+    assert (reply.usage.input, reply.usage.output) == (200, 100)
     assert "200 tokens in, 100 out" in caplog.text
 
 
@@ -76,7 +76,9 @@ def test_tokens_are_told_and_logged(bedrock, model, caplog):
         ("end_turn", "complete"),
         ("stop_sequence", "complete"),
         ("max_tokens", "truncated"),
-        ("model_context_window_exceeded", "truncated"),
+        ("tool_use", "complete"),
+        ("model_context_window_exceeded", "overflow"),
+        ("malformed_tool_use", "malformed"),
         ("content_filtered", "refused"),
         ("guardrail_intervened", "refused"),
         ("malformed_model_output", "malformed"),
@@ -175,7 +177,7 @@ def test_giving_up_names_model_region_cause_and_cure(bedrock, model, trouble, at
 def test_a_bound_that_the_model_does_not_allow_is_left_to_the_model(bedrock, model, nap):
     bedrock.responder = lambda request: TOO_MANY_TOKENS if request.max_tokens else Reply("whole")
 
-    assert model.ask("?", max_tokens=9000).text == "whole"
+    assert model.ask("?", max_tokens=900).text == "whole"
     assert nap.waits == []
 
 

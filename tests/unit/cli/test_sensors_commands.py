@@ -148,7 +148,14 @@ def test_generate_makes_the_author_it_is_told_to(run, generating, tmp_path, monk
         *("--prompt-style", "freeform", "--region", "eu-west-1"),
     )
 
-    assert author == {"name": "bedrock", "model_id": "us.some-model", "prompt_style": "freeform", "region": "eu-west-1"}
+    assert author == {
+        "name": "bedrock",
+        "model_id": "us.some-model",
+        "base_model_id": None,
+        "prompt_style": "freeform",
+        "service_tier": "default",
+        "region": "eu-west-1",
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from defectory.aws.tokens import TokenUsage
 from defectory.errors import AuthorError, InputError, ServiceError
 from defectory.sensors.service.requests_table import RequestsTable
 from defectory.sensors.service.submit import Submission
@@ -45,6 +47,16 @@ def test_a_request_is_accepted_written_down_and_started(trigger, table, pipeline
     assert request.active
     assert request.pipeline_execution_id == "execution-0"
     assert (request.industry, request.number) == ("Semiconductor", 2)
+
+
+@pytest.mark.parametrize("event", [EVENT, {}])
+def test_what_the_author_spent_is_printed_as_metrics(trigger, capsys, event):
+    module.tokens.count("some-model", "default", TokenUsage(input=3))
+
+    trigger(event)
+
+    (metrics,) = (json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line)
+    assert (metrics["model"], metrics["InputTokens"]) == ("some-model", [3.0])
 
 
 def test_fewer_machines_than_asked_is_told(trigger, author):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -13,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defectory.aws.bedrock import BedrockModel
+from defectory.aws.tokens import TokenUsage
 from defectory.errors import AuthorError, InputError, ReplyError
 from defectory.sensors import signals
 from defectory.sensors.authors import Script, ScriptTask, create_author
 from defectory.sensors.authors.bedrock import LISTING, WRITING, BedrockAuthor
-from defectory.sensors.authors.prompts import list_prompt, quoted, repair_prompt, script_prompt
+from defectory.sensors.authors.prompts import list_prompt, quoted, repair_prompt, script_prompt, script_rules
 from defectory.sensors.policy import ALLOWED_MODULES
 from defectory.sensors.signals.reference import api_reference, describe
 from tests.support.bedrock_server import DENIED, MODEL, THROTTLED, TOO_MANY_TOKENS, Reply
@@ -29,10 +31,21 @@ PROGRAM = f"```python\n{CODE}```\n<error>CHECKED: NO ERRORS</error>"
 
 
 @pytest.fixture
-def author(bedrock):
-    config = Config(retries={"mode": "standard", "total_max_attempts": 1})
-    model = BedrockModel(boto3.client("bedrock-runtime", config=config), MODEL, sleep=lambda seconds: None)
-    return BedrockAuthor(model, model)
+def author_of(bedrock):
+    """An author that asks the model named, without pauses."""
+
+    def make(model_id, **options):
+        config = Config(retries={"mode": "standard", "total_max_attempts": 1})
+        client = boto3.client("bedrock-runtime", config=config)
+        lister, writer = (BedrockModel(client, model_id, sleep=lambda seconds: None) for _ in range(2))
+        return BedrockAuthor(lister, writer, **options)
+
+    return make
+
+
+@pytest.fixture
+def author(author_of):
+    return author_of(MODEL)
 
 
 @pytest.fixture(params=["library", "freeform"])
@@ -61,6 +74,55 @@ def test_fewer_machines_than_asked_are_told(bedrock, author):
 
     assert len(listing.names) == 3
     assert listing.note == "The model named 3 machines, 10 were asked for."
+
+
+NOVA, OPUS, CLAUDE = "us.amazon.nova-2-lite-v1:0", "us.anthropic.claude-opus-5-5", "us.anthropic.claude-sonnet-4-5"
+CALL = ("report_machines", {"machines": ["1. Plasma Etcher - removes material", "Wire Bonder", "wire  bonder", ""]})
+
+
+@pytest.mark.parametrize(("model_id", "forced"), [(MODEL, True), (NOVA, True), (CLAUDE, True), (OPUS, False)])
+def test_machines_come_by_a_tool_that_is_forced_where_it_may_be(bedrock, author_of, model_id, forced):
+    bedrock.replies.append(Reply("I think: 1. Toaster", "tool_use", reasoning='["Toaster"]', call=CALL))
+
+    assert author_of(model_id).list_machines("semiconductor", 3).names == ("Plasma Etcher", "Wire Bonder")
+
+    (request,) = bedrock.requests
+    assert (request.tool_choice is not None) == forced
+    assert "Call the tool `report_machines`" in request.prompt
+
+
+@pytest.mark.parametrize("model_id", [MODEL, OPUS])
+def test_a_model_that_answers_in_text_is_read_as_text(bedrock, author_of, model_id):
+    bedrock.replies.append(Reply(LIST, reasoning="1. Toaster\n2. Kettle"))
+
+    assert author_of(model_id).list_machines("semiconductor", 2).names == ("Plasma Etcher", "Wire Bonder")
+
+
+def test_an_unknown_model_is_asked_for_text(bedrock, author_of):
+    bedrock.replies.append(LIST)
+
+    assert len(author_of("us.new.model-v1:0").list_machines("semiconductor", 3).names) == 3
+    assert "toolConfig" not in bedrock.requests[0].body
+    assert "report_machines" not in bedrock.prompts[0]
+
+
+BAD_CALLS = {
+    "malformed": Reply("", "malformed_tool_use"),
+    "no list": Reply("", "tool_use", call=("report_machines", {"machines": 7})),
+    "nothing in it": Reply("", "tool_use", call=("report_machines", {"machines": ["", None, "!"]})),
+    "another field": Reply("", "tool_use", call=("report_machines", {"names": ["Etcher"]})),
+    "no object": Reply("", "tool_use", call=("report_machines", "Etcher")),
+    "another tool": Reply("", "tool_use", call=("toast", {"machines": ["Toaster"]})),
+    "cut off": Reply("", "max_tokens", call=CALL),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_CALLS.values(), ids=BAD_CALLS)
+def test_after_a_useless_call_the_list_is_asked_for_in_text(bedrock, author, bad):
+    bedrock.replies += [bad, LIST]
+
+    assert len(author.list_machines("semiconductor", 3).names) == 3
+    assert ["toolConfig" in request.body for request in bedrock.requests] == [True, False]
 
 
 BAD_LISTS = {
@@ -144,6 +206,8 @@ def test_a_script_carries_where_it_comes_from(bedrock, author):
         prompt=bedrock.prompts[0],
         model_id=MODEL,
         prompt_style="library",
+        tokens=TokenUsage(input=len(bedrock.prompts[0]) // 4, output=len(PROGRAM) // 4),
+        tier="default",
     )
 
 
@@ -186,12 +250,30 @@ def test_a_script_useless_twice_is_reported(bedrock, author, bad, reason):
     assert reason in str(caught.value)
 
 
-def test_after_a_truncated_answer_the_model_may_say_all_it_can(bedrock, author):
+def test_after_a_truncated_answer_the_model_may_say_twice_as_much(bedrock, author_of):
     bedrock.replies += [Reply(PROGRAM, "max_tokens"), PROGRAM]
 
-    author.write_script(TASK)
+    author_of("us.amazon.nova-2-lite-v1:0").write_script(TASK)
 
-    assert [request.max_tokens for request in bedrock.requests] == [WRITING.max_tokens, None]
+    assert [request.max_tokens for request in bedrock.requests] == [WRITING.max_tokens, 2 * WRITING.max_tokens]
+
+
+def test_a_model_is_asked_for_no_more_than_it_can_write_and_its_limit_is_told(bedrock, author):
+    bedrock.responder = lambda request: Reply(PROGRAM, "max_tokens")
+
+    with pytest.raises(AuthorError, match=r"cut off after \d+ tokens; .* This model gives no longer ones"):
+        author.write_script(TASK)
+
+    assert [request.max_tokens for request in bedrock.requests] == [5000, 5000]
+
+
+def test_what_does_not_fit_into_the_models_window_is_not_asked_again(bedrock, author):
+    bedrock.responder = lambda request: Reply(PROGRAM, "model_context_window_exceeded")
+
+    with pytest.raises(AuthorError, match="context window: choose a model with a larger one"):
+        author.write_script(TASK)
+
+    assert len(bedrock.requests) == 1
 
 
 def test_a_model_with_a_lower_bound_still_writes(bedrock, author):
@@ -217,6 +299,64 @@ def test_machines_written_in_parallel_know_nothing_of_each_other(bedrock, author
     for request in bedrock.requests:
         assert len(request.body["messages"]) == 1
         assert sum(machine in request.prompt for machine in machines) == 1
+
+
+# ------------------------------------------------------------------ what it costs
+
+
+def test_what_the_prompts_for_a_request_have_in_common_is_written_to_the_cache_once_and_then_read(bedrock, author_of):
+    bedrock.responder = lambda request: PROGRAM
+    author = author_of(NOVA)
+    rules = script_rules(2024, "library")
+    tasks = [replace(TASK, machine=f"Machine {n}", seed=n, siblings=9) for n in range(3)]
+
+    scripts = [author.write_script(task) for task in tasks]
+    scripts.append(author.repair_script(tasks[0], scripts[0], ["range: 400 above 300"]))
+
+    assert {request.prefix for request in bedrock.requests} == {rules}
+    assert [script.prompt for script in scripts] == bedrock.prompts
+    spent = [script.tokens for script in scripts]
+    assert [(tokens.cache_read, tokens.cache_write) for tokens in spent[:3]] == [
+        (0, len(rules) // 4),
+        (len(rules) // 4, 0),
+        (len(rules) // 4, 0),
+    ]
+    # A repaired script has cost what its first version did, too.
+    assert spent[3].cache_write == len(rules) // 4 == spent[3].cache_read
+    assert spent[3].output == 2 * spent[0].output
+
+
+def test_nothing_is_cached_where_it_does_not_pay(bedrock, author_of):
+    bedrock.responder = lambda request: PROGRAM
+
+    author_of(NOVA).write_script(TASK)  # nobody would read it
+    author_of("us.anthropic.claude-haiku-4-5").write_script(replace(TASK, siblings=9))  # 4,096 tokens at least
+
+    assert [bool(request.prefix) for request in bedrock.requests] == [False, False]
+
+
+def test_scripts_are_written_in_the_tier_configured_and_lists_never_wait(bedrock, author_of):
+    bedrock.replies += [LIST, PROGRAM]
+    author = author_of(NOVA, tier="flex")
+
+    author.list_machines("paper", 3)
+    script = author.write_script(TASK)
+
+    assert [request.body.get("serviceTier") for request in bedrock.requests] == [None, {"type": "flex"}]
+    assert script.tier == "flex"
+
+
+def test_every_answer_is_counted_the_useless_ones_too(bedrock, author_of):
+    bedrock.replies += ["no list", LIST, Reply(PROGRAM, "max_tokens"), PROGRAM]
+    counted = []
+    author = author_of(NOVA, tier="flex", on_tokens=lambda *answer: counted.append(answer))
+
+    author.list_machines("paper", 3)
+    script = author.write_script(TASK)
+
+    assert [(model_id, tier) for model_id, tier, _ in counted] == [(NOVA, "default")] * 2 + [(NOVA, "flex")] * 2
+    assert [usage.output for _, _, usage in counted] == [1, len(LIST) // 4, *[len(PROGRAM) // 4] * 2]
+    assert script.tokens == counted[2][2] + counted[3][2]
 
 
 # ------------------------------------------------------------------ repairing
@@ -276,7 +416,11 @@ def test_the_factory_makes_a_working_author(bedrock):
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({}, "model_id"), ({"model_id": MODEL, "prompt_style": "poem"}, "prompt_style")],
+    [
+        ({}, "model_id"),
+        ({"model_id": MODEL, "prompt_style": "poem"}, "prompt_style"),
+        ({"model_id": MODEL, "service_tier": "reserved"}, "service_tier"),
+    ],
 )
 def test_the_factory_refuses_what_cannot_work(options, field):
     with pytest.raises(InputError) as caught:
@@ -320,7 +464,7 @@ def test_freeform_spells_out_the_dataset():
     prompt = " ".join(script_prompt(TASK, "freeform").split())
 
     assert "from 2024-01-01 00:00:00 to 2024-12-31 23:59:00: 527040 rows" in prompt
-    for point in ("data.csv", "start,end,signal,kind,severity", '"seed": 7', '"correlations"', "precursor", "torque"):
+    for point in ("data.csv", "start,end,signal,kind,severity", "seed=7", '"correlations"', "precursor", "torque"):
         assert point in prompt
     assert all(module in prompt for module in ALLOWED_MODULES - {"__future__"})
     assert "527040" not in script_prompt(ScriptTask("a", "b", 2025, 1), "freeform")

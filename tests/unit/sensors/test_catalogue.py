@@ -119,8 +119,13 @@ def test_units_and_ranges_fit_the_kind(industry, entry):
             assert 0 < signal.noise < 0.1 * (signal.high - signal.low), signal.name
 
 
-@pytest.mark.parametrize(("industry", "entry"), ENTRIES)
+# A year takes seconds: every third machine here, the others by `make drills`.
+@pytest.mark.parametrize(("industry", "entry"), ENTRIES[::3])
 def test_a_year_of_it_passes_the_contract(industry, entry, tmp_path, monkeypatch):
+    assert_a_year_passes(industry, entry, tmp_path, monkeypatch)
+
+
+def assert_a_year_passes(industry, entry, tmp_path, monkeypatch):
     source = CatalogueAuthor().write_script(ScriptTask(industry, entry.name, 2025, 7)).source
     assert check_script(source) == []
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from defectory.errors import ReplyError
-from defectory.sensors.machines import MAX_NAME, machine_slug, parse_machine_list, unique_slugs
+from defectory.sensors.machines import MAX_NAME, machine_slug, parse_machine_list, read_machine_names, unique_slugs
 
 THREE = "1. Plasma Etcher\n2. Wire Bonder\n3. Reflow Oven"
 PLAIN = ["Plasma Etcher", "Wire Bonder", "Reflow Oven"]
@@ -277,6 +277,32 @@ def test_reports_a_reply_without_a_list(reply):
     message = str(caught.value)
     assert "expected one machine name a line" in message
     assert (" ".join(reply.split())[:20] or "(empty)") in message
+
+
+CALLS = {
+    "as asked": (PLAIN, PLAIN),
+    "numbered and explained": (["1. Plasma Etcher - removes material", "2) Wire Bonder: bonds", "Reflow Oven"], PLAIN),
+    "objects": ([{"name": "Plasma Etcher"}, {"machine": "Wire Bonder"}, {"id": 3}, "Reflow Oven"], PLAIN),
+    "twice, and with invisibles": (["Plasma Etcher", "plasma\u200b  etcher", "Wire\nBonder", "Reflow Oven"], PLAIN),
+    "what is no name": (["Plasma Etcher", None, 7, "", "Here are more:", ["x"], "Wire Bonder", "Reflow Oven"], PLAIN),
+    "a list as text": ('["Plasma Etcher", "Wire Bonder", "Reflow Oven"]', PLAIN),
+    "numbered text": (THREE, PLAIN),
+    "very many": ([f"Machine {chr(65 + n % 26)}{chr(65 + n // 26)}" for n in range(600)], None),
+    "very long": (["Plasma Etcher", "x" * 10**6, "Wire Bonder", "Reflow Oven"], PLAIN),
+}
+
+
+@pytest.mark.parametrize(("values", "names"), CALLS.values(), ids=CALLS)
+def test_reads_what_models_call_the_tool_with(values, names):
+    read = read_machine_names(values)
+
+    assert read == names if names else len(read) == 200
+
+
+@pytest.mark.parametrize("values", [None, 7, {}, [], [""], [None], [{"id": 1}], "", "I cannot.", ["I'm sorry."]])
+def test_reports_a_call_without_machines(values):
+    with pytest.raises(ReplyError):
+        read_machine_names(values)
 
 
 def test_an_error_message_cannot_carry_a_long_or_disturbing_reply():

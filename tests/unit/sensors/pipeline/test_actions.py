@@ -1,5 +1,6 @@
 """The five actions in a row, handing on what the real buildspecs say; and what each needs in its environment."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from defectory.aws.tokens import TokenUsage
 from defectory.errors import AuthorError
 from defectory.sensors import authors
 from defectory.sensors.authors import ScriptTask
@@ -104,6 +106,26 @@ def test_from_a_request_to_datasets_in_the_bucket(pipeline, accept, fake_author,
     assert "Time Machine" in sent()[0][1]
     # And the author was shown what was wrong with the second one
     assert "wrote no file" in next(asked for asked in author.asked if asked[1])[2][0]
+
+
+def test_what_the_author_spends_is_printed_as_metrics_however_the_work_ended(
+    pipeline, accept, fake_author, monkeypatch, capsys
+):
+    request = accept("Plasma Etcher")
+
+    def create(name, *, on_tokens, **options):
+        on_tokens(options["model_id"], options["service_tier"], TokenUsage(input=11, output=5))
+        return fake_author({"Plasma Etcher": [AuthorError("the model refused")]})
+
+    monkeypatch.setattr(authors, "create_author", create)
+    monkeypatch.setenv("SERVICE_TIER", "flex")
+    monkeypatch.setenv("DEPLOYMENT", "line-3")
+
+    pipeline("write", request)
+
+    (metrics,) = (json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{"))
+    assert (metrics["service"], metrics["model"], metrics["tier"]) == ("line-3", "some-model", "flex")
+    assert (metrics["InputTokens"], metrics["OutputTokens"]) == ([11.0], [5.0])
 
 
 def test_after_write_failed_on_every_machine_publish_closes_the_request(

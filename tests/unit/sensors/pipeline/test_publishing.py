@@ -6,6 +6,7 @@ import os
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
+from defectory.aws.tokens import TokenUsage
 from defectory.errors import ServiceError
 from defectory.sensors.authors import Script, ScriptTask
 from defectory.sensors.contract import check_dataset
@@ -25,7 +26,15 @@ from defectory.sensors.pipeline.finishing import DELIVERED_FILES, Origin
 from defectory.sensors.pipeline.publishing import Delivery, Round, prepare, publish
 
 ETCHER, PROBER = "plasma-etcher", "wafer-prober"
-SCRIPT = Script("def main(): ...\n", author="bedrock", trusted=False, prompt="Simulate", model_id="some-model")
+SCRIPT = Script(
+    "def main(): ...\n",
+    author="bedrock",
+    trusted=False,
+    prompt="Simulate",
+    model_id="some-model",
+    tokens=TokenUsage(input=4, output=3),
+    tier="flex",
+)
 
 
 class Killed(BaseException):
@@ -359,6 +368,8 @@ def test_a_dataset_in_order_is_completed(delivery):
     assert manifest.machine == "Plasma Etcher <b>"
     assert manifest.rows == 366 * 1440
     assert manifest.provenance.attempts == 2
+    assert (manifest.provenance.tokens, manifest.provenance.tier) == (TokenUsage(input=4, output=3), "flex")
+    assert "4 read, 0 from the cache, 3 written, tier flex" in (delivery.folder / "report.html").read_text()
     assert manifest.provenance.sandbox_layers == ("seccomp",)
     assert manifest.provenance.script_sha256 == hashlib.sha256(SCRIPT.source.encode()).hexdigest()
     assert manifest.provenance.prompt_sha256 == hashlib.sha256(b"Simulate").hexdigest()

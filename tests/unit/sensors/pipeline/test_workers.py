@@ -1,5 +1,6 @@
 """Workers: whatever one job does to its process, the other jobs have their results."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -26,6 +27,8 @@ def misbehave(how: str) -> str:
             raise ValueError("no such machine")
         case "panics":
             raise BaseException("a panic of polars")
+        case "is out of room":
+            raise OSError(errno.ENOSPC, "No space left on device")
         case "never ends":
             threading.Event().wait()
         case "takes all memory":
@@ -89,6 +92,13 @@ def test_a_job_that_dies_is_lost_with_the_reason_and_alone(how, reason):
     assert isinstance(lost, Lost)
     assert reason in lost.reason
     assert results == {"first": "well", "second": "well", "third": "well"}
+
+
+def test_a_full_disk_is_told_as_that_and_without_a_traceback(capfd):
+    [outcome] = outcomes(["is out of room"]).values()
+
+    assert outcome.disk == "No space left on device"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_job_that_never_ends_is_stopped_and_the_others_go_on():

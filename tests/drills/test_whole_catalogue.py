@@ -1,0 +1,10 @@
+"""A year of every machine of the catalogue that the ordinary tests leave out passes the contract."""
+
+import pytest
+
+from tests.unit.sensors.test_catalogue import ENTRIES, assert_a_year_passes
+
+
+@pytest.mark.parametrize(("industry", "entry"), ENTRIES[1::3] + ENTRIES[2::3])
+def test_a_year_of_it_passes_the_contract(industry, entry, tmp_path, monkeypatch):
+    assert_a_year_passes(industry, entry, tmp_path, monkeypatch)
