@@ -223,17 +223,6 @@ def test_state_has_one_cloud_at_a_time(tmp_path: Path) -> None:
     assert not instance.is_locked(tmp_path)
 
 
-def test_damaged_state_is_told_and_left_alone(tmp_path: Path) -> None:
-    instance.claim_state(tmp_path)
-    (tmp_path / "state").mkdir()
-    damaged = tmp_path / "state" / "sqs.json"
-    damaged.write_text('{"queues": ')
-    with pytest.raises(LocalCloudError, match=r"sqs\.json is damaged"):
-        LocalCloud(state=tmp_path).start()
-    assert damaged.read_text() == '{"queues": '
-    assert not instance.is_locked(tmp_path)
-
-
 def test_server_that_cannot_start_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What its log said is told, although the log's folder is gone by then."""
     (tmp_path / "hypercorn.py").write_text("raise RuntimeError('broken installation')")

@@ -46,10 +46,11 @@ def test_full_disk_is_told_and_the_next_write_succeeds(tmp_path: Path) -> None:
     assert list(journal.rows("sqs")) == [(("a",), "there")]
 
 
-def test_text_is_replaced_in_paths_and_values(tmp_path: Path) -> None:
+def test_another_endpoint_is_named_in_paths_and_values(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
+    journal.move("http://localhost:1")
     journal.write(written((("http://localhost:1/q",), '"http://localhost:1/q"'), (("other",), "0")))
-    journal.replace_text("localhost:1/", "localhost:2/")
+    journal.move("http://localhost:2")
     assert next(iter(journal.rows("sqs"))) == (("http://localhost:2/q",), '"http://localhost:2/q"')
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ministack import app
-from ministack.services import s3
+from ministack.services import cloudformation, s3
 
 from defectory.errors import LocalCloudError
 from defectory.local.server.admission import Application, Receive, Scope, Send
@@ -84,32 +84,32 @@ class Durability:
         Raises:
             LocalCloudError: a service does not take what was kept of it.
         """
-        before = self._journal.note("endpoint")
-        if before not in (None, self._endpoint):
-            # Queues' URLs hold it, among others.
-            self._journal.replace_text(f"{before}/", f"{self._endpoint}/")
+        self._journal.move(self._endpoint)
         killed = self._journal.note("ended") == "no"
         modules: Mapping[str, str] = require(app, "_state_map")
         get_module = require(app, "_get_module", "name")
-        services = self._journal.services()
+        services, unsaved = self._journal.services(), []
         # Functions last: their work begins as soon as they are there.
         for service in sorted((name for name in modules if name in services), key=lambda name: name == "lambda"):
             rows = list(self._journal.rows(service))
+            state = join(service, ((path, decode(value)) for path, value in rows))
             try:
-                get_module(modules[service]).load_persisted_state(
-                    join(service, ((path, decode(value)) for path, value in rows))
-                )
+                get_module(modules[service]).load_persisted_state(state)
+                # As it will be looked at from now on.
+                self._capture.assume(service, rows)
+                unsaved.append(self._capture.changes({service}))
             except Exception as error:
                 log.exception("Restoring %s", service)
                 raise LocalCloudError(
                     f"What {self._journal.path} holds of {service} cannot be used: {error!r}. "
                     f"Use another folder, or remove this file to start without it."
                 ) from error
-            self._capture.assume(service, rows)
+        for changes in unsaved:
+            self._capture.forget(changes)
         report = recovery.settle(killed=killed)
         self.commit()
         self._capture.prune_packages()
-        self._journal.set_notes([("endpoint", self._endpoint), ("ended", "no")])
+        self._journal.set_note("ended", "no")
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         return report
 
@@ -118,7 +118,7 @@ class Durability:
         if self._sweeping:
             self._sweeping.cancel()
         self.commit()
-        self._journal.set_notes([("ended", "yes")])
+        self._journal.set_note("ended", "yes")
         self._journal.close()
 
     def applied_to(self, application: Application) -> Application:
@@ -139,7 +139,7 @@ class Durability:
                     for delivery in deliveries:
                         await asyncio.wrap_future(delivery)
                     try:
-                        self.commit(TOUCHED.get(_service(scope)))
+                        self.commit(None if _stacks_change() else TOUCHED.get(_service(scope)))
                     except sqlite3.Error as error:
                         refused = True
                         await _fail(f"The state could not be written: {error}.", send)
@@ -177,6 +177,12 @@ class Durability:
             with suppress(sqlite3.Error):
                 self.commit()
             pause = max(SECONDS, (time.monotonic() - started) / SHARE)
+
+
+def _stacks_change() -> bool:
+    """Whether a stack is being made or changed: with it, resources of every service."""
+    stacks = require(cloudformation, "_stacks")
+    return any(stack["StackStatus"].endswith("_IN_PROGRESS") for stack in list(stacks._data.values()))
 
 
 def _service(scope: Scope) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,24 +84,26 @@ class Journal:
                 [(service, json.dumps(path), value) for service, path, value in changes.written],
             )
 
-    def replace_text(self, old: str, new: str) -> None:
-        """Put ``new`` in the place of ``old`` wherever it stands."""
+    def move(self, endpoint: str) -> None:
+        """Let rows name this endpoint where they named that of the last run: queues' URLs hold it, among others."""
+        before = self.note("endpoint")
         with self._transaction():
-            self._database.execute(
-                "UPDATE rows SET path = replace(path, ?1, ?2), value = replace(value, ?1, ?2) "
-                "WHERE instr(path, ?1) OR instr(value, ?1)",
-                (old, new),
-            )
+            if before not in (None, endpoint):
+                self._database.execute(
+                    "UPDATE rows SET path = replace(path, ?1, ?2), value = replace(value, ?1, ?2) "
+                    "WHERE instr(path, ?1) OR instr(value, ?1)",
+                    (f"{before}/", f"{endpoint}/"),
+                )
+            self._database.execute("INSERT OR REPLACE INTO notes VALUES ('endpoint', ?)", (endpoint,))
 
     def note(self, name: str) -> str | None:
         """What was noted under a name."""
         row = self._database.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
-    def set_notes(self, notes: Iterable[Sequence[str]]) -> None:
-        """Note values under names."""
-        with self._transaction():
-            self._database.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", notes)
+    def set_note(self, name: str, value: str) -> None:
+        """Note a value under a name."""
+        self._database.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (name, value))
 
     def close(self) -> None:
         self._database.close()
