@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from defectory import __version__
-from defectory.cli import datasets, demo, images, inspect, local, sensors
+from defectory.cli import aws, datasets, demo, images, inspect, local, sensors
 from defectory.errors import DefectoryError, missing_extra
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all well, 1 the work failed, 2 the input was bad.",
 )
 app.command()(demo.demo)
+app.add_typer(aws.app, name="aws")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(images.app, name="images")
 app.add_typer(inspect.app, name="inspect")
