@@ -55,6 +55,9 @@ LOG_RETENTIONS = (
     3653,
 )
 
+STACKS = ("sensor-data", "inspection", "image-synthesis")
+"""What follows the configured name in those of the stacks."""
+
 IMAGE_MODELS = ("image_model_id", "inpaint_model_id")
 
 _REGION = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"

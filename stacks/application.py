@@ -10,7 +10,7 @@ from typing import Any
 
 import aws_cdk as cdk
 
-from defectory.config import Config, load_config
+from defectory.config import STACKS, Config, load_config
 from defectory.errors import ConfigError
 from stacks.capability import Capability
 from stacks.image_synthesis import ImageSynthesis
@@ -18,12 +18,7 @@ from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
 
 ROOT = Path(__file__).parent.parent
-CAPABILITIES: Mapping[str, type[Capability]] = {
-    "sensor-data": SensorData,
-    "inspection": Inspection,
-    "image-synthesis": ImageSynthesis,
-}
-"""The stacks, by what follows the configured name in theirs."""
+CAPABILITIES: Mapping[str, type[Capability]] = dict(zip(STACKS, (SensorData, Inspection, ImageSynthesis), strict=True))
 
 
 def create_app(
