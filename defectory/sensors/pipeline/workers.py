@@ -13,8 +13,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -68,6 +70,11 @@ def run_isolated(
     # what it has imported already costs its children nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
+    if jobs:
+        # It takes no interruption while it is started; what tracks resources would let them in again.
+        resource_tracker.ensure_running()
+        with _interrupts_blocked():
+            forkserver.ensure_running()
     waiting = list(reversed(jobs))
     running: dict[Connection, _Running[Job]] = {}
     try:
@@ -97,6 +104,16 @@ def run_isolated(
     finally:
         for task in running.values():
             _stop(task.process)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT here and, for good, in what is started meanwhile: Ctrl-C is this process's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _receive(receiver: Connection, process: multiprocessing.process.BaseProcess) -> Any:  # noqa: ANN401
@@ -138,4 +155,6 @@ def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memor
         if not disk:
             traceback.print_exc()
         outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}", disk)
-    sender.send(outcome)
+    # Whoever is to have it may be gone.
+    with suppress(BrokenPipeError):
+        sender.send(outcome)
