@@ -45,7 +45,7 @@ def run(arguments: list[str], folder: Path, **changes: str | None) -> subprocess
 
 
 def left(folder: Path) -> list[str]:
-    """What lies in the temporary folder, but for what lasts as long as the user's session: ours, and onnxruntime's id."""
+    """What lies in the temporary folder, but for what lasts: our runtime folder, and the id that onnxruntime keeps."""
     lasting = {f"defectory-{os.getuid()}", ".ses"}
     return sorted(path.name for path in (folder / "tmp").iterdir() if path.name not in lasting)
 
