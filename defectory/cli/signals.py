@@ -16,9 +16,17 @@ from typing import NoReturn
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+class Interruption(KeyboardInterrupt):
+    """A signal that ends a command.
+
+    Not ``KeyboardInterrupt`` itself: where one passes through code that is run from a text (as of a data class),
+    CPython ends the process by SIGINT at its exit, whatever became of it meanwhile.
+    """
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the first ending signal raise ``KeyboardInterrupt``, and ignore those that follow, until all is cleared away.
+    """Let the first ending signal raise `Interruption`, and ignore those that follow, until all is cleared away.
 
     Ends the process with 128 and the signal's number, unless what is interrupted ends well by itself.
     """
@@ -31,7 +39,7 @@ def interruptible() -> Iterator[None]:
         for ending in ENDING:
             signal.signal(ending, signal.SIG_IGN)
         signals.append(number)
-        raise KeyboardInterrupt
+        raise Interruption
 
     # A terminal that is closed does not end what was started with nohup.
     before = {number: signal.getsignal(number) for number in ENDING}
