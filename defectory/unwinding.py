@@ -19,6 +19,14 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 
 
+class Interruption(KeyboardInterrupt):
+    """SIGINT in a block of `unwinding`.
+
+    Not ``KeyboardInterrupt`` itself: where one passes through code that is run from a text (as of a data class),
+    CPython ends the process by SIGINT at its exit, whatever became of it meanwhile.
+    """
+
+
 class _State:
     """Of the process; only its main thread changes it, and only there are signals handled."""
 
@@ -30,7 +38,7 @@ class _State:
 
 @contextmanager
 def unwinding() -> Iterator[None]:
-    """In this block SIGTERM and SIGHUP raise ``SystemExit`` with 128 + their number, and SIGINT ``KeyboardInterrupt``.
+    """In this block SIGTERM and SIGHUP raise ``SystemExit`` with 128 + their number, and SIGINT `Interruption`.
 
     While one of them unwinds the block, others are ignored.  Outside of the main thread, and for signals that the
     program handles itself, nothing changes.
@@ -99,7 +107,7 @@ def _handle(number: int, _: FrameType | None) -> None:
         _State.pending = number
         return
     _State.is_ending = True
-    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+    raise Interruption if number == signal.SIGINT else SystemExit(128 + number)
 
 
 def _is_main_thread() -> bool:

@@ -45,9 +45,9 @@ def run(arguments: list[str], folder: Path, **changes: str | None) -> subprocess
 
 
 def left(folder: Path) -> list[str]:
-    """What lies in the temporary folder, but for what lasts as long as the user's session."""
-    runtime = f"defectory-{os.getuid()}"
-    return sorted(path.name for path in (folder / "tmp").iterdir() if path.name != runtime)
+    """What lies in the temporary folder, but for what lasts: our runtime folder, and the id that onnxruntime keeps."""
+    lasting = {f"defectory-{os.getuid()}", ".ses"}
+    return sorted(path.name for path in (folder / "tmp").iterdir() if path.name not in lasting)
 
 
 # ------------------------------------------------------------------ disks
@@ -252,7 +252,8 @@ def test_a_command_that_is_interrupted_leaves_nothing_behind(folder, photos, com
         code, said = interrupt(arguments, place, after, number)
 
         codes.append((round(after, 1), code))
-        assert code in (0, 128 + number), (after, code, said)
+        # Once all is done, the signal meets a process that has nothing left to clear away, and ends it itself.
+        assert code in (0, 128 + number, -number), (after, code, said)
         assert "Traceback" not in said, (after, said)
         assert not left(place), (after, left(place), said)
         assert not belonging(place), after

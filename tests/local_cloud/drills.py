@@ -27,7 +27,7 @@ from tests.local_cloud.line import Line, part
 from tests.local_cloud.processes import belonging
 from tests.support.faulty_wire import FaultyWire
 
-PATIENCE = 600.0
+PATIENCE = 1800.0
 VERDICTS = frozenset({"PASS", "REVIEW", "FAIL"})
 NO_IMAGE = frozenset({"UNREADABLE"})
 

@@ -15,9 +15,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -76,7 +76,9 @@ def run_isolated(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
     if jobs:
-        with _short_temporary_folder():
+        # It takes no interruption while it is started; what tracks resources would let them in again.
+        resource_tracker.ensure_running()
+        with _short_temporary_folder(), _interrupts_blocked():
             forkserver.ensure_running()
     waiting = list(reversed(jobs))
     running: dict[Connection, _Running[Job]] = {}
@@ -133,6 +135,16 @@ def _short_temporary_folder() -> Iterator[None]:
         tempfile.tempdir = before
 
 
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT here and, for good, in what is started meanwhile: Ctrl-C is this process's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _receive(receiver: Connection, process: multiprocessing.process.BaseProcess) -> Any:  # noqa: ANN401
     try:
         return receiver.recv()
@@ -168,4 +180,6 @@ def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memor
         if not disk:
             traceback.print_exc()
         outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}", disk)
-    sender.send(outcome)
+    # Whoever is to have it may be gone.
+    with suppress(BrokenPipeError):
+        sender.send(outcome)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -19,3 +21,12 @@ def test_the_command_line_ends_as_a_shell_expects(monkeypatch, number, code):
         cli.main(["sensors", "check", "data"])
 
     assert ended.value.code == code
+
+
+def test_an_interruption_within_code_that_is_run_from_a_text_has_its_exit_code():
+    program = (
+        "import os, signal; from defectory.cli.signals import interruptible\n"
+        "with interruptible():\n    exec('os.kill(os.getpid(), signal.SIGTERM)')\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 143
