@@ -194,7 +194,7 @@ class LocalCloud:
 
     def client(self, service: str) -> BaseClient:
         """A boto3 client of this cloud, whatever the environment of this process says."""
-        return connect(service, self.endpoint, self._account, self.settings.secret, region=self._region)
+        return connect(service, self.endpoint, self._account, self.settings.secret, self._region)
 
     def deploy(self, assembly: Path) -> dict[str, dict[str, str]]:
         """Deploy every stack of a cloud assembly (``cdk.out``); return the outputs by stack.

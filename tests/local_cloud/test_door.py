@@ -309,7 +309,7 @@ def test_a_body_signed_in_pieces_is_verified_in_pieces(guarded: LocalCloud) -> N
 
 def test_boto3_raises_its_own_exceptions(guarded: LocalCloud) -> None:
     def stranger(service: str) -> BaseClient:
-        return connect(service, guarded.endpoint, guarded.settings.account, "local", region=guarded.settings.region)
+        return connect(service, guarded.endpoint, guarded.settings.account, "local", guarded.settings.region)
 
     asked = {
         "s3": lambda client: client.put_object(Bucket="album", Key="x", Body=bytes(20_000_000)),
@@ -374,7 +374,7 @@ def test_each_start_makes_a_secret_that_is_nowhere_to_be_seen(guarded: LocalClou
     with LocalCloud(state=tmp_path) as cloud:
         assert cloud.settings.secret != secret
         with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
-            connect("s3", cloud.endpoint, cloud.settings.account, secret, region="us-east-1").list_buckets()
+            connect("s3", cloud.endpoint, cloud.settings.account, secret, "us-east-1").list_buckets()
 
 
 class TestFolders:

@@ -36,7 +36,8 @@ class Visitor:
         self.arn = f"arn:aws:sts::123456789012:assumed-role/{self.role}/visit"
 
     def client(self, service: str) -> BaseClient:
-        return connect(service, self.cloud.endpoint, *self.keys, region="us-east-1")
+        key, secret, token = self.keys
+        return connect(service, self.cloud.endpoint, key, secret, "us-east-1", token)
 
     def denied(self, call: Callable[[], object], action: str, resource: str, why: str = "") -> str:
         """The code of the error that ``call`` is answered with, whose message has to be AWS's."""
@@ -226,9 +227,10 @@ def test_functions_run_as_their_role_and_never_with_the_operators_keys(
 ) -> None:
     reply = cloud.client("lambda").invoke(FunctionName=sample["Worker"], Payload=json.dumps({"do": "describe"}))
     environment = json.load(reply["Payload"])["environment"]
-    keys = [environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")]
+    names = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
+    key, secret, token = (environment[f"AWS_{name}"] for name in names)
 
-    identity = connect("sts", cloud.endpoint, *keys, region="us-east-1").get_caller_identity()
+    identity = connect("sts", cloud.endpoint, key, secret, "us-east-1", token).get_caller_identity()
 
     assert identity["Arn"].endswith(f"/{sample['Worker']}")
     assert ":assumed-role/sample-Role-" in identity["Arn"]

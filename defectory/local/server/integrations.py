@@ -265,7 +265,8 @@ class Integrations(Extension):
         key = (service, scope, session.caller.key)
         with self._lock:
             if key not in self._clients:
-                self._clients[key] = connect(service, self._settings.endpoint, *session.keys, region=scope.region)
+                access_key, secret, token = session.keys
+                self._clients[key] = connect(service, self._settings.endpoint, access_key, secret, scope.region, token)
             return self._clients[key]
 
 
