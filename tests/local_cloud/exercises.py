@@ -109,6 +109,14 @@ def test_a_duplicate_goes(app: Application) -> None:
     assert workshop.call("Assemble", **wish)["outcomes"] == {"made": 1, "duplicate": 1}
 
 
+def test_a_plan_may_be_in_the_bucket(app: Application) -> None:
+    workshop = Workshop(app)
+    plan = {"wants": [{"renderer": "procedural", "defect": "dent", "count": 1}]}
+    workshop.upload("ann/plans/dents.json", json.dumps(plan).encode())
+    execution = workshop.start(user_id="ann", dataset="planned", source="ann/photos/", plan="ann/plans/dents.json")
+    assert workshop.end(execution)["status"] == "SUCCEEDED"
+
+
 def test_a_stopped_batch_is_stored_as_stopped(app: Application) -> None:
     workshop = Workshop(app)
     wish = {"user_id": "ann", "dataset": "stopped", "renderer": "procedural", "defect": "dent", "count": 40}
