@@ -10,7 +10,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 
-def connect(service: str, endpoint: str, key: str, secret: str, token: str | None = None, *, region: str) -> BaseClient:
+def connect(service: str, endpoint: str, key: str, secret: str, region: str, token: str | None = None) -> BaseClient:
     """A boto3 client of a local cloud that heeds neither profiles nor configuration files."""
     # Name in the configuration, environment variable, default, conversion: as botocore lists its own.
     deaf = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}

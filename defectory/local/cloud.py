@@ -222,7 +222,7 @@ class LocalCloud:
         with self._connecting:
             if service not in self._clients:
                 secret = self.settings.secret
-                self._clients[service] = connect(service, self.endpoint, self._account, secret, region=self._region)
+                self._clients[service] = connect(service, self.endpoint, self._account, secret, self._region)
             return self._clients[service]
 
     def deploy(self, assembly: Path) -> dict[str, dict[str, str]]:

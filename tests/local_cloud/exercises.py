@@ -25,7 +25,7 @@ ASYNCHRONOUS: dict[str, Any] = {
     "request-sensor-data": {"industry": "semiconductor", "number": 1, "user_id": "ada"},
     "close-failed-request": {"detail-type": "Scheduled Event"},
     "send-digest": {},
-    "confirm-inspection": {"inspection_id": "20260101T000000000Z-0000000000000000", "label": "normal", "by": "ann"},
+    "confirm-inspection": {"inspection_id": "0000000000000000000000000000000a", "label": "normal", "by": "ann"},
     "synthesize-images": {
         **{"user_id": "ann", "dataset": "lost", "renderer": "procedural", "defect": "dent", "count": 1},
         "source": "ann/photos/",
@@ -77,7 +77,13 @@ def test_what_a_function_gives_up_is_kept(app: Application, function: str) -> No
 def test_the_hourly_functions_look_for_what_was_left(app: Application) -> None:
     functions = app.cloud.client("lambda")
     Line(app).upload("stray/notes.txt", b"shift 3")
-    Line(app).row("stray/notes.txt")
+    row = Line(app).row("stray/notes.txt")
+    app.cloud.client("dynamodb").update_item(
+        TableName=app.outputs["ResultsTableName"],
+        Key={"inspection_id": {"S": row["inspection_id"]}},
+        UpdateExpression="SET recorded_at = :long_ago",
+        ExpressionAttributeValues={":long_ago": {"S": "2026-01-01T00:00:00.000Z"}},
+    )
     for function, event in (("close-failed-request", {"detail-type": "Scheduled Event"}), ("send-digest", {})):
         reply = functions.invoke(FunctionName=f"defectory-{function}", Payload=json.dumps(event))
         assert "FunctionError" not in reply, reply["Payload"].read()
@@ -101,6 +107,14 @@ def test_a_duplicate_goes(app: Application) -> None:
     twin = {**first, **{name: second[name] for name in ("id", "item", "image", "mask")}}
     workshop.upload(f"eve/twins/records/{ids[1]}.json", json.dumps(twin).encode())
     assert workshop.call("Assemble", **wish)["outcomes"] == {"made": 1, "duplicate": 1}
+
+
+def test_a_plan_may_be_in_the_bucket(app: Application) -> None:
+    workshop = Workshop(app)
+    plan = {"wants": [{"renderer": "procedural", "defect": "dent", "count": 1}]}
+    workshop.upload("ann/plans/dents.json", json.dumps(plan).encode())
+    execution = workshop.start(user_id="ann", dataset="planned", source="ann/photos/", plan="ann/plans/dents.json")
+    assert workshop.end(execution)["status"] == "SUCCEEDED"
 
 
 def test_a_stopped_batch_is_stored_as_stopped(app: Application) -> None:

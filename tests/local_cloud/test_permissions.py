@@ -4,12 +4,14 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from defectory.local.clients import connect
 from defectory.local.cloud import LocalCloud
+from defectory.local.server.authorization.requirements import TABLE
 from tests.local_cloud.laboratory import IMAGE, unique
 from tests.local_cloud.roles import ROLE, create_role, grant, open_queue, policy
 from tests.local_cloud.sample_app import eventually
@@ -17,6 +19,8 @@ from tests.local_cloud.sample_app import eventually
 pytestmark = pytest.mark.xdist_group("local-cloud")
 
 BUCKET = "granted"
+# One for all: each would read the models of services anew.
+SESSION = boto3.session.Session()
 OBJECTS = f"arn:aws:s3:::{BUCKET}/*"
 READING = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": OBJECTS}
 LISTING = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}"}
@@ -36,7 +40,9 @@ class Visitor:
         self.arn = f"arn:aws:sts::123456789012:assumed-role/{self.role}/visit"
 
     def client(self, service: str) -> BaseClient:
-        return connect(service, self.cloud.endpoint, *self.keys, region="us-east-1")
+        key, secret, token = self.keys
+        keys = {"aws_access_key_id": key, "aws_secret_access_key": secret, "aws_session_token": token}
+        return SESSION.client(service, endpoint_url=self.cloud.endpoint, region_name="us-east-1", **keys)
 
     def denied(self, call: Callable[[], object], action: str, resource: str, why: str = "") -> str:
         """The code of the error that ``call`` is answered with, whose message has to be AWS's."""
@@ -183,6 +189,16 @@ def test_what_is_in_no_table_is_open_to_nobody_but_the_operator(cloud: LocalClou
         visitor.client("sagemaker").list_notebook_instances()
 
 
+@pytest.mark.parametrize(("service", "call"), [("sagemaker", "list_labeling_jobs"), ("codepipeline", "list_webhooks")])
+def test_whatever_our_services_do_is_in_the_table(cloud: LocalCloud, service: str, call: str) -> None:
+    with pytest.raises(ClientError, match="does not know") as caught:
+        getattr(cloud.client(service), call)()
+    operations = str(caught.value).rpartition("only ")[2].rstrip(".").split(", ")
+
+    assert len(operations) > 10
+    assert set(operations) <= TABLE[service].keys()
+
+
 def test_a_role_is_handed_over_by_who_may_pass_it(cloud: LocalCloud) -> None:
     creating = {"Effect": "Allow", "Action": ["sagemaker:CreateModel", "states:CreateStateMachine"], "Resource": "*"}
     passing = {
@@ -226,9 +242,10 @@ def test_functions_run_as_their_role_and_never_with_the_operators_keys(
 ) -> None:
     reply = cloud.client("lambda").invoke(FunctionName=sample["Worker"], Payload=json.dumps({"do": "describe"}))
     environment = json.load(reply["Payload"])["environment"]
-    keys = [environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")]
+    names = ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
+    key, secret, token = (environment[f"AWS_{name}"] for name in names)
 
-    identity = connect("sts", cloud.endpoint, *keys, region="us-east-1").get_caller_identity()
+    identity = connect("sts", cloud.endpoint, key, secret, "us-east-1", token).get_caller_identity()
 
     assert identity["Arn"].endswith(f"/{sample['Worker']}")
     assert ":assumed-role/sample-Role-" in identity["Arn"]

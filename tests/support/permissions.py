@@ -38,7 +38,10 @@ _ARNS = {
     "AWS::IAM::Role": f"arn:aws:iam::{DEFAULT_ACCOUNT}:role/{{}}",
     "AWS::CloudWatch::Alarm": f"arn:aws:cloudwatch:{_PLACE}alarm:{{}}",
 }
-_CHANGING = re.compile(r"[0-9a-f]{8,}|\d+", re.IGNORECASE)
+# Numbers and digests, but not those of logical ids.
+_CHANGING = re.compile(r"<[^>]*>|[0-9a-f]{8,}|\d+", re.IGNORECASE)
+# Of an asset's name nothing stays: it says what is in it and how it was packed.
+_ASSET = re.compile(r"(?<=-us-east-1/)[0-9a-f]{64}[.\w]*$")
 _ARTIFACT = re.compile(r"(?<=/)\w{7}$")
 
 
@@ -49,7 +52,8 @@ def keep_or_compare(cloud: LocalCloud, name: str = "defectory") -> None:
     if os.environ.get(RECORD):
         save(merged(kept, used))
         return
-    new = [f"{role}: {use}" for role, uses in used.items() for use in uses if use not in kept.get(role, [])]
+    known = {role: {_kind(use) for use in uses} for role, uses in kept.items()}
+    new = [f"{role}: {use}" for role, uses in used.items() for use in uses if _kind(use) not in known.get(role, ())]
     assert not new, "roles used what tests/infrastructure/permissions/used.json lacks: run 'make permissions'\n" + (
         "\n".join(new)
     )
@@ -99,6 +103,12 @@ def _unique(uses: Iterable[Use]) -> list[Use]:
     return [json.loads(text) for text in sorted({json.dumps(use, sort_keys=True, ensure_ascii=False) for use in uses})]
 
 
+def _kind(use: Use) -> tuple[str, str]:
+    """The action, and what kind of thing it was done to: objects are called otherwise each time."""
+    resource = use["resource"]
+    return use["action"], resource.partition(">")[0] if resource.startswith("<") else resource.partition("/")[0]
+
+
 def _resources(cloud: LocalCloud, stack: str) -> list[tuple[str, str, str]]:
     pages = cloud.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
     return [
@@ -135,6 +145,7 @@ def _plain(value: Any, names: Mapping[str, str]) -> Any:
 
 def _steady(resource: str) -> str:
     """A resource with zeros for all that differs from run to run."""
+    resource = nameless(resource)
     if resource.startswith("<"):
         head, mark, tail = resource.partition(">")
     elif resource.startswith("arn:aws:s3:::"):
@@ -149,4 +160,9 @@ def _steady(resource: str) -> str:
 
 def zeros(text: str) -> str:
     """``text`` with zeros for what is a number or a digest."""
-    return _CHANGING.sub(lambda part: "0" * len(part[0]), text)
+    return _CHANGING.sub(lambda part: part[0] if part[0].startswith("<") else "0" * len(part[0]), text)
+
+
+def nameless(resource: str) -> str:
+    """A resource; if it is an object of the CDK's bucket of assets, without the asset's name."""
+    return _ASSET.sub("asset", resource)

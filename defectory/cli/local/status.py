@@ -73,8 +73,9 @@ def status(
     if environment:
         show_environment(client_environment(running.endpoint, running.account, running.secret, running.region))
         return
-    keys, region = (running.account, running.secret), running.region
-    cloud_status = look(running, lambda service: connect(service, running.endpoint, *keys, region=region))
+    cloud_status = look(
+        running, lambda service: connect(service, running.endpoint, running.account, running.secret, running.region)
+    )
     if as_json:
         typer.echo(json.dumps({"running": True, **cloud_status.model_dump(mode="json")}, indent=2))
     else:

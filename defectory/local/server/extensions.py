@@ -9,6 +9,7 @@ from ministack import app
 from defectory.local.server.authorization.authority import Authority
 from defectory.local.server.authorization.deliveries import Deliveries
 from defectory.local.server.authorization.gate import Gate
+from defectory.local.server.authorization.keys import keep_keys
 from defectory.local.server.authorization.machines import Machines
 from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.authorization.sessions import Sessions
@@ -57,6 +58,7 @@ class Extensions(Extension):
         )
         Deliveries(permissions)
         Machines(permissions)
+        keep_keys()
         # Last, when every service is there.
         Gate(permissions.authority)
 

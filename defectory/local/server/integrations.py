@@ -178,13 +178,16 @@ class Integrations(Extension):
         reply = self._call(OF_SAGEMAKER, parts["action"], data)
         if not parts["pattern"]:
             return reply
-        # As in AWS, a job ends with the execution that waits for it.
-        record = self._sagemaker.jobs.wait(data["TrainingJobName"], _current.get().abandoned)
-        arn = Scope.current().arn("sagemaker", f"training-job/{data['TrainingJobName']}")
+        # As in AWS, a job ends with the execution that waits for it, if the role may stop it.
+        task, job = _current.get(), Scope.current().arn("sagemaker", f"training-job/{data['TrainingJobName']}")
+        stopping = Access("sagemaker:StopTrainingJob", job)
+        record = self._sagemaker.jobs.wait(
+            data["TrainingJobName"],
+            lambda: task.abandoned() and self._permissions.authority.may(task.session.caller, stopping),
+        )
+        error = f"{OF_SAGEMAKER.prefix}.{OF_SAGEMAKER.default}"
         for verb in ("DescribeTrainingJob", "ListTags"):
-            self._require(
-                _current.get().session, Access(f"sagemaker:{verb}", arn), "SageMaker.AmazonSageMakerException"
-            )
+            self._require(task.session, Access(f"sagemaker:{verb}", job), error)
         described = in_milliseconds(
             self._sagemaker.request("DescribeTrainingJob", TrainingJobName=data["TrainingJobName"])
         )
@@ -256,7 +259,8 @@ class Integrations(Extension):
         key = (service, scope, session.caller.key)
         with self._lock:
             if key not in self._clients:
-                self._clients[key] = connect(service, self._settings.endpoint, *session.keys, region=scope.region)
+                access_key, secret, token = session.keys
+                self._clients[key] = connect(service, self._settings.endpoint, access_key, secret, scope.region, token)
             return self._clients[key]
 
 

@@ -6,6 +6,7 @@
 ``authority.py``      the decision, AWS's words for a denial, and the record of what was used
 ``gate.py``           asks for every request that comes over the wire
 ``deliveries.py``     asks for what services do by themselves: notifications, rules, queues that feed functions
+``keys.py``           keeps the KMS keys of topics and buckets, which who uses those needs as well
 ``machines.py``       asks what a state machine's role needs before it is made
 ====================  ================================================================================================
 """
