@@ -170,6 +170,12 @@ class Config(FrozenModel):
     run_compute: Literal["small", "medium", "large"] = Field(
         default="large", description="small, medium or large: the CodeBuild size that scripts run on (2, 4 or 8 vCPU)"
     )
+    fleet_machines: int = Field(
+        default=1000, ge=1, le=10_000, description="a whole number from 1 to 10000: so many machines a fleet may have"
+    )
+    fleet_concurrency: int = Field(
+        default=5, ge=1, le=50, description="a whole number from 1 to 50: so many requests of a fleet run at a time"
+    )
     removal_policy: Literal["retain", "destroy"] = Field(
         default="retain", description="retain or destroy: what becomes of data when a stack is deleted"
     )

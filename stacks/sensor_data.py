@@ -16,6 +16,7 @@ from defectory.config import Config
 from defectory.sensors.service.requests_table import ACTIVE_INDEX
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
+from stacks.constructs.fleet_machine import FLEET_MANIFESTS, FleetMachine
 from stacks.constructs.model_access import grant_invoke_model
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
@@ -46,6 +47,9 @@ class SensorData(Capability):
         self._allow_actions()
         self.trigger = self._build_trigger()
         self.closer = self._build_closer()
+        self.fleets = FleetMachine(
+            self, "Fleets", config=config, alerts=self.alerts, trigger=self.trigger, table=self.table, data=self.data
+        )
         self._build_rules()
         self.build_outputs(
             {
@@ -54,6 +58,7 @@ class SensorData(Capability):
                 "DataBucketName": self.data.bucket_name,
                 "PipelineName": self.pipeline.name,
                 "AlertsTopicArn": self.alerts.topic.topic_arn,
+                "FleetMachineArn": self.fleets.machine.state_machine_arn,
             }
         )
 
@@ -111,6 +116,8 @@ class SensorData(Capability):
                 **self._author_environment(),
                 **self._function_environment(),
                 "RETENTION_DAYS": str(self.config.retention_days),
+                "DATA_BUCKET": self.data.bucket_name,
+                "FLEET_MACHINES": str(self.config.fleet_machines),
             },
             # A model may be asked twice, and be throttled for minutes each time.
             timeout=Duration.minutes(10),
@@ -119,6 +126,12 @@ class SensorData(Capability):
         self.alerts.grant_publish(trigger.role)
         grant_invoke_model(trigger.role, self.config)
         allow(trigger.role, ["codepipeline:StartPipelineExecution"], [self.pipeline.arn])
+        # Lists of machines, wherever a user has put them; what is missing must not look forbidden.
+        lists, manifests = (self.data.arn_for_objects(key) for key in ("*.json", FLEET_MANIFESTS))
+        allow(trigger.role, ["s3:GetObject"], [lists])
+        allow(trigger.role, ["s3:ListBucket"], [self.data.bucket_arn])
+        allow(trigger.role, ["s3:PutObject"], [manifests])
+        acknowledge_wildcards(trigger.role, [lists, manifests], "Fleets of every user are planned by this function.")
         return trigger
 
     def _build_closer(self) -> PythonFunction:

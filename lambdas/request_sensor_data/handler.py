@@ -2,6 +2,9 @@
 
 Answers ``{request_id, machines, status, pipeline_execution_id}``.  A bad event answers ``{status: REJECTED, error}``
 and writes nothing: it would be as bad when tried again, so it is no function error, which Lambda would retry.
+
+The state machine of fleets calls it with ``{fleet, input}`` to have a fleet divided into such requests, and then with
+each of them.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from defectory.aws.pipelines import Pipeline
 from defectory.aws.token_metrics import TokenMetrics
 from defectory.errors import InputError
 from defectory.sensors.authors import create_author
+from defectory.sensors.service.datasets_bucket import DatasetsBucket
+from defectory.sensors.service.fleets import FleetPlanner
 from defectory.sensors.service.requests import parse_event
 from defectory.sensors.service.requests_table import RequestsTable
 from defectory.sensors.service.submit import Submission
@@ -40,6 +45,8 @@ class Environment(FunctionEnvironment):
     base_model_id: str = ""
     prompt_style: str = "library"
     retention_days: int
+    data_bucket: str
+    fleet_machines: int
 
 
 @cache
@@ -60,8 +67,20 @@ def submission() -> Submission:
     )
 
 
+@cache
+def planner() -> FleetPlanner:
+    env = Environment.load()
+    author = create_author(env.author, model_id=env.model_id, prompt_style=env.prompt_style)
+    return FleetPlanner(author, DatasetsBucket(env.data_bucket), env.fleet_machines)
+
+
 @logger.inject_lambda_context
 def handler(event: object, context: LambdaContext) -> dict[str, Any]:
+    match event:
+        case {"fleet": str(fleet_id), "input": fleet}:
+            planned = planner().store(fleet, fleet_id)
+            logger.info("Fleet planned", extra=planned)
+            return planned
     try:
         # Lambda keeps the request id when it tries an asynchronous event again, so that makes no second request.
         request = submission().submit(parse_event(event), token=context.aws_request_id)

@@ -20,6 +20,7 @@ import pytest
 from defectory.images.batch.requests import parse_batch_request, parse_pictures_request
 from defectory.inspection.line.confirming import parse_confirmation
 from defectory.inspection.training_run import TrainingRequest
+from defectory.sensors.service.fleets import parse_fleet
 from tests.documents.blocks import (
     REASONS,
     ROOT,
@@ -81,6 +82,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "defectory-confirm-inspection": parse_confirmation,
     "defectory-synthesize-images": parse_pictures_request,
     "$SYNTHESIS_MACHINE_ARN": parse_batch_request,
+    "$FLEET_MACHINE_ARN": lambda fleet: parse_fleet(fleet, 1000),
     "$TRAINING_MACHINE_ARN": TrainingRequest.model_validate,
 }
 

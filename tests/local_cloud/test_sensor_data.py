@@ -1,5 +1,8 @@
 """The application in the local cloud, as its users meet it: through boto3 alone."""
 
+import json
+import time
+
 import pytest
 
 from defectory.sensors.contract import check_dataset
@@ -130,3 +133,30 @@ def test_two_requests_of_one_user_do_not_touch_each_other(applications):
     items = [app.wait("lee", answer["request_id"]) for answer in (first, second)]
     assert [item["industry"] for item in items] == ["paper", "textile"]
     assert [item["status"] for item in items] == ["PUBLISHED", "PUBLISHED"]
+
+
+def test_a_fleet_becomes_requests_and_its_summary_counts_what_they_published(applications):
+    app = applications["catalogue"]
+    machines = app.cloud.client("stepfunctions")
+    names = ["Wafer Dicing Saw", "No such machine"]
+
+    started = machines.start_execution(
+        stateMachineArn=app.outputs["FleetMachineArn"],
+        name="night",
+        input=json.dumps({"industry": "semiconductor", "number": 2, "user_id": "flo", "machines": names}),
+    )
+    deadline = time.monotonic() + 150
+    while (ended := machines.describe_execution(executionArn=started["executionArn"]))["status"] == "RUNNING":
+        assert time.monotonic() < deadline, "still running"
+        time.sleep(0.2)
+
+    assert ended["status"] == "SUCCEEDED", ended
+    body = app.cloud.client("s3").get_object(Bucket=app.outputs["DataBucketName"], Key="flo/fleets/night/fleet.json")
+    summary = json.load(body["Body"])
+    assert summary == json.loads(ended["output"])
+    assert (summary["requests"], summary["machines"], summary["published"]) == (1, 2, 1)
+    [request] = summary["incomplete"]
+    statuses = {entry["name"]: entry["status"] for entry in app.item("flo", request["request"])["machines"]}
+    assert statuses == dict(zip(names, ["PUBLISHED", "FAILED"], strict=True))
+    [mail] = app.mails("night")
+    assert "1 of 2 machines were published" in mail.body

@@ -71,7 +71,7 @@ def test_the_cdks_own_keys_are_left_alone():
         ("region", 5),
         ("image_region", "everywhere"),
         ("image_concurrency", 0),
-        ("image_concurrency", 41),
+        ("image_concurrency", 1001),
         ("author", "claude"),
         ("prompt_style", "haiku"),
         ("service_tier", "reserved"),

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from boto3.exceptions import S3UploadFailedError
 from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
-from defectory.aws.clients import aws_client, service_errors
-from defectory.errors import ServiceError
+from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.errors import InputError, ServiceError
 from defectory.sensors.dataset import MANIFEST
 
 CONTENT_TYPES = {
@@ -19,6 +20,8 @@ CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
 }
 INDEX = "index.html"
+LIST_LIMIT = 10_000_000
+"""Bytes of a list of machines: ten thousand names of any length that a name may have, and more."""
 
 
 class DatasetsBucket:
@@ -45,6 +48,31 @@ class DatasetsBucket:
     def upload_index(self, user_id: str, request_id: str, page: Path) -> None:
         """Upload the request's own page."""
         self._upload(page, f"{user_id}/{request_id}/{INDEX}")
+
+    def read(self, key: str) -> bytes:
+        """An object's content, of up to `LIST_LIMIT` bytes.
+
+        Raises:
+            InputError: there is none, or it is larger.
+        """
+        with service_errors(f"read s3://{self._name}/{key}"):
+            try:
+                reply = self._client.get_object(Bucket=self._name, Key=key)
+            except ClientError as error:
+                if error_code(error) in ("NoSuchKey", "404"):
+                    fix = "It is gone, or was never there; upload it."
+                    raise InputError(key, f"an object in s3://{self._name}", fix=fix) from None
+                raise
+            if reply["ContentLength"] > LIST_LIMIT:
+                reply["Body"].close()
+                raise InputError(key, f"at most {LIST_LIMIT:,} bytes", reply["ContentLength"])
+            content: bytes = reply["Body"].read()
+        return content
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write an object that is no dataset: the manifest of a fleet."""
+        with service_errors(f"write s3://{self._name}/{key}"):
+            self._client.put_object(Bucket=self._name, Key=key, Body=content, ContentType="application/jsonlines")
 
     def _upload(self, path: Path, key: str) -> None:
         with service_errors(f"upload s3://{self._name}/{key}"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from defectory.datasets.annotations import encode_runs
-from defectory.images.filters import fingerprint_of, mark_duplicates, visibility_failure, window_of
+from defectory.images.filters import SAME_LEVELS, fingerprint_of, mark_duplicates, visibility_failure, window_of
 from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RenderRequest, RenderResult
 from defectory.images.synthesis import make_item
@@ -273,3 +273,37 @@ def test_the_window_of_a_fingerprint_ends_at_the_pictures_lower_edge():
     image[24:] = 200
 
     assert fingerprint_of(image, (28, 30, 40, 10))[128:] == "00" * 72 + "c8" * 72
+
+
+def test_the_shortcut_to_the_pictures_that_may_look_alike_passes_none_by():
+    """Given pictures around the limit of looking alike, all at one place; then as when each is held against each."""
+    rng = np.random.default_rng(4)
+    bases = rng.integers(60, 200, (5, 208))
+    levels = [(bases[number % 5] + rng.integers(-4, 5, 208)).astype(np.uint8) for number in range(80)]
+    mask = np.zeros((64, 64), np.uint8)
+    mask[10:20, 10:20] = 1
+    records = [
+        record(1).model_copy(
+            update={
+                "id": f"scratch-{number}",
+                "fingerprint": level.tobytes().hex(),
+                "image_sha256": f"{number:064x}",
+                "runs": encode_runs(mask),
+                "width": 64,
+                "height": 64,
+            }
+        )
+        for number, level in enumerate(levels)
+    ]
+
+    distinct: list[int] = []
+    for number, level in enumerate(levels):
+        off = np.abs(np.array(levels, int)[distinct] - level.astype(int))
+        alike = (off[:, :64].mean(axis=1) <= SAME_LEVELS) & (off[:, 64:].mean(axis=1) <= SAME_LEVELS)
+        if not alike.any():
+            distinct.append(number)
+
+    assert 5 < len(distinct) < 80
+    marked = mark_duplicates(records)
+    assert [place for place, each in enumerate(marked) if each.outcome == "made"] == distinct
+    assert [each.outcome for each in marked[:3]] == [marked[place].outcome for place in (-80, -79, -78)]

@@ -196,6 +196,8 @@ def test_the_environment_names_the_services(aws, monkeypatch):
         "MODEL_ID": "",
         "PROMPT_STYLE": "library",
         "RETENTION_DAYS": "7",
+        "DATA_BUCKET": "data",
+        "FLEET_MACHINES": "1000",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
