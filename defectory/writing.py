@@ -98,8 +98,11 @@ def write_whole(file: Path, content: bytes | Iterable[bytes]) -> Path:
     unfinished = file.with_name(f"{UNFINISHED}{secrets.token_hex(8)}")
     try:
         # Not a temporary file, which would be for its user alone.
-        with unfinished.open("wb") as stream:
-            stream.writelines([content] if isinstance(content, bytes) else content)
+        if isinstance(content, bytes):
+            unfinished.write_bytes(content)
+        else:
+            with unfinished.open("wb") as stream:
+                stream.writelines(content)
         return unfinished.replace(file)
     except BaseException:
         with contextlib.suppress(OSError):
