@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,9 +15,9 @@ from defectory.errors import LocalCloudError
 from defectory.local import instance
 from defectory.local.cloud import LocalCloud
 from defectory.local.server.state.journal import FILE, Changes, Journal
-from tests.local_cloud.laboratory import ROLE
+from tests.local_cloud.roles import ROLE, create_role
 from tests.local_cloud.sample_app import STACK, eventually, write_assembly
-from tests.support.kills import clients_of, kill_repeatedly, server_of
+from tests.support.kills import kill_repeatedly, server_of
 
 pytestmark = pytest.mark.xdist_group("local-cloud-life")
 WAITS = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
@@ -53,7 +52,7 @@ class Killed:
         self.cloud = LocalCloud(state=self.state).start()
 
     def _begin(self, cloud: LocalCloud) -> None:
-        clients = clients_of(cloud)
+        create_role(cloud)
         machines, sqs, pipelines = (cloud.client(name) for name in ("stepfunctions", "sqs", "codepipeline"))
         machine = machines.create_state_machine(name="waits", definition=json.dumps(WAITS), roleArn=ROLE)
         self.execution = machines.start_execution(stateMachineArn=machine["stateMachineArn"], name="run")[
@@ -63,17 +62,15 @@ class Killed:
         self.pipeline_execution = pipelines.start_pipeline_execution(name=self.outputs["Pipeline"], variables=slow)
         sqs.send_message(QueueUrl=self.outputs["DeadLetters"], MessageBody="in flight")
         sqs.receive_message(QueueUrl=self.outputs["DeadLetters"], VisibilityTimeout=3600)
-        # Accepted, and tried for the second time when the kill comes.
-        event = {"do": "linger", "seconds": 600}
-        clients("lambda").invoke(  # type: ignore[attr-defined]
-            FunctionName=self.outputs["Worker"], InvocationType="Event", Payload=json.dumps(event)
-        )
         stacks = cloud.client("cloudformation")
         stacks.create_stack(StackName="endless", TemplateBody=json.dumps(ENDLESS))
         eventually(
             lambda: any(topic["TopicArn"].endswith(":made") for topic in cloud.client("sns").list_topics()["Topics"]),
             "first resource of the stack",
         )
+        # Accepted, and about to be tried for the second time when the kill comes.
+        event = json.dumps({"do": "jam", "why": "accepted before the kill"})
+        cloud.client("lambda").invoke(FunctionName=self.outputs["Worker"], InvocationType="Event", Payload=event)
 
 
 @pytest.fixture(scope="module")
@@ -109,33 +106,18 @@ def test_pipeline_ended_as_failed(killed: Killed) -> None:
 
 
 def test_message_in_flight_comes_back(killed: Killed) -> None:
-    queue = killed.outputs["DeadLetters"].replace("localhost:", "")
-    url = killed.cloud.client("sqs").get_queue_url(QueueName=queue.rpartition("/")[2])["QueueUrl"]
-    messages = killed.cloud.client("sqs").receive_message(QueueUrl=url).get("Messages", [])
+    sqs = killed.cloud.client("sqs")
+    url = sqs.get_queue_url(QueueName=killed.outputs["DeadLetters"].rpartition("/")[2])["QueueUrl"]
+    messages = sqs.receive_message(QueueUrl=url).get("Messages", [])
     assert [message["Body"] for message in messages] == ["in flight"]
 
 
 def test_accepted_invocation_is_tried_again(killed: Killed) -> None:
-    """The function is at work, though nobody has asked for it since the start."""
-
-    def begun() -> bool:
-        logs: Any = killed.cloud.client("logs")
-        group = f"/aws/lambda/{killed.outputs['Worker']}"
-        processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-        commands = (_command(entry) for entry in processes)
-        return bool(logs.describe_log_groups(logGroupNamePrefix=group)) and any(
-            b"awslambdaric" in command and str(killed.state).encode() in environment
-            for command, environment in commands
-        )
-
-    eventually(begun, "process of the function")
-
-
-def _command(process: Path) -> tuple[bytes, bytes]:
-    try:
-        return (process / "cmdline").read_bytes(), (process / "environ").read_bytes()
-    except OSError:
-        return b"", b""
+    """It fails as often as it may, and goes where failures go."""
+    sqs = killed.cloud.client("sqs")
+    url = sqs.get_queue_url(QueueName=killed.outputs["Failures"].rpartition("/")[2])["QueueUrl"]
+    messages = eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "message of the failure")
+    assert ["accepted before the kill" in message["Body"] for message in messages] == [True]
 
 
 def test_stack_that_was_cut_short_is_deployed_again(killed: Killed) -> None:

@@ -23,10 +23,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from defectory.local.cloud import LocalCloud
 from tests.local_cloud.processes import belonging
+from tests.local_cloud.roles import ROLE, create_role, open_queue
 
 TEMPLATE = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "of-%s"}}}}'
 PASSES = '{"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": true}}}'
-ROLE = "arn:aws:iam::123456789012:role/any"
 Clients = Callable[[str], BaseClient]
 Check = Callable[[Clients], bool]
 
@@ -44,10 +44,18 @@ class Ledger:
 
     def lost(self, clients: Clients) -> list[str]:
         """What is not there."""
-        lost = [name for name, check in self.entries.items() if not check(clients)]
+        lost = [name for name, check in self.entries.items() if not _holds_true(check, clients)]
         lost += sorted(self.messages - _drained(clients, "work"))
         bodies = "\n".join(_drained(clients, "events"))
         return lost + [f"notification of {key}" for key in sorted(self.notified) if f'"{key}"' not in bodies]
+
+
+def _holds_true(check: Check, clients: Clients) -> bool:
+    try:
+        return check(clients)
+    except (ClientError, KeyError):
+        # Not even there.
+        return False
 
 
 def clients_of(cloud: LocalCloud) -> Clients:
@@ -65,8 +73,10 @@ def clients_of(cloud: LocalCloud) -> Clients:
     return client
 
 
-def furnish(clients: Clients) -> None:
+def furnish(cloud: LocalCloud) -> None:
     """What the writers write to."""
+    create_role(cloud)
+    clients = clients_of(cloud)
     clients("dynamodb").create_table(
         TableName="items",
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
@@ -74,8 +84,8 @@ def furnish(clients: Clients) -> None:
         BillingMode="PAY_PER_REQUEST",
     )
     sqs = clients("sqs")
-    for name in ("work", "events"):
-        sqs.create_queue(QueueName=name)
+    for name, service in (("work", "sns.amazonaws.com"), ("events", "s3.amazonaws.com")):
+        open_queue(cloud, sqs.create_queue(QueueName=name)["QueueUrl"], service)
     s3, arn = clients("s3"), "arn:aws:sqs:us-east-1:123456789012:events"
     s3.create_bucket(Bucket="objects")
     s3.put_bucket_versioning(Bucket="objects", VersioningConfiguration={"Status": "Enabled"})
@@ -139,7 +149,7 @@ def kill_repeatedly(state: Path, times: int, seed: int, longest: float) -> tuple
     moments = random.Random(seed)
     acknowledged, lost = 0, []
     cloud = LocalCloud(state=state).start()
-    furnish(clients_of(cloud))
+    furnish(cloud)
     try:
         for number in range(times):
             ledger = strike(cloud, f"k{number}", moments.uniform(0.0, longest))
