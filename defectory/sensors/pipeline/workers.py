@@ -83,9 +83,14 @@ def run_isolated(
                 job = waiting.pop()
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(function, job, sender, memory_bytes), daemon=True)
-                process.start()
-                sender.close()
-                running[receiver] = _Running(job, process, time.monotonic() + seconds)
+                try:
+                    process.start()
+                    sender.close()
+                    running[receiver] = _Running(job, process, time.monotonic() + seconds)
+                except BaseException:
+                    if process.pid is not None:
+                        _stop(process)
+                    raise
             next_deadline = min(task.deadline for task in running.values())
             ready = wait(list(running), timeout=max(0.0, next_deadline - time.monotonic()))
             for receiver, task in list(running.items()):
