@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from defectory.sensors.dataset import (
     TIMESTAMP_FORMAT,
     read_manifest,
 )
-from defectory.sensors.pipeline.artifacts import DATASET_FILES, bounded, fresh_folder
+from defectory.sensors.pipeline.artifacts import DATASET_FILES, bounded
 from defectory.sensors.pipeline.workers import Lost
 from defectory.sensors.sandbox import Limits, run_script
 from defectory.writing import disk_problem
@@ -73,7 +74,11 @@ class Simulated:
 def simulate(job: Simulation) -> Simulated:
     """Run the script and check its dataset; whatever the script does wrong is in the result's reasons."""
     start = time.monotonic()
-    fresh_folder(job.folder)
+    shutil.rmtree(job.folder, ignore_errors=True)
+    try:
+        job.folder.mkdir()
+    except FileNotFoundError:  # whoever asked for it was interrupted, and has cleared away
+        return Simulated((f"The folder {job.folder.parent} is gone.",), repairable=False)
     try:
         run = run_script(job.source, job.folder, job.limits, trusted=written_by_catalogue(job.source, job.task))
     except DefectoryError as error:  # about this machine, not about the script

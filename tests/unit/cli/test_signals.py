@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,10 +24,11 @@ def test_the_command_line_ends_as_a_shell_expects(monkeypatch, number, code):
     assert ended.value.code == code
 
 
-def test_an_interruption_within_code_that_is_run_from_a_text_has_its_exit_code():
-    program = (
-        "import os, signal; from defectory.cli.signals import interruptible\n"
+def test_an_interruption_within_code_that_is_run_from_a_text_has_its_exit_code(tmp_path):
+    (tmp_path / "program.py").write_text(
+        "import os, signal\nfrom defectory.cli.signals import interruptible\n"
         "with interruptible():\n    exec('os.kill(os.getpid(), signal.SIGTERM)')\n"
     )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(cli.__file__).parents[2])])}
 
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 143
+    assert subprocess.run([sys.executable, "-m", "program"], env=environment, check=False).returncode == 143
