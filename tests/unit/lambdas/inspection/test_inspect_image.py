@@ -188,12 +188,15 @@ def test_a_score_that_is_no_number_is_nonsense(inspect, upload, photo, sagemaker
         inspect(upload(photo()))
 
 
-def test_an_upload_that_is_gone_is_an_error_with_its_name(inspect, upload, photo, s3):
+def test_an_upload_that_was_deleted_is_unreadable_and_not_tried_again(inspect, upload, photo, s3):
     part = upload(photo(), "lot 7/part.png")
     s3.delete_object(Bucket="uploads", Key=part.key, VersionId=part.version_id)
 
-    with pytest.raises(ServiceError, match=r"lot 7/part\.png"):
-        inspect(part)
+    record = inspect(part)
+
+    assert record.status == "UNREADABLE"
+    assert "lot 7/part.png" in record.reason
+    assert "deleted" in record.reason
 
 
 def test_results_that_cannot_be_written_are_an_error(inspect, upload, photo, s3):
