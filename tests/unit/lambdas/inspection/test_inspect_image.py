@@ -194,9 +194,9 @@ def test_an_upload_that_was_deleted_is_unreadable_and_not_tried_again(inspect, u
 
     record = inspect(part)
 
-    assert record.status == "UNREADABLE"
-    assert "lot 7/part.png" in record.reason
-    assert "deleted" in record.reason
+    assert record["status"] == "UNREADABLE"
+    assert "lot 7/part.png" in record["reason"]
+    assert "deleted" in record["reason"]
 
 
 def test_results_that_cannot_be_written_are_an_error(inspect, upload, photo, s3):
