@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -262,16 +263,18 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
         self.room = room
-        write = Path.write_bytes
+        open_ = Path.open
 
-        def write_bytes(file: Path, content: bytes) -> int:
-            if self.room == 0:
-                write(file, content[: len(content) // 2])
-                raise OSError(errno.ENOSPC, "No space left on device", str(file))
-            self.room -= 1
-            return write(file, content)
+        def open_where_there_is_room(file: Path, mode: str = "r", *args: object, **options: object) -> IO[bytes]:
+            stream = open_(file, mode, *args, **options)
+            if file.suffix == ".part" and "w" in mode:
+                if self.room == 0:
+                    stream.close()
+                    raise OSError(errno.ENOSPC, "No space left on device", str(file))
+                self.room -= 1
+            return stream
 
-        monkeypatch.setattr(dataset_folder.Path, "write_bytes", write_bytes)
+        monkeypatch.setattr(dataset_folder.Path, "open", open_where_there_is_room)
 
 
 @pytest.mark.parametrize("room", [0, 1, 3, 5, 12, 30, 31])
