@@ -172,6 +172,7 @@ def test_the_outputs_name_what_a_user_needs(template):
         "DataBucketName": f"<{template.only('AWS::S3::Bucket', 'Data')}>",
         "PipelineName": f"<{template.only('AWS::CodePipeline::Pipeline')}>",
         "AlertsTopicArn": f"<{template.only('AWS::SNS::Topic')}>",
+        "FleetMachineArn": f"<{template.only('AWS::StepFunctions::StateMachine')}>",
     }
 
 
