@@ -30,8 +30,8 @@ class ImageModels:
         """Raise ``InputError`` if the renderer needs a model that is not deployed."""
         if name in MODEL_SETTINGS and name not in self.by_renderer:
             fix = (
-                f"This deployment has no {MODEL_SETTINGS[name]}; deploy it with one (outside the USA, where there are "
-                "none, photos_may_leave=true lets photos go there), or use procedural or transplant."
+                f"This deployment has no {MODEL_SETTINGS[name]}; deploy it with one (they are in the USA alone: "
+                "photos_may_leave=true lets photos go there), or use procedural or transplant."
             )
             raise InputError("renderer", "one whose model is deployed", name, fix)
 
