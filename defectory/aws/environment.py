@@ -20,16 +20,18 @@ class FunctionEnvironmentError(DefectoryError):
 class FunctionEnvironment(BaseModel):
     """The environment variables of a function; a handler derives its own, with a field in lower case for each.
 
-    Other variables are ignored; a field with a default need not be set.
+    Other variables are ignored; a field with a default need not be set.  ``deployment`` is the deployment's name.
 
     >>> class Environment(FunctionEnvironment):
     ...     results_table: str
     ...     retention_days: int = 365
     >>> Environment.load({"RESULTS_TABLE": "inspections", "PATH": "/bin"})
-    Environment(results_table='inspections', retention_days=365)
+    Environment(deployment='defectory', results_table='inspections', retention_days=365)
     """
 
     model_config = ConfigDict(frozen=True, alias_generator=AliasGenerator(validation_alias=str.upper))
+
+    deployment: str = "defectory"
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Self:

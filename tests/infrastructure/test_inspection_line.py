@@ -10,6 +10,7 @@ import pytest
 from state_machines import choose, evaluate, following, states_of
 from templates import Template, flat, matches
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.inspection.line import endpoint
 from defectory.inspection.line.inspecting import SUFFIXES
 from defectory.inspection.line.recording import Recorder
@@ -315,7 +316,9 @@ class Rows:
 
 def record(given: dict) -> tuple[InspectionRecord, dict]:
     rows = Rows()
-    answer = Recorder(rows, timedelta(days=1)).record(given, datetime(2026, 11, 21, tzinfo=UTC))
+    answer = Recorder(rows, timedelta(days=1), DeploymentMetrics("plant")).record(
+        given, datetime(2026, 11, 21, tzinfo=UTC)
+    )
     return rows.records[0], answer
 
 

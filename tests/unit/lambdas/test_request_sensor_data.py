@@ -22,7 +22,7 @@ EVENT = {"industry": "Semiconductor", "number": 2, "user_id": "ann"}
 
 @pytest.fixture
 def trigger(monkeypatch, table, author, pipeline, alerts, context):
-    submission = Submission(author, table, pipeline, alerts, timedelta(days=30))
+    submission = Submission(author, table, pipeline, alerts, timedelta(days=30), module.metrics)
     monkeypatch.setattr(module, "submission", lambda: submission)
     return lambda event, request_id=context.aws_request_id: module.handler(
         event, SimpleNamespace(**{**vars(context), "aws_request_id": request_id})
