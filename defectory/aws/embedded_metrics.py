@@ -36,8 +36,8 @@ class DeploymentMetrics:
             ValueError: a metric has other dimensions.
         """
         line = EphemeralMetrics(namespace=NAMESPACE, service=self._deployment)
-        for name, value in dimensions.items():
-            line.add_dimension(name, value)
+        for dimension, text in dimensions.items():
+            line.add_dimension(dimension, text)
         for metric, value in values.items():
             if set(metric.dimensions) != dimensions.keys():
                 raise ValueError(f"{metric.name} has the dimensions {metric.dimensions}, not {tuple(dimensions)}.")

@@ -18,7 +18,7 @@ Unit = Literal["Count", "Milliseconds", "None"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric: ``dimensions`` are those that every value has besides the deployment; ``meaning`` says what it counts."""
+    """``meaning`` is what it measures; ``dimensions`` are those that every value has besides the deployment."""
 
     name: str
     meaning: str

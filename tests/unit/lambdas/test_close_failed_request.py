@@ -71,7 +71,7 @@ def test_a_pipeline_that_ended_badly_closes_its_request_as_failed(closer, table,
     assert "Stepper" in message
 
 
-def test_what_was_published_stays_and_makes_it_partial(closer, table, request_made):
+def test_what_was_published_stays_and_makes_it_partial(closer, table, request_made, measured):
     request = request_made()
     table.set_machine_status("ann", request.request_id, "etcher", "PUBLISHED")
 
@@ -80,6 +80,8 @@ def test_what_was_published_stays_and_makes_it_partial(closer, table, request_ma
     closed = table.get("ann", request.request_id)
     assert closed.status == "PARTIAL"
     assert [machine.status for machine in closed.machines] == ["PUBLISHED", "FAILED"]
+    closer(ended(request, "FAILED"))
+    assert measured("Machines") == {("PUBLISHED",): [1.0], ("FAILED",): [1.0]}, "once, however often it is told"
 
 
 def test_a_machines_own_error_is_kept(closer, table, request_made):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -49,14 +48,14 @@ def test_a_request_is_accepted_written_down_and_started(trigger, table, pipeline
     assert (request.industry, request.number) == ("Semiconductor", 2)
 
 
-@pytest.mark.parametrize("event", [EVENT, {}])
-def test_what_the_author_spent_is_printed_as_metrics(trigger, capsys, event):
+@pytest.mark.parametrize(("event", "outcome"), [(EVENT, "ACCEPTED"), ({}, "REJECTED")])
+def test_a_request_and_what_the_author_spent_are_printed_as_metrics(trigger, measured, event, outcome):
     module.tokens.count("some-model", "default", TokenUsage(input=3))
 
     trigger(event)
 
-    (metrics,) = (json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line)
-    assert (metrics["model"], metrics["InputTokens"]) == ("some-model", [3.0])
+    assert measured("InputTokens") == {("some-model", "default"): [3.0]}
+    assert measured("Requests") == {(outcome,): [1.0]}
 
 
 def test_fewer_machines_than_asked_is_told(trigger, author):
