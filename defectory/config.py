@@ -17,10 +17,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from defectory.aws.inference_profiles import InferenceProfile, default_profile, profile_of
 from defectory.aws.model_capabilities import MODELS, capabilities_of
 from defectory.aws.tokens import ServiceTier
+from defectory.company import CompanySettings, check_company_settings
 from defectory.errors import ConfigError, InputError
 from defectory.images.defaults import MODEL_IDS
 from defectory.sensors.authors import AuthorName, PromptStyle
-from defectory.validation import FrozenModel
 
 GROUP = "defectory"
 FALLBACK_REGION = "us-east-1"
@@ -61,7 +61,7 @@ def _rules() -> dict[str, str]:
     return {name: str(field.description) for name, field in Config.model_fields.items()}
 
 
-class Config(FrozenModel):
+class Config(CompanySettings):
     """Every setting, with its default."""
 
     name: str = Field(
@@ -222,6 +222,13 @@ class Config(FrozenModel):
             if profile and not profile.callable_from(self.image_region):
                 fix = f"Profiles of {profile.geography} cannot be called from image_region {self.image_region}."
                 raise ConfigError(name, _rules()[name], model_id, f"{fix} Set image_region to one that can.")
+        return self
+
+    @model_validator(mode="after")
+    def _company_settings_fit(self) -> Self:
+        check_company_settings(
+            self, region=self.region, endpoint=self.inspection_endpoint, alert_email=self.alert_email
+        )
         return self
 
     @property

@@ -10,6 +10,9 @@ from typing import Any
 import aws_cdk as cdk
 
 from defectory.config import load_config
+from stacks.budget import Budget
+from stacks.company_account import apply_company_rules
+from stacks.dashboards import add_dashboard
 from stacks.image_synthesis import ImageSynthesis
 from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
@@ -38,8 +41,15 @@ def create_app(
     )
     config = load_config(app.node.get_all_context(), environ)
     env = cdk.Environment(account=environ.get("CDK_DEFAULT_ACCOUNT"), region=config.region)
-    SensorData(app, f"{config.name}-sensor-data", config=config, env=env)
-    Inspection(app, f"{config.name}-inspection", config=config, env=env)
-    ImageSynthesis(app, f"{config.name}-image-synthesis", config=config, env=env)
-    cdk.Tags.of(app).add("project", "defectory")
+    stacks = (
+        SensorData(app, f"{config.name}-sensor-data", config=config, env=env),
+        Inspection(app, f"{config.name}-inspection", config=config, env=env),
+        ImageSynthesis(app, f"{config.name}-image-synthesis", config=config, env=env),
+    )
+    if config.budget_usd_per_month:
+        Budget(app, f"{config.name}-budget", config=config, env=env)
+    if config.dashboards:
+        for stack in stacks:
+            add_dashboard(stack)
+    apply_company_rules(app, config)
     return app

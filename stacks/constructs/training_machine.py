@@ -22,6 +22,7 @@ from constructs import Construct
 
 from defectory.config import Config
 from defectory.errors import ConfigError
+from stacks.company_account import training_values
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.permissions import allow
@@ -212,6 +213,7 @@ class TrainingMachine(Construct):
                 "ProductionVariant": self._production_variant(),
                 "RollbackAlarm": self.rollback_alarm.alarm_name,
                 "AlertsTopic": alerts.topic.topic_arn,
+                **training_values(self._config),
             },
             without=() if self.registry else ("Register",),
             bad_end="training did not come to its end; the execution says at which step and why.",
@@ -257,6 +259,8 @@ class TrainingMachine(Construct):
         )
         allow(role, ["cloudwatch:DescribeAlarms"], [self.rollback_alarm.alarm_arn])
         alerts.grant_publish(role)
+        if self._config.tags:
+            allow(role, ["sagemaker:AddTags"], [*created, endpoint])
         reason = "Jobs, models and configurations are named after the runs that made them."
         acknowledge_wildcards(role, [jobs, *created], reason)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 from cdk_nag import AwsSolutionsChecks
+from company import COMPANY
 from templates import flat
 
 from stacks.application import create_app
@@ -28,6 +29,7 @@ CONFIGURATIONS = {
     "Europe": {"region": "eu-central-1"},
     "China": {"region": "cn-north-1", "author": "catalogue"},
     "GovCloud": {"region": "us-gov-west-1"},
+    "a company's account": COMPANY,
 }
 
 

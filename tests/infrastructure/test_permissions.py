@@ -110,7 +110,8 @@ def test_none_may_change_permissions_or_pass_roles(template):
 def test_no_leave_is_for_everything(template, name):
     for leave in template.leaves(template.roles()[name]):
         assert "*" not in leave.action
-        assert leave.resource != "*"
+        # Traces know no resources.
+        assert leave.resource != "*" or leave.action.startswith("xray:Put")
 
 
 def test_the_model_is_called_by_those_who_write_or_list_through_the_profile_alone(template):

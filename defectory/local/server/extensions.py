@@ -6,6 +6,7 @@ from typing import Any
 
 from ministack import app
 
+from defectory.local.server.budgets import add_budgets
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.service import Pipelines
 from defectory.local.server.events import Events
@@ -29,6 +30,7 @@ class Extensions(Extension):
         events = Events()
         sagemaker = SageMaker(settings, objects, events)
         add_resources(sagemaker)
+        add_budgets()
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (
             Pipelines(settings, objects, builds, events),
