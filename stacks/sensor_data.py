@@ -35,7 +35,7 @@ class SensorData(Capability):
             "Pipeline",
             config=config,
             access_logs=self.access_logs,
-            work_environment=self._author_environment(),
+            work_environment={**self._author_environment(), "SERVICE_TIER": self.config.service_tier},
             publish_environment={
                 "REQUESTS_TABLE": self.table.table_name,
                 "DATA_BUCKET": self.data.bucket_name,
@@ -87,7 +87,6 @@ class SensorData(Capability):
             "MODEL_ID": self.config.model_id,
             "BASE_MODEL_ID": self.config.base_model_id,
             "PROMPT_STYLE": self.config.prompt_style,
-            "SERVICE_TIER": self.config.service_tier,
             DEPLOYMENT_VARIABLE: self.config.name,
         }
 

@@ -157,6 +157,30 @@ def test_functions_and_builds_run_in_the_companys_subnets(company):
             assert policy in resource["DependsOn"], name
 
 
+# What the service does for a function, not the function itself.
+BY_LAMBDA = {"ec2", "kms", "logs", "sqs", "xray", "aws-marketplace"}
+ENDPOINTS = {"bedrock": "bedrock-runtime", "sagemaker": "sagemaker.runtime"}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_endpoints_that_functions_need_are_documented(synthesise, stack):
+    template = synthesise(stack, **COMPANY)
+    title = f"| functions of {stack.replace('-', ' ')} |"
+    [row] = [line for line in OPERATIONS.read_text().splitlines() if line.startswith(title)]
+    roles = {each["Role"]["Fn::GetAtt"][0] for each in template.of_type("AWS::Lambda::Function").values()}
+
+    actions = {
+        action
+        for role, statements in policies(template)
+        if role in roles
+        for statement in statements
+        for action in listed(statement["Action"])
+    }
+
+    services = {action.partition(":")[0] for action in actions} - BY_LAMBDA
+    assert {ENDPOINTS.get(service, service) for service in services} <= set(re.findall("`([^`]+)`", row))
+
+
 def test_code_in_a_function_may_not_do_what_lambda_does_for_it(company):
     for function in company.of_type("AWS::Lambda::Function").values():
         role = function["Role"]["Fn::GetAtt"][0]

@@ -92,7 +92,7 @@ AUTHOR_VARIABLES = {
     [
         ("write", AUTHOR_VARIABLES),
         ("repair", AUTHOR_VARIABLES),
-        ("publish", {"REQUESTS_TABLE", "DATA_BUCKET", "ALERTS_TOPIC_ARN"}),
+        ("publish", {"REQUESTS_TABLE", "DATA_BUCKET", "ALERTS_TOPIC_ARN", "DEPLOYMENT"}),
     ],
 )
 def test_a_project_is_told_of_what_it_may_reach(template, action, variables):
