@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test drills mutants lint lock browser docs benchmarks clean
+.PHONY: demo test drills permissions mutants lint lock browser docs benchmarks clean
 .DEFAULT_GOAL := demo
 
 # uv takes a fraction of pip's time; pip knows what people have set for it, such as an index of their own.
@@ -31,10 +31,19 @@ test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 
-# What takes longer than a test may: run before a release.
+# What `make test` does in small, and the whole catalogue: bursts, kills, full disks, odd folders, interruptions; an hour.
 drills: export OMP_NUM_THREADS := 1
 drills: $(READY)
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup tests/drills
+	$(BIN)/python -m pytest tests/drills
+
+# Records anew which permissions the application's roles use, some ten minutes, and holds the templates against it.
+permissions: export OMP_NUM_THREADS := 1
+permissions: $(READY)
+	rm -f tests/infrastructure/permissions/used.json
+	DEFECTORY_RECORD_PERMISSIONS=1 $(BIN)/python -m pytest tests/local_cloud/test_application.py \
+	  tests/local_cloud/test_inspection_line.py tests/local_cloud/test_image_synthesis.py tests/local_cloud/test_sensor_data.py \
+	  tests/local_cloud/test_roles.py tests/local_cloud/test_walkthrough.py tests/local_cloud/exercises.py
+	$(BIN)/python -m pytest tests/infrastructure/test_needed_permissions.py
 
 # Changes the modules that decide, one place at a time; the nearest tests have to fail.  A sample of each module's
 # changes, or with ALL=1 all of them; MODULES=thresholds tries one module's.

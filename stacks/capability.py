@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import CfnOutput, Duration, Stack
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from defectory.aws.regions import Service
 from defectory.config import Config
+from defectory.errors import ConfigError
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.removal import removal_policy
 from stacks.constructs.secure_bucket import SecureBucket
 
 
 class Capability(Stack):
-    """``alerts`` tell people of what fails; ``access_logs`` say who reached the stack's buckets."""
+    """``alerts`` tell people of what fails; ``access_logs`` say who reached the stack's buckets.
+
+    Raises:
+        ConfigError: the region is not known to have one of the services in ``NEEDS``.
+    """
+
+    NEEDS: ClassVar[tuple[Service, ...]] = ()
 
     def __init__(
         self,
@@ -28,9 +37,13 @@ class Capability(Stack):
         description: str,
         **stack: Any,  # noqa: ANN401
     ) -> None:
+        if missing := config.missing_services(*self.NEEDS):
+            services = " and ".join(missing)
+            fix = "Choose another region, or set check_region=false if AWS has come to offer it."
+            raise ConfigError("region", f"one that has {services}, which {description} needs", config.region, fix)
         super().__init__(scope, construct_id, description=f"Defectory: {description}", **stack)
         self.config = config
-        self.removal_policy = RemovalPolicy(config.removal_policy.upper())
+        self.removal_policy = removal_policy(config)
         self.alerts = AlertTopic(
             self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy, key=self._company_key()
         )

@@ -77,13 +77,17 @@ def training_values(config: Config) -> dict[str, Any]:
     """What the training machine's document has of the company's; None for what it has not."""
     network = {"SecurityGroupIds": list(config.security_group_ids), "Subnets": list(config.subnet_ids)}
     tags = [{"Key": key, "Value": value} for key, value in (dict([PROJECT_TAG]) | dict(config.tags)).items()]
-    volumes = config.inspection_endpoint == "realtime" and _VOLUMES_ONLY.match(config.inspection_instance)
     return {
         "VpcConfig": network if config.in_vpc else None,
         "Tags": tags if config.tags else None,
         "CompanyKey": config.kms_key_arn,
-        "EndpointKey": config.kms_key_arn if volumes else None,
     }
+
+
+def endpoint_key(config: Config) -> str | None:
+    """What the volume of an endpoint's instance is encrypted with; None where that is none of the company's keys."""
+    volumes = config.inspection_endpoint == "realtime" and _VOLUMES_ONLY.match(config.inspection_instance)
+    return config.kms_key_arn if volumes else None
 
 
 def _of_type(stack: Stack, kind: type[Kind]) -> Iterator[Kind]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aws_cdk import Duration
+from aws_cdk import Duration, Size
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -27,8 +27,17 @@ _ITEM = f"*-{'?' * 16}"
 IMAGES, MASKS, LABELS = f"*/images/{_ITEM}.png", f"*/masks/{_ITEM}.png", f"*/labels/{_ITEM}.txt"
 THUMBNAILS = (f"*/thumbnails/{_ITEM}.jpg", f"*/thumbnails/{_ITEM}-closeup.jpg")
 RECORDS = f"*/records/{_ITEM}.json"
-RUNS = "*/runs/*/plan.json"
-DATASET = ("*/dataset.json", "*/dataset.manifest", "*/coco.json", "*/data.yaml", "*/contact-sheet.html", LABELS)
+RUNS, MANIFESTS, RESULTS = "*/runs/*/run.json", "*/runs/*/manifest.jsonl", "*/runs/*/results/*"
+CLASSES = "*/classes.json"
+DATASET = (
+    "*/dataset.json",
+    "*/dataset.manifest",
+    "*/coco.json",
+    "*/data.yaml",
+    "*/contact-sheet.html",
+    CLASSES,
+    LABELS,
+)
 STATUS = "*/status.json"
 
 
@@ -49,6 +58,9 @@ class ImageSynthesis(Capability):
             plan=self.plan,
             synthesize=self.synthesize,
             assemble=self.assemble,
+            images=self.images,
+            manifests=MANIFESTS,
+            results=RESULTS,
         )
         self._build_rule()
         self.build_outputs(
@@ -71,7 +83,7 @@ class ImageSynthesis(Capability):
             caller_retries=True,
             package=FUNCTIONS,
         )
-        self._allow_bucket(plan.role, read=["*"], write=[RUNS, STATUS])
+        self._allow_bucket(plan.role, read=["*"], write=[RUNS, MANIFESTS, STATUS])
         return plan
 
     def _build_synthesize(self) -> PythonFunction:
@@ -96,14 +108,16 @@ class ImageSynthesis(Capability):
             "assemble_dataset",
             "Writes a dataset's manifests and contact sheet, and the status of the batch",
             {"IMAGES_BUCKET": self.images.bucket_name},
-            timeout=Duration.minutes(10),
-            memory_size=2048,
+            # 75,000 pictures take about ten (docs/scaling.md); twice a processor, and the records on the disk.
+            timeout=Duration.minutes(15),
+            memory_size=3008,
+            storage=Size.gibibytes(6),
             error_alarm=False,
             package=FUNCTIONS,
         )
         self._allow_bucket(
             assemble.role,
-            read=[RUNS, RECORDS, *THUMBNAILS, DATASET[0]],
+            read=[RUNS, MANIFESTS, RESULTS, RECORDS, *THUMBNAILS, CLASSES],
             write=[RECORDS, STATUS, *DATASET],
         )
         # Pictures that turn out to be there already go.

@@ -9,6 +9,7 @@ from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from defectory.config import Config
@@ -19,6 +20,7 @@ from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.inspection_machine import InspectionMachine
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.training_machine import TrainingMachine
 from stacks.constructs.upload_queue import UploadQueue
 
@@ -38,7 +40,9 @@ class Inspection(Capability):
             self.build_bucket(name, overwritten_days=config.retention_days) for name in ("Uploads", "Results")
         )
         self.table = self._build_table()
-        self.queue = UploadQueue(self, "UploadQueue", bucket=self.uploads, alerts=self.alerts)
+        self.models = self._build_models()
+        self.queue = UploadQueue(self, "UploadQueue", config=config, bucket=self.uploads, alerts=self.alerts)
+        self.inspect = self._build_inspect()
         self.line = self._build_line()
         self._build_start()
         self._build_digest()
@@ -48,8 +52,9 @@ class Inspection(Capability):
             "Training",
             config=config,
             alerts=self.alerts,
-            access_logs=self.access_logs,
+            bucket=self.models,
             endpoint_name=self.endpoint_name,
+            serving=self.inspect if config.inspection_endpoint == "lambda" else None,
         )
         self.build_outputs(
             {
@@ -63,7 +68,7 @@ class Inspection(Capability):
                 "QueueUrl": self.queue.queue.queue_url,
                 "DeadLetterQueueUrl": self.queue.dead_letters.queue.queue_url,
                 "ConfirmFunctionName": self.confirm.function.function_name,
-                "TrainingBucketName": self.training.bucket.bucket_name,
+                "TrainingBucketName": self.models.bucket_name,
                 "TrainingMachineArn": self.training.machine.state_machine_arn,
             }
         )
@@ -98,27 +103,58 @@ class Inspection(Capability):
             removal_policy=self.removal_policy,
         )
 
-    def _build_line(self) -> InspectionMachine:
-        inspect = self._build_function(
-            "inspect_image",
-            "Inspects one upload by the model's endpoint",
-            {
-                "ENDPOINT_NAME": self.endpoint_name,
-                "RESULTS_BUCKET": self.results.bucket_name,
-                "RETENTION_DAYS": str(self.config.retention_days),
-            },
-            # The largest image in memory, several times over.
-            memory_size=2048,
-            timeout=Duration.minutes(3),
-            caller_retries=True,
+    def _build_models(self) -> SecureBucket:
+        """Datasets, the frozen test set, and models: whoever uploaded them knows how long they are worth keeping."""
+        return SecureBucket(
+            self,
+            "Models",
+            logs=self.access_logs,
+            removal_policy=self.removal_policy,
+            versioned=True,
+            lifecycle_rules=[s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))],
         )
-        endpoint = f"arn:{Aws.PARTITION}:sagemaker:{self.region}:{Aws.ACCOUNT_ID}:endpoint/{self.endpoint_name}"
+
+    def _build_inspect(self) -> PythonFunction:
+        """The function that inspects one upload: it asks the endpoint, or has the model itself."""
+        environment = {
+            "RESULTS_BUCKET": self.results.bucket_name,
+            "RETENTION_DAYS": str(self.config.retention_days),
+        }
+        options: dict[str, Any] = {"timeout": Duration.minutes(3), "caller_retries": True}
+        if self.config.inspection_endpoint == "lambda":
+            inspect = self._build_function(
+                "inspect_with_model",
+                "Inspects one upload by the model in service",
+                {**environment, "TRAINING_BUCKET": self.models.bucket_name},
+                # The largest image and a model in memory, several times over.
+                memory_size=3008,
+                **options,
+            )
+            models = self.models.arn_for_objects("*")
+            allow(inspect.role, ["s3:GetObject"], [models])
+            # Without it a missing object looks like a forbidden one.
+            allow(inspect.role, ["s3:ListBucket"], [self.models.bucket_arn])
+            acknowledge_wildcards(inspect.role, [models], "Models of every run, and test sets of any name.")
+        else:
+            inspect = self._build_function(
+                "inspect_image",
+                "Inspects one upload by the model's endpoint",
+                {**environment, "ENDPOINT_NAME": self.endpoint_name},
+                # The largest image in memory, several times over.
+                memory_size=2048,
+                **options,
+            )
+            endpoint = f"arn:{Aws.PARTITION}:sagemaker:{self.region}:{Aws.ACCOUNT_ID}:endpoint/{self.endpoint_name}"
+            allow(inspect.role, ["sagemaker:InvokeEndpoint"], [endpoint])
         uploads, results = self.uploads.arn_for_objects("*"), self.results.arn_for_objects("*")
-        allow(inspect.role, ["sagemaker:InvokeEndpoint"], [endpoint])
-        allow(inspect.role, ["s3:GetObject", "s3:GetObjectVersion"], [uploads])
+        allow(inspect.role, ["s3:GetObjectVersion"], [uploads])
+        # Without it an upload that was deleted looks like a forbidden one.
+        allow(inspect.role, ["s3:ListBucket"], [self.uploads.bucket_arn])
         allow(inspect.role, ["s3:PutObject"], [results])
         acknowledge_wildcards(inspect.role, [uploads, results], "Any upload is inspected, by this one function.")
+        return inspect
 
+    def _build_line(self) -> InspectionMachine:
         record = self._build_function(
             "record_inspection",
             "Writes the row of an inspection, or of its failure",
@@ -140,7 +176,7 @@ class Inspection(Capability):
             "Line",
             config=self.config,
             alerts=self.alerts,
-            inspect=inspect,
+            inspect=self.inspect,
             record=record,
             notify=notify,
             dead_letters=self.queue.dead_letters.queue,

@@ -42,6 +42,8 @@ def _cache_folder() -> Path:
 
 CACHE = _cache_folder()
 
+# A source package would run code of its own to be built.
+_ONLY_WHEELS = ("--only-binary", ":all:")
 # What packages have inside them for those who develop them; Lambda counts every byte.
 _NOT_RUN = shutil.ignore_patterns("tests", "*.pyi", "__pycache__")
 
@@ -61,16 +63,15 @@ class Requirements:
 
     @classmethod
     def for_host(cls, file: Path) -> Requirements:
-        """For this interpreter on this machine."""
-        return cls(file, ("--python", sys.executable))
+        """For this interpreter on this machine; nothing is compiled."""
+        return cls(file, ("--python", sys.executable, *_ONLY_WHEELS))
 
     @classmethod
     def for_platform(cls, file: Path, python: str, platform: str) -> Requirements:
         """For a version of Python on a platform as uv names it; nothing is compiled."""
-        only_wheels = ("--only-binary", ":all:")
         # Where there is no Python on the PATH, uv would download one to ask.
         interpreter = ("--python", sys.executable)
-        return cls(file, ("--python-version", python, "--python-platform", platform, *only_wheels, *interpreter))
+        return cls(file, ("--python-version", python, "--python-platform", platform, *_ONLY_WHEELS, *interpreter))
 
     def digest(self) -> str:
         """SHA-256 of the file's content and the platform."""

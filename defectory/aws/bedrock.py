@@ -14,6 +14,7 @@ from botocore.parsers import ResponseParserError
 from defectory.aws.bedrock_runtime import BedrockRuntime, identify
 from defectory.aws.model_capabilities import capabilities_of
 from defectory.aws.tokens import ServiceTier, TokenUsage
+from defectory.errors import shorten
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,10 @@ class Tool:
     name: str
     description: str
     properties: Mapping[str, Any]
+
+
+REPLY_LIMIT = 1_000_000
+"""Characters of a reply; none that is of use is nearly as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +202,13 @@ class BedrockModel(BedrockRuntime):
             raise ResponseParserError("The answer is no Converse reply; something between here and Bedrock made it up")
         blocks = response["output"].get("message", {}).get("content", [])
         usage = response.get("usage", {})
-        stop_reason = str(response["stopReason"])
+        stop_reason = shorten(str(response["stopReason"]), 64)
+        # Reasoning comes in blocks of its own, which hold no "text".
+        text = "".join(block["text"] for block in blocks if "text" in block)
         calls = [block["toolUse"] for block in blocks if "toolUse" in block]
         reply = ModelReply(
-            # Reasoning comes in blocks of its own, which hold no "text".
-            text="".join(block["text"] for block in blocks if "text" in block),
-            ending=_ENDINGS.get(stop_reason, "malformed"),
+            text=text[:REPLY_LIMIT],
+            ending=_ENDINGS.get(stop_reason, "malformed") if len(text) <= REPLY_LIMIT else "malformed",
             stop_reason=stop_reason,
             usage=TokenUsage(
                 input=int(usage.get("inputTokens", 0)),

@@ -21,7 +21,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from botocore.parsers import ResponseParserError
 
-from defectory.errors import InputError, ServiceError
+from defectory.aws.clients import proxies_of
+from defectory.errors import FailureKind, InputError, ServiceError
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class ModelRefusedError(ServiceError):
     """The model refused for a reason that does not pass by itself: no access, no such model here, a used-up quota."""
 
     code = "ModelRefused"
+    kind = FailureKind.PERMANENT
 
 
 class AnswerError(Exception):
@@ -189,6 +191,7 @@ class BedrockRuntime:
             connect_timeout=CONNECT_TIMEOUT,
             max_pool_connections=64,
             tcp_keepalive=True,
+            proxies=proxies_of("bedrock-runtime"),
         )
         try:
             session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.client import BaseClient
@@ -14,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from defectory.errors import ServiceError
 
 MAX_ATTEMPTS = 6
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @cache
@@ -22,8 +26,32 @@ def aws_client(service: str, region: str | None = None, *, attempts: int = MAX_A
 
     Throttled and failed calls are tried up to ``attempts`` times with exponential backoff and jitter.
     """
-    config = Config(retries={"mode": "standard", "max_attempts": attempts}, connect_timeout=5, read_timeout=60)
+    config = Config(
+        retries={"mode": "standard", "max_attempts": attempts},
+        connect_timeout=5,
+        read_timeout=60,
+        proxies=proxies_of(service),
+    )
     return boto3.client(service, region_name=region, config=config)
+
+
+def proxies_of(service: str, environ: Mapping[str, str] = os.environ) -> dict[str, str] | None:
+    """The proxies to ``service``: none to an endpoint on this machine, else (None) those of the environment."""
+    named = environ.get(f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}") or environ.get("AWS_ENDPOINT_URL", "")
+    return {} if urlsplit(named).hostname in _LOOPBACK else None
+
+
+def read_bounded(body: Any, limit: int) -> bytes:  # noqa: ANN401 - boto3 makes its classes at run time
+    """The content of a reply's body, or its first ``limit`` + 1 bytes if it is longer.
+
+    Raises:
+        BotoCoreError: the connection broke off.
+    """
+    content: bytes = body.read(limit + 1)
+    if len(content) <= limit:
+        # Only at the end botocore looks whether all has come.
+        body.read(1)
+    return content
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from typing import Self
 
 from pydantic import AliasGenerator, BaseModel, ConfigDict, ValidationError
 
-from defectory.errors import DefectoryError, shorten
+from defectory.errors import DefectoryError, FailureKind, shorten
 
 
 class FunctionEnvironmentError(DefectoryError):
     """A function was deployed, or is run, without an environment variable that it needs, or with a wrong one."""
 
     code = "WrongEnvironment"
+    kind = FailureKind.ENVIRONMENT
 
 
 class FunctionEnvironment(BaseModel):

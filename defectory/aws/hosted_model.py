@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from defectory.aws.clients import aws_client
-from defectory.aws.endpoint_errors import EndpointFault, fault_of
+from defectory.aws.clients import aws_client, read_bounded
+from defectory.aws.failures import Fault, fault_of
 from defectory.errors import ServiceError
+
+ANSWER_LIMIT = 25 * 1024 * 1024
+"""Bytes of an answer: the most that an endpoint of SageMaker passes on."""
 
 
 class HostingError(ServiceError):
@@ -18,9 +23,9 @@ class HostingError(ServiceError):
 
     code = "HostingFailed"
 
-    def __init__(self, message: str, fault: EndpointFault) -> None:
+    def __init__(self, message: str, fault: Fault) -> None:
         super().__init__(message)
-        self.fault = fault
+        self.fault, self.kind = fault, fault.kind
 
 
 def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: str | None = None) -> bytes:
@@ -33,8 +38,19 @@ def invoke(name: str, body: bytes, *, content_type: str, accept: str, region: st
         answer = aws_client("sagemaker-runtime", region).invoke_endpoint(
             EndpointName=name, Body=body, ContentType=content_type, Accept=accept
         )
-        content: bytes = answer["Body"].read()
-        return content
+        content = read_bounded(answer["Body"], ANSWER_LIMIT)
+    if len(content) > ANSWER_LIMIT:
+        raise HostingError(f"The endpoint {name} answered more than {ANSWER_LIMIT:,} bytes.", Fault.OTHER)
+    return content
+
+
+@dataclass(frozen=True, slots=True)
+class HostedVersion:
+    """A model in service: the endpoint's configuration, the model's archive in S3, and the kind of the endpoint."""
+
+    config: str
+    archive: str
+    kind: Literal["serverless", "realtime", "lambda"]
 
 
 class HostedModel:
@@ -43,8 +59,8 @@ class HostedModel:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def current(self) -> tuple[str, str] | None:
-        """Name of the configuration and address of the archive of the model in service; None without an endpoint.
+    def current(self) -> HostedVersion | None:
+        """The model in service; None without an endpoint.
 
         Raises:
             HostingError: the endpoint cannot be looked at.
@@ -56,10 +72,11 @@ class HostedModel:
                 variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
                 model = client.describe_model(ModelName=variants[0]["ModelName"])
         except HostingError as error:
-            if error.fault is EndpointFault.MISSING:
+            if error.fault is Fault.MISSING:
                 return None
             raise
-        return str(config), str(model["PrimaryContainer"]["ModelDataUrl"])
+        kind: Literal["serverless", "realtime"] = "serverless" if "ServerlessConfig" in variants[0] else "realtime"
+        return HostedVersion(str(config), str(model["PrimaryContainer"]["ModelDataUrl"]), kind)
 
     def ask(self, image: bytes, content_type: str) -> bytes:
         """The answer to an image.

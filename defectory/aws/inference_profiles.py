@@ -1,52 +1,25 @@
-"""Bedrock's inference profiles: which regions one is called from, and where it routes to.
+"""Bedrock's models and inference profiles: which regions they are called from, and where calls are routed to.
 
-Current models are callable only through a profile, ``<geography>.<provider>.<model>``; whoever calls it needs leave for
-the profile and for the model in every region that the profile may route to.
+Most models are callable only through a profile, ``<geography>.<provider>.<model>``; whoever calls it needs leave for
+the profile and for the model in every region that the profile may route to.  A few are called by their own id, on
+demand.  What is known of either is in ``regions.toml``; one that is not in it is newer, and goes by its geography.
 """
 
 from __future__ import annotations
 
+import datetime
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from defectory.aws.regions import region as region_of
+from defectory.aws.regions import table
 from defectory.errors import InputError
 
-
-@dataclass(frozen=True, slots=True)
-class _Geography:
-    """Prefixes of the regions that call its profiles, and the regions that these may route to."""
-
-    sources: tuple[str, ...]
-    destinations: tuple[str, ...]
-
-
-_US = ("us-east-1", "us-east-2", "us-west-1", "us-west-2")
-_GEOGRAPHIES = {
-    "us": _Geography(("us-east-", "us-west-", "ca-"), _US),
-    "us-gov": _Geography(("us-gov-",), ("us-gov-east-1", "us-gov-west-1")),
-    "ca": _Geography(("ca-",), ("ca-central-1", "ca-west-1", *_US)),
-    "eu": _Geography(
-        ("eu-",),
-        (
-            *("eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2"),
-            *("eu-west-1", "eu-west-2", "eu-west-3"),
-        ),
-    ),
-    "apac": _Geography(
-        ("ap-", "me-"),
-        (
-            *("ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2"),
-            *("ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5"),
-            *("ap-southeast-7", "me-central-1"),
-        ),
-    ),
-    "jp": _Geography(("ap-northeast-1", "ap-northeast-3"), ("ap-northeast-1", "ap-northeast-3")),
-    "au": _Geography(("ap-southeast-2", "ap-southeast-4"), ("ap-southeast-2", "ap-southeast-4")),
-    # Anywhere, which Bedrock asks for as the model without a region.
-    "global": _Geography(("",), ("",)),
-}
+ANYWHERE = "*"
 _PROFILE = re.compile(r"(?P<geography>[a-z-]+)\.(?P<model>(?P<provider>[a-z0-9-]+)\.[a-z0-9.:-]+)")
-_BARE = re.compile(r"(?!(?:%s)\.)[a-z0-9-]+\.[a-z0-9.:-]+" % "|".join(_GEOGRAPHIES))  # noqa: UP031
+_BARE = re.compile(r"(?P<provider>[a-z0-9-]+)\.[a-z0-9.:-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +39,29 @@ class InferenceProfile:
             InputError: it is none; ``field`` is named in the message.
         """
         match = _PROFILE.fullmatch(profile_id)
-        if match and match["geography"] in _GEOGRAPHIES:
+        if match and match["geography"] in table()["geographies"]:
             return cls(profile_id, match["geography"], match["provider"], match["model"])
-        fix = f"Known prefixes: {', '.join(f'{name}.' for name in _GEOGRAPHIES)}"
-        if _BARE.fullmatch(profile_id):
-            fix = f"Bedrock refuses bare model ids on demand; name a profile, such as us.{profile_id}."
-        raise InputError(field, "the id of an inference profile, such as us.amazon.nova-pro-v1:0", profile_id, fix)
+        rule = "the id of an inference profile, such as us.amazon.nova-pro-v1:0"
+        prefixes = ", ".join(f"{name}." for name in table()["geographies"])
+        raise InputError(field, rule, profile_id, f"Known prefixes: {prefixes}")
 
     def callable_from(self, region: str) -> bool:
-        """Whether the profile belongs to the geography of ``region``."""
-        return region.startswith(_GEOGRAPHIES[self.geography].sources)
+        """Whether Bedrock answers to the profile in ``region``."""
+        facts = self._facts()
+        if "except" in facts:
+            return region not in facts["except"] and region_of(region).partition == "aws"
+        if facts["from"] == [ANYWHERE]:
+            return region_of(region).partition == "aws"
+        return region in facts["from"]
 
     def model_regions(self, region: str) -> tuple[str, ...]:
         """Regions in which a call from ``region`` may need the model; "" stands for all of them."""
-        return tuple(sorted({region, *_GEOGRAPHIES[self.geography].destinations}))
+        destinations = self._facts()["to"]
+        return ("",) if destinations == [ANYWHERE] else tuple(sorted({region, *destinations}))
+
+    def _facts(self) -> Mapping[str, Any]:
+        known = (facts for facts in table()["profiles"] if self.profile_id in facts["ids"])
+        return next(known, table()["geographies"][self.geography])
 
 
 def profile_of(model_id: str, field: str) -> InferenceProfile | None:
@@ -88,7 +70,8 @@ def profile_of(model_id: str, field: str) -> InferenceProfile | None:
     Raises:
         InputError: it is neither; ``field`` is named in the message.
     """
-    return None if _BARE.fullmatch(model_id) else InferenceProfile.parse(model_id, field)
+    is_bare = _BARE.fullmatch(model_id) and model_id.partition(".")[0] not in table()["geographies"]
+    return None if is_bare else InferenceProfile.parse(model_id, field)
 
 
 def bare_model_id(model_id: str, field: str = "model_id") -> str:
@@ -101,11 +84,78 @@ def bare_model_id(model_id: str, field: str = "model_id") -> str:
     return profile.model if profile else model_id
 
 
-def default_profile(region: str) -> str | None:
-    """The text model used in ``region`` unless configured otherwise; None where no profile is known to serve it."""
-    if region.startswith("cn-"):
-        return None
-    for geography in ("us", "eu", "apac", "us-gov"):
-        if region.startswith(_GEOGRAPHIES[geography].sources):
-            return f"{geography}.amazon.nova-pro-v1:0"
-    return "global.amazon.nova-2-lite-v1:0"
+def provider_of(model_id: str) -> str:
+    """Whose model it is, such as ``anthropic``."""
+    return bare_model_id(model_id).partition(".")[0]
+
+
+def answering_regions(model_id: str, region: str) -> tuple[str, ...]:
+    """Regions that may answer a call of ``model_id`` in ``region``; "" stands for all of them."""
+    profile = profile_of(model_id, "model_id")
+    return profile.model_regions(region) if profile else (region,)
+
+
+def leaves_area(model_id: str, region: str, *, home: str) -> bool:
+    """Whether what is sent to ``model_id`` in ``region`` may be answered outside the part of the world of ``home``."""
+    area = region_of(home).area
+    return any(not other or region_of(other).area != area for other in answering_regions(model_id, region))
+
+
+def check_callable(model_id: str, region: str, field: str = "model_id") -> None:
+    """Make sure that Bedrock answers to ``model_id`` in ``region``, as far as is known.
+
+    Raises:
+        InputError: it does not, or the id is none; the message names ``field`` and says which ids it answers to.
+    """
+    if "bedrock" in region_of(region).missing:
+        raise InputError(field, f"left out in {region}, which has no Amazon Bedrock", model_id)
+    profile = profile_of(model_id, field)
+    served = _on_demand(model_id)
+    if profile.callable_from(region) if profile else region in served:
+        return
+    if profile:
+        fix = f"The profile {model_id} cannot be called from {region}."
+    elif served:
+        fix = f"Bedrock serves {model_id} on demand in {', '.join(served)} only."
+    else:
+        fix = f"Bedrock refuses bare model ids such as {model_id} on demand; name a profile that routes to it."
+    rule = f"a model that can be called from {region}"
+    raise InputError(field, rule, model_id, f"{fix} {alternatives(model_id, region)}".strip())
+
+
+def alternatives(model_id: str, region: str) -> str:
+    """A sentence on what else can be called from ``region``: the same model by other ids, or another; "" if nothing."""
+    model = bare_model_id(model_id)
+    ids = [profile_id for facts in table()["profiles"] for profile_id in facts["ids"]]
+    same = [
+        profile_id
+        for profile_id in ids
+        if (profile := InferenceProfile.parse(profile_id)).model == model and profile.callable_from(region)
+    ]
+    if region in _on_demand(model):
+        same.append(model)
+    if usual := default_model(region):
+        same.append(usual)
+    return f"From {region}, use {' or '.join(dict.fromkeys(same))}." if same else ""
+
+
+def check_not_ended(model_id: str, today: datetime.date, field: str = "model_id") -> None:
+    """Refuse a model whose life in Bedrock is over.
+
+    Raises:
+        InputError: it is; the message says since when.
+    """
+    model = bare_model_id(model_id, field)
+    for entry in table()["ended"]:
+        if model.startswith(entry["model"]) and entry["on"] <= today:
+            raise InputError(field, "a model that Bedrock still has", model_id, f"Bedrock ended it on {entry['on']}.")
+
+
+def default_model(region: str) -> str | None:
+    """The text model used in ``region`` unless configured otherwise; None where none is known that stays near."""
+    return region_of(region).text_model
+
+
+def _on_demand(model: str) -> tuple[str, ...]:
+    """Regions that serve ``model`` by its own id."""
+    return tuple(name for facts in table()["on_demand"] if model in facts["models"] for name in facts["regions"])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from defectory import __version__
-from defectory.cli import datasets, demo, images, inspect, local, sensors
+from defectory.cli import aws, datasets, demo, doctor, images, inspect, local, sensors
 from defectory.errors import DefectoryError, missing_extra
+from defectory.unwinding import unwinding
+from defectory.writing import disk_problem, unwritable
 
 app = typer.Typer(
     name="defectory",
@@ -18,9 +23,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="A factory of defects: realistic, labelled failure data for people who build inspection and monitoring.",
-    epilog="Exit codes: 0 all well, 1 the work failed, 2 the input was bad.",
+    epilog="Exit codes: 0 all well, 1 the work failed, 2 the input was bad, 130 or 143 interrupted.",
 )
 app.command()(demo.demo)
+app.command()(doctor.doctor)
+app.add_typer(aws.app, name="aws")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(images.app, name="images")
 app.add_typer(inspect.app, name="inspect")
@@ -44,11 +51,20 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; ends the process with exit code 0, 1 or 2."""
+    """Run the command line; ends the process with exit code 0, 1 or 2, or 130 or 143 where it was interrupted."""
     try:
-        app(args=arguments, prog_name="defectory")
+        # Whoever ends a command lets it stop its children and remove what is half done.
+        with unwinding():
+            app(args=arguments, prog_name="defectory")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     except DefectoryError as error:
         _fail(error)
+    except OSError as error:
+        # Whoever writes tells of the place; this is for a disk that fills up beside it, as that of temporary files.
+        if not disk_problem(error):
+            raise
+        _fail(unwritable(error, Path(error.filename or tempfile.gettempdir()), field="disk"))
     except ModuleNotFoundError as error:
         # A command imports what it needs when it runs; what belongs to an extra may not be installed.
         missing = missing_extra(error)

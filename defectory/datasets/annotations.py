@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -103,18 +103,29 @@ def find_objects(classes: NDArray[np.uint8], names: Sequence[str]) -> tuple[Obje
     return tuple(sorted(objects, key=lambda item: (names.index(item.name), item.box)))
 
 
-def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], description: str) -> dict[str, object]:
-    """COCO's instance annotations, with masks as uncompressed run lengths; categories are numbered from 1."""
+def coco_json(images: Iterable[AnnotatedImage], classes: Sequence[str], description: str) -> Iterator[str]:
+    """COCO's instance annotations as JSON, piece by piece: no more than one image is held at a time.
+
+    Masks are uncompressed run lengths; categories are numbered from 1.
+
+    Args:
+        images: gone through twice, so no iterator.
+        classes: the categories, in the order of their numbers.
+        description: of the whole.
+    """
     numbers = {name: number for number, name in enumerate(classes, 1)}
-    entries: list[dict[str, object]] = []
-    annotations: list[dict[str, object]] = []
+    yield f'{{"info": {_json({"description": description})}, "images": ['
+    yield from separated(
+        _json({"id": number, "file_name": image.file, "width": image.width, "height": image.height})
+        for number, image in enumerate(images, 1)
+    )
+    yield '], "annotations": ['
     annotation_ids = itertools.count(1)
-    for image_number, image in enumerate(images, 1):
-        entries.append({"id": image_number, "file_name": image.file, "width": image.width, "height": image.height})
-        annotations.extend(
+    yield from separated(
+        _json(
             {
                 "id": next(annotation_ids),
-                "image_id": image_number,
+                "image_id": number,
                 "category_id": numbers[item.name],
                 "bbox": list(item.box),
                 "area": item.area,
@@ -122,14 +133,24 @@ def coco_document(images: Iterable[AnnotatedImage], classes: Sequence[str], desc
                 # 1 would have most trainers pass the object by.
                 "iscrowd": 0,
             }
-            for item in image.objects
         )
-    return {
-        "info": {"description": description},
-        "images": entries,
-        "annotations": annotations,
-        "categories": [{"id": number, "name": name, "supercategory": "defect"} for name, number in numbers.items()],
-    }
+        for number, image in enumerate(images, 1)
+        for item in image.objects
+    )
+    categories = [{"id": number, "name": name, "supercategory": "defect"} for name, number in numbers.items()]
+    yield f'], "categories": {_json(categories)}}}\n'
+
+
+def separated(pieces: Iterable[str]) -> Iterator[str]:
+    """``pieces`` as the inside of a JSON array or object, one a line."""
+    between = "\n"
+    for piece in pieces:
+        yield between + piece
+        between = ",\n"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def yolo_rows(image: AnnotatedImage, classes: Sequence[str]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 
 from defectory.datasets.annotations import (
     AnnotatedImage,
-    coco_document,
+    coco_json,
     find_objects,
     yolo_rows,
     yolo_yaml,
@@ -27,8 +27,9 @@ from defectory.datasets.records import BACKGROUND, Dataset, ImageRecord
 from defectory.datasets.splits import split
 from defectory.datasets.tables import write_table
 from defectory.datasets.versions import DATASET_FILE, save_dataset
-from defectory.errors import DefectoryError, InputError
+from defectory.errors import InputError
 from defectory.vision.images import encode_png, load_image
+from defectory.writing import UNFINISHED, writing_to
 
 Form = Literal["manifest", "folders", "csv", "coco", "yolo"]
 
@@ -87,8 +88,9 @@ def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "", validat
     """
     if form in DETECTOR_FORMS and (wrong := undetectable(dataset)):
         raise _refusal(dataset, wrong)
-    try:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    with writing_to(out):
+        is_new = not out.exists()
+        if not is_new and (not out.is_dir() or any(out.iterdir())):
             raise InputError("out", "a new or empty folder", str(out))
         for record in dataset.records:
             # Read first: an image that cannot be is named before anything is written.
@@ -96,14 +98,27 @@ def export(dataset: Dataset, form: Form, out: Path, *, prefix: str = "", validat
             read_classes(record)
             if form in DETECTOR_FORMS:
                 load_image(record.path)
-        copies = _Copies(out)
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            return _export_whole(dataset, form, out, prefix.rstrip("/") + "/" if prefix else "", validation)
+        except BaseException:
+            if is_new:
+                shutil.rmtree(out, ignore_errors=True)
+            raise
+
+
+def _export_whole(dataset: Dataset, form: Form, out: Path, prefix: str, validation: Collection[Path]) -> Path:
+    """Export into the empty folder ``out`` all or nothing: a full disk must not look like a finished dataset."""
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=out) as folder:
+        work = Path(folder)
+        copies = _Copies(work)
         copied = dataset.select([copies.copy(record, form, record.path in validation) for record in dataset.records])
-        save_dataset(replace(copied, root=out, digests={}), out / DATASET_FILE)
-        return _describe(copied, form, out, prefix.rstrip("/") + "/" if prefix else "")
-    except DefectoryError:
-        raise
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written ({error.strerror})", error.filename) from error
+        save_dataset(replace(copied, root=work, digests={}), work / DATASET_FILE)
+        file = _describe(copied, form, work, prefix)
+        # What says that the dataset is there comes last.
+        for path in sorted(work.iterdir(), key=lambda path: path.name == DATASET_FILE):
+            path.rename(out / path.name)
+        return out / file.relative_to(work)
 
 
 def _describe(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
@@ -223,8 +238,8 @@ def _annotate(dataset: Dataset, form: Form, out: Path, prefix: str) -> Path:
     if any(item.name == _UNNAMED_CLASS for image in images for item in image.objects) and _UNNAMED_CLASS not in names:
         names.append(_UNNAMED_CLASS)
     if form == "coco":
-        content = json.dumps(coco_document(images, names, f"Dataset {dataset.version}"), ensure_ascii=False) + "\n"
-        (out / COCO_FILE).write_text(content, encoding="utf-8")
+        with (out / COCO_FILE).open("w", encoding="utf-8") as stream:
+            stream.writelines(coco_json(images, names, f"Dataset {dataset.version}"))
         return out / COCO_FILE
     for record, image in zip(dataset.records, images, strict=True):
         label = (out / "labels" / record.path.relative_to(out / "images")).with_suffix(".txt")

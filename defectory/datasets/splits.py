@@ -14,6 +14,7 @@ from defectory.datasets.records import Dataset, ImageRecord
 from defectory.datasets.versions import load_stored, save_dataset
 from defectory.errors import InputError, shorten
 from defectory.validation import FrozenModel
+from defectory.writing import write_whole, writing_to
 
 TRAIN_FILE, TEST_FILE, SPLIT_FILE = "train.json", "test.json", "split.json"
 
@@ -39,9 +40,8 @@ class Split:
         stored = _StoredSplit(
             of=self.of, seed=self.seed, share=self.share, train=self.train.version, test=self.test.version
         )
-        file = folder / SPLIT_FILE
-        file.write_text(stored.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        return file
+        with writing_to(folder):
+            return write_whole(folder / SPLIT_FILE, f"{stored.model_dump_json(indent=1)}\n".encode())
 
 
 class _StoredSplit(FrozenModel):

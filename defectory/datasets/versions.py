@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
+from defectory.datasets.annotations import separated
 from defectory.datasets.records import Dataset, ImageRecord, Label
 from defectory.errors import InputError, shorten
 from defectory.validation import FrozenModel
+from defectory.writing import write_whole, writing_to
 
 DATASET_FILE = "dataset.json"
 """What a stored dataset is called in its folder."""
@@ -57,17 +60,18 @@ def save_dataset(dataset: Dataset, file: Path) -> Path:
         InputError: the file cannot be written.
     """
     folder = file.parent.absolute()
-    content = dataset_json(dataset, folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written ({error.strerror})", str(folder)) from None
-    return file
+    content = "".join(dataset_json(dataset, folder))
+    with writing_to(folder):
+        return write_whole(file, content.encode())
 
 
-def dataset_json(dataset: Dataset, folder: Path) -> str:
-    """The content of a ``dataset.json`` that is to lie in ``folder``; files with known digests need not be there.
+def dataset_json(dataset: Dataset, folder: Path, notes: Iterable[str] | None = None) -> Iterator[str]:
+    """A ``dataset.json`` that is to lie in ``folder``, piece by piece; files with known digests need not be there.
+
+    Args:
+        dataset: what is described.
+        folder: what the paths are relative to.
+        notes: the JSON of the notes, piece by piece, where they are too many to be held; by default the dataset's own.
 
     Raises:
         ImageError: an image or mask cannot be read.
@@ -76,31 +80,38 @@ def dataset_json(dataset: Dataset, folder: Path) -> str:
     def relative(path: Path) -> str:
         return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
 
-    stored = StoredDataset(
+    head = StoredDataset(
         format=_FORMAT,
         version=dataset.version,
         parent=dataset.parent,
         changes=dataset.changes,
-        notes=dict(dataset.notes),
         root=relative(dataset.root),
-        images=tuple(
-            StoredImage(
-                path=relative(record.path),
-                sha256=dataset.digest(record.path),
-                label=record.label,
-                classes=record.classes,
-                mask=relative(record.mask) if record.mask else None,
-                mask_sha256=dataset.digest(record.mask) if record.mask else None,
-                colour_map=dict(record.colour_map),
-                group=record.group,
-                synthetic=record.synthetic,
-                source_ref=record.source_ref,
-                made_from=record.made_from,
-            )
-            for record in dataset.records
-        ),
+        images=(),
     )
-    return stored.model_dump_json(indent=1, exclude_defaults=True) + "\n"
+    yield head.model_dump_json(exclude_defaults=True, exclude={"notes", "images"}).removesuffix("}")
+    if notes is None and dataset.notes:
+        notes = [json.dumps(dict(dataset.notes), ensure_ascii=False)]
+    if notes is not None:
+        yield ',\n"notes": '
+        yield from notes
+    yield ',\n"images": ['
+    yield from separated(
+        StoredImage(
+            path=relative(record.path),
+            sha256=dataset.digest(record.path),
+            label=record.label,
+            classes=record.classes,
+            mask=relative(record.mask) if record.mask else None,
+            mask_sha256=dataset.digest(record.mask) if record.mask else None,
+            colour_map=dict(record.colour_map),
+            group=record.group,
+            synthetic=record.synthetic,
+            source_ref=record.source_ref,
+            made_from=record.made_from,
+        ).model_dump_json(exclude_defaults=True)
+        for record in dataset.records
+    )
+    yield "\n]}\n"
 
 
 def load_stored(file: Path) -> Dataset:

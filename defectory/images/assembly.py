@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 from pydantic import JsonValue, ValidationError
 
 from defectory.datasets.annotations import (
     AnnotatedImage,
-    coco_document,
+    Object,
+    coco_json,
     decode_runs,
     find_objects,
+    separated,
     yolo_rows,
     yolo_yaml,
 )
@@ -26,8 +30,9 @@ from defectory.errors import InputError, shorten
 from defectory.images.contact_sheet import CONTACT_SHEET, contact_sheet
 from defectory.images.filters import mark_duplicates
 from defectory.images.gate_result import GateResult
-from defectory.images.items import ItemRecord, record_file
+from defectory.images.items import ItemRecord, Piece, record_file
 from defectory.images.plan import class_name
+from defectory.vision.arrays import Mask
 
 _MASK_COLOURS = {"BACKGROUND": "#000000"}
 _WHITE = "#ffffff"
@@ -42,56 +47,76 @@ def assemble(
     gate: GateResult | None = None,
     prefix: str = "",
     created: datetime | None = None,
-) -> dict[str, bytes]:
-    """The files that describe a dataset, by name: ``dataset.json``, ``dataset.manifest``, ``coco.json``, ``data.yaml``,
-    ``labels/``, ``contact-sheet.html``, and anew the records of pictures that turned out to be duplicates.
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The files that describe a dataset, by name: ``coco.json``, ``data.yaml``, ``labels/``, ``dataset.manifest``,
+    ``contact-sheet.html``, anew the records of pictures that turned out to be duplicates, and ``dataset.json`` at last.
 
     Only pictures that were made, and are as good as the same as no other, are in it; what became of the others is
     counted and named in ``dataset.json`` and on the contact sheet.
 
     Args:
-        records: of all items, in their order; one of the same id counts once.
+        records: of all items, each id once, in their order.  They are gone through one by one and may lie on a disk:
+            what is held of each is some hundred bytes.
         read: gives the content of a small picture (``thumbnail``, ``closeup``) by its name.
         title: what the contact sheet is called.
         classes: what the dataset calls a kind of defect, where not by its own name; "" for no name.
         gate: what the gate found, once it has.
         prefix: what references in the manifest begin with, as ``s3://bucket/user/dataset``; they are relative without.
         created: when, for the manifest; now by default.
+
+    Returns:
+        Names, each with its content in pieces, which are to be read before the next name.
     """
     classes = classes or {}
-    marked = mark_duplicates(list({record.id: record for record in records}.values()))
-    pictures = [record for record in marked if record.outcome == "made"]
-    names = sorted({name for record in pictures for name in class_name(record.item.defect, classes) or ("defect",)})
-    images = {record.id: _annotated(record, classes) for record in pictures}
-    # A detector takes a picture without boxes for one of a good part.
-    boxed = [images[record.id] for record in pictures if record.mask is not None]
-    before = {record.id: record for record in records}
-    files = {
-        record_file(record.id): (record.model_dump_json() + "\n").encode()
-        for record in marked
-        if record != before[record.id]
-    }
-    coco = coco_document(boxed, names, title)
-    files[COCO_FILE] = (json.dumps(coco, ensure_ascii=False) + "\n").encode()
-    files[YOLO_FILE] = yolo_yaml(names, "images").encode()
-    for record in pictures:
-        if record.mask is not None:
-            files[f"labels/{record.id}.txt"] = yolo_rows(images[record.id], names).encode()
-    files[MANIFEST_FILE] = _manifest(pictures, classes, prefix, created)
-    files[CONTACT_SHEET] = contact_sheet(marked, read, title=title, gate=gate)
-    notes: dict[str, JsonValue] = {"synthesis": synthesis_notes(marked, classes)}
-    if gate is not None:
-        notes["gate"] = gate.model_dump(mode="json")
-    files[DATASET_FILE] = dataset_json(dataset_of(pictures, Path(), classes, notes), Path()).encode()
-    return files
+    marked = mark_duplicates(records)
+    pictures = _Pictures(marked)
+    kinds = {record.item.defect for record in pictures}
+    names = sorted({name for kind in kinds for name in class_name(kind, classes) or ("defect",)})
+    for before, record in zip(records, marked, strict=True):
+        if record.outcome != before.outcome:
+            yield record_file(record.id), iter([(record.model_dump_json() + "\n").encode()])
+    boxed = _Boxed(pictures, classes)
+    yield COCO_FILE, _encoded(coco_json(boxed, names, title))
+    yield YOLO_FILE, iter([yolo_yaml(names, "images").encode()])
+    for image in boxed:
+        yield f"labels/{Path(image.file).stem}.txt", iter([yolo_rows(image, names).encode()])
+    yield MANIFEST_FILE, _encoded(_manifest(pictures, classes, prefix, created))
+    yield CONTACT_SHEET, iter([contact_sheet(marked, read, title=title, gate=gate)])
+    dataset = dataset_of(pictures, Path(), classes)
+    yield DATASET_FILE, _encoded(dataset_json(dataset, Path(), _notes(marked, classes, gate)))
 
 
-def dataset_of(
-    records: Sequence[ItemRecord],
-    root: Path,
-    classes: Mapping[str, str] | None = None,
-    notes: Mapping[str, JsonValue] | None = None,
-) -> Dataset:
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """Those of the records that are of pictures in the dataset."""
+
+    records: Sequence[ItemRecord]
+
+    def __iter__(self) -> Iterator[ItemRecord]:
+        return (record for record in self.records if record.outcome == "made")
+
+
+@dataclass(frozen=True, slots=True)
+class _Boxed:
+    """The pictures as detectors know them, without those whose defect has no place.
+
+    A detector would take a picture without boxes for one of a good part.
+    """
+
+    pictures: _Pictures
+    classes: Mapping[str, str]
+
+    def __iter__(self) -> Iterator[AnnotatedImage]:
+        return (_annotated(record, self.classes) for record in self.pictures if record.mask is not None)
+
+
+def pieces_of(mask: Mask) -> tuple[Piece, ...]:
+    """The objects of a mask, shape ``(h, w)``, not 0 = defect, for its picture's record."""
+    found = find_objects((mask > 0).astype(np.uint8), ("",))
+    return tuple(Piece(box=item.box, runs=item.runs, area=item.area) for item in found)
+
+
+def dataset_of(records: Iterable[ItemRecord], root: Path, classes: Mapping[str, str] | None = None) -> Dataset:
     """The made pictures among ``records`` as a dataset whose files lie, or are to lie, below ``root``."""
     images, digests = [], {}
     for record in records:
@@ -112,7 +137,7 @@ def dataset_of(
                 made_from=record.made_from,
             )
         )
-    return Dataset(tuple(images), root, notes=notes or {}, digests=digests)
+    return Dataset(tuple(images), root, digests=digests)
 
 
 def classes_of(dataset: Dataset) -> dict[str, str]:
@@ -122,7 +147,7 @@ def classes_of(dataset: Dataset) -> dict[str, str]:
     return {kind: name for kind, name in classes.items() if isinstance(name, str)} if isinstance(classes, dict) else {}
 
 
-def count_outcomes(records: Sequence[ItemRecord]) -> dict[str, dict[str, int]]:
+def count_outcomes(records: Iterable[ItemRecord]) -> dict[str, dict[str, int]]:
     """How often each outcome came of each kind of defect: ``{"scratch": {"made": 9, "invisible": 1}}``."""
     counts: dict[str, Counter[str]] = {}
     for record in records:
@@ -130,55 +155,62 @@ def count_outcomes(records: Sequence[ItemRecord]) -> dict[str, dict[str, int]]:
     return {defect: dict(sorted(outcomes.items())) for defect, outcomes in sorted(counts.items())}
 
 
-def synthesis_notes(records: Sequence[ItemRecord], classes: Mapping[str, str]) -> dict[str, JsonValue]:
-    """What was asked for, what became of it and what each picture was made with, for ``dataset.json``."""
-    outcomes: dict[str, JsonValue] = {}
-    for defect, counts in count_outcomes(records).items():
-        outcomes[defect] = dict(counts)
+def _notes(records: Sequence[ItemRecord], classes: Mapping[str, str], gate: GateResult | None) -> Iterator[str]:
+    """What was asked for, what became of it and what each picture was made with, and the gate's word, as JSON."""
+    outcomes = count_outcomes(records)
+    yield f'{{"synthesis": {{"items": {len(records)}, "outcomes": {_json(outcomes)}, "classes": {_json(dict(classes))},'
+    yield '\n"not_in_it": ['
+    yield from separated(
+        _json({"id": record.id, "item": record.item.model_dump(), "outcome": record.outcome, "reason": record.reason})
+        for record in records
+        if record.outcome != "made"
+    )
+    yield '],\n"images": {'
+    yield from separated(f"{_json(record.id)}: {_json(_provenance(record))}" for record in _Pictures(records))
+    yield "}}"
+    if gate is not None:
+        yield f',\n"gate": {gate.model_dump_json()}'
+    yield "}"
+
+
+def _provenance(record: ItemRecord) -> dict[str, JsonValue]:
     return {
-        "items": len(records),
-        "outcomes": outcomes,
-        "classes": dict(classes),
-        "not_in_it": [
-            {"id": record.id, "item": record.item.model_dump(), "outcome": record.outcome, "reason": record.reason}
-            for record in records
-            if record.outcome != "made"
-        ],
-        "images": {
-            record.id: {
-                "item": record.item.model_dump(),
-                "source_sha256": record.source_sha256,
-                "severity": round(record.severity, 4),
-                "area": round(record.area, 6),
-                "parameters": record.parameters,
-            }
-            for record in records
-            if record.outcome == "made"
-        },
+        "item": record.item.model_dump(),
+        "source_sha256": record.source_sha256,
+        "severity": round(record.severity, 4),
+        "area": round(record.area, 6),
+        "parameters": record.parameters,
     }
 
 
 def _annotated(record: ItemRecord, classes: Mapping[str, str]) -> AnnotatedImage:
     (name,) = class_name(record.item.defect, classes) or ("defect",)
-    mask = decode_runs(record.runs, record.width, record.height) if record.mask else None
-    objects = () if mask is None else find_objects((mask > 0).astype("uint8"), (name,))
+    # Records of earlier releases have their mask in one piece.
+    pieces = record.objects or pieces_of(decode_runs(record.runs, record.width, record.height))
+    objects = tuple(Object(name, piece.box, piece.runs, piece.area) for piece in pieces)
     return AnnotatedImage(record.image, record.width, record.height, objects)
 
 
 def _manifest(
-    records: Sequence[ItemRecord], classes: Mapping[str, str], prefix: str, created: datetime | None
-) -> bytes:
+    records: Iterable[ItemRecord], classes: Mapping[str, str], prefix: str, created: datetime | None
+) -> Iterator[str]:
     def reference(name: str) -> str:
         return f"{prefix.rstrip('/')}/{name}" if prefix else name
 
-    lines = []
     for record in records:
         names = class_name(record.item.defect, classes)
         colours = _MASK_COLOURS | {(names or ("defect",))[0]: _WHITE} if record.mask else {}
         image = ImageRecord(Path(record.image), "anomaly", names, colour_map=colours, synthetic=True)
         mask = reference(record.mask) if record.mask else None
-        lines.append(manifest_line(image, reference(record.image), mask, created=created) + "\n")
-    return "".join(lines).encode()
+        yield manifest_line(image, reference(record.image), mask, created=created) + "\n"
+
+
+def _encoded(pieces: Iterable[str]) -> Iterator[bytes]:
+    return (piece.encode() for piece in pieces)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def read_record(content: bytes, name: str) -> ItemRecord:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,7 +111,7 @@ def balance(
     keeps_synthetic = bool(synthetic.records) and (result is None or result.decision == "kept")
     joined = _joined(dataset, synthetic if keeps_synthetic else None, result)
     fitted = fit_to_form(joined, form, validation=validation, seed=seed, skip=skip_unmasked)
-    file = _export_whole(fitted.dataset, form, out / "dataset", fitted.validation)
+    file = export(fitted.dataset, form, out / "dataset", validation=fitted.validation)
     return Balanced(summary, result, keeps_synthetic, fitted.dataset, file, fitted.left_out, refused)
 
 
@@ -152,20 +151,6 @@ def _joined(dataset: Dataset, synthetic: Dataset | None, result: GateResult | No
         change = f"added: {len(synthetic.records)} synthetic images of defects"
         joined = replace(join([dataset, synthetic]), parent=dataset.version, changes=(change,))
     return replace(joined, notes=notes)
-
-
-def _export_whole(dataset: Dataset, form: Form, out: Path, validation: frozenset[Path]) -> Path:
-    """Export, so that the folder is there whole or not at all: a full disk must not look like a finished dataset."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-unfinished-", dir=out.parent) as work:
-            unfinished = Path(work) / out.name
-            file = export(dataset, form, unfinished, validation=validation)
-            if out.exists():
-                out.rmdir()
-            unfinished.rename(out)
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written ({error.strerror})", str(out)) from error
-    return out / file.relative_to(unfinished)
 
 
 def part_to_learn_from(

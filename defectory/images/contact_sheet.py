@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter, defaultdict
+from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cache
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from statistics import median
 from typing import Any
 
@@ -49,56 +51,86 @@ def contact_sheet(
         title: what the page is called.
         gate: what the gate found, where it was asked.
     """
-    pictures = [record for record in records if record.outcome == "made"]
-    pictured = _even_choice(pictures)
-    counts = Counter(record.outcome for record in records)
-    unmade = [record for record in records if record.outcome != "made"]
+    survey = _Survey()
+    for place, record in enumerate(records):
+        survey.add(place, record)
+    pictured = survey.even_choice()
+    counts = sum((kind.counts for kind in survey.kinds.values()), Counter[str]())
     page = (
         _environment()
         .get_template("contact_sheet.html.j2")
         .render(
             title=title,
-            made=pictures,
+            made=counts["made"],
             asked=len(records),
             outcomes=[(name, *words, counts[name]) for name, words in _OUTCOMES.items() if counts[name]],
-            kinds=[_kind(kind, records) for kind in sorted({record.item.defect for record in records})],
-            renderers=sorted(Counter(record.item.renderer for record in pictures).items()),
-            photos=len({record.item.source for record in pictures if record.item.source}),
+            kinds=[kind.summary(name) for name, kind in sorted(survey.kinds.items())],
+            renderers=sorted(survey.renderers.items()),
+            photos=len(survey.photos),
             gate=gate,
-            unmade=unmade[:MOST_NAMED],
-            unnamed=len(unmade) - len(unmade[:MOST_NAMED]),
-            without_picture=len(pictures) - len(pictured),
-            pictures=[_picture(record, read) for record in pictured],
+            unmade=survey.unmade,
+            unnamed=len(records) - counts["made"] - len(survey.unmade),
+            without_picture=counts["made"] - len(pictured),
+            pictures=[_picture(records[place], read) for place in pictured],
         )
     )
     return page.encode()
+
+
+@dataclass(slots=True)
+class _Kind:
+    """What came of one kind of defect; ``places`` are those of its first pictures among all records."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    places: list[int] = field(default_factory=list)
+    severities: array[float] = field(default_factory=lambda: array("d"))
+    areas: array[float] = field(default_factory=lambda: array("d"))
+
+    def summary(self, name: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "counts": self.counts,
+            "severity": median(self.severities) if self.severities else None,
+            "area": median(self.areas) if self.areas else None,
+        }
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What the page says of all records, gathered from one at a time."""
+
+    kinds: dict[str, _Kind] = field(default_factory=dict)
+    renderers: Counter[str] = field(default_factory=Counter)
+    photos: set[str] = field(default_factory=set)
+    unmade: list[ItemRecord] = field(default_factory=list)
+
+    def add(self, place: int, record: ItemRecord) -> None:
+        kind = self.kinds.setdefault(record.item.defect, _Kind())
+        kind.counts[record.outcome] += 1
+        if record.outcome != "made":
+            if len(self.unmade) < MOST_NAMED:
+                self.unmade.append(record)
+            return
+        self.renderers[record.item.renderer] += 1
+        if record.item.source:
+            self.photos.add(record.item.source)
+        if len(kind.places) < MOST_PICTURES:
+            kind.places.append(place)
+        if record.mask is not None:
+            kind.severities.append(record.severity)
+            kind.areas.append(record.area)
+
+    def even_choice(self) -> list[int]:
+        """The places of the pictures that are shown."""
+        laps = zip_longest(*(kind.places for kind in self.kinds.values()))
+        turns = (place for lap in laps for place in lap if place is not None)
+        return sorted(islice(turns, MOST_PICTURES))
 
 
 @cache
 def _environment() -> Environment:
     loader = PackageLoader("defectory.images", "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-def _even_choice(records: Sequence[ItemRecord]) -> list[ItemRecord]:
-    kinds: defaultdict[str, list[ItemRecord]] = defaultdict(list)
-    for record in records:
-        kinds[record.item.defect].append(record)
-    turns = (record for lap in zip_longest(*kinds.values()) for record in lap if record is not None)
-    ids = {record.id for record, _ in zip(turns, range(MOST_PICTURES), strict=False)}
-    return [record for record in records if record.id in ids]
-
-
-def _kind(kind: str, records: Sequence[ItemRecord]) -> dict[str, Any]:
-    of_kind = [record for record in records if record.item.defect == kind]
-    pictures = [record for record in of_kind if record.outcome == "made"]
-    located = [record for record in pictures if record.mask is not None]
-    return {
-        "name": kind,
-        "counts": Counter(record.outcome for record in of_kind),
-        "severity": median(record.severity for record in located) if located else None,
-        "area": median(record.area for record in located) if located else None,
-    }
 
 
 def _picture(record: ItemRecord, read: Callable[[str], bytes]) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from pathlib import Path
 from defectory.claims import check_claim, mark
 from defectory.datasets.records import Dataset, file_digest
 from defectory.datasets.versions import DATASET_FILE, load_stored
-from defectory.errors import ImageError, InputError
+from defectory.errors import ImageError, InputError, UnwritableError
 from defectory.images.assembly import assemble, classes_of, read_record
 from defectory.images.filters import mark_duplicates
 from defectory.images.gate_result import GateResult
 from defectory.images.items import ItemRecord, record_file
+from defectory.writing import UNFINISHED, write_whole
 
 COMMAND = "defectory images"
-_UNFINISHED = ".part"
 _RECORDS = "records"
 
 
@@ -40,7 +40,7 @@ class DatasetFolder:
                 check_claim(path, COMMAND)
             mark(path, COMMAND)
             (path / _RECORDS).mkdir(parents=True, exist_ok=True)
-            for unfinished in path.glob(f"*/*{_UNFINISHED}"):
+            for unfinished in path.glob(f"**/{UNFINISHED}*"):
                 unfinished.unlink()
 
     def record(self, identity: str) -> ItemRecord | None:
@@ -113,16 +113,19 @@ class DatasetFolder:
             InputError: the disk is full, say.
         """
         all_classes = self._classes() | dict(classes or {})
-        marked = mark_duplicates(records)
+        marked = tuple(mark_duplicates(records))
         for before, after in zip(records, marked, strict=True):
             if after.outcome != before.outcome:
                 self._forget(before)
-        files = assemble(records, self._read, title=title, classes=all_classes, gate=gate, created=created)
+        labels = {f"{record.id}.txt" for record in marked if record.mask is not None}
         with _explained(self.path):
             for label in (self.path / "labels").glob("*.txt"):
-                if f"labels/{label.name}" not in files:
+                if label.name not in labels:
                     label.unlink()
-        self._write(files)
+            for name, pieces in assemble(
+                records, self._read, title=title, classes=all_classes, gate=gate, created=created
+            ):
+                write_whole(self.path / name, pieces)
         return load_stored(self.path / DATASET_FILE), marked
 
     def _classes(self) -> dict[str, str]:
@@ -144,7 +147,7 @@ class DatasetFolder:
     def _write(self, files: Mapping[str, bytes]) -> None:
         with _explained(self.path):
             for name, content in files.items():
-                _write_whole(self.path / name, content)
+                write_whole(self.path / name, content)
 
 
 def _is_synthetic(folder: Path) -> bool:
@@ -155,22 +158,11 @@ def _is_synthetic(folder: Path) -> bool:
         return False
 
 
-def _write_whole(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(file.name + _UNFINISHED)
-    try:
-        unfinished.write_bytes(content)
-        unfinished.replace(file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-
-
 @contextlib.contextmanager
 def _explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         fix = "What is done stays done: make room, then run the same command again."
-        raise InputError("out", f"a folder that can be written ({error.strerror})", str(folder), fix) from error
+        reason = error.strerror or str(error)
+        raise UnwritableError("out", "a folder that can be written to", reason, str(folder), fix) from error

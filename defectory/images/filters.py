@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import overload
 
 import cv2
 import numpy as np
@@ -38,6 +39,22 @@ _WHOLE_SIDE, _WINDOW_SIDE = 8, 12
 _MARGIN = 0.25
 
 
+def _sign_patterns(side: int) -> NDArray[np.int32]:
+    """Weights of +1 and -1 for small copies of this side: all alike, by halves in both directions, by quarters."""
+    halves = np.where(np.arange(side) < side // 2, 1, -1)
+    ones = np.ones(side, np.int32)
+    patterns = [np.outer(rows, columns) for rows in (ones, halves) for columns in (ones, halves)]
+    return np.stack(patterns).reshape(4, side * side).astype(np.int32)
+
+
+# Sums of a fingerprint's levels with signs.  Whatever the signs, they differ between two by no more than the levels do
+# on the whole: who differs by more needs no closer look.  So tens of thousands of pictures are compared in seconds.
+_TRAITS = np.zeros((8, _WHOLE_SIDE**2 + _WINDOW_SIDE**2), np.int32)
+_TRAITS[:4, : _WHOLE_SIDE**2] = _sign_patterns(_WHOLE_SIDE)
+_TRAITS[4:, _WHOLE_SIDE**2 :] = _sign_patterns(_WINDOW_SIDE)
+_TRAIT_LIMITS = np.repeat([SAME_LEVELS * _WHOLE_SIDE**2, SAME_LEVELS * _WINDOW_SIDE**2], 4)
+
+
 def visibility_failure(rendered: RenderResult, photo: Photo | None) -> str:
     """Why nobody can see a defect on the picture, in words; "" where one can be seen."""
     if rendered.mask is None:
@@ -66,46 +83,87 @@ def fingerprint_of(image: Image, box: Box | None) -> str:
     return digits + _small(crop(image, window_of(box, image.shape[1], image.shape[0])), _WINDOW_SIDE)
 
 
-def mark_duplicates(records: Sequence[ItemRecord]) -> tuple[ItemRecord, ...]:
+def mark_duplicates(records: Sequence[ItemRecord]) -> Sequence[ItemRecord]:
     """The records in their order; a made picture as good as the same as one before it becomes a ``duplicate``.
 
     Two are as good as the same where they are to show the same defect, look the same (in whole and around the defect),
     and have it at the same place.
+
+    Args:
+        records: each id once; they may lie on a disk: no more than two are held at a time.
+
+    Returns:
+        A view of ``records``.
     """
-    kinds: defaultdict[str, list[ItemRecord]] = defaultdict(list)
-    for record in records:
+    return _Marked(records, dict(_twins(records)))
+
+
+class _Marked(Sequence[ItemRecord]):
+    """Records of which some are duplicates, by their places."""
+
+    def __init__(self, records: Sequence[ItemRecord], twins: Mapping[int, str]) -> None:
+        self._records, self._twins = records, twins
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[ItemRecord]:
+        for place, record in enumerate(self._records):
+            yield self._mark(place, record)
+
+    @overload
+    def __getitem__(self, place: int) -> ItemRecord: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[ItemRecord]: ...
+
+    def __getitem__(self, place: int | slice) -> ItemRecord | Sequence[ItemRecord]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        return self._mark(range(len(self))[place], self._records[place])
+
+    def _mark(self, place: int, record: ItemRecord) -> ItemRecord:
+        if place not in self._twins:
+            return record
+        reason = f"as good as the same as {self._twins[place]}"
+        return ItemRecord(id=record.id, item=record.item, outcome="duplicate", reason=reason)
+
+
+def _twins(records: Sequence[ItemRecord]) -> Iterator[tuple[int, str]]:
+    """The places of duplicates, each with the id of the earlier one it is as good as."""
+    kinds: defaultdict[str, list[int]] = defaultdict(list)
+    levels = np.zeros((len(records), _WHOLE_SIDE**2 + _WINDOW_SIDE**2), np.uint8)
+    for place, record in enumerate(records):
         if record.outcome == "made":
-            kinds[record.item.defect].append(record)
-    twins = {identity: twin for candidates in kinds.values() for identity, twin in _twins(candidates)}
-    return tuple(
-        ItemRecord(
-            id=record.id, item=record.item, outcome="duplicate", reason=f"as good as the same as {twins[record.id]}"
-        )
-        if record.outcome == "made" and record.id in twins
-        else record
-        for record in records
-    )
+            kinds[record.item.defect].append(place)
+            fingerprint = np.frombuffer(bytes.fromhex(record.fingerprint), np.uint8)
+            levels[place, : len(fingerprint)] = fingerprint
+    for places in kinds.values():
+        yield from _twins_of_kind(records, places, levels[places])
 
 
-def _twins(records: Sequence[ItemRecord]) -> Iterator[tuple[str, str]]:
-    """The ids of duplicates, each with the id of the earlier one it is as good as."""
-    size = _WHOLE_SIDE**2 + _WINDOW_SIDE**2
-    levels = np.zeros((len(records), size), np.int16)
-    for row, record in zip(levels, records, strict=True):
-        fingerprint = np.frombuffer(bytes.fromhex(record.fingerprint), np.uint8)
-        row[: len(fingerprint)] = fingerprint
-    distinct: list[int] = []
-    for number, record in enumerate(records):
-        off = np.abs(levels[distinct] - levels[number])
+def _twins_of_kind(
+    records: Sequence[ItemRecord], places: Sequence[int], levels: NDArray[np.uint8]
+) -> Iterator[tuple[int, str]]:
+    traits = levels.astype(np.int32) @ _TRAITS.T
+    # Of those that are no duplicates: their traits, one trait a row, and their rows in ``levels``.
+    known, rows = np.empty_like(traits.T, order="C"), np.empty(len(places), np.intp)
+    count = 0
+    for row, place in enumerate(places):
+        near = np.arange(count)
+        for trait, mine, limit in zip(known, traits[row], _TRAIT_LIMITS, strict=True):
+            near = near[np.abs(trait[near] - mine) <= limit]
+        off = np.abs(levels[rows[near]].astype(np.int16) - levels[row])
         whole, window = off[:, : _WHOLE_SIDE**2].mean(axis=1), off[:, _WHOLE_SIDE**2 :].mean(axis=1)
-        alike = np.flatnonzero((whole <= SAME_LEVELS) & (window <= SAME_LEVELS))
-        twin = next(
-            (records[distinct[place]] for place in alike if _same_place(records[distinct[place]], record)), None
-        )
+        alike = rows[near[(whole <= SAME_LEVELS) & (window <= SAME_LEVELS)]]
+        record = records[place] if alike.size else None
+        others = (records[places[other]] for other in alike)
+        twin = None if record is None else next((other for other in others if _same_place(other, record)), None)
         if twin is None:
-            distinct.append(number)
-        elif twin.id != record.id:
-            yield record.id, twin.id
+            known[:, count], rows[count] = traits[row], row
+            count += 1
+        else:
+            yield place, twin.id
 
 
 def window_of(box: Box, width: int, height: int, margin: float = _MARGIN) -> Box:

@@ -43,11 +43,20 @@ class Item(FrozenModel):
     prompt: str = ""
 
 
+class Piece(FrozenModel):
+    """One object of a picture's mask: its box (left, top, width, height), its run lengths, how many pixels it has."""
+
+    box: tuple[int, int, int, int]
+    runs: tuple[int, ...]
+    area: int = Field(ge=1)
+
+
 class ItemRecord(FrozenModel):
     """What became of an item; all but ``item``, ``id``, ``outcome`` and ``reason`` are empty unless a picture was made.
 
     ``box`` is left, top, width, height in pixels around all of the mask; ``area`` is the mask's share of the picture;
-    ``runs`` is the mask in COCO's uncompressed run lengths, column by column, the background first; ``closeup`` shows
+    ``runs`` is the mask in COCO's uncompressed run lengths, column by column, the background first; ``objects`` are the
+    mask's pieces as detectors count them (empty in records of earlier releases); ``closeup`` shows
     the defect's place in the photo and in the picture, side by side; ``fingerprint`` are tiny grey copies of the
     picture and of the defect's place, in hexadecimal digits, by which pictures are compared.
     """
@@ -69,6 +78,7 @@ class ItemRecord(FrozenModel):
     box: tuple[int, int, int, int] | None = None
     area: float = Field(default=0.0, ge=0, le=1)
     runs: tuple[int, ...] = ()
+    objects: tuple[Piece, ...] = ()
     fingerprint: str = Field(default="", pattern=r"^([0-9a-f]{2})*$", max_length=416)
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
 

@@ -20,11 +20,12 @@ from defectory.images.renderers.names import RendererFamily, needs_photo, refuse
 from defectory.images.renderers.procedural import KINDS
 from defectory.images.renderers.transplant import kind_of
 from defectory.validation import FrozenModel
+from defectory.writing import write_whole, writing_to
 
 UNNAMED_DEFECT = "anomaly"
 """What defects are called that nobody has given a class."""
 
-MAX_COUNT = 10_000
+MAX_COUNT = 75_000
 """The most pictures of one kind in one plan."""
 
 RendererChoice = RendererName | Literal["auto"]
@@ -215,12 +216,8 @@ def save_plan(plan: Plan, file: Path) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(plan.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError("out", f"a file that can be written ({error.strerror})", str(file)) from None
-    return file
+    with writing_to(file):
+        return write_whole(file, f"{plan.model_dump_json(indent=1)}\n".encode())
 
 
 def load_plan(file: Path) -> Plan:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from defectory.datasets.annotations import Box, box_of, encode_runs
 from defectory.datasets.records import Dataset, file_digest
 from defectory.errors import ContentFilteredError, DefectoryError, ImageError, InputError, RenderError, ServiceError
-from defectory.images.assembly import count_outcomes
+from defectory.images.assembly import count_outcomes, pieces_of
 from defectory.images.dataset_folder import DatasetFolder
 from defectory.images.filters import crop, fingerprint_of, visibility_failure, window_of
 from defectory.images.items import Item, ItemOutcome, ItemRecord, item_id, record_file
@@ -389,6 +389,7 @@ def _keep(item: Item, photo: Photo | None, rendered: RenderResult, seed: int) ->
         box=box,
         area=0.0 if mask is None else float((mask > 0).mean()),
         runs=() if mask is None else encode_runs(mask),
+        objects=() if mask is None else pieces_of(mask),
         fingerprint=fingerprint_of(rendered.image, box),
         parameters={**rendered.parameters, "seed": seed},
     )

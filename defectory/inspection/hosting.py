@@ -13,15 +13,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tarfile
-import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from defectory.errors import DefectoryError, InputError
-from defectory.inspection.bundle import BUNDLE_NAME
 from defectory.inspection.model import Model
 
 CODE = "code"
@@ -85,11 +82,8 @@ def run_job(work: Callable[[JobFolders], None]) -> int:
 def write_hosted(model: Model, source: Path, model_dir: Path) -> None:
     """Lay ``model`` out in the folder ``model_dir`` with the code that serves it, taken from the folder ``source``."""
     model_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        bundle = Path(folder) / BUNDLE_NAME
-        model.save(bundle)
-        with tarfile.open(bundle) as archive:
-            archive.extractall(model_dir, filter="data")
+    for name, content in model.files().items():
+        (model_dir / name).write_bytes(content)
     for name in SERVED:
         part, target = source / name, model_dir / CODE / name
         if part.is_dir():

@@ -7,7 +7,6 @@ The service ended on 2025-10-31.  ``LookoutForVision`` stands in for ``boto3.cli
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import re
@@ -15,15 +14,16 @@ import urllib.error
 import urllib.request
 from types import SimpleNamespace
 from typing import Any, BinaryIO, Protocol, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor
+from PIL import ImageColor
 
-from defectory.door import TOKEN_VARIABLE
-from defectory.errors import DefectoryError, InputError, ServiceError, require_extra
+from defectory.door import TOKEN_VARIABLE, is_loopback
+from defectory.errors import DefectoryError, FailureKind, InputError, ServiceError, require_extra, shorten
 from defectory.inspection.verdicts import DefectArea, Inspection, InspectionReply, decode_grey
+from defectory.vision.images import encode_png
 
 API_VERSION = "2020-11-20"
 # An endpoint in SageMaker's containers learns of a request little more than its Accept header.
@@ -40,6 +40,7 @@ STATUS_OF_ERROR = {
     "ThrottlingException": 429,
     "InternalServerException": 500,
 }
+ANSWER_LIMIT = 25 * 1024 * 1024
 _BACKGROUND = "#FFFFFF"
 # Endpoint of SageMaker -> model of Lookout for Vision.
 _HOSTING = {
@@ -90,6 +91,7 @@ class ConflictException(LookoutError):
     """The model is not ready to answer."""
 
     code = "ConflictException"
+    kind = FailureKind.TRANSIENT
 
 
 class ServiceQuotaExceededException(LookoutError):
@@ -102,10 +104,13 @@ class ThrottlingException(LookoutError):
     """Too many calls at once; try again later."""
 
     code = "ThrottlingException"
+    kind = FailureKind.TRANSIENT
 
 
 class InternalServerException(LookoutError):
     """The endpoint failed."""
+
+    kind = FailureKind.TRANSIENT
 
 
 _EXCEPTIONS: dict[str, type[LookoutError]] = {
@@ -226,7 +231,14 @@ class LookoutForVision:
         body = bytes(Body) if isinstance(Body, bytes | bytearray) else Body.read()
         if not body:
             raise ValidationException("Body must be an image, it is empty")
-        reply = json.loads(self._backend.detect(ProjectName, ModelVersion, body, ContentType))
+        content = self._backend.detect(ProjectName, ModelVersion, body, ContentType)
+        try:
+            reply = json.loads(content)
+        except (ValueError, RecursionError):
+            reply = None
+        if not isinstance(reply, dict):
+            # A proxy's page, say.
+            raise InternalServerException(f"the answer is no JSON object: {shorten(repr(content[:200]))}")
         return {**reply, "ResponseMetadata": {"HTTPStatusCode": 200}}
 
     def describe_model(self, *, ProjectName: str, ModelVersion: str) -> dict[str, Any]:
@@ -262,7 +274,9 @@ class _Http:
             raise InputError("endpoint_url", "an address that starts with http:// or https://", url)
         self._url, self._timeout = url.rstrip("/"), timeout
         self._headers = {"Authorization": f"Bearer {token.strip()}"} if token.strip() else {}
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        # What is on this machine no proxy reaches.
+        proxies = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
+        self._opener = urllib.request.build_opener(_NoRedirect, *proxies)
 
     def detect(self, project: str, version: str, body: bytes, content_type: str) -> bytes:
         path = f"/{API_VERSION}/projects/{quote(project, safe='')}/models/{quote(version, safe='')}/detect"
@@ -279,14 +293,16 @@ class _Http:
     def _call(self, request: urllib.request.Request) -> bytes:
         try:
             with self._opener.open(request, timeout=self._timeout) as reply:
-                content: bytes = reply.read()
-                return content
+                content: bytes = reply.read(ANSWER_LIMIT + 1)
         except urllib.error.HTTPError as error:
             kind = _EXCEPTIONS.get(error.headers.get("x-amzn-ErrorType", ""))
             kind = kind or (ConflictException if error.code == 503 else InternalServerException)
-            raise kind(_message(error.read()) or str(error)) from None
+            raise kind(_message(error.read(ANSWER_LIMIT)) or str(error)) from None
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise InternalServerException(f"{self._url} does not answer ({error}). Is the server running?") from error
+        if len(content) > ANSWER_LIMIT:
+            raise InternalServerException(f"the answer is longer than {ANSWER_LIMIT:,} bytes")
+        return content
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -324,7 +340,7 @@ def _exception_of(error: ServiceError) -> LookoutError:
     return _EXCEPTION_OF_FAULT.get(getattr(error, "fault", ""), InternalServerException)(str(error))
 
 
-# By the name of the endpoint's fault (`defectory.aws.endpoint_errors`), which the containers have not.
+# By the name of the endpoint's fault (`defectory.aws.failures`), which the containers have not.
 _EXCEPTION_OF_FAULT: dict[str, type[LookoutError]] = {
     "missing": ResourceNotFoundException,
     "forbidden": AccessDeniedException,
@@ -360,6 +376,4 @@ def _classes(inspection: Inspection | InspectionReply) -> NDArray[np.uint8] | No
 
 def _coloured(classes: NDArray[np.uint8], defects: tuple[DefectArea, ...]) -> str:
     colours = [ImageColor.getrgb(colour) for colour in (_BACKGROUND, *(defect.color for defect in defects))]
-    content = io.BytesIO()
-    Image.fromarray(np.array(colours, np.uint8)[classes]).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()
+    return base64.b64encode(encode_png(np.array(colours, np.uint8)[classes], effort=1)).decode()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +29,7 @@ from defectory.inspection.thresholds import confidence_of
 from defectory.inspection.verdicts import DefectArea, Inspection, Thresholds
 from defectory.validation import FrozenModel
 from defectory.vision.regions import find_regions
+from defectory.writing import write_whole, writing_to
 
 FORMAT = 1
 TOP_SHARE = 0.01
@@ -210,18 +209,16 @@ class Model:
             InputError: it cannot be written there.
         """
         content = self.to_bytes()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                file.write(content)
-            os.chmod(file.name, 0o644)  # noqa: PTH101
-            return Path(file.name).replace(path)
-        except OSError as error:
-            raise InputError("out", f"a place a model can be written to ({error.strerror})", str(path)) from None
+        with writing_to(path):
+            return write_whole(path, content)
 
     def to_bytes(self) -> bytes:
         """The bundle, as ``save`` writes it."""
-        return pack({_CARD: _card_json(self.card), **self._content()})
+        return pack(self.files())
+
+    def files(self) -> dict[str, bytes]:
+        """The bundle's files by name, as an unpacked bundle has them."""
+        return {_CARD: _card_json(self.card), **self._content()}
 
     def _content(self) -> dict[str, bytes]:
         files = {

@@ -10,6 +10,7 @@ What is left is the kind of processor: other instructions round and add differen
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,8 @@ CONFIDENCE_TOLERANCE = SCORE_TOLERANCE / SMALLEST_SCALE / 4
 _lock = threading.Lock()
 _callers = 0
 _shared_before: list[tuple[Any, int]] = []
+# The modules that were there, and what `_libraries` gave then.
+_loaded: tuple[frozenset[str], list[Any], list[Any]] | None = None
 
 
 @contextmanager
@@ -62,6 +65,16 @@ def one_thread() -> Iterator[None]:
 
 def _libraries() -> tuple[list[Any], list[Any]]:
     """Controllers of the loaded libraries that keep a limit for each thread, and of those that keep one for all."""
+    global _loaded
+    # Looking for them takes as long as preparing a photo; they come with modules.
+    modules = frozenset(sys.modules)
+    loaded = _loaded
+    if loaded is None or loaded[0] != modules:
+        loaded = _loaded = (modules, *_find_libraries())
+    return loaded[1:]
+
+
+def _find_libraries() -> tuple[list[Any], list[Any]]:
     from threadpoolctl import ThreadpoolController
 
     own: list[Any] = []

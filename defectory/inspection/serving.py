@@ -15,43 +15,36 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
-from defectory.door import TOKEN_VARIABLE, GuardedHandler, GuardedServer, Refused, check_bearer
-from defectory.errors import DefectoryError, ImageError, InputError
-from defectory.inspection.lookout import (
+from defectory.door import TOKEN_VARIABLE, Refused, check_bearer
+from defectory.errors import ImageError, InputError, require_extra
+
+require_extra("serve")
+
+from defectory.door.server import Answer, GuardedServer, Head, Limits, Work, available_cores  # noqa: E402
+from defectory.inspection.lookout import (  # noqa: E402
     API_VERSION,
     CONTENT_TYPES,
     LOOKOUT_MEDIA_TYPE,
     STATUS_OF_ERROR,
-    AccessDeniedException,
     LookoutError,
-    ValidationException,
     check_names,
     detect_anomalies_answer,
 )
-from defectory.inspection.verdicts import ImageInspector, InspectionReply
-from defectory.vision.images import load_image
+from defectory.inspection.verdicts import ImageInspector, InspectionReply  # noqa: E402
+from defectory.vision.images import load_image  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
 # What SageMaker's real-time endpoints take; serverless ones take 4 MB.
-LARGEST_BODY = 25 * 1024 * 1024
-IDLE_SECONDS = 60.0
-CUSTOM_ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
-
-
-class RequestError(DefectoryError):
-    """A request that is refused before the model sees it."""
-
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code = status, code
+LIMITS = Limits(body_bytes=25 * 1024 * 1024)
+CUSTOM_ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
+_DETECTIONS = f"/{API_VERSION}/projects/"
 
 
 def answer_invocation(model: ImageInspector, body: bytes, *, lookout: bool = False) -> bytes:
@@ -75,6 +68,7 @@ class InspectionServer(GuardedServer):
 
     Raises:
         InputError: the address cannot be listened on.
+        MissingExtraError: the extra ``serve`` is not installed.
     """
 
     def __init__(
@@ -85,23 +79,17 @@ class InspectionServer(GuardedServer):
         *,
         token: str | None,
         names: Iterable[str] | None = (),
+        limits: Limits = LIMITS,
     ) -> None:
         self.model = model
         self.token = token
         self.failure: Exception | None = None
-        # More at once would only slow each other down: one inspection keeps one core busy.
-        self.working = threading.BoundedSemaphore(os.cpu_count() or 1)
         try:
-            super().__init__((host, port), _Handler, names=names)
+            # More threads would only slow each other down: one inspection keeps one core busy.
+            super().__init__(host, port, limits, names=names, threads=available_cores())
         except (OSError, OverflowError) as error:
             fix = "Choose another with --port, or 0 for a free one."
             raise InputError("host, port", f"an address that is free ({error})", f"{host}:{port}", fix) from error
-
-    @property
-    def url(self) -> str:
-        """Where it is reached."""
-        host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
 
     def load(self, load_model: Callable[[], ImageInspector]) -> threading.Thread:
         """Load the model on a thread; should that fail, the server stops and ``failure`` says why."""
@@ -116,6 +104,38 @@ class InspectionServer(GuardedServer):
         thread = threading.Thread(target=load, name="load-model", daemon=True)
         thread.start()
         return thread
+
+    def route(self, head: Head) -> Answer | Work:
+        """Inspection of an image, or health."""
+        is_ping = head.path == "/ping"
+        if self.token is not None and not (is_ping and head.method in ("GET", "HEAD")):
+            check_bearer(head.headers, self.token)
+        is_detection = head.path.startswith(_DETECTIONS)
+        if is_detection:
+            _check_detection(head.path)
+        elif not is_ping and head.path != "/invocations":
+            raise _unknown(head.path)
+        _check_method(head, ("GET", "HEAD") if is_ping else ("POST",))
+        if is_ping:
+            return Answer(HTTPStatus.OK, b"{}") if self.model is not None else self.refusal(_loading(), head)
+        _check_content_type(head)
+        lookout = is_detection or _wants_lookout(head)
+        if self.model is None:
+            raise _loading()
+        return partial(_inspect, self.model, lookout)
+
+    def refusal(self, refused: Refused, head: Head | None) -> Answer:
+        """In the shape that the caller expects: Lookout for Vision's on its route, both for who is unknown."""
+        message, headers = str(refused), dict(refused.headers)
+        content: dict[str, object] = {"error": {"code": refused.code, "message": message}}
+        if refused.status == HTTPStatus.UNAUTHORIZED:
+            message = f"{message} The token is what 'defectory inspect serve' printed or was given ({TOKEN_VARIABLE})."
+            content = {"error": {"code": refused.code, "message": message}, "Message": message}
+            headers |= {"WWW-Authenticate": "Bearer", "x-amzn-ErrorType": _lookout_code(refused)}
+        elif head is not None and head.path.startswith(_DETECTIONS):
+            code = _lookout_code(refused)
+            return Answer(STATUS_OF_ERROR[code], _json({"Message": message}), {**headers, "x-amzn-ErrorType": code})
+        return Answer(refused.status, _json(content), headers)
 
 
 def serve(
@@ -141,126 +161,65 @@ def serve(
         server.serve_forever()
 
 
-class _Handler(GuardedHandler):
-    server: InspectionServer
-    server_version = "defectory"
-    sys_version = ""
-    timeout = IDLE_SECONDS
+def _inspect(model: ImageInspector, lookout: bool, body: bytes) -> Answer:
+    try:
+        return Answer(HTTPStatus.OK, answer_invocation(model, body, lookout=lookout))
+    except ImageError as error:
+        raise Refused(str(error), status=HTTPStatus.BAD_REQUEST, code=error.code) from error
+    except Exception as error:
+        logger.exception("The model failed")
+        message = f"The model failed: {type(error).__name__}. The server's log says more."
+        raise Refused(message, status=HTTPStatus.INTERNAL_SERVER_ERROR, code="ModelFailed") from error
 
-    def admit(self) -> None:
-        super().admit()
-        if self.server.token is not None and (self.command, self.path) != ("GET", "/ping"):
-            check_bearer(self.headers.items(), self.server.token)
 
-    def refuse(self, refusal: Refused) -> None:
-        if refusal.status == HTTPStatus.UNAUTHORIZED:
-            message = f"{refusal} The token is what 'defectory inspect serve' printed or was given ({TOKEN_VARIABLE})."
-            # Both shapes of an error: who calls is not known, nor what they expect.
-            content = {"error": {"code": refusal.code, "message": message}, "Message": message}
-            headers = {"WWW-Authenticate": "Bearer", "x-amzn-ErrorType": AccessDeniedException.code}
-            self.answer(refusal.status, _json(content), headers.items())
-        elif self._asks_as_lookout:
-            kind = AccessDeniedException if refusal.status == HTTPStatus.FORBIDDEN else ValidationException
-            self._refuse_detection(kind.code, str(refusal))
-        else:
-            super().refuse(refusal)
+def _check_detection(path: str) -> None:
+    match [unquote(part) for part in path.split("/")]:
+        case [_, _, "projects", project, "models", version, "detect"]:
+            try:
+                check_names(project, version)
+            except LookoutError as error:
+                raise Refused(error.message, status=HTTPStatus.BAD_REQUEST, code=error.code) from error
+        case _:
+            raise _unknown(path)
 
-    def do_GET(self) -> None:
-        path = urlsplit(self.path).path
-        if path == "/ping" and self.server.model is None:
-            self._refuse(_loading())
-        elif path == "/ping":
-            self.answer(HTTPStatus.OK, b"{}")
-        else:
-            self._refuse(_unknown(path))
 
-    def do_POST(self) -> None:
-        path = urlsplit(self.path).path
-        try:
-            body = self.body(LARGEST_BODY)
-            if path == "/invocations":
-                self._answer_invocation(body)
-            elif self._asks_as_lookout:
-                self._answer_detection(path, body)
-            else:
-                raise _unknown(path)
-        except RequestError as error:
-            self._refuse(error)
-        except Refused as refusal:
-            self.part(refusal)
+def _check_method(head: Head, allowed: tuple[str, ...]) -> None:
+    if head.method not in allowed:
+        names = " or ".join(allowed)
+        message = f"{head.path} takes {names}, got {head.method[:20]}. Send it so."
+        allow = {"Allow": ", ".join(allowed)}
+        raise Refused(message, status=HTTPStatus.METHOD_NOT_ALLOWED, code="MethodNotAllowed", headers=allow)
 
-    @property
-    def _asks_as_lookout(self) -> bool:
-        return self.path.startswith(f"/{API_VERSION}/projects/")
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: ANN401
-        logger.info("%s %s", self.address_string(), format % args)
+def _check_content_type(head: Head) -> None:
+    kind = head.header("content-type").partition(";")[0].strip().lower()
+    if kind not in CONTENT_TYPES:
+        message = f"Content-Type must be {' or '.join(CONTENT_TYPES)}, got {kind[:60]!r}."
+        raise Refused(message, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE, code="UnsupportedMediaType")
 
-    def _answer_invocation(self, body: bytes) -> None:
-        self._check_content_type()
-        lookout = self._wants_lookout()
-        try:
-            self.answer(HTTPStatus.OK, self._inspect(body, lookout=lookout))
-        except ImageError as error:
-            raise RequestError(HTTPStatus.BAD_REQUEST, error.code, str(error)) from error
 
-    def _answer_detection(self, path: str, body: bytes) -> None:
-        """Lookout for Vision's own route, refusals included."""
-        try:
-            match [unquote(part) for part in path.split("/")]:
-                case [_, _, "projects", project, "models", version, "detect"]:
-                    check_names(project, version)
-                case _:
-                    raise _unknown(path)
-            self._check_content_type()
-            self.answer(HTTPStatus.OK, self._inspect(body, lookout=True))
-        except LookoutError as error:
-            self._refuse_detection(error.code, error.message)
-        except ImageError as error:
-            self._refuse_detection(ValidationException.code, str(error))
-        except RequestError as error:
-            self._refuse_detection(_LOOKOUT_CODES.get(error.status, "InternalServerException"), str(error))
+def _wants_lookout(head: Head) -> bool:
+    formats = parse_qs(head.query).get("format", [])
+    formats += parse_qs(head.header(CUSTOM_ATTRIBUTES).replace(",", "&")).get("format", [])
+    for name in formats:
+        if name not in ("lookout", "inspection"):
+            message = f"format must be lookout or inspection, got {name[:60]!r}."
+            raise Refused(message, status=HTTPStatus.BAD_REQUEST, code="UnknownFormat")
+    return "lookout" in formats or LOOKOUT_MEDIA_TYPE in head.header("accept")
 
-    def _inspect(self, body: bytes, *, lookout: bool) -> bytes:
-        model = self.server.model
-        if model is None:
-            raise _loading()
-        try:
-            with self.server.working:
-                return answer_invocation(model, body, lookout=lookout)
-        except ImageError:
-            raise
-        except Exception as error:
-            logger.exception("The model failed")
-            message = f"The model failed: {type(error).__name__}. The server's log says more."
-            raise RequestError(HTTPStatus.INTERNAL_SERVER_ERROR, "ModelFailed", message) from error
 
-    def _check_content_type(self) -> None:
-        kind = self.headers.get_content_type()
-        if kind not in CONTENT_TYPES:
-            message = f"Content-Type must be {' or '.join(CONTENT_TYPES)}, got {kind!r}."
-            raise RequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
-
-    def _wants_lookout(self) -> bool:
-        formats = parse_qs(urlsplit(self.path).query).get("format", [])
-        formats += parse_qs(self.headers.get(CUSTOM_ATTRIBUTES, "").replace(",", "&")).get("format", [])
-        for name in formats:
-            if name not in ("lookout", "inspection"):
-                message = f"format must be lookout or inspection, got {name!r}."
-                raise RequestError(HTTPStatus.BAD_REQUEST, "UnknownFormat", message)
-        return "lookout" in formats or LOOKOUT_MEDIA_TYPE in self.headers.get("Accept", "")
-
-    def _refuse(self, error: RequestError) -> None:
-        self.answer(error.status, _json({"error": {"code": error.code, "message": str(error)}}))
-
-    def _refuse_detection(self, code: str, message: str) -> None:
-        self.answer(STATUS_OF_ERROR[code], _json({"Message": message}), {"x-amzn-ErrorType": code}.items())
+def _lookout_code(refused: Refused) -> str:
+    if refused.code in _LOOKOUT_CODES:
+        return _LOOKOUT_CODES[refused.code]
+    return "InternalServerException" if refused.status >= 500 else "ValidationException"
 
 
 _LOOKOUT_CODES = {
-    HTTPStatus.NOT_FOUND: "ResourceNotFoundException",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "ValidationException",
-    HTTPStatus.SERVICE_UNAVAILABLE: "ConflictException",
+    "Unauthorized": "AccessDeniedException",
+    "Forbidden": "AccessDeniedException",
+    "NotFound": "ResourceNotFoundException",
+    "Loading": "ConflictException",
+    "Busy": "ThrottlingException",
 }
 
 
@@ -268,10 +227,11 @@ def _json(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-def _loading() -> RequestError:
-    return RequestError(HTTPStatus.SERVICE_UNAVAILABLE, "Loading", "The model is being loaded. Try again in a moment.")
+def _loading() -> Refused:
+    message = "The model is being loaded. Try again in a moment."
+    return Refused(message, status=HTTPStatus.SERVICE_UNAVAILABLE, code="Loading", headers={"Retry-After": "1"})
 
 
-def _unknown(path: str) -> RequestError:
-    routes = f"GET /ping, POST /invocations and POST /{API_VERSION}/projects/<project>/models/<version>/detect"
-    return RequestError(HTTPStatus.NOT_FOUND, "NotFound", f"There is no {path}; there are {routes}.")
+def _unknown(path: str) -> Refused:
+    routes = f"GET /ping, POST /invocations and POST {_DETECTIONS}<project>/models/<version>/detect"
+    return Refused(f"There is no {path[:200]}; there are {routes}.", status=HTTPStatus.NOT_FOUND, code="NotFound")

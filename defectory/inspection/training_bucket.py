@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from urllib.parse import urlsplit
 
 from botocore.client import BaseClient
 
+from defectory.archives import ArchiveError, Limits, read_member, tar_members
 from defectory.aws.clients import aws_client, service_errors
 from defectory.errors import InputError
 
@@ -46,14 +46,13 @@ class TrainingBucket:
             raise InputError("archive", f"in s3://{self.name}/", uri)
         with service_errors(f"read {uri}"):
             reply = self._client.get_object(Bucket=self.name, Key=place.path.lstrip("/"))
-            packed = reply["Body"].read(LARGEST_ARCHIVE)
+            packed = reply["Body"].read(LARGEST_ARCHIVE + 1)
+        if len(packed) > LARGEST_ARCHIVE:
+            raise InputError(uri, f"an archive of at most {LARGEST_ARCHIVE} bytes")
         try:
-            with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:
-                for member in archive:
-                    if member.name.removeprefix("./") == name and member.isreg() and member.size <= LARGEST_ARCHIVE:
-                        content = archive.extractfile(member)
-                        assert content is not None  # a regular file always has content
-                        return content.read()
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise InputError(uri, f"an archive that can be read ({error})") from error
-        raise InputError(uri, f"an archive with {name} in it")
+            content = read_member(tar_members(io.BytesIO(packed), Limits(LARGEST_ARCHIVE)), name, LARGEST_ARCHIVE)
+        except ArchiveError as error:
+            raise InputError(uri, error.rule, error.got, error.fix) from error
+        if content is None:
+            raise InputError(uri, f"an archive with {name} in it")
+        return content

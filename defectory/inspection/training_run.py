@@ -6,18 +6,28 @@ The jobs themselves run in SageMaker; these are the decisions in between.
 from __future__ import annotations
 
 import json
-import re
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from defectory.errors import DefectoryError, InputError
+from defectory.aws.hosted_model import HostedVersion
+from defectory.errors import DefectoryError, InputError, shorten
+from defectory.inspection.approved_models import ApprovedModels
 from defectory.inspection.gate import GateRules, Judgement, judge, parse_comparison
+from defectory.inspection.line.payload import fit_payload
 from defectory.validation import FrozenModel
+from defectory.vision.images import load_image
+
+EndpointKind = Literal["serverless", "realtime", "lambda"]
 
 _PREFIX = r"^([A-Za-z0-9!_.*'() =+-]+/)+$"
-_CONTENT_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+_IMAGES = (".png", ".jpg", ".jpeg")
+_PREFIX_LIMIT = 1000
+# What SageMaker takes: the value of a hyperparameter, and one of a model package's metadata.
+OPTIONS_LIMIT, METADATA_LIMIT = 2500, 256
+# What is said of a run goes through the state machine, with at most 256 kB, and into a mail.
+REASONS, REASON_LIMIT = 30, 500
 
 
 class DeploymentError(DefectoryError):
@@ -29,8 +39,17 @@ class DeploymentError(DefectoryError):
 class TrainingRequest(FrozenModel):
     """The input of the machine: prefixes in the training bucket, and options."""
 
-    dataset: str = Field(pattern=_PREFIX, description="a prefix in the training bucket, such as datasets/boards/")
-    test: str = Field(default="test/", pattern=_PREFIX, description="the prefix of the frozen test set, such as test/")
+    dataset: str = Field(
+        pattern=_PREFIX,
+        max_length=_PREFIX_LIMIT,
+        description="a prefix in the training bucket, such as datasets/boards/",
+    )
+    test: str = Field(
+        default="test/",
+        pattern=_PREFIX,
+        max_length=_PREFIX_LIMIT,
+        description="the prefix of the frozen test set, such as test/",
+    )
     options: dict[str, Any] = Field(default={}, description="training options, an object")
     gate: dict[str, Any] = Field(default={}, description="rules of the gate, an object")
 
@@ -80,26 +99,49 @@ class TrainingStorage(Protocol):
 
 
 class Hosting(Protocol):
-    """The endpoint."""
+    """What serves, as those see it who are about to put another model in its place."""
 
-    def current(self) -> tuple[str, str] | None:
-        """Configuration and archive of the model in service; None while there is no endpoint."""
+    def current(self) -> HostedVersion | None:
+        """The model in service; None while there is none."""
         ...
+
+
+class Answering(Protocol):
+    """What answers to images."""
 
     def ask(self, image: bytes, content_type: str) -> bytes:
         """The answer to an image."""
         ...
 
 
+class FunctionHosting:
+    """A function that serves the model which the training bucket names."""
+
+    def __init__(self, approved: ApprovedModels) -> None:
+        self._approved = approved
+
+    def current(self) -> HostedVersion | None:
+        """The model in service; None while there is none."""
+        model = self._approved.current()
+        return HostedVersion(model.run, model.archive, "lambda") if model else None
+
+
 def prepare(
-    request: dict[str, Any], started: datetime, *, prefix: str, storage: TrainingStorage, hosting: Hosting
+    request: dict[str, Any],
+    started: datetime,
+    *,
+    prefix: str,
+    kind: EndpointKind,
+    storage: TrainingStorage,
+    hosting: Hosting,
 ) -> TrainingRun:
     """Check a request and look up what it meets.
 
-    ``prefix`` starts the names of everything that the run creates; ``started`` makes them its own.
+    ``prefix`` starts the names of everything that the run creates; ``started`` makes them its own; ``kind`` is what is
+    to serve.
 
     Raises:
-        InputError: the request is wrong, or a prefix has no images.
+        InputError: the request is wrong, a prefix has no images, or the endpoint cannot become of that kind.
         ServiceError: the bucket or the endpoint cannot be looked at.
     """
     try:
@@ -119,16 +161,26 @@ def prepare(
         if not storage.images(place):
             fix = f"Upload normal/ and anomaly/ to s3://{storage.name}/{place}."
             raise InputError(field_name, "a prefix with files", place, fix)
+    options = json.dumps(training_request.options)
+    if len(options) > OPTIONS_LIMIT:
+        raise InputError("options", f"at most {OPTIONS_LIMIT} characters of JSON", f"{len(options)} characters")
     current = hosting.current()
+    if current and current.kind == "realtime" and kind == "serverless":
+        # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html: SageMaker converts one way only.
+        fix = (
+            f"SageMaker cannot make {prefix} serverless. Delete it (aws sagemaker delete-endpoint --endpoint-name "
+            f"{prefix}) and start again, or deploy with inspection_endpoint=realtime."
+        )
+        raise InputError("inspection_endpoint", "realtime while the endpoint is real-time", kind, fix)
     return TrainingRun(
         name=f"{prefix}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}",
         dataset=f"s3://{storage.name}/{training_request.dataset}",
         test=f"s3://{storage.name}/{training_request.test}",
-        options=json.dumps(training_request.options),
+        options=options,
         gate=training_request.gate,
         endpoint_exists=current is not None,
-        current_config=current[0] if current else "",
-        current=current[1] if current else "",
+        current_config=current.config if current else "",
+        current=current.archive if current else "",
     )
 
 
@@ -141,36 +193,41 @@ def decide(evaluation: str, gate: dict[str, Any], *, name: str, storage: Trainin
     comparison = parse_comparison(storage.read_from_archive(evaluation, name))
     judgement: Judgement = judge(comparison, GateRules.parse(gate))
     candidate = comparison.candidate
+    reasons = [shorten(reason, REASON_LIMIT) for reason in judgement.reasons[:REASONS]]
+    if left_out := len(judgement.reasons) - len(reasons):
+        reasons.append(f"... and {left_out} more: see the evaluation.")
+    metadata = {
+        "model_version": candidate.model_version,
+        "test_set": comparison.test_digest,
+        "auroc": "" if candidate.auroc is None else f"{candidate.auroc:.6f}",
+        "escapes": f"{candidate.escapes} of {candidate.anomalous}",
+        "overkill": f"{candidate.overkill} of {candidate.normal}",
+        "review": f"{candidate.review} of {candidate.images}",
+    }
     return GateOutcome(
         accepted=judgement.accepted,
-        reasons=judgement.reasons,
+        reasons=tuple(reasons),
         model_version=candidate.model_version,
-        metadata={
-            "model_version": candidate.model_version,
-            "test_set": comparison.test_digest,
-            "auroc": "" if candidate.auroc is None else f"{candidate.auroc:.6f}",
-            "escapes": f"{candidate.escapes} of {candidate.anomalous}",
-            "overkill": f"{candidate.overkill} of {candidate.normal}",
-            "review": f"{candidate.review} of {candidate.images}",
-        },
+        metadata={name: shorten(value, METADATA_LIMIT) for name, value in metadata.items()},
     )
 
 
-def verify(test: str, model_version: str, *, storage: TrainingStorage, hosting: Hosting) -> None:
-    """Make sure that the endpoint answers to an image of the test set, and with the new model.
+def verify(test: str, model_version: str, *, storage: TrainingStorage, hosting: Answering) -> None:
+    """Make sure that the endpoint answers to an image of the test set, and with the new model.  The image goes there
+    as an upload would: made smaller if it has to be.
 
     Raises:
         DeploymentError: it does not.
+        InputError: there is no image, or none that can be read.
         ServiceError: it does not answer at all.
     """
     prefix = test.removeprefix(f"s3://{storage.name}/")
-    for key in storage.images(prefix):
-        suffix = re.search(r"\.[a-z]+$", key.lower())
-        if suffix and suffix[0] in _CONTENT_TYPES:
-            break
-    else:
+    key = next((key for key in storage.images(prefix) if key.lower().endswith(_IMAGES)), None)
+    if key is None:
         raise InputError("test", "a prefix with .png or .jpg images", test)
-    content = hosting.ask(storage.read(key), _CONTENT_TYPES[suffix[0]])
+    original = storage.read(key)
+    payload = fit_payload(original, load_image(original, name=key))
+    content = hosting.ask(payload.content, payload.content_type)
     try:
         answered = json.loads(content)["model_version"]
     except (ValueError, TypeError, KeyError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import json
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,8 +16,19 @@ from pydantic import Field, ValidationError
 
 from defectory.errors import InputError, shorten
 from defectory.validation import FrozenModel
+from defectory.vision.images import MAX_PIXELS, encode_png
 
 Verdict = Literal["PASS", "REVIEW", "FAIL"]
+
+WORDS_LIMIT = 100_000
+"""Bytes of an answer without its pictures, as ASCII JSON.  All of it goes into a row (400 kB in DynamoDB) by way of a
+state machine, which ends without a word at a state of more than 256 kB."""
+
+GREATEST = 1e100
+"""Scores and thresholds are below it; DynamoDB has numbers up to 1e126."""
+
+PICTURE_LIMIT = 100_000_000
+"""Pixels of a heatmap or mask, as of the images themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,7 @@ class DefectArea(FrozenModel):
 
     name: str = Field(min_length=1, max_length=255)
     area: float = Field(ge=0, le=1)
-    regions: int = Field(ge=0)
+    regions: int = Field(ge=0, le=1_000_000_000)
     color: str = Field(pattern=r"^#[0-9A-Fa-f]{6}$")
 
 
@@ -91,8 +103,8 @@ class InspectionReply(FrozenModel):
     review_threshold: float
     fail_threshold: float
     model_version: str
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    width: int = Field(ge=1, le=1_000_000)
+    height: int = Field(ge=1, le=1_000_000)
     defects: tuple[DefectArea, ...] = ()
     reasons: tuple[str, ...] = ()
     heatmap: str = ""
@@ -127,8 +139,14 @@ def parse_reply(content: bytes | str) -> InspectionReply:
         reply = InspectionReply.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "answer"
+        field = shorten(".".join(map(str, first["loc"])) or "answer")
         raise InputError(f"the model's answer, {field}", f"an inspection ({shorten(first['msg'])})") from None
+    for field in ("score", "review_threshold", "fail_threshold"):
+        if not abs(number := getattr(reply, field)) < GREATEST:  # nor for what is no number
+            raise InputError(f"the model's answer, {field}", f"a number below {GREATEST:g}", number)
+    words = len(json.dumps(reply.model_dump(mode="json", exclude={"heatmap", "mask"})))
+    if words > WORDS_LIMIT:
+        raise InputError("the model's answer", f"at most {WORDS_LIMIT:,} bytes without its pictures", words)
     return reply
 
 
@@ -140,12 +158,13 @@ def decode_grey(text: str) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True)), formats=["PNG"]) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError("too large")
             return np.asarray(image.convert("L"))
-    except (binascii.Error, ValueError, OSError):
+    except (binascii.Error, ValueError, OSError, Image.DecompressionBombError):
         raise InputError("heatmap or mask", "a grey PNG in base64", text) from None
 
 
 def _png(grey: NDArray[np.uint8]) -> str:
-    content = io.BytesIO()
-    Image.fromarray(grey).save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()
+    # More effort takes longer than reading the photo, and saves a third of few bytes.
+    return base64.b64encode(encode_png(grey, effort=1)).decode()

@@ -1,4 +1,4 @@
-"""Zip archives as AWS's services write and read them: without compression here, with permissions, of any size."""
+"""Zip archives as AWS's services write them: without compression here, with permissions, of any size."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import shutil
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from defectory.archives import Limits
+
+SOURCE = Limits(8 * 1024**3, 200_000)
+"""Of a build's source, which goes to the disk; its artifacts are the next one's source."""
 
 PIECE = 1024 * 1024
 # Zip knows no earlier time; the same files make the same archive.
@@ -25,13 +30,3 @@ def write(target: Path, files: Iterable[tuple[Path, str]]) -> None:
             entry.file_size = status.st_size
             with path.open("rb") as source, archive.open(entry, "w") as packed:
                 shutil.copyfileobj(source, packed, PIECE)
-
-
-def extract(archive: zipfile.ZipFile, folder: Path) -> None:
-    """Unpack everything under ``folder``, with permissions.  Names that lead outside are made to lead inside."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in archive.infolist():
-        unpacked = Path(archive.extract(entry, folder))
-        mode = (entry.external_attr >> 16) & 0o777
-        if mode and not entry.is_dir():
-            unpacked.chmod(mode | 0o600)

@@ -10,7 +10,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 
 
-def connect(service: str, endpoint: str, account: str, secret: str, region: str) -> BaseClient:
+def connect(service: str, endpoint: str, key: str, secret: str, region: str, token: str | None = None) -> BaseClient:
     """A boto3 client of a local cloud that heeds neither profiles nor configuration files."""
     # Name in the configuration, environment variable, default, conversion: as botocore lists its own.
     deaf = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
@@ -19,12 +19,15 @@ def connect(service: str, endpoint: str, account: str, secret: str, region: str)
         service,
         endpoint_url=endpoint,
         region_name=region,
-        aws_access_key_id=account,
+        aws_access_key_id=key,
         aws_secret_access_key=secret,
+        aws_session_token=token,
         # The only signatures that the local cloud knows; left to itself, boto3 presigns addresses with older ones.
         config=Config(
             retries={"mode": "standard", "max_attempts": 3},
             read_timeout=300,
             signature_version="s3v4" if service == "s3" else None,
+            # What is on this machine no proxy reaches.
+            proxies={},
         ),
     )

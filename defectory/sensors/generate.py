@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from defectory.claims import MARKER, foreign, is_claimed, mark
-from defectory.errors import InputError
+from defectory.errors import InputError, UnwritableError
 from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.sensors.authors import AUTHORS_AT_ONCE, Author, Script, ScriptTask
 from defectory.sensors.dataset import read_manifest
@@ -27,12 +27,14 @@ from defectory.sensors.pipeline.artifacts import bounded, seed_of
 from defectory.sensors.pipeline.finishing import DELIVERED_FILES, Origin, finish_dataset
 from defectory.sensors.pipeline.scripting import write_checked_script
 from defectory.sensors.pipeline.simulation import CHECK_SECONDS, Simulated, Simulation, simulate
-from defectory.sensors.pipeline.workers import Lost, run_isolated
+from defectory.sensors.pipeline.workers import run_isolated
 from defectory.sensors.report import write_index
 from defectory.sensors.sandbox import Limits
 from defectory.sensors.service.requests import parse_event, timestamp
+from defectory.unwinding import temporary_folder
 
 COMMAND = "defectory sensors generate"
+_ROOM = "What is done stays done. Temporary files need room, too: TMPDIR says where."
 INDEX = "index.html"
 WORK_PREFIX = ".generating-"
 
@@ -126,16 +128,16 @@ def generate_datasets(
         slug: Generated(name, slug, ScriptTask(event.industry, name, year, seed_of(seed, slug), len(listing.names)))
         for name, slug in zip(listing.names, unique_slugs(listing.names), strict=True)
     }
-    try:
-        mark(out, COMMAND)
-        workplace = tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=out)
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written to ({error.strerror})", str(out)) from None
-    with workplace as work:
+    with contextlib.ExitStack() as stack:
+        try:
+            mark(out, COMMAND)
+            work = stack.enter_context(temporary_folder(WORK_PREFIX, out))
+        except OSError as error:
+            raise InputError("out", f"a folder that can be written to ({error.strerror})", str(out)) from None
 
         def produce(machine: Generated) -> _Production:
             assert machine.script is not None
-            folder = Path(work) / machine.slug
+            folder = work / machine.slug
             return _Production(
                 Simulation(machine.slug, machine.task, machine.script.source, folder, limits or Limits()),
                 Origin(
@@ -155,7 +157,9 @@ def generate_datasets(
             machines |= {machine.slug: machine for machine in written}
             jobs = [produce(machine) for machine in written if not machine.reasons]
             for slug, result in _simulate_all(jobs, simulating, on_progress):
-                folder = _keep(Path(work) / slug, out / slug) if result.ok else None
+                if result.disk:
+                    raise UnwritableError("out", "a folder that can be written to", result.disk, str(out), _ROOM)
+                folder = _keep(work / slug, out / slug) if result.ok else None
                 machines[slug] = replace(
                     machines[slug],
                     folder=folder,
@@ -221,9 +225,11 @@ def _simulate_all(jobs: list[_Production], stage: str, on_progress: OnProgress) 
     if jobs:
         on_progress(Progress(stage, 0, len(jobs)))
     seconds = max((job.simulation.limits.wall_seconds for job in jobs), default=0) + CHECK_SECONDS
-    for done, (job, outcome) in enumerate(run_isolated(_produce, jobs, seconds=seconds), 1):
-        on_progress(Progress(stage, done, len(jobs), job.origin.machine))
-        yield job.origin.slug, Simulated(bounded([outcome.reason])) if isinstance(outcome, Lost) else outcome
+    # Closed, not left to the garbage collector: whatever ends the loop ends the processes.
+    with contextlib.closing(run_isolated(_produce, jobs, seconds=seconds)) as outcomes:
+        for done, (job, outcome) in enumerate(outcomes, 1):
+            on_progress(Progress(stage, done, len(jobs), job.origin.machine))
+            yield job.origin.slug, Simulated.of(outcome)
 
 
 def _produce(job: _Production) -> Simulated:

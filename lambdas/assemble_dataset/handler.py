@@ -1,6 +1,6 @@
 """Lambda: make a dataset of the pictures that were made, ``{user_id, dataset}``, and the status of a batch.
 
-The state machine calls it with ``{plan, failures}`` at the end of a batch, and with ``{request, execution, problem}``
+The state machine calls it with ``{run, stopped}`` at the end of a batch, and with ``{request, execution, problem}``
 when a batch failed as a whole; EventBridge when one was stopped or ran out of time.
 """
 
@@ -42,12 +42,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     now = datetime.now(UTC)
     answer: dict[str, Any]
     match event:
-        case {"plan": str(plan), "failures": list(failures)}:
-            reasons = {int(failure["number"]): str(failure["reason"]) for failure in failures}
-            status = assemble_run(plan, reasons, bucket(), now)
-            metrics.put_outcomes(PICTURES, status.outcomes)
-            metrics.put({IMAGE_MODEL_COST: status.cost.total if status.cost else 0})
-            answer = status.model_dump(mode="json", include=_ANSWERED)
+        case {"run": str(run), "stopped": bool(stopped)}:
+            batch = assemble_run(run, bucket(), now, stopped=stopped)
+            metrics.put_outcomes(PICTURES, batch.outcomes)
+            metrics.put({IMAGE_MODEL_COST: batch.cost.total if batch.cost else 0})
+            answer = batch.model_dump(mode="json", include=_ANSWERED)
         case {"request": request, "execution": str(execution), "problem": str(problem)}:
             answer = {"stored": store_failure(request, execution, problem, bucket(), now)}
         case {"detail": {"name": str(execution), "status": str(status), "input": str(request)}}:

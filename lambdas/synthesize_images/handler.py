@@ -1,7 +1,8 @@
 """Lambda: make a few pictures of a defect, ``{user_id, renderer, defect, count, source, dataset}``.
 
 Optional are ``mask``, ``donors``, ``prompt`` and ``seed``.  Answers what became of each picture; a bad event answers
-``{status: REJECTED, error}`` and writes nothing.  The state machine calls it with ``{plan, number}``, for one picture.
+``{status: REJECTED, error}`` and writes nothing.  The state machine calls it with some lines of a run's manifest,
+``{Items, BatchInput: {run}}``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from defectory.errors import InputError
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.requests import parse_pictures_request
+from defectory.images.batch.runs import ManifestItem
 from defectory.images.batch.synthesize import Synthesizer
 
 logger = Logger(service="synthesize-images")
@@ -45,11 +47,10 @@ def synthesizer() -> Synthesizer:
 @logger.inject_lambda_context
 def handler(event: object, context: LambdaContext) -> dict[str, Any]:
     match event:
-        case {"plan": str(plan), "number": int(number)}:
-            record = synthesizer().synthesize(plan, number)
-            answer: dict[str, Any] = record.model_dump(include={"id", "outcome", "reason"})
-            logger.info("Picture", extra=answer)
-            return answer
+        case {"Items": list(lines), "BatchInput": {"run": str(run)}}:
+            outcomes = synthesizer().synthesize(run, [ManifestItem.model_validate(line) for line in lines])
+            logger.info("Pictures", extra={"outcomes": outcomes})
+            return {"outcomes": outcomes}
     try:
         result = synthesizer().synthesize_request(parse_pictures_request(event))
     except InputError as error:

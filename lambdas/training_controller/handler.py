@@ -1,4 +1,7 @@
-"""Lambda: the decisions of the training machine - prepare a run, judge its model, verify the endpoint."""
+"""Lambda: the decisions of the training machine - prepare a run, judge its model, verify the endpoint.
+
+Where a function serves, what it is to serve is put in service here as well.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,10 @@ from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.hosted_model import HostedModel
 from defectory.aws.metrics import TRAINING_RUNS
 from defectory.errors import InputError
+from defectory.inspection.approved_models import ApprovedModel, ApprovedModels
 from defectory.inspection.gate import EVALUATION_FILE
 from defectory.inspection.training_bucket import TrainingBucket
-from defectory.inspection.training_run import decide, prepare, verify
+from defectory.inspection.training_run import EndpointKind, FunctionHosting, decide, prepare, verify
 
 logger = Logger(service="training-controller")
 metrics = DeploymentMetrics.from_environment()
@@ -27,6 +31,7 @@ class Environment(FunctionEnvironment):
 
     training_bucket: str
     endpoint_name: str
+    endpoint_kind: EndpointKind
 
 
 @cache
@@ -37,22 +42,29 @@ def environment() -> Environment:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     env = environment()
-    storage, hosting = TrainingBucket(env.training_bucket), HostedModel(env.endpoint_name)
+    storage, approved = TrainingBucket(env.training_bucket), ApprovedModels(env.training_bucket)
+    endpoint = HostedModel(env.endpoint_name)
+    hosting = FunctionHosting(approved) if env.endpoint_kind == "lambda" else endpoint
     answer: dict[str, Any]
     match event:
         case {"task": "prepare", "request": request, "started": started}:
             when = datetime.fromisoformat(started)
-            run = prepare(request, when, prefix=env.endpoint_name, storage=storage, hosting=hosting)
+            names = {"prefix": env.endpoint_name, "kind": env.endpoint_kind}
+            run = prepare(request, when, **names, storage=storage, hosting=hosting)
             answer = run.model_dump(mode="json")
         case {"task": "judge", "evaluation": evaluation, "gate": gate}:
             outcome = decide(evaluation, gate, name=EVALUATION_FILE, storage=storage)
             answer = outcome.model_dump(mode="json")
             metrics.put_outcomes(TRAINING_RUNS, {"ACCEPTED" if outcome.accepted else "REJECTED": 1})
         case {"task": "verify", "test": test, "model_version": version}:
-            verify(test, version, storage=storage, hosting=hosting)
+            verify(test, version, storage=storage, hosting=endpoint)
             answer = {"model_version": version}
             metrics.put_outcomes(TRAINING_RUNS, {"IN_SERVICE": 1})
+        case {"task": "put_in_service", "model": model}:
+            approved.put_in_service(ApprovedModel.model_validate(model))
+            answer = {"model_version": model["model_version"]}
+            metrics.put_outcomes(TRAINING_RUNS, {"IN_SERVICE": 1})
         case _:
-            raise InputError("task", "prepare, judge or verify, with what it needs", event)
+            raise InputError("task", "prepare, judge, verify or put_in_service, with what it needs", event)
     logger.info("Training decision", extra={"task": event["task"], "answer": answer})
     return answer

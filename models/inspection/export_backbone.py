@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,10 +23,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from defectory.archives import ArchiveError, Limits
 from defectory.errors import DefectoryError, InputError
 from defectory.inspection.backbone import Backbone
+from defectory.inspection.bundle import read_arrays
 
 HEAD_WIDTH = 64
+# ViT-L in float32 has 1.2 GB.
+LARGEST_CHECKPOINT = Limits(8 * 1024**3)
 IMAGENET_MEAN, IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
 _EPSILON = 1e-6
 _OPSET, _IR_VERSION = 17, 8
@@ -224,13 +227,13 @@ def read_checkpoint(path: Path) -> dict[str, NDArray[Any]]:
     """
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+            with path.open("rb") as file:
+                return read_arrays(file, LARGEST_CHECKPOINT)
         import torch
     except ImportError:
         fix = "Install torch, or save the state dict as .npz where torch is."
         raise InputError("checkpoint", "an .npz file where torch is not installed", str(path), fix) from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ArchiveError) as error:
         raise InputError("checkpoint", f"a state dict that can be read ({error})", str(path)) from error
     try:
         # Nothing but tensors: a checkpoint is a stranger's file.

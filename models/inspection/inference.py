@@ -1,9 +1,12 @@
-"""Entry point of hosting: the functions that SageMaker's PyTorch container calls, and a server of its own.
+"""Entry point of hosting: the functions that SageMaker's scikit-learn container calls, and a server of its own.
 
-In the container its inference toolkit imports this module and calls ``model_fn`` once and the other three for each
-image; so does the local cloud.  ``python inference.py`` serves the same by HTTP, for containers without that toolkit.
-There it asks for no token, because SageMaker has authenticated whoever calls and sends none, and takes any ``Host``,
-because it knows the container by a name of its own; only a container listens on more than loopback here.
+In the container its toolkit imports this module and calls ``model_fn`` once and the other three for each image
+(https://github.com/aws/sagemaker-scikit-learn-container, ``serving.py``); so does the local cloud.  The container has
+its own numpy loaded by then, of the same ABI as ours.
+
+``python inference.py`` serves the same by HTTP, for containers without that toolkit.  There it asks for no token,
+because SageMaker has authenticated whoever calls and sends none, and takes any ``Host``, because it knows the container
+by a name of its own; only a container listens on more than loopback here.
 """
 
 from __future__ import annotations
@@ -25,20 +28,27 @@ from defectory.door import TOKEN_VARIABLE, is_loopback  # noqa: E402
 from defectory.errors import DefectoryError, ImageError  # noqa: E402
 from defectory.inspection.lookout import CONTENT_TYPES, LOOKOUT_MEDIA_TYPE, detect_anomalies_answer  # noqa: E402
 from defectory.inspection.model import Model, load_model  # noqa: E402
-from defectory.inspection.serving import InspectionServer  # noqa: E402
 from defectory.inspection.verdicts import Inspection, InspectionReply  # noqa: E402
 from defectory.vision.images import load_image  # noqa: E402
 
 try:
-    from sagemaker_inference.errors import BaseInferenceToolkitError
+    # The container answers by Flask, which takes these for answers; of any other error it makes a 500.
+    from werkzeug.exceptions import HTTPException
+    from werkzeug.wrappers import Response
 except ImportError:  # outside of the container
+    HTTPException = Exception  # type: ignore[assignment,misc]
+    Response = None  # type: ignore[assignment,misc]
 
-    class BaseInferenceToolkitError(Exception):  # type: ignore[no-redef]
-        """A refusal with its HTTP status."""
 
-        def __init__(self, status_code: int, message: str, phrase: str) -> None:
-            super().__init__(message)
-            self.status_code, self.message, self.phrase = status_code, message, phrase
+class Refusal(HTTPException):
+    """An image that is none, with its HTTP status; callers find in the message what our own server answers."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        self.status_code, self.message = status, json.dumps({"error": {"code": code, "message": message}})
+        if Response is None:
+            super().__init__(self.message)
+        else:
+            super().__init__(self.message, Response(self.message, status, mimetype="application/json"))
 
 
 def model_fn(model_dir: str) -> Model:
@@ -50,11 +60,11 @@ def input_fn(body: bytes | bytearray, content_type: str) -> NDArray[np.uint8]:
     """The image of a request."""
     if content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
         message = f"Content-Type must be {' or '.join(CONTENT_TYPES)}, got {content_type!r}."
-        raise _refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     try:
         return load_image(bytes(body), name="request body")
     except ImageError as error:
-        raise _refusal(HTTPStatus.BAD_REQUEST, error.code, str(error)) from error
+        raise Refusal(HTTPStatus.BAD_REQUEST, error.code, str(error)) from error
 
 
 def predict_fn(image: NDArray[np.uint8], model: Model) -> Inspection:
@@ -74,6 +84,9 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")))
     arguments = parser.parse_args()
+    # SageMaker's toolkit brings a server of its own.
+    from defectory.inspection.serving import InspectionServer
+
     try:
         # Who tries it out may give one.
         token = os.environ.get(TOKEN_VARIABLE) or None
@@ -90,11 +103,6 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     return 0
-
-
-def _refusal(status: HTTPStatus, code: str, message: str) -> BaseInferenceToolkitError:
-    # The toolkit answers with the message; callers find in it what our own server answers.
-    return BaseInferenceToolkitError(status, json.dumps({"error": {"code": code, "message": message}}), code)
 
 
 if __name__ == "__main__":

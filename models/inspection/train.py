@@ -1,4 +1,4 @@
-"""Entry point of a training job in SageMaker's PyTorch container: photos in, a model that can be hosted out.
+"""Entry point of a training job in one of SageMaker's containers: photos in, a model that can be hosted out.
 
     SM_CHANNEL_TRAIN    a dataset: normal/ and anomaly/, a manifest, a table... all that `defectory datasets` reads
     SM_MODEL_DIR        gets the model and the code that serves it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 
-from defectory.aws.inference_profiles import InferenceProfile, profile_of
+from defectory.aws.inference_profiles import InferenceProfile, profile_of, provider_of
 from defectory.config import IMAGE_MODELS, Config
 from stacks.constructs.acknowledgements import acknowledge
 
@@ -14,22 +14,22 @@ _INVOKE = ["bedrock:InvokeModel"]
 
 def grant_invoke_model(role: iam.Role, config: Config) -> None:
     """Let ``role`` call the text model of ``config``.  Does nothing when no model writes the scripts."""
-    if config.author == "bedrock" and config.profile is not None:
-        _grant_profile(role, config.profile, config.region)
-        _grant_subscription(role, {config.profile.provider})
+    if config.author == "bedrock":
+        _grant_models(role, {config.model_id}, config.region)
 
 
 def grant_image_models(role: iam.Role, config: Config) -> None:
     """Let ``role`` call the image models of ``config``, in the region that they are called in."""
-    providers = set()
-    for model_id in sorted({getattr(config, name) for name in IMAGE_MODELS} - {""}):
+    _grant_models(role, {getattr(config, name) for name in IMAGE_MODELS} - {""}, config.image_region)
+
+
+def _grant_models(role: iam.Role, model_ids: set[str], region: str) -> None:
+    for model_id in sorted(model_ids):
         if profile := profile_of(model_id, "model_id"):
-            _grant_profile(role, profile, config.image_region)
+            _grant_profile(role, profile, region)
         else:
-            model = _model_arn(config.image_region, model_id)
-            role.add_to_policy(iam.PolicyStatement(actions=_INVOKE, resources=[model]))
-        providers.add(profile.provider if profile else model_id.partition(".")[0])
-    _grant_subscription(role, providers)
+            role.add_to_policy(iam.PolicyStatement(actions=_INVOKE, resources=[_model_arn(region, model_id)]))
+    _grant_subscription(role, {provider_of(model_id) for model_id in model_ids})
 
 
 def _grant_profile(role: iam.Role, profile: InferenceProfile, region: str) -> None:

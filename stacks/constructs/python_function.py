@@ -9,7 +9,7 @@ from typing import Any
 
 import aws_cdk as cdk
 import jsii
-from aws_cdk import Duration
+from aws_cdk import Duration, Size
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -59,6 +59,7 @@ class PythonFunction(Construct):
         environment: Mapping[str, str],
         timeout: Duration,
         memory_size: int = 512,
+        storage: Size | None = None,
         caller_retries: bool = False,
         error_alarm: bool = True,
         package: Sequence[str] = (),
@@ -79,10 +80,11 @@ class PythonFunction(Construct):
             code=_code(Package.of(folders, config)),
             role=self.role,
             environment={**environment, DEPLOYMENT_VARIABLE: config.name},
-            # What the runtime traces by itself: docs/decisions/0014.
+            # What the runtime traces by itself: docs/decisions/0015.
             tracing=lambda_.Tracing.ACTIVE,
             timeout=timeout,
             memory_size=memory_size,
+            ephemeral_storage_size=storage,
             log_group=log_group,
         )
         acknowledge(
@@ -90,7 +92,9 @@ class PythonFunction(Construct):
             {"L1": f"Python {config.lambda_python} is the configured runtime (lambda_python), one that AWS supports."},
         )
         if not caller_retries:
-            self.dead_letters = DeadLetters(self, "DeadLetters", of=f"the function {folder}", alerts=alerts)
+            self.dead_letters = DeadLetters(
+                self, "DeadLetters", config=config, of=f"the function {folder}", alerts=alerts
+            )
             self.function.configure_async_invoke(
                 retry_attempts=2,
                 max_event_age=Duration.hours(1),

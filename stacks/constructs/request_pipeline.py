@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration
 from aws_cdk import aws_codecommit as codecommit
 from aws_cdk import aws_codepipeline as codepipeline
 from aws_cdk import aws_codepipeline_actions as actions
@@ -21,6 +21,7 @@ from constructs import Construct
 from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge, acknowledge_wildcards
 from stacks.constructs.build_action import BuildAction
+from stacks.constructs.removal import removal_policy
 from stacks.constructs.secure_bucket import SecureBucket
 from stacks.import_closure import LIBRARY, import_closure
 from stacks.packaging import ROOT
@@ -99,7 +100,7 @@ class RequestPipeline(Construct):
             self,
             "Artifacts",
             logs=access_logs,
-            removal_policy=RemovalPolicy(self._config.removal_policy.upper()),
+            removal_policy=removal_policy(self._config),
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(7))],
         )
 

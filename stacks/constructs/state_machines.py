@@ -16,6 +16,7 @@ from stacks.constructs.acknowledgements import acknowledge
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.removal import name_of_its_own
 from stacks.constructs.retained_log_group import RetainedLogGroup
 from stacks.state_machines import read_definition
 
@@ -60,7 +61,10 @@ class WatchedMachine(sfn.StateMachine):
         log_data: bool = False,
     ) -> None:
         states = read_definition(definition, {"Partition": Aws.PARTITION, **values}, without=without)
-        logs = RetainedLogGroup(scope, f"{construct_id}Logs", config)
+        # Deliveries of every other group take room in the account's one policy of log resources, which has little
+        # (https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html).
+        group = name_of_its_own(f"/aws/vendedlogs/states/{name}")
+        logs = RetainedLogGroup(scope, f"{construct_id}Logs", config, name=group)
         super().__init__(
             scope,
             construct_id,

@@ -11,32 +11,28 @@ from typing import Any
 
 import aws_cdk as cdk
 import jsii
-from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_sagemaker as sagemaker
-from aws_cdk.region_info import RegionInfo
 from constructs import Construct
 
+from defectory.aws.regions import Container, container
+from defectory.aws.regions import region as region_of
 from defectory.config import Config
 from defectory.errors import ConfigError
-from stacks.company_account import training_values
+from defectory.inspection.approved_models import FOLDER
+from stacks.company_account import endpoint_key, training_values
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.removal import name_of_its_own, removal_policy
 from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.state_machines import MachineRole, WatchedMachine
 from stacks.model_source import ModelSource
 
-# AWS Deep Learning Containers of PyTorch for CPU, with Python 3.12, both to train and to serve
-# (https://github.com/aws/deep-learning-containers/blob/master/available_images.md).  Torch itself is not used: the
-# scikit-learn containers are smaller, but their Python is older than what this code needs.
-PYTORCH = "2.6.0-cpu-py312-ubuntu22.04-sagemaker"
-# Where the CDK does not know the account that publishes them (as in the SageMaker SDK's image_uri_config/pytorch.json).
-_REGISTRIES = {"af-south-1": "626614931356", "ap-northeast-3": "364406365360", "us-gov-west-1": "442386744353"}
 # 4 MB are all that a serverless endpoint takes and answers; it may have 1 to 6 GB of memory
 # (https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html).
 SERVERLESS_MEMORY_MB = 3072
@@ -58,7 +54,7 @@ class _Bundling:
 
 
 class TrainingMachine(Construct):
-    """The bucket of datasets and models, the registry, and the state machine that fills ``endpoint_name``.
+    """The registry and the state machine that fills ``endpoint_name``, or the function ``serving`` where there is one.
 
     Start ``machine`` with ``{"dataset": "datasets/boards/"}``; the frozen test set is under ``test/`` of ``bucket``.
     """
@@ -70,25 +66,18 @@ class TrainingMachine(Construct):
         *,
         config: Config,
         alerts: AlertTopic,
-        access_logs: s3.IBucket | None,
+        bucket: SecureBucket,
         endpoint_name: str,
+        serving: PythonFunction | None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._config, self._endpoint_name = config, endpoint_name
-        self._removal_policy = RemovalPolicy(config.removal_policy.upper())
+        self._config, self._endpoint_name, self._serving = config, endpoint_name, serving
         self._images = container_images(config)
-        self.bucket = SecureBucket(
-            self,
-            "Bucket",
-            logs=access_logs,
-            removal_policy=self._removal_policy,
-            versioned=True,
-            lifecycle_rules=[s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))],
-        )
+        self.bucket = bucket
         self.source = self._build_source()
         self.registry = self._build_registry()
         self.job_role = self._build_job_role()
-        self.rollback_alarm = self._build_rollback_alarm(alerts)
+        self.rollback_alarm = None if serving else self._build_rollback_alarm(alerts)
         self.controller = self._build_controller(alerts)
         self.machine = self._build_machine(alerts)
 
@@ -109,16 +98,16 @@ class TrainingMachine(Construct):
         )
 
     def _build_registry(self) -> sagemaker.CfnModelPackageGroup | None:
-        # CloudFormation cannot make one in China; there the bucket alone keeps the models.
-        if self._config.region.startswith("cn-"):
+        # CloudFormation cannot make one in China; there, and where a function serves, the bucket keeps the models.
+        if self._serving or self._config.region.startswith("cn-"):
             return None
         registry = sagemaker.CfnModelPackageGroup(
             self,
             "Registry",
-            model_package_group_name=self._endpoint_name,
+            model_package_group_name=name_of_its_own(self._endpoint_name),
             model_package_group_description="Defectory: inspection models that passed the gate",
         )
-        registry.apply_removal_policy(self._removal_policy)
+        registry.apply_removal_policy(removal_policy(self._config))
         return registry
 
     def _build_job_role(self) -> iam.Role:
@@ -127,7 +116,7 @@ class TrainingMachine(Construct):
         everything, models = self.bucket.arn_for_objects("*"), self.bucket.arn_for_objects("models/*")
         source = f"{self.source.bucket.bucket_arn}/{self.source.s3_object_key}"
         logs = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws/sagemaker/*"
-        repositories = [_repository_arn(image) for image in self._images]
+        repositories = [_repository_arn(image) for image in self._images.values()]
         allow(role, ["s3:GetObject"], [everything, source])
         allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn, self.source.bucket.bucket_arn])
         allow(role, ["s3:PutObject", "s3:AbortMultipartUpload"], [models])
@@ -172,25 +161,35 @@ class TrainingMachine(Construct):
             description="Decides in training: prepares a run, judges its model, verifies the endpoint",
             config=self._config,
             alerts=alerts,
-            environment={"TRAINING_BUCKET": self.bucket.bucket_name, "ENDPOINT_NAME": self._endpoint_name},
+            environment={
+                "TRAINING_BUCKET": self.bucket.bucket_name,
+                "ENDPOINT_NAME": self._endpoint_name,
+                "ENDPOINT_KIND": self._config.inspection_endpoint,
+            },
             # A serverless endpoint may take a minute to its first answer.
             timeout=Duration.minutes(5),
+            # The largest image of a test set in memory, several times over.
+            memory_size=2048,
             caller_retries=True,
         )
         role, objects = controller.role, self.bucket.arn_for_objects("*")
         allow(role, ["s3:GetObject"], [objects])
         allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn])
+        acknowledge_wildcards(role, [objects], "Any prefix may be named as dataset or test set.")
+        if self._serving:
+            approved = self.bucket.arn_for_objects(f"{FOLDER}*")
+            allow(role, ["s3:PutObject"], [approved])
+            acknowledge_wildcards(role, [approved], "Records of approved models are named after their runs.")
+            return controller
         allow(role, ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint"], [self._sagemaker_arn("endpoint", "")])
         created = [self._sagemaker_arn(kind, "-*") for kind in ("endpoint-config", "model")]
         allow(role, ["sagemaker:DescribeEndpointConfig", "sagemaker:DescribeModel"], created)
-        acknowledge_wildcards(role, [objects], "Any prefix may be named as dataset or test set.")
         acknowledge_wildcards(role, created, "Models and configurations are named after the runs that made them.")
         return controller
 
     def _build_machine(self, alerts: AlertTopic) -> WatchedMachine:
-        role = MachineRole(self, "MachineRole", self.controller)
+        role = MachineRole(self, "MachineRole", self.controller, *([self._serving] if self._serving else []))
         self._allow_machine(role, alerts)
-        training_image, serving_image = self._images
         return WatchedMachine(
             self,
             "Machine",
@@ -202,47 +201,48 @@ class TrainingMachine(Construct):
             values={
                 "TrainingController": self.controller.function.function_arn,
                 "JobRole": self.job_role.role_arn,
-                "TrainingImage": training_image,
-                "ServingImage": serving_image,
+                "TrainingImage": self._images["training"],
                 "SourceUri": self.source.s3_object_url,
                 "SourceArchive": f"{SOURCE_FOLDER}/{self.source.s3_object_key}",
                 "ModelsUri": self.bucket.s3_url_for_object("models/"),
                 "EndpointName": self._endpoint_name,
-                # Serverless endpoints know no network isolation.
-                "EndpointIsolated": self._config.inspection_endpoint == "realtime",
-                "ProductionVariant": self._production_variant(),
-                "RollbackAlarm": self.rollback_alarm.alarm_name,
                 "AlertsTopic": alerts.topic.topic_arn,
+                **self._deployment(),
                 **training_values(self._config),
             },
-            without=() if self.registry else ("Register",),
+            without=() if self._serving or self.registry else ("Register",),
             bad_end="training did not come to its end; the execution says at which step and why.",
             log_data=True,
         )
 
+    def _deployment(self) -> dict[str, Any]:
+        """What the definition is given of how a model comes into service."""
+        if self._serving:
+            return {"Deployment": "VerifyModel", "ServingFunction": self._serving.function.function_arn}
+        assert self.rollback_alarm is not None
+        registry = {"Registry": self.registry.model_package_group_name} if self.registry else {}
+        return {
+            "Deployment": "Register" if self.registry else "CreateModel",
+            **registry,
+            "ServingImage": self._images["serving"],
+            # Serverless endpoints know no network isolation.
+            "EndpointIsolated": self._config.inspection_endpoint == "realtime",
+            "ProductionVariant": self._production_variant(),
+            "RollbackAlarm": self.rollback_alarm.alarm_name,
+            "EndpointKey": endpoint_key(self._config),
+        }
+
     def _allow_machine(self, role: MachineRole, alerts: AlertTopic) -> None:
         jobs = self._sagemaker_arn("training-job", "-*")
-        created = [self._sagemaker_arn(kind, "-*") for kind in ("model", "endpoint-config")]
-        endpoint = self._sagemaker_arn("endpoint", "")
-        package = self._sagemaker_arn("model-package", "/*")
         allow(
             role,
             [
                 f"sagemaker:{verb}"
-                for verb in ("CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags")
+                for verb in ("CreateTrainingJob", "DescribeTrainingJob", "StopTrainingJob", "AddTags", "ListTags")
             ],
             [jobs],
         )
-        allow(role, ["sagemaker:CreateModel", "sagemaker:CreateEndpointConfig"], created)
-        allow(
-            role,
-            ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DescribeEndpoint"],
-            [endpoint, created[1]],
-        )
-        if self.registry:
-            group = self.registry.attr_model_package_group_arn
-            allow(role, ["sagemaker:CreateModelPackage"], [group, package])
-            acknowledge_wildcards(role, [package], "Packages are numbered as they are registered.")
+        acknowledge_wildcards(role, [jobs], "Jobs are named after the runs that made them.")
         allow(
             role,
             ["iam:PassRole"],
@@ -257,12 +257,29 @@ class TrainingMachine(Construct):
             ["events:PutTargets", "events:PutRule", "events:DescribeRule"],
             [f"arn:{Aws.PARTITION}:events:{Aws.REGION}:{Aws.ACCOUNT_ID}:{rule}"],
         )
-        allow(role, ["cloudwatch:DescribeAlarms"], [self.rollback_alarm.alarm_arn])
         alerts.grant_publish(role)
+        if self.rollback_alarm:
+            self._allow_deployment(role, self.rollback_alarm)
+
+    def _allow_deployment(self, role: MachineRole, rollback_alarm: cloudwatch.Alarm) -> None:
+        """Leave to register a model and to put it behind the endpoint."""
+        created = [self._sagemaker_arn(kind, "-*") for kind in ("model", "endpoint-config")]
+        endpoint = self._sagemaker_arn("endpoint", "")
+        allow(role, ["sagemaker:CreateModel", "sagemaker:CreateEndpointConfig"], created)
+        allow(
+            role,
+            ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DescribeEndpoint"],
+            [endpoint, created[1]],
+        )
         if self._config.tags:
             allow(role, ["sagemaker:AddTags"], [*created, endpoint])
-        reason = "Jobs, models and configurations are named after the runs that made them."
-        acknowledge_wildcards(role, [jobs, *created], reason)
+        acknowledge_wildcards(role, created, "Models and configurations are named after the runs that made them.")
+        if self.registry:
+            group = self.registry.attr_model_package_group_arn
+            package = self._sagemaker_arn("model-package", "-*/*")
+            allow(role, ["sagemaker:CreateModelPackage"], [group, package])
+            acknowledge_wildcards(role, [package], "Packages are numbered as they are registered.")
+        allow(role, ["cloudwatch:DescribeAlarms"], [rollback_alarm.alarm_arn])
 
     def _production_variant(self) -> dict[str, Any]:
         """What answers at the endpoint: nothing while nobody asks, or an instance day and night."""
@@ -280,22 +297,32 @@ class TrainingMachine(Construct):
         return f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:{kind}/{self._endpoint_name}{suffix}"
 
 
-def container_images(config: Config) -> tuple[str, str]:
-    """The images that train and that serve.
+def container_images(config: Config) -> dict[str, str]:
+    """The image that jobs run in, ``training``, and where an endpoint of SageMaker serves, the one for ``serving``.
 
     Raises:
         ConfigError: it is not known in which account AWS publishes them for the region.
     """
-    info = RegionInfo.get(config.region)
-    account = config.inspection_registry or info.dlc_repository_account or _REGISTRIES.get(config.region)
-    if account is None:
-        raise ConfigError(
-            "inspection_registry",
-            f"the account of AWS Deep Learning Containers in {config.region}",
-            fix="AWS lists it with the containers; or use another region.",
-        )
-    registry = f"{account}.dkr.ecr.{config.region}.{info.domain_suffix}"
-    return f"{registry}/pytorch-training:{PYTORCH}", f"{registry}/pytorch-inference:{PYTORCH}"
+    region = region_of(config.region)
+    accounts = {"training": region.deep_learning_containers}
+    if config.inspection_endpoint != "lambda":
+        accounts["serving"] = region.scikit_learn_containers
+    images = {}
+    for use, account in accounts.items():
+        image = container(use)
+        account = config.inspection_registry or account
+        if account is None:
+            raise _unknown_registry(config, image)
+        images[use] = f"{account}.dkr.ecr.{config.region}.{region.suffix}/{image.repository}:{image.tag}"
+    return images
+
+
+def _unknown_registry(config: Config, image: Container) -> ConfigError:
+    fix = f"Copy {image.repository}:{image.tag} into a registry of yours there, and set its account."
+    if region_of(config.region).deep_learning_containers:
+        fix = f"Set inspection_endpoint=lambda, which needs no container to serve with. {fix}"
+    rule = f"the account of a registry in {config.region} that has {image.repository}, for AWS's own is not known there"
+    return ConfigError("inspection_registry", rule, fix=fix)
 
 
 def _repository_arn(image: str) -> str:

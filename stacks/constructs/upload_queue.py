@@ -11,8 +11,10 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from defectory.config import Config
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.dead_letters import DeadLetters
+from stacks.constructs.removal import removal_policy
 
 DELIVERIES = 5
 
@@ -20,15 +22,18 @@ DELIVERIES = 5
 class UploadQueue(Construct):
     """Every object made in ``bucket`` is told of; a message that five deliveries did not get rid of is put aside."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, bucket: s3.Bucket, alerts: AlertTopic) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: Config, bucket: s3.Bucket, alerts: AlertTopic
+    ) -> None:
         super().__init__(scope, construct_id)
-        self.dead_letters = DeadLetters(self, "DeadLetters", of="the inspection line", alerts=alerts)
+        self.dead_letters = DeadLetters(self, "DeadLetters", config=config, of="the inspection line", alerts=alerts)
         self.queue = sqs.Queue(
             self,
             "Queue",
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
             retention_period=Duration.days(14),
+            removal_policy=removal_policy(config),
             # Six times the function's timeout, as Lambda asks for.
             visibility_timeout=Duration.minutes(6),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters.queue, max_receive_count=DELIVERIES),

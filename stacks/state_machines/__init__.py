@@ -5,7 +5,8 @@ The documents are YAML, read from top to bottom as what happens.  Beyond the lan
 - ``Shared``: parts with names (retries above all) that states refer to by YAML's ``*name``; it is not part of the
   definition.
 - ``${Name}``: what is known when the stack is synthesised, an ARN or a number say.  Alone it stands for a value of any
-  kind, within a text for a text.  A field whose value is None is left out.
+  kind, within a text for a text; where it leads to a state, states that nothing leads to are left out.  A field whose
+  value is None is left out.
 - Expressions of JSONata laid out over several lines, which the definition has in one.
 """
 
@@ -50,13 +51,45 @@ def read_definition(name: str, values: Mapping[str, Any], *, without: Sequence[s
         if "Next" not in document["States"].get(state, {}):
             raise DefinitionError(f"{file}: {state} is no state with a Next, and cannot be left out. Correct its name.")
         document = _redirect(document, state, document["States"].pop(state)["Next"])
-    used = set(_placeholders(document))
+    ways = {f"${{{key}}}": str(value) for key, value in values.items()}
+    chosen = {key for way, key in zip(ways, values, strict=True) if way in set(_leads(document))}
+    for way in (f"${{{key}}}" for key in chosen):
+        document = _redirect(document, way, ways[way])
+    document["States"] = _reached(document)
+    used = chosen | set(_placeholders(document))
     if missing := sorted(used - values.keys()):
         raise DefinitionError(f"{file}: ${{{missing[0]}}} has no value. Give one where the machine is built.")
     if unused := sorted(values.keys() - used):
         raise DefinitionError(f"{file}: {unused[0]} is given, and ${{{unused[0]}}} is nowhere. Write it in.")
     definition: dict[str, Any] = _filled(document, values)
     return definition
+
+
+def _reached(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The states that an execution may come to."""
+    states: dict[str, Any] = document["States"]
+    names, waiting = set(), [document["StartAt"]]
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            # A state that there is not is for whoever validates the definition to name.
+            waiting += _leads(states.get(name, {}))
+    return {name: state for name, state in states.items() if name in names}
+
+
+def _leads(value: Any) -> Iterator[str]:  # noqa: ANN401
+    """Where ``value`` leads to; what is within a Map or a Parallel has states of its own."""
+    match value:
+        case dict():
+            for key, inner in value.items():
+                if key in _LEADING and isinstance(inner, str):
+                    yield inner
+                elif key not in ("ItemProcessor", "Branches"):
+                    yield from _leads(inner)
+        case list():
+            for inner in value:
+                yield from _leads(inner)
 
 
 def _redirect(value: Any, state: str, target: str) -> Any:  # noqa: ANN401

@@ -26,10 +26,11 @@ CONFIGURATIONS = {
     "codecommit": {"pipeline_source": "codecommit"},
     "destroyed with its stack": {"removal_policy": "destroy"},
     "on this machine": {"lambda_platform": "host"},
-    "Europe": {"region": "eu-central-1"},
     "China": {"region": "cn-north-1", "author": "catalogue"},
     "GovCloud": {"region": "us-gov-west-1"},
     "a company's account": COMPANY,
+    "inspection by a function": {"inspection_endpoint": "lambda"},
+    "photos may leave": {"region": "eu-central-1", "photos_may_leave": "true"},
 }
 
 
@@ -66,25 +67,33 @@ def test_a_finding_is_found():
 
 
 def test_the_app_needs_no_docker_no_node_and_no_credentials(tmp_path):
-    done = run_app(tmp_path, AWS_REGION="eu-west-1")
+    done = run_app(tmp_path, {"inspection_endpoint": "lambda"}, AWS_REGION="eu-west-1")
 
     assert done.returncode == 0, done.stderr
     template = json.loads((tmp_path / "defectory-sensor-data.template.json").read_text())
     assets = json.loads((tmp_path / "defectory-sensor-data.assets.json").read_text())
-    assert "eu.amazon.nova-pro-v1:0" in json.dumps(template)
+    assert "eu.amazon.nova-2-lite-v1:0" in json.dumps(template)
     assert "us-east-1" not in json.dumps(template)
     assert not assets.get("dockerImages")
     packages = [function["Code"]["S3Key"] for function in functions(template)]
     assert len(packages) == 2
     for key in packages:
         assert (tmp_path / f"asset.{key.removesuffix('.zip')}" / "defectory" / "errors.py").is_file()
-    # The three functions of images share one package, for Lambda's processor and no larger than Lambda takes.
+    # The functions of images share one package; it and that of the model are for Lambda's processor, and no larger
+    # than Lambda takes.
     template = json.loads((tmp_path / "defectory-image-synthesis.template.json").read_text())
-    [key] = {function["Code"]["S3Key"] for function in functions(template)}
-    package = tmp_path / f"asset.{key.removesuffix('.zip')}"
-    assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) < 262_144_000
-    [library] = (package / "cv2").glob("*.so")
-    assert int.from_bytes(library.read_bytes()[18:20], "little") == AARCH64
+    [of_images] = {function["Code"]["S3Key"] for function in functions(template)}
+    template = json.loads((tmp_path / "defectory-inspection.template.json").read_text())
+    [of_model] = {code["S3Key"] for name, code in codes(template).items() if name == "defectory-inspect-with-model"}
+    for key in (of_images, of_model):
+        package = tmp_path / f"asset.{key.removesuffix('.zip')}"
+        assert sum(path.stat().st_size for path in package.rglob("*") if path.is_file()) < 262_144_000
+        [library] = (package / "cv2").glob("*.so")
+        assert int.from_bytes(library.read_bytes()[18:20], "little") == AARCH64
+
+
+def codes(template):
+    return {function["FunctionName"]: function["Code"] for function in functions(template)}
 
 
 def functions(template):
@@ -119,6 +128,31 @@ def test_the_stacks_are_named_after_the_installation(synthesise):
         "plant7-inspection",
         "plant7-image-synthesis",
     }
+
+
+@pytest.mark.parametrize(
+    ("region", "settings", "left_out", "said"),
+    [
+        ("il-central-1", {}, set(), ""),
+        ("us-gov-east-1", {}, set(), ""),
+        # A region that AWS made after the table: no account is known whose registry has the containers.
+        ("eu-west-9", {"author": "catalogue"}, {"inspection"}, "inspection_registry"),
+        ("eu-west-9", {"author": "catalogue", "inspection_registry": "123456789012"}, set(), ""),
+        ("ap-southeast-5", {"inspection_endpoint": "serverless"}, {"inspection"}, "inspection_endpoint=lambda"),
+        ("mx-central-1", {"author": "catalogue"}, {"sensor-data"}, "check_region=false"),
+        ("mx-central-1", {"author": "catalogue", "check_region": "false"}, set(), ""),
+    ],
+)
+def test_a_stack_that_cannot_run_in_the_region_is_left_out_alone(tmp_path, capsys, region, settings, left_out, said):
+    app = create_app({"AWS_REGION": region}, {"aws:cdk:bundling-stacks": [], **settings}, tmp_path)
+    stacks = {child.node.id for child in app.node.children if isinstance(child, cdk.Stack)}
+
+    told = capsys.readouterr().err
+    assert stacks == {f"defectory-{name}" for name in {"sensor-data", "inspection", "image-synthesis"} - left_out}
+    assert len(told.splitlines()) == len(left_out)
+    for name in left_out:
+        assert told.startswith(f"InvalidConfig: the stack defectory-{name} is left out. ")
+        assert said in told
 
 
 def test_the_region_is_the_environments(synthesise):

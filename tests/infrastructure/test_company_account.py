@@ -11,7 +11,7 @@ from company import COMPANY, GROUPS, KEY, SUBNETS, VPC
 from templates import Template, flat, listed, matches
 
 from defectory.config import load_config
-from stacks.company_account import training_values
+from stacks.company_account import endpoint_key
 
 STACKS = ("sensor-data", "inspection", "image-synthesis")
 OPERATIONS = Path("docs/operations.md")
@@ -233,7 +233,7 @@ def test_training_and_hosting_have_key_network_and_tags(synthesise):
 )
 def test_instances_with_disks_of_their_own_take_no_key(instance, encrypted):
     settings = {"kms_key_arn": KEY, "inspection_endpoint": "realtime", "inspection_instance": instance}
-    assert training_values(load_config(settings, {}))["EndpointKey"] == (KEY if encrypted else None)
+    assert endpoint_key(load_config(settings, {})) == (KEY if encrypted else None)
 
 
 def test_without_company_rules_there_is_none_of_it(inspection):

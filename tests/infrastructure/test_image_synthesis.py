@@ -11,11 +11,11 @@ from templates import Template, flat, is_tracing, matches
 
 from defectory import errors
 from defectory.aws import bedrock_runtime
-from defectory.images.batch.requests import MAX_BATCH, Folder
+from defectory.images.batch.requests import MAX_PICTURES, Folder
+from defectory.images.batch.runs import ManifestItem
 from defectory.images.items import Item, item_id
+from defectory.images.renderers import MAX_SEED
 
-# Characters that are said of a picture that could not be made.
-CAUSE_LIMIT = 120
 FUNCTIONS = ("plan_synthesis", "synthesize_images", "assemble_dataset")
 EXECUTION = {"Input": {"user_id": "ann", "dataset": "boards"}, "Name": "run-1"}
 ITEM = item_id(Item(renderer="procedural", defect="scratch", seed=1, source="ann/photos/1.png"))
@@ -25,13 +25,16 @@ OBJECTS = {
     "ann/photos/1.png": "ps--",
     "ann/donors/masks/scratch/1.png": "ps--",
     FOLDER.run_key("run-1"): "psa-P",
+    FOLDER.manifest_key("run-1"): "psa-P",
+    f"{FOLDER.results_prefix('run-1')}/0f3c/FAILED_0.json": "psa-",
+    FOLDER.classes_key: "psaA",
     FOLDER.status_key: "ps-PA",
     f"ann/boards/images/{ITEM}.png": "ps-Sx",
     f"ann/boards/masks/{ITEM}.png": "ps-Sx",
     f"ann/boards/thumbnails/{ITEM}.jpg": "psaS",
     f"ann/boards/thumbnails/{ITEM}-closeup.jpg": "psaS",
     f"ann/boards/records/{ITEM}.json": "psaSA",
-    "ann/boards/dataset.json": "psaA",
+    "ann/boards/dataset.json": "psA",
     "ann/boards/dataset.manifest": "psA",
     "ann/boards/coco.json": "psA",
     "ann/boards/data.yaml": "psA",
@@ -91,7 +94,7 @@ def test_the_configured_image_models_are_called_in_their_region_alone(synthesis)
     called = {leave[1:] for leave in leaves_of(synthesis, "synthesize_images") if leave[0] == "bedrock:InvokeModel"}
     routed = {
         f"arn:aws:bedrock:{region}::foundation-model/stability.stable-image-inpaint-v1:0"
-        for region in ("us-east-1", "us-east-2", "us-west-1", "us-west-2")
+        for region in ("us-east-1", "us-east-2", "us-west-2")
     }
 
     assert {resource for resource, condition in called if not condition} == {
@@ -140,11 +143,32 @@ def test_the_state_machine_calls_its_functions_and_tells_people(synthesis):
     leaves = {(leave.action, leave.resource) for leave in synthesis.leaves(machine["RoleArn"]["Fn::GetAtt"][0])}
     arns = [f"<{synthesis.only('AWS::Lambda::Function', f'{logical(folder)}Function')}.Arn>" for folder in FUNCTIONS]
 
-    assert {leave for leave in leaves if not leave[0].startswith(("logs:", "xray:"))} == {
+    assert {leave for leave in leaves if not leave[0].startswith(("logs:", "xray:", "states:", "s3:"))} == {
         *(("lambda:InvokeFunction", arn) for arn in arns),
         ("sns:Publish", f"<{synthesis.only('AWS::SNS::Topic')}>"),
         *((f"kms:{verb}", f"<{synthesis.only('AWS::KMS::Key')}.Arn>") for verb in ("Decrypt", "GenerateDataKey")),
     }
+
+
+def test_the_state_machine_runs_itself_over_the_manifest_and_reaches_no_other_object(synthesis, bucket):
+    machine = synthesis.of_type("AWS::StepFunctions::StateMachine")[synthesis.only("AWS::StepFunctions::StateMachine")]
+    leaves = synthesis.leaves(machine["RoleArn"]["Fn::GetAtt"][0])
+
+    def allows(action: str, resource: str) -> bool:
+        return any(leave.action == action and matches(leave.resource, resource) for leave in leaves)
+
+    name = machine["StateMachineName"]
+    [own] = {leave.resource for leave in leaves if leave.action == "states:StartExecution"}
+    assert own.endswith(f":stateMachine:{name}")
+    runs = own.replace(":stateMachine:", ":execution:")
+    for verb in ("DescribeExecution", "StopExecution"):
+        assert allows(f"states:{verb}", f"{runs}/Pictures:6f1a")
+        assert not allows(f"states:{verb}", f"{runs}-of-another/Pictures:6f1a")
+    assert allows("s3:GetObject", f"{bucket}/{FOLDER.manifest_key('run-1')}")
+    assert allows("s3:PutObject", f"{bucket}/{FOLDER.results_prefix('run-1')}/0f3c/SUCCEEDED_0.json")
+    for key in OBJECTS.keys() - {FOLDER.manifest_key("run-1")}:
+        assert not allows("s3:GetObject", f"{bucket}/{key}") or "/results/" in key
+        assert not allows("s3:PutObject", f"{bucket}/{key}") or "/results/" in key
 
 
 def test_people_are_told_of_every_end_that_the_machine_cannot_tell_and_of_lost_events(synthesis):
@@ -201,7 +225,7 @@ def test_the_outputs_name_what_a_user_needs(synthesis):
 
 
 def test_the_state_machine_has_no_dead_ends(states):
-    for part, start in ((states, "Plan"), (pictures(states), "Make picture")):
+    for part, start in ((states, "Plan"), (pictures(states), "Make some")):
         reached = [start]
         for name in reached:
             assert name in part
@@ -217,7 +241,7 @@ def pictures(states) -> dict:
     return states["Make pictures"]["ItemProcessor"]["States"]
 
 
-@pytest.mark.parametrize("state", ["Plan", "Make picture", "Assemble", "Store failure"])
+@pytest.mark.parametrize("state", ["Plan", "Make some", "Assemble", "Store failure"])
 def test_errors_are_called_as_the_functions_raise_them(states, state):
     retries = {**states, **pictures(states)}[state]["Retry"]
     names = {name for retry in retries for name in retry["ErrorEquals"] if "." not in name}
@@ -225,11 +249,12 @@ def test_errors_are_called_as_the_functions_raise_them(states, state):
     assert names == {"InputError", "ImageError", "ModelRefusedError", "ModelBusyError"}
     for name in names:
         raised = getattr(errors, name, None) or getattr(bedrock_runtime, name)
-        assert issubclass(raised, errors.DefectoryError)
+        [attempts] = [retry["MaxAttempts"] for retry in retries if name in retry["ErrorEquals"]]
+        assert (raised.kind is errors.FailureKind.TRANSIENT) is (attempts > 0)
 
 
 def test_what_mends_itself_is_tried_for_long_and_bad_input_is_not(states):
-    hopeless, busy, other = pictures(states)["Make picture"]["Retry"]
+    hopeless, busy, other = pictures(states)["Make some"]["Retry"]
 
     assert set(hopeless["ErrorEquals"]) == {"InputError", "ImageError", "ModelRefusedError"}
     assert hopeless["MaxAttempts"] == 0
@@ -242,14 +267,30 @@ def test_what_mends_itself_is_tried_for_long_and_bad_input_is_not(states):
 
 def test_an_execution_stays_within_the_quotas_of_step_functions(states):
     # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-    attempts = 1 + sum(retry["MaxAttempts"] for retry in pictures(states)["Make picture"]["Retry"])
+    attempts = 1 + sum(retry["MaxAttempts"] for retry in pictures(states)["Make some"]["Retry"])
+    longest = ManifestItem(want=9999, seed=MAX_SEED, source="ann/" + "漢" * 340, mask="ann/" + "漢" * 340).line
+    batcher = states["Make pictures"]["ItemBatcher"]
 
-    # Three events an attempt; two for the iteration, and two for each of the states at most.
-    assert MAX_BATCH * (3 * attempts + 2 + 2 * 2) + 100 < 25_000
-    for character in ('"', "漢"):
-        failure = {"number": MAX_BATCH, "outcome": "failed", "reason": character * CAUSE_LIMIT}
-        assert MAX_BATCH * (len(json.dumps(failure, ensure_ascii=False).encode()) + 1) < 262_144
+    # A child's history: three events an attempt, and those of the execution and its state.
+    assert 3 * attempts + 10 < 25_000
+    assert len(longest.encode()) * MAX_PICTURES < batcher["MaxInputBytesPerBatch"] < 262_144
     assert states["Make pictures"]["MaxConcurrency"] == 10
+
+
+def test_whatever_is_planned_is_read_in_batches_and_tolerates_as_much_as_the_plan_says(states, synthesis):
+    make = states["Make pictures"]
+    planned = {"run": "r/run.json", "manifest": "r/m.jsonl", "results": "r/results", "batch": 10, "tolerated": 7}
+
+    asked = {name: evaluate(make[name], states={"input": planned}) for name in ("ItemReader", "ItemBatcher")}
+    written = evaluate(make["ResultWriter"]["Arguments"], states={"input": planned})
+
+    bucket = f"<{synthesis.only('AWS::S3::Bucket', 'Images')}>"
+    assert asked["ItemReader"]["Arguments"] == {"Bucket": bucket, "Key": "r/m.jsonl"}
+    assert asked["ItemReader"]["ReaderConfig"] == {"InputType": "JSONL"}
+    assert (asked["ItemBatcher"]["MaxItemsPerBatch"], asked["ItemBatcher"]["BatchInput"]) == (10, {"run": "r/run.json"})
+    assert evaluate(make["ToleratedFailureCount"], states={"input": planned}) == 7
+    assert written == {"Bucket": bucket, "Prefix": "r/results"}
+    assert make["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
 
 
 def test_what_the_machine_is_started_with_is_planned(states):
@@ -258,53 +299,24 @@ def test_what_the_machine_is_started_with_is_planned(states):
     assert asked == {"request": EXECUTION["Input"], "execution": "run-1"}
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_every_picture_of_the_plan_is_asked_for_by_its_number(states, count):
-    planned = {"plan": "ann/boards/runs/run-1/plan.json", "count": count}
-
-    numbers = evaluate(states["Make pictures"]["Items"], states={"input": planned})
-    asked = [
-        evaluate(
-            states["Make pictures"]["ItemSelector"],
-            states={"input": planned, "context": {"Map": {"Item": {"Value": number}}}},
-        )
-        for number in numbers
-    ]
-
-    assert asked == [{"plan": planned["plan"], "number": number} for number in range(count)]
-
-
 def cause(error: str, message: str) -> dict[str, str]:
     return {"Error": error, "Cause": json.dumps({"errorType": error, "errorMessage": message, "stackTrace": []})}
 
 
-def test_a_picture_that_fails_is_one_line_of_the_result_and_the_others_none(states):
-    made = evaluate(
-        pictures(states)["Make picture"]["Output"],
-        states={"input": {"number": 0}, "result": {"Payload": {"id": ITEM, "outcome": "made", "reason": ""}}},
-    )
-    refused = {**made, "number": 1, "outcome": "failed"}
-    [caught] = pictures(states)["Make picture"]["Catch"]
-    failed = [
-        evaluate(caught["Output"], states={"input": {"number": 2 + number}, "errorOutput": error})
-        for number, error in enumerate(
-            [cause("ServiceError", "Bedrock is " + "busy " * 99), {"Error": "States.Timeout"}]
-        )
-    ]
+def test_what_was_made_is_assembled_whether_or_not_too_much_failed(states):
+    make, given = states["Make pictures"], {"input": {"run": "r/run.json", "count": 4}}
+    exceeded, _ = make["Catch"]
 
-    for results, told in (([made], []), ([made, refused, *failed], failed), ([failed[0]], failed[:1])):
-        output = evaluate(
-            states["Make pictures"]["Output"], states={"input": {"plan": "key", "count": 4}, "result": results}
-        )
-        assert output == {"plan": "key", "failures": told}
-    assert failed[0]["reason"].startswith("ServiceError: Bedrock is busy")
-    assert len(failed[0]["reason"]) == CAUSE_LIMIT
-    assert failed[1]["reason"].startswith("States.Timeout")
+    assert exceeded["ErrorEquals"] == ["States.ExceedToleratedFailureThreshold"]
+    assert exceeded["Next"] == make["Next"] == "Assemble"
+    assert evaluate(exceeded["Output"], states=given) == {"run": "r/run.json", "stopped": True}
+    assert evaluate(make["Output"], states=given) == {"run": "r/run.json", "stopped": False}
+    assert states["Assemble"]["Arguments"]["Payload"] == "{% $states.input %}"
 
 
 @pytest.mark.parametrize("name", ["Plan", "Make pictures", "Assemble"])
 def test_whatever_fails_is_stored_and_told_in_the_words_of_what_failed(states, name):
-    [caught] = states[name]["Catch"]
+    caught = states[name]["Catch"][-1]
     assert caught["ErrorEquals"] == ["States.ALL"]
     told = evaluate(caught["Output"], states={"errorOutput": cause("InputError", "source: must be there.")})
     states_given = {"input": told, "context": {"Execution": EXECUTION}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
@@ -11,6 +12,7 @@ from state_machines import choose, evaluate, following, states_of
 from templates import Template, flat, is_tracing, matches
 
 from defectory.aws.embedded_metrics import DeploymentMetrics
+from defectory.errors import FailureKind
 from defectory.inspection.line import endpoint
 from defectory.inspection.line.inspecting import SUFFIXES
 from defectory.inspection.line.recording import Recorder
@@ -79,8 +81,8 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(inspection, 
         },
         "inspect_image": {
             ("sagemaker:InvokeEndpoint", ENDPOINT),
-            ("s3:GetObject", names["uploads"]),
             ("s3:GetObjectVersion", names["uploads"]),
+            ("s3:ListBucket", names["uploads"].removesuffix("/*")),
             ("s3:PutObject", names["results"]),
         },
         "record_inspection": {("dynamodb:PutItem", table)},
@@ -284,7 +286,7 @@ def test_the_state_machine_has_no_dead_ends(inspection):
 
 
 def test_what_mends_itself_is_tried_for_long_and_what_does_not_is_not(states):
-    hopeless, busy, other = states["Inspect image"]["Retry"]
+    hopeless, busy, failed, other = states["Inspect image"]["Retry"]
 
     assert set(hopeless["ErrorEquals"]) == {"EndpointMissingError", "EndpointAnswerError"}
     assert hopeless["MaxAttempts"] == 0
@@ -295,14 +297,25 @@ def test_what_mends_itself_is_tried_for_long_and_what_does_not_is_not(states):
     ]
     assert 1800 < sum(waits) < 4 * 3600
     assert busy["JitterStrategy"] == "FULL"
+    # A container that died while it was asked is there again in seconds, and may die of the next image.
+    assert failed["ErrorEquals"] == ["EndpointFailedError"]
+    waits = [
+        min(failed["IntervalSeconds"] * failed["BackoffRate"] ** n, failed["MaxDelaySeconds"])
+        for n in range(failed["MaxAttempts"])
+    ]
+    assert failed["MaxAttempts"] >= 10
+    assert 120 < sum(waits) < 15 * 60
     assert other["MaxAttempts"] >= 3
 
 
-def test_the_names_of_errors_are_those_that_the_function_raises(states):
-    names = {name for retry in states["Inspect image"]["Retry"] for name in retry["ErrorEquals"] if "." not in name}
+def test_the_names_of_errors_are_those_that_the_function_raises_by_what_they_say_of_themselves(states):
+    retries = states["Inspect image"]["Retry"]
+    names = {name: retry["MaxAttempts"] for retry in retries for name in retry["ErrorEquals"] if "." not in name}
 
-    assert names == {"EndpointMissingError", "EndpointAnswerError", "EndpointBusyError"}
-    assert all(issubclass(getattr(endpoint, name), Exception) for name in names)
+    raised = {name: kind for name, kind in vars(endpoint).items() if re.fullmatch(r"Endpoint\w+Error", name)}
+    assert names.keys() == raised.keys()
+    for name, error in raised.items():
+        assert (error.kind is FailureKind.TRANSIENT) is (names[name] > 0)
 
 
 class Rows:

@@ -26,7 +26,13 @@ AUTHORS = (
     "from defectory.sensors.authors.prompts import list_prompt; list_prompt('steel', 3);"
 )
 # What the packages of functions that look at images have beyond the others'.
-HEAVY = {"inspect_image": {"numpy", "PIL"}, "synthesize_images": {"numpy", "PIL", "cv2"}}
+HEAVY = {
+    "inspect_image": {"numpy", "PIL"},
+    "inspect_with_model": {"numpy", "PIL", "cv2"},
+    "synthesize_images": {"numpy", "PIL", "cv2"},
+    # An image of the test set goes to the endpoint as an upload does.
+    "training_controller": {"numpy", "PIL"},
+}
 # What else must run on a package, and how much it may weigh in bytes: AWS Lambda takes 262,144,000.
 ALSO = {
     "request_sensor_data": AUTHORS,
@@ -35,7 +41,13 @@ ALSO = {
     "ImageModels('us-west-2', '', 'us.stability.stable-image-inpaint-v1:0').renderer('bedrock-inpaint');"
     "from defectory.images.contact_sheet import contact_sheet; contact_sheet([], bytes, title='none');",
 }
-LIMITS = {"inspect_image": 100_000_000, "synthesize_images": 262_144_000}
+LIMITS = {
+    "inspect_image": 100_000_000,
+    # Lambda takes 262 MB; its own platform's libraries are smaller than this machine's may be (test_application).
+    "inspect_with_model": 350_000_000,
+    "synthesize_images": 262_144_000,
+    "training_controller": 100_000_000,
+}
 
 
 def package_of(function: str, **settings: str) -> Package:

@@ -114,7 +114,7 @@ def test_no_leave_is_for_everything(template, name):
 
 
 def test_the_model_is_called_by_those_who_write_or_list_through_the_profile_alone(template):
-    profile = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-pro-v1:0"
+    profile = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-2-lite-v1:0"
 
     assert who_may(template, "bedrock:InvokeModel") == {"write", "repair", "RequestSensorData"}
     for name in who_may(template, "bedrock:InvokeModel"):
@@ -122,7 +122,7 @@ def test_the_model_is_called_by_those_who_write_or_list_through_the_profile_alon
         models = {leave for leave in leaves if leave.resource != profile}
         assert leaves - models
         assert {leave.resource.split(":")[3] for leave in models} >= {"us-east-1", "us-east-2", "us-west-2"}
-        assert all(leave.resource.endswith("::foundation-model/amazon.nova-pro-v1:0") for leave in models)
+        assert all(leave.resource.endswith("::foundation-model/amazon.nova-2-lite-v1:0") for leave in models)
         assert all(f"bedrock:InferenceProfileArn: {profile}" in leave.conditions for leave in models)
 
 
@@ -130,8 +130,23 @@ def test_a_global_profile_may_route_anywhere(synthesise):
     template = synthesise(region="sa-east-1")
     resources = may(template, "write", "bedrock:InvokeModel")
 
-    assert "arn:aws:bedrock:::foundation-model/amazon.nova-2-lite-v1:0" in resources
-    assert "arn:aws:bedrock:sa-east-1::foundation-model/amazon.nova-2-lite-v1:0" in resources
+    assert "arn:aws:bedrock:::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0" in resources
+
+
+def test_a_model_on_demand_is_called_in_its_region_alone(synthesise):
+    template = synthesise(region="us-gov-west-1")
+
+    assert may(template, "write", "bedrock:InvokeModel") == {
+        "arn:aws:bedrock:us-gov-west-1::foundation-model/amazon.nova-pro-v1:0"
+    }
+
+
+@pytest.mark.parametrize(("settings", "called"), [({}, False), ({"photos_may_leave": "true"}, True)])
+def test_photos_leave_europe_by_a_setting_alone(synthesise, settings, called):
+    template = synthesise("image-synthesis", region="eu-central-1", **settings)
+    role = template.function("SynthesizeImages")["Role"]["Fn::GetAtt"][0]
+
+    assert bool([leave for leave in template.leaves(role) if leave.action == "bedrock:InvokeModel"]) is called
 
 
 def test_the_catalogue_needs_no_model(synthesise):

@@ -159,6 +159,7 @@ def test_the_source_holds_what_the_actions_run_and_nothing_else(synthesise):
             "lazy.py",
             "progress.py",
             "py.typed",
+            "unwinding.py",
             "validation.py",
             "aws",
             "sensors",

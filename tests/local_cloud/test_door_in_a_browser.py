@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,11 +43,8 @@ class Model:
 @contextmanager
 def serving(model: Model) -> Iterator[InspectionServer]:
     with InspectionServer(port=0, model=model, token="a-token-of-these-tests") as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+        server.start()
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @contextmanager
@@ -87,14 +83,14 @@ def target(url: str, fields: dict[str, str] | None = None, encoding: str = FORM)
 
 def targets(cloud: LocalCloud, inspecting: InspectionServer, runtime: ExecutionEnvironment, host: str) -> list:
     """Every listener, by a name that leads to it."""
-    api = runtime._api.server_port
+    api = runtime._api.port
     return [
         target(f"http://{host}:{cloud.settings.port}/", stack("intruder")),
         target(f"http://{host}:{cloud.settings.port}/2015-03-31/functions/intruder/invocations", encoding="text/plain"),
         target(f"http://{host}:{cloud.settings.port}/album/photo.txt"),
         target(f"http://{host}:{cloud.settings.port}/_ministack/reset"),
-        target(f"http://{host}:{inspecting.server_port}/invocations", encoding="multipart/form-data"),
-        target(f"http://{host}:{inspecting.server_port}/ping"),
+        target(f"http://{host}:{inspecting.port}/invocations", encoding="multipart/form-data"),
+        target(f"http://{host}:{inspecting.port}/ping"),
         target(f"http://{host}:{api}{API}/invocation/next"),
         target(f"http://{host}:{api}{API}/init/error", encoding="text/plain"),
     ]

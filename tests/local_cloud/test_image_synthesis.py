@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from defectory.datasets import load_dataset
+from tests.support.bedrock_server import DENIED
 from tests.support.image_server import FILTERED_PROMPT, ImageServer
 
 pytestmark = pytest.mark.xdist_group("application")
@@ -81,6 +82,14 @@ class Workshop:
             assert time.monotonic() < deadline, "still running"
             time.sleep(0.1)
         return found
+
+    def ask(self, models: ImageServer) -> dict[str, str]:
+        """Let the function ask these models; return its variables."""
+        functions, name = self.cloud.client("lambda"), self.outputs["SynthesizeFunctionName"]
+        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        variables |= {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": models.endpoint}
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        return variables
 
     def mails(self, execution: str) -> list:
         return [mail for mail in self.cloud.mails() if execution.rpartition(":")[2] in mail.body]
@@ -163,13 +172,10 @@ def test_one_call_makes_a_few_pictures_once_and_another_assembles_them(workshop)
 
 def test_an_image_model_paints_where_the_defect_is_to_be_and_what_a_filter_withholds_is_counted(applications):
     painter = Workshop(applications["bedrock"])
-    functions, name = painter.cloud.client("lambda"), painter.outputs["SynthesizeFunctionName"]
-    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
     wish = {"user_id": "ann", "dataset": "painted", "renderer": "bedrock-inpaint", "defect": "crack", "count": 2}
 
     with ImageServer(FILTERED_PROMPT) as models:
-        variables |= {"AWS_ENDPOINT_URL_BEDROCK_RUNTIME": models.endpoint}
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+        variables = painter.ask(models)
         answer = painter.call("Synthesize", **wish, source="ann/photos/")
 
     withheld, made = sorted(answer["pictures"], key=lambda picture: picture["outcome"])
@@ -179,3 +185,29 @@ def test_an_image_model_paints_where_the_defect_is_to_be_and_what_a_filter_withh
     assert np.asarray(Image.open(io.BytesIO(painter.read(made["mask"])))).any()
     assert {request.model_id for request in models.requests} == {variables["INPAINT_MODEL_ID"]}
     assert {request.region for request in models.requests} == {"us-west-2"}
+
+
+def test_so_many_failures_are_tolerated_and_more_stop_the_batch_with_what_was_made(applications):
+    painter = Workshop(applications["bedrock"])
+    refused = {"renderer": "bedrock-inpaint", "defect": "crack"}
+    drawn = {"renderer": "procedural", "defect": "scratch", "count": 4}
+    plans = {"some": [drawn, {**refused, "count": 3}], "most": [{**refused, "count": 40}]}
+
+    with ImageServer(*[DENIED] * 100) as models:
+        painter.ask(models)
+        executions = {
+            name: painter.start(user_id="ann", dataset=name, source="ann/photos/", plan={"wants": wants})
+            for name, wants in plans.items()
+        }
+        ends = {name: painter.end(execution)["status"] for name, execution in executions.items()}
+    some, most = (json.loads(painter.read(f"ann/{name}/status.json")) for name in plans)
+
+    assert ends == {"some": "SUCCEEDED", "most": "FAILED"}
+    assert (some["status"], some["outcomes"]) == ("PARTIAL", {"failed": 3, "made": 4})
+    assert (most["status"], most["planned"]) == ("FAILED", 40)
+    assert 20 < most["outcomes"]["failed"] < 40, "a fifth is tolerated, twenty at least; the others are not tried"
+    assert most["outcomes"]["pending"] == 40 - most["outcomes"]["failed"]
+    for name, status in (("some", some), ("most", most)):
+        assert "access" in status["reason"].casefold()
+        [mail] = painter.mails(executions[name])
+        assert f"{status['outcomes'].get('made', 0)} of {status['planned']} pictures were made" in mail.body

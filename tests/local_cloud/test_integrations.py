@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.local_cloud.laboratory import BUCKET, IMAGE, ROLE, Laboratory, unique
+from tests.local_cloud.laboratory import BUCKET, IMAGE, Laboratory, unique
+from tests.local_cloud.roles import ROLE
 from tests.local_cloud.sample_app import eventually
 
 pytestmark = pytest.mark.xdist_group("local-cloud")

@@ -10,6 +10,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from defectory.local.cloud import LocalCloud
+from tests.local_cloud.roles import ROLE
 from tests.local_cloud.sample_app import eventually
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
@@ -275,7 +276,7 @@ def test_actions_of_equal_run_order_run_at_the_same_time(
             source={"type": "CODEPIPELINE", "buildspec": meeting},
             artifacts={"type": "CODEPIPELINE"},
             environment={"type": "LINUX_CONTAINER", "computeType": "BUILD_GENERAL1_SMALL", "image": "any"},
-            serviceRole="arn:aws:iam::123456789012:role/any",
+            serviceRole=ROLE,
         )
         variables = {"MEETING": str(cloud.settings.work / "tmp"), "ME": me, "YOU": you}
         actions_together.append(
@@ -293,7 +294,7 @@ def test_actions_of_equal_run_order_run_at_the_same_time(
     pipelines.create_pipeline(
         pipeline={
             "name": "meeting",
-            "roleArn": "arn:aws:iam::123456789012:role/any",
+            "roleArn": ROLE,
             "pipelineType": "V2",
             "executionMode": "QUEUED",
             "artifactStore": {"type": "S3", "location": sample["Artifacts"]},

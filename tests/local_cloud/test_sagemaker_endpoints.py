@@ -11,8 +11,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.local_cloud.laboratory import BUCKET, REAL_TIME, ROLE, Laboratory, ended, unique
+from tests.local_cloud.laboratory import BUCKET, REAL_TIME, Laboratory, ended, unique
 from tests.local_cloud.processes import belonging
+from tests.local_cloud.roles import ROLE
 from tests.local_cloud.sample_app import eventually
 
 pytestmark = pytest.mark.xdist_group("local-cloud")

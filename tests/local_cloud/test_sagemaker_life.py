@@ -7,6 +7,7 @@ import pytest
 from defectory.local.cloud import LocalCloud
 from tests.local_cloud.laboratory import Laboratory, ended
 from tests.local_cloud.processes import belonging
+from tests.local_cloud.roles import create_role
 from tests.local_cloud.sample_app import eventually
 from tests.local_cloud.signed import send, sign
 
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.xdist_group("local-cloud-life")
 def test_cloud_ends_with_all_processes_and_begins_again_with_all_resources(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with LocalCloud(state=state) as cloud:
+        create_role(cloud)
         laboratory = Laboratory(cloud)
         laboratory.furnish()
         endpoint = laboratory.endpoint(laboratory.container("kept"))
@@ -37,6 +39,7 @@ def test_cloud_ends_with_all_processes_and_begins_again_with_all_resources(tmp_p
 
 def test_reset_ends_and_forgets_everything() -> None:
     with LocalCloud() as cloud:
+        create_role(cloud)
         laboratory = Laboratory(cloud)
         laboratory.furnish()
         pid = laboratory.ask(laboratory.endpoint(laboratory.container()))["pid"]

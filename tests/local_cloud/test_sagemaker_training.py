@@ -7,6 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local_cloud.laboratory import BUCKET, Laboratory, unique, unpacked
+from tests.local_cloud.roles import open_queue
 from tests.local_cloud.sample_app import eventually
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
@@ -61,7 +62,7 @@ def test_rules_hear_of_every_state(laboratory: Laboratory) -> None:
     events, sqs = laboratory.cloud.client("events"), laboratory.cloud.client("sqs")
     name = unique("heard")
     queue = sqs.create_queue(QueueName=name)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    arn = open_queue(laboratory.cloud, queue)
     pattern = {
         "source": ["aws.sagemaker"],
         "detail-type": ["SageMaker Training Job State Change"],

@@ -10,7 +10,8 @@ import pytest
 
 from defectory.cli import main
 from defectory.local import instance
-from tests.local_cloud.laboratory import REAL_TIME, ROLE, Laboratory, unique
+from tests.local_cloud.laboratory import REAL_TIME, Laboratory, unique
+from tests.local_cloud.roles import ROLE
 from tests.local_cloud.sample_app import eventually
 
 pytestmark = pytest.mark.xdist_group("local-cloud")

@@ -5,7 +5,7 @@
 
 It refuses what Bedrock refuses, in its words: unknown and bare ids, wrong regions, fields that a model does not know,
 images that are none, too small or too large, masks of another size.  What it lets through gets the next scripted
-answer, or else a real picture: painted where that family's masks say, on top of what generators do to all of it.
+answer, or else a real picture: painted where the mask says, on top of what generators do to all of it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,10 @@ SD35 = "stability.sd3-5-large-v1:0"
 CORE = "stability.stable-image-core-v1:1"
 ULTRA = "stability.stable-image-ultra-v1:1"
 INPAINT = "us.stability.stable-image-inpaint-v1:0"
-NOVA = "amazon.nova-canvas-v1:0"
-TITAN = "amazon.titan-image-generator-v2:0"
 
 _TEXT_REGIONS = frozenset({"us-west-2"})
 _EDIT_REGIONS = frozenset({"us-east-1", "us-east-2", "us-west-2"})
 _REGIONS = {SD35: _TEXT_REGIONS, CORE: _TEXT_REGIONS, ULTRA: _TEXT_REGIONS, INPAINT: _EDIT_REGIONS}
-_AMAZON_REGIONS = frozenset({"us-east-1", "us-west-2"})
 _RETIRED = frozenset(
     {"stability.stable-diffusion-xl-v1", "stability.sd3-large-v1:0", "stability.stable-image-core-v1:0"}
 )
@@ -87,16 +84,6 @@ PICTURE = Body(
     }
 )
 """The same small picture for any request, where a test does not look at it."""
-AMAZON_ERROR = Body({"images": [], "error": "Something went wrong."})
-AMAZON_FILTERED_OUTPUT = Body(
-    {"images": [], "error": "The generated image(s) have been blocked by our content filters."}
-)
-AMAZON_FILTERED_PROMPT = Failure(
-    "ValidationException",
-    400,
-    "This request has been blocked by our content filters. Our filters automatically flagged this prompt because it "
-    "may conflict our AUP or AWS Responsible AI Policy. Please adjust your prompt to submit a new request.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +105,6 @@ class Painting:
     seconds: float = 0.0
 
     def body(self, request: Request) -> dict[str, Any]:
-        amazon = request.model_id in (NOVA, TITAN)
         picture = Image.fromarray(_painted(_asked(request), self))
         if self.scale != 1:
             picture = picture.resize([round(side * self.scale) for side in picture.size], Image.Resampling.LANCZOS)
@@ -127,8 +113,6 @@ class Painting:
         content = io.BytesIO()
         picture.save(content, "PNG", compress_level=1)
         images = [base64.b64encode(content.getvalue()).decode()]
-        if amazon:
-            return {"images": images}
         return {"seeds": [request.body.get("seed", 0)], "finish_reasons": [None], "images": images}
 
 
@@ -151,10 +135,10 @@ class ImageServer(BedrockServer):
                 f"Invocation of model ID {model} with on-demand throughput isn’t supported. Retry your request with "
                 "the ID or ARN of an inference profile that contains this model.",
             )
-        if request.region not in _REGIONS.get(model, _AMAZON_REGIONS if model in (NOVA, TITAN) else frozenset()):
+        if request.region not in _REGIONS.get(model, frozenset()):
             return UNKNOWN_MODEL
         try:
-            _check_amazon(request.body, model) if model in (NOVA, TITAN) else _check_stability(request.body, model)
+            _check_stability(request.body, model)
         except ValueError as error:
             return Failure("ValidationException", 400, str(error))
         return None
@@ -162,7 +146,7 @@ class ImageServer(BedrockServer):
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request, whichever family's: what to start from, and where to change it."""
+    """A request: what to start from, and where to change it."""
 
     image: NDArray[np.uint8] | None
     where: NDArray[np.bool_] | None
@@ -186,22 +170,10 @@ def repainted(request: Request) -> NDArray[np.bool_]:
 
 def _asked(request: Request) -> _Asked:
     body = request.body
-    if request.model_id not in (NOVA, TITAN):
-        image = _decode(body["image"]) if "image" in body else None
-        where = None if "mask" not in body else _decode(body["mask"])[..., 0] > 127
-        size = _ASPECTS[body.get("aspect_ratio", "1:1")] if image is None else image.shape[1::-1]
-        return _Asked(image, where, size, int(body.get("seed", 0)))
-    config = body["imageGenerationConfig"]
-    size = config.get("width", 1024), config.get("height", 1024)
-    match body["taskType"]:
-        case "INPAINTING":
-            parameters = body["inPaintingParams"]
-            image = _decode(parameters["image"])
-            # Black is what these repaint.
-            return _Asked(image, _decode(parameters["maskImage"])[..., 0] < 128, image.shape[1::-1], config["seed"])
-        case "IMAGE_VARIATION":
-            return _Asked(_decode(body["imageVariationParams"]["images"][0]), None, size, config["seed"])
-    return _Asked(None, None, size, config["seed"])
+    image = _decode(body["image"]) if "image" in body else None
+    where = None if "mask" not in body else _decode(body["mask"])[..., 0] > 127
+    size = _ASPECTS[body.get("aspect_ratio", "1:1")] if image is None else image.shape[1::-1]
+    return _Asked(image, where, size, int(body.get("seed", 0)))
 
 
 def _painted(asked: _Asked, painting: Painting) -> NDArray[np.uint8]:
@@ -271,45 +243,6 @@ def _check_stability(body: dict[str, Any], model: str) -> None:
     mask = _checked_image(body, "mask", 64, _MAX_PIXELS)
     if mask is not None and image is not None and mask.shape != image.shape:
         raise ValueError('{"detail":"mask: must have the image\'s dimensions"}')
-
-
-def _check_amazon(body: dict[str, Any], model: str) -> None:
-    """Refuse what Nova Canvas and Titan refuse.
-
-    Raises:
-        ValueError: the message as Bedrock words it.
-    """
-    tasks = {
-        "TEXT_IMAGE": "textToImageParams",
-        "IMAGE_VARIATION": "imageVariationParams",
-        "INPAINTING": "inPaintingParams",
-    }
-    task = body.get("taskType")
-    allowed = {"taskType", "imageGenerationConfig", tasks.get(str(task), "")}
-    if task not in tasks or set(body) != allowed:
-        raise ValueError("Malformed input request: #: extraneous key or wrong taskType, please reformat your input.")
-    config, parameters = body["imageGenerationConfig"], body[tasks[task]]
-    longest = 512 if model == TITAN else 1024
-    if not 1 <= len(parameters.get("text", "x")) <= longest:
-        raise ValueError(f"Malformed input request: #/{tasks[task]}/text: expected maxLength: {longest}")
-    if not 0 <= config.get("seed", 0) <= 858_993_459:
-        raise ValueError("Malformed input request: #/imageGenerationConfig/seed: is not less or equal to 858993459")
-    for side in (config.get("width", 1024), config.get("height", 1024)):
-        if side % 16 or not 320 <= side <= 4096:
-            raise ValueError("Provided image dimensions are not supported: multiples of 16 from 320 to 4096")
-    if not 0.2 <= parameters.get("similarityStrength", 0.7) <= 1:
-        raise ValueError("Malformed input request: similarityStrength: from 0.2 to 1.0")
-    if task == "INPAINTING" and ("maskImage" in parameters) == ("maskPrompt" in parameters):
-        raise ValueError("Exactly one of maskPrompt and maskImage has to be given.")
-    for image in parameters.get("images", []):
-        _checked_image({"images": image}, "images", 320, 4_194_304)
-    image = _checked_image(parameters, "image", 320, 4_194_304)
-    mask = _checked_image(parameters, "maskImage", 320, 4_194_304)
-    if mask is not None and image is not None:
-        if mask.shape != image.shape:
-            raise ValueError("The mask image's dimensions have to be those of the image.")
-        if not np.isin(mask, (0, 255)).all():
-            raise ValueError("The mask image may only have pure black and pure white pixels.")
 
 
 def _checked_image(body: dict[str, Any], name: str, side: int, pixels: int) -> NDArray[np.uint8] | None:

@@ -37,7 +37,8 @@ def test_commands_are_fixed_text(action):
     phases = read(action)["phases"]
 
     assert phases["install"]["commands"] == [
-        "python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes "
+        # By hashes, and without running anything that a package brings along for its making.
+        "python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary ':all:' "
         "-r buildspec/requirements.txt"
     ]
     assert phases["build"]["commands"] == [f"python -m defectory.sensors.pipeline {action}"]

@@ -10,14 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from defectory.aws.inference_profiles import InferenceProfile, default_profile
+from defectory.aws.inference_profiles import InferenceProfile
 from defectory.config import Config, load_config
 from defectory.errors import ConfigError
-
-REGIONS = (
-    *("us-east-1", "us-west-2", "ca-central-1", "eu-central-1", "eu-west-3", "ap-northeast-1", "ap-southeast-2"),
-    *("me-central-1", "sa-east-1", "il-central-1", "af-south-1", "mx-central-1", "us-gov-west-1"),
-)
 
 
 def refused(context, environ=None) -> ConfigError:
@@ -36,7 +31,7 @@ def test_nothing_set_gives_bedrock_in_us_east_1():
     config = load_config({}, {})
 
     assert (config.region, config.author, config.prompt_style) == ("us-east-1", "bedrock", "library")
-    assert config.profile.callable_from("us-east-1")
+    assert config.model_id == "us.amazon.nova-2-lite-v1:0"
 
 
 @pytest.mark.parametrize(
@@ -50,14 +45,6 @@ def test_nothing_set_gives_bedrock_in_us_east_1():
 )
 def test_the_region_is_the_configured_one_or_the_environments(context, environ, region):
     assert load_config(context, environ).region == region
-
-
-@pytest.mark.parametrize("region", REGIONS)
-def test_the_default_model_can_be_called_from_the_region(region):
-    config = load_config({}, {"AWS_REGION": region})
-
-    assert config.profile.callable_from(region)
-    assert region in config.profile.model_regions(region)
 
 
 @pytest.mark.parametrize("key", ["author", "defectory:author"])
@@ -96,6 +83,8 @@ def test_the_cdks_own_keys_are_left_alone():
         ("inspection_endpoint", "batch"),
         ("inspection_instance", "c6i.large"),
         ("inspection_registry", "7631"),
+        ("photos_may_leave", "perhaps"),
+        ("check_region", "perhaps"),
         ("retention_days", 0),
         ("retention_days", "soon"),
         ("log_retention_days", 8),
@@ -148,12 +137,12 @@ def test_the_group_has_to_be_an_object():
     assert refused({"defectory": "author=catalogue"}).field == "defectory"
 
 
-def test_a_bare_model_id_is_refused_with_the_reason():
-    error = refused({"model_id": "amazon.nova-pro-v1:0"})
+def test_a_bare_model_id_that_is_not_served_on_demand_is_refused_with_the_profile_that_is():
+    error = refused({"model_id": "amazon.nova-2-lite-v1:0"})
 
     assert error.field == "model_id"
     assert "bare model ids" in error.fix
-    assert "us.amazon.nova-pro-v1:0" in error.fix
+    assert "us.amazon.nova-2-lite-v1:0" in error.fix
 
 
 def test_a_profile_of_another_geography_is_refused_with_one_that_fits():
@@ -165,7 +154,8 @@ def test_a_profile_of_another_geography_is_refused_with_one_that_fits():
 
 def test_flex_is_for_models_that_have_it():
     nova, claude, new = (f"us.{name}" for name in ("amazon.nova-pro-v1:0", "anthropic.claude-opus-5", "amazon.nova-9"))
-    tier = {"service_tier": "flex"}
+    # Models that the table of regions does not know.
+    tier = {"service_tier": "flex", "check_region": "false"}
 
     assert load_config({"model_id": nova, **tier}, {}).service_tier == "flex"
     for model_id in (claude, new):
@@ -176,21 +166,95 @@ def test_flex_is_for_models_that_have_it():
     assert load_config({"author": "catalogue", "model_id": claude, **tier}, {}).service_tier == "flex"
 
 
+def test_a_profile_that_the_table_does_not_know_there_is_let_through_on_request():
+    model = {"region": "ca-central-1", "model_id": "us.amazon.nova-pro-v1:0"}
+
+    assert "ca.amazon.nova-lite-v1:0" in refused(model).fix
+    assert load_config({**model, "check_region": "false"}, {}).model_id == model["model_id"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "day"),
+    [
+        ({"model_id": "us.anthropic.claude-3-7-sonnet-20250219-v1:0"}, "model_id", "2026-04-28"),
+        ({"model_id": "us.anthropic.claude-sonnet-4-20250514-v1:0"}, "model_id", "2026-10-14"),
+        ({"image_model_id": "amazon.nova-canvas-v1:0", "image_region": "us-east-1"}, "image_model_id", "2026-09-30"),
+        ({"inpaint_model_id": "amazon.titan-image-generator-v2:0"}, "inpaint_model_id", "2026-06-30"),
+    ],
+)
+@pytest.mark.parametrize("check_region", ["true", "false"])
+def test_a_model_that_bedrock_has_ended_is_refused_by_name_and_date(settings, field, day, check_region):
+    error = refused({**settings, "check_region": check_region})
+
+    assert (error.field, error.got) == (field, settings[field])
+    assert f"Bedrock ended it on {day}." in error.fix
+
+
 def test_china_has_no_bedrock_but_the_catalogue():
     assert "catalogue" in refused({}, {"AWS_REGION": "cn-north-1"}).fix
+    named = refused({"model_id": "us.amazon.nova-pro-v1:0"}, {"AWS_REGION": "cn-north-1"})
+    assert "no Amazon Bedrock" in named.rule
 
     config = load_config({"author": "catalogue"}, {"AWS_REGION": "cn-north-1"})
 
-    assert config.profile is None
+    assert (config.model_id, config.inspection_endpoint) == ("", "realtime")
 
 
-@pytest.mark.parametrize("region", ["cn-north-1", "us-gov-west-1"])
-def test_other_partitions_have_no_image_models_but_may_name_some(region):
-    config = load_config({"author": "catalogue"}, {"AWS_REGION": region})
-    named = load_config({"author": "catalogue", "image_model_id": "amazon.nova-canvas-v1:0"}, {"AWS_REGION": region})
+@pytest.mark.parametrize("region", ["ap-south-2", "me-south-1"])
+def test_asia_sends_no_prompt_to_the_usa_unless_a_setting_names_the_model_that_does(region):
+    error = refused({}, {"AWS_REGION": region})
 
-    assert (config.image_model_id, config.inpaint_model_id) == ("", "")
-    assert named.image_model_id == "amazon.nova-canvas-v1:0"
+    named = f"model_id={load_config({'region': region, 'author': 'catalogue'}, {}).model_id}"
+    assert named == "model_id="
+    assert "model_id=global.anthropic.claude-haiku-4-5-20251001-v1:0 allows it" in error.fix
+    assert "any region of the world" in error.fix
+    model = "global.anthropic.claude-haiku-4-5-20251001-v1:0"
+    assert load_config({"region": region, "model_id": model}, {}).model_id == model
+
+
+class TestPhotos:
+    """Where photos may go: image models are in the USA alone."""
+
+    @pytest.mark.parametrize("region", ["us-east-1", "us-west-1"])
+    def test_stay_in_the_country_without_being_asked(self, region):
+        config = load_config({"region": region}, {})
+
+        assert config.image_region == "us-west-2"
+        assert config.image_model_id and config.inpaint_model_id
+
+    @pytest.mark.parametrize("region", ["eu-west-1", "ap-northeast-1", "ca-central-1", "sa-east-1", "us-gov-west-1"])
+    def test_leave_no_other_region_by_default(self, region):
+        config = load_config({"region": region}, {})
+
+        assert (config.image_model_id, config.inpaint_model_id) == ("", "")
+
+    @pytest.mark.parametrize("key", ["image_model_id", "inpaint_model_id"])
+    def test_leave_if_a_setting_says_so_and_naming_a_model_does_not(self, key):
+        model = {"region": "eu-west-1", key: getattr(load_config({}, {}), key)}
+        error = refused(model)
+
+        assert error.field == key
+        assert "photos may leave eu-west-1 for us-west-2" in error.rule
+        assert "photos_may_leave=true" in error.fix
+        assert getattr(load_config({**model, "photos_may_leave": "true"}, {}), key) == model[key]
+
+    def test_leave_with_the_models_of_everybody_else(self):
+        config = load_config({"region": "eu-west-1", "photos_may_leave": True}, {})
+
+        assert (config.image_model_id, config.inpaint_model_id) == (
+            load_config({}, {}).image_model_id,
+            load_config({}, {}).inpaint_model_id,
+        )
+
+    def test_a_profile_that_may_answer_from_anywhere_lets_them_leave(self):
+        anywhere = {"image_model_id": "global.stability.next-v1:0"}
+        assert "photos may leave us-east-1" in refused(anywhere).rule
+        assert load_config({**anywhere, "photos_may_leave": "true"}, {}).image_model_id == anywhere["image_model_id"]
+
+    def test_nothing_reaches_from_one_partition_into_another(self):
+        error = refused({"region": "us-gov-west-1", "photos_may_leave": "true"})
+
+        assert "nothing reaches us-west-2" in error.rule
 
 
 @pytest.mark.parametrize("key", ["image_model_id", "inpaint_model_id"])
@@ -198,18 +262,61 @@ def test_an_image_model_is_a_model_or_a_profile_or_none(key):
     for model_id in ("stability.stable-image-ultra-v1:1", "us.stability.stable-outpaint-v1:0", ""):
         assert getattr(load_config({key: model_id}, {}), key) == model_id
 
-    error = refused({key: "the best one"})
-
-    assert error.field == key
-    assert error.rule == Config.model_fields[key].description
+    assert refused({key: "the best one"}).field == key
 
 
-def test_an_image_model_that_image_region_cannot_call_is_refused_with_the_fix():
-    error = refused({"image_region": "eu-west-1"})
+@pytest.mark.parametrize(
+    ("image_region", "field", "said"),
+    [
+        ("us-east-1", "image_model_id", "in us-west-2 only"),
+        ("us-west-1", "image_model_id", "in us-west-2 only"),
+        ("eu-west-1", "image_model_id", "in us-west-2 only"),
+    ],
+)
+def test_an_image_model_that_image_region_cannot_call_is_refused_with_the_fix(image_region, field, said):
+    error = refused({"image_region": image_region, "photos_may_leave": "true"})
 
-    assert error.field == "inpaint_model_id"
-    assert "image_region" in error.fix
-    assert load_config({"image_region": "us-east-1"}, {}).inpaint_model_id.startswith("us.")
+    assert error.field == field
+    assert said in error.fix
+    assert f"{field}= for none" in error.fix
+    without = load_config({"image_region": "us-east-1", "image_model_id": ""}, {})
+    assert without.inpaint_model_id.startswith("us.")
+
+
+class TestEndpoint:
+    """What the inspection line asks, by region."""
+
+    @pytest.mark.parametrize(
+        ("region", "kind"),
+        [
+            ("eu-west-1", "serverless"),
+            ("us-gov-west-1", "realtime"),
+            ("cn-north-1", "realtime"),
+            # No account is known whose registry has the container that serves.
+            ("ap-southeast-5", "lambda"),
+            ("eusc-de-east-1", "lambda"),
+        ],
+    )
+    def test_is_what_the_region_has(self, region, kind):
+        assert load_config({"region": region, "author": "catalogue"}, {}).inspection_endpoint == kind
+
+    @pytest.mark.parametrize("region", ["us-gov-west-1", "cn-north-1", "us-iso-east-1", "eusc-de-east-1"])
+    def test_is_not_serverless_where_there_is_none(self, region):
+        error = refused({"region": region, "author": "catalogue", "inspection_endpoint": "serverless"})
+
+        assert error.field == "inspection_endpoint"
+        assert "inspection_endpoint=lambda" in error.fix
+
+
+def test_functions_are_for_a_python_that_can_load_the_libraries():
+    error = refused({"lambda_python": "3.11"})
+
+    assert error.field == "lambda_python"
+    assert "glibc" in error.fix
+    assert [load_config({"lambda_python": version}, {}).lambda_python for version in ("3.12", "3.13", "3.14")]
+    assert refused({"lambda_python": "3.15"}).field == "lambda_python"
+    # This machine's own libraries are built for itself.
+    assert load_config({"lambda_python": "3.11", "lambda_platform": "host"}, {}).lambda_python == "3.11"
 
 
 def test_functions_that_run_on_this_machine_are_for_its_python():
@@ -232,15 +339,6 @@ def test_any_text_is_a_profile_or_refused(text):
         assert getattr(error, "field", None) == "model_id"
     else:
         assert profile.profile_id == f"{profile.geography}.{profile.model}" == text
-
-
-@pytest.mark.parametrize("region", REGIONS)
-def test_a_geographys_profile_never_leaves_it(region):
-    profile = InferenceProfile.parse(default_profile(region))
-
-    if profile.geography in ("us", "us-gov", "eu"):
-        prefix = {"us": "us-", "us-gov": "us-gov-", "eu": "eu-"}[profile.geography]
-        assert all(other.startswith(prefix) for other in profile.model_regions(region) if other != region)
 
 
 NETWORK = {

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from stacks import packaging
+from stacks.packaging import LAMBDA_PLATFORM, Requirements
 from tools.lock import LIST_HEADER, closure, normalise, read_lock, render_lists
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +110,50 @@ def test_every_pin_has_hashes_and_nobodys_registry_is_named():
         assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in options)
         assert all(len(pin.lines) > 1 for pin in read_lock(text).values())
         assert "://" not in text
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    [Requirements.for_host, lambda file: Requirements.for_platform(file, "3.13", LAMBDA_PLATFORM)],
+    ids=["host", "lambda"],
+)
+def test_functions_and_containers_are_installed_by_hash_and_from_wheels(requirements, tmp_path, monkeypatch):
+    # Given uv as a program that only notes how it is called
+    calls: list[list[str]] = []
+    others = subprocess.run
+
+    def run(command, *arguments, **options):
+        if "--target" in command:
+            calls.append(command)
+            command = ["mkdir", command[command.index("--target") + 1]]
+        # The others are Python's own, to name the platform.
+        return others(command, *arguments, **options)
+
+    monkeypatch.setattr(packaging, "CACHE", tmp_path)
+    monkeypatch.setattr(packaging.subprocess, "run", run)
+
+    requirements(ROOT / "models" / "inspection" / "requirements.txt").installed()
+
+    ((*_, pip, install),) = (command[:3] for command in calls)
+    assert (pip, install) == ("pip", "install")
+    assert {"--require-hashes", "--no-deps"} <= set(calls[0])
+    assert calls[0][calls[0].index("--only-binary") + 1] == ":all:"
+
+
+def test_nothing_that_runs_elsewhere_installs_in_another_way():
+    # Given everything that builds, functions and containers are made of, and what makes it
+    sources = [path for folder in ("buildspec", "lambdas", "models", "stacks") for path in (ROOT / folder).rglob("*")]
+    texts = {path: path.read_text() for path in sources if path.suffix in (".py", ".yml", ".yaml", ".sh", ".json")}
+    installs = {
+        path.relative_to(ROOT).as_posix(): re.findall(r"^.*\bpip\W{1,5}(?:install|download|wheel)\b.*$", text, re.M)
+        for path, text in texts.items()
+    }
+
+    # Then buildspecs do so, by hashes as their own test says, and `Requirements`, which is tested above
+    assert {name for name, lines in installs.items() if lines} == {
+        "stacks/packaging.py",
+        *(path.relative_to(ROOT).as_posix() for path in (ROOT / "buildspec").glob("*.yml")),
+    }
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -12,7 +12,7 @@ import typer
 
 from defectory.cli.datasets.options import DatasetArgument, LabelChoice, VerdictChoice
 from defectory.cli.datasets.printing import describe, sentence, show_changes
-from defectory.cli.options import JsonOption, OutOption
+from defectory.cli.options import JsonOption, OutOption, out_folder
 from defectory.cli.output import complain, print_json
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def confirm(
 
 def fetch_feedback(
     table: Annotated[str, typer.Option(help="Name of the line's results table.")],
-    out: Annotated[Path, typer.Option(help="New or empty folder.", file_okay=False)],
+    out: Annotated[Path, out_folder("New or empty folder.")],
     since: Annotated[str, typer.Option(help="Only what was confirmed from then on.", show_default="all")] = "",
     as_json: JsonOption = False,
 ) -> None:

@@ -6,7 +6,6 @@ an inspection line, then pictures of defects.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from defectory.cli.options import out_folder
 from defectory.errors import require_extra
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ COMMAND = "defectory demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for what it makes; an earlier demo's is replaced.")] = Path(
-        "demo-output"
-    ),
+    out: Annotated[Path, out_folder("Folder for what it makes; an earlier demo's is replaced.")] = Path("demo-output"),
     number: Annotated[int, typer.Option(help="How many machines, 1 to 50.")] = 10,
     photos: Annotated[
         Path | None,
@@ -56,8 +54,11 @@ def demo(
     from rich.text import Text
 
     from defectory.claims import check_claim, claim_empty
+    from defectory.cli.demo.sensor_data import INDUSTRY, USER
     from defectory.local.synth import find_app
+    from defectory.sensors.service.requests import parse_event
 
+    parse_event({"industry": INDUSTRY, "number": number, "user_id": USER})
     app = find_app()
     console = Console()
     started = time.monotonic()
@@ -87,14 +88,17 @@ def _run(console: Console, app: Path, targets: Targets, photos: Path | None, num
     from defectory.cli.demo.inspection import choose_photos, render_photos
     from defectory.cli.output import step
     from defectory.local.cloud import LocalCloud
-    from defectory.local.synth import synthesise
+    from defectory.local.synth import Synthesis
+    from defectory.unwinding import temporary_folder
 
     # Photos that are too few are refused before anything is started.
     photo_set = choose_photos(photos) if photos else None
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="defectory-demo-") as scratch, ThreadPoolExecutor(1) as beside:
-        # In a process of its own, while this one renders and the cloud starts.
-        synthesis = beside.submit(synthesise, Path(scratch) / "cdk.out", app=app)
+    # The synthesis is a process of its own, at work while this one renders and the cloud starts.
+    with (
+        temporary_folder("defectory-demo-") as scratch,
+        Synthesis(scratch / "cdk.out", app=app) as synthesis,
+    ):
         photo_set = photo_set or render_photos(console, targets.inspection)
         with LocalCloud() as cloud:
             with step(console, "Synthesising the application's templates", since=started):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from defectory.cli.options import FormChoice
+from defectory.cli.options import FormChoice, out_file, out_folder
 from defectory.images.defaults import DRAWN_KINDS
 
 
@@ -54,7 +54,7 @@ KindsOption = Annotated[
 PlannedRendererOption = Annotated[
     PlannedRenderer, typer.Option(help="auto: transplant where a real defect is masked, else procedural.")
 ]
-PlanOutOption = Annotated[Path | None, typer.Option(help="Write the plan to this JSON file.", dir_okay=False)]
+PlanOutOption = Annotated[Path | None, out_file("Write the plan to this JSON file.")]
 FormOption = Annotated[FormChoice, typer.Option("--format", help="What OUT/dataset is written as.")]
 KeepAllOption = Annotated[
     bool, typer.Option("--keep-all", help="Keep the synthetic images without asking whether they help.")
@@ -65,9 +65,7 @@ SkipUnmaskedOption = Annotated[
 ]
 
 # What is made, and of what.
-PicturesOutOption = Annotated[
-    Path, typer.Option(help="New folder, or one of an earlier run to add to.", file_okay=False)
-]
+PicturesOutOption = Annotated[Path, out_folder("New folder, or one of an earlier run to add to.")]
 GoodOption = Annotated[Path | None, typer.Option(help="Folder of photos of good parts.", file_okay=False)]
 MadeKindsOption = Annotated[
     list[str] | None,

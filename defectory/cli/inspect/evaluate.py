@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defectory.cli.options import JsonOption, ModelArgument
+from defectory.cli.options import JsonOption, ModelArgument, out_folder
 from defectory.cli.output import progress_bars, remark
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def evaluate(
             "of a stored split, of which the test part is taken.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the figures, Lookout's files and the page.", file_okay=False)],
+    out: Annotated[Path, out_folder("Folder for the figures, Lookout's files and the page.")],
     images: Annotated[
         Path | None, typer.Option(help="Where the photos of a manifest or a CSV are.", file_okay=False)
     ] = None,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defectory.cli.options import JsonOption, ModelArgument
+from defectory.cli.options import JsonOption, ModelArgument, out_folder
 from defectory.cli.output import complain, print_json
-from defectory.errors import DefectoryError, InputError
+from defectory.errors import DefectoryError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +27,7 @@ _COLOURS = {"PASS": "green", "REVIEW": "yellow", "FAIL": "red"}
 def predict(
     model: ModelArgument,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Photos, or folders of photos.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for an overlay and a mask of each photo.", file_okay=False)
-    ] = None,
+    out: Annotated[Path | None, out_folder("Folder for an overlay and a mask of each photo.")] = None,
     pictures: Annotated[bool, typer.Option(help="With --json: heatmaps and masks too, as base64 PNG.")] = False,
     lookout: Annotated[
         bool, typer.Option("--lookout", help="Print JSON as Amazon Lookout for Vision's DetectAnomalies answered.")
@@ -93,12 +91,10 @@ def _show_answer(answer: dict[str, object]) -> None:
 
 def _write_pictures(folder: Path, path: Path, image: NDArray[np.uint8], inspection: Inspection, number: int) -> None:
     from defectory.vision.images import encode_png, heatmap_overlay
+    from defectory.writing import write_whole, writing_to
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Photos of several folders may share a name.
-        stem = f"{number + 1:04d}-{path.stem}"[:200]
-        (folder / f"{stem}-overlay.png").write_bytes(encode_png(heatmap_overlay(image, inspection.heatmap)))
-        (folder / f"{stem}-mask.png").write_bytes(encode_png(inspection.mask))
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written to ({error.strerror})", str(folder)) from None
+    # Photos of several folders may share a name.
+    stem = f"{number + 1:04d}-{path.stem}"[:80]
+    with writing_to(folder):
+        write_whole(folder / f"{stem}-overlay.png", encode_png(heatmap_overlay(image, inspection.heatmap)))
+        write_whole(folder / f"{stem}-mask.png", encode_png(inspection.mask))

@@ -16,7 +16,7 @@ import typer
 
 from defectory.cli.options import ModelArgument
 from defectory.door import TOKEN_VARIABLE, Authority, new_secret
-from defectory.errors import InputError
+from defectory.errors import InputError, require_extra
 
 # As long as a person may choose; one that is made has 43 characters.
 _TOKEN = re.compile(r"[!-~]{16,512}")
@@ -60,6 +60,7 @@ def serve(
 
         defectory inspect serve model.tar.gz --token-file token.txt --allow-host inspection.example.com
     """
+    require_extra("serve")
     from defectory.inspection.model import load_model
     from defectory.inspection.serving import serve as serve_model
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defectory.cli.options import JsonOption
+from defectory.cli.options import JsonOption, out_file
 from defectory.cli.output import print_json, progress_bars, remark
 from defectory.errors import InputError
 
@@ -81,7 +81,7 @@ RulesOption = Annotated[
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="The model's file, such as model.tar.gz.", dir_okay=False)],
+    out: Annotated[Path, out_file("The model's file, such as model.tar.gz.")],
     good: GoodOption = None,
     defects: DefectsOption = None,
     masks: MasksOption = None,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from defectory.cli.options import JsonOption, ModelArgument
+from defectory.cli.options import JsonOption, ModelArgument, out_file
 from defectory.cli.output import print_json
 
 
@@ -22,9 +22,7 @@ def tune(
     review: Annotated[float | None, typer.Option(help="Scores from here on are REVIEW.")] = None,
     fail: Annotated[float | None, typer.Option(help="Scores from here on FAIL.")] = None,
     rules: Annotated[Path | None, typer.Option(help="JSON file of rules.", dir_okay=False)] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the changed model here; without it, only try.", dir_okay=False)
-    ] = None,
+    out: Annotated[Path | None, out_file("Write the changed model here; without it, only try.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a model other thresholds or rules, after seeing what that would have changed in stored results.

@@ -6,18 +6,17 @@ Everything heavy is imported where it is used, so that ``--help`` answers at onc
 from __future__ import annotations
 
 import os
-import signal
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from defectory.cli.local.printing import show_deployed, show_environment
 from defectory.cli.output import step
 from defectory.errors import InputError, LocalCloudError
+from defectory.unwinding import temporary_folder
+from defectory.writing import try_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,17 +24,17 @@ if TYPE_CHECKING:
     from defectory.local.cloud import LocalCloud
 
 DEFAULT_PORT = 4566
-_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port on the loopback interface; 0 takes a free one.")]
 KeptStateOption = Annotated[
     Path | None,
     typer.Option(
         help="Folder to keep everything in: the next 'up' with it finds stacks, functions, queues with their "
-        "messages, tables, objects, logs, e-mails and the pipelines' history again. Objects and e-mails are kept "
-        "at once, all else when it is stopped; a build or execution under way then ends as failed. "
+        "messages, tables, objects, logs, e-mails and the pipelines' history again, also when this one is killed: "
+        "what was answered is kept. A build or execution under way then ends as failed. "
         "Without it nothing is kept.",
-        file_okay=False,
+        metavar="DIRECTORY",
+        callback=lambda folder: None if folder is None else try_folder(folder, field="state"),
     ),
 ]
 ContextOption = Annotated[
@@ -74,33 +73,39 @@ def up(
     from defectory.local.cloud import LocalCloud
     from defectory.local.environment import choose_region
 
-    settings = _parse_settings(context or [])
+    settings = parse_settings(context or [])
     region = region or choose_region(os.environ)
     if state is not None:
         instance.claim_state(state)
     registry = instance.registry(state)
     console = Console(stderr=True)
     cloud = LocalCloud(port=port, state=state, region=region, registry=registry)
-    with _interruptible():
-        try:
-            with step(console, "Starting the local cloud"):
-                cloud.start()
-            instance.note(registry, cloud.describe())
-            show_environment(cloud.environment())
-            if deploy:
-                _deploy(console, cloud, settings, region)
-            console.print(f"Serving at {cloud.endpoint} until Ctrl-C or 'defectory local down'.", highlight=False)
-            while not cloud.wait(3600):
-                pass
-            raise LocalCloudError(f"The local cloud has ended unexpectedly. Its log ends with:\n{cloud.log_tail()}")
-        except KeyboardInterrupt:
-            console.print("Stopping ...")
-        finally:
-            _ignore_interrupts()
-            cloud.stop()
+    try:
+        with step(console, "Starting the local cloud"):
+            cloud.start()
+        if cloud.report:
+            console.print(cloud.report, highlight=False)
+        instance.note(registry, cloud.describe())
+        show_environment(cloud.environment())
+        if deploy:
+            _deploy(console, cloud, settings, region)
+        console.print(f"Serving at {cloud.endpoint} until Ctrl-C or 'defectory local down'.", highlight=False)
+        while not cloud.wait(3600):
+            pass
+        raise LocalCloudError(f"The local cloud has ended unexpectedly. {cloud.ending()}")
+    except (KeyboardInterrupt, SystemExit):
+        # To end it is the way to leave it.
+        console.print("Stopping ...")
+    finally:
+        cloud.stop()
 
 
-def _parse_settings(context: list[str]) -> dict[str, str]:
+def parse_settings(context: list[str]) -> dict[str, str]:
+    """Settings given as KEY=VALUE.
+
+    Raises:
+        InputError: one is not.
+    """
     settings = {}
     for entry in context:
         key, equals, value = entry.partition("=")
@@ -110,32 +115,12 @@ def _parse_settings(context: list[str]) -> dict[str, str]:
     return settings
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Whoever ends the process interrupts it as Ctrl-C does, so that it can clean up."""
-    before = {number: signal.signal(number, _interrupt) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignore_interrupts() -> None:
-    for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def _deploy(console: Console, cloud: LocalCloud, settings: Mapping[str, str], region: str) -> None:
     from defectory.local.synth import synthesise
 
-    with tempfile.TemporaryDirectory(prefix="defectory-local-") as folder:
+    with temporary_folder("defectory-local-") as folder:
         with step(console, "Synthesising the application's templates"):
-            assembly = synthesise(Path(folder) / "cdk.out", context=settings, region=region)
+            assembly = synthesise(folder / "cdk.out", context=settings, region=region)
         with step(console, "Deploying them"):
             deployed = cloud.deploy(assembly)
     show_deployed(deployed, cloud.outbox_folder)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from defectory.cli.options import JsonOption
+from defectory.cli.options import JsonOption, out_folder
 from defectory.cli.output import print_json, print_table, progress_bars, remark
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def generate(
     industry: Annotated[str, typer.Option(help="Industry, such as semiconductor.")],
     number: Annotated[int, typer.Option(help="How many machines, 1 to 50.")],
     user_id: Annotated[str, typer.Option(help="Whom the data is for; it is kept in each dataset's manifest.")],
-    out: Annotated[Path, typer.Option(help="New or empty folder for the datasets.", file_okay=False)],
+    out: Annotated[Path, out_folder("New or empty folder for the datasets.")],
     author: Annotated[
         AuthorChoice, typer.Option(help="catalogue: curated, offline, free. bedrock: a model writes it.")
     ] = AuthorChoice.catalogue,
@@ -68,6 +68,10 @@ def generate(
 
         defectory sensors generate --industry steel --number 3 --user-id ann --out data
     """
+    from defectory.sensors.service.requests import parse_event
+
+    # Before the rest is imported, which takes a second.
+    parse_event({"industry": industry, "number": number, "user_id": user_id})
     from defectory.sensors.authors import create_author
     from defectory.sensors.generate import generate_datasets
 

@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from itertools import groupby
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from defectory.datasets.records import Dataset
-from defectory.datasets.versions import DATASET_FILE, StoredDataset
+from defectory.datasets.versions import DATASET_FILE
 from defectory.errors import InputError, shorten
-from defectory.images.assembly import assemble, classes_of, read_record
+from defectory.images.assembly import assemble, read_record
 from defectory.images.batch.images_bucket import ImagesBucket
+from defectory.images.batch.record_file import RecordFile
 from defectory.images.batch.requests import Folder, parse_folder
-from defectory.images.batch.runs import NAMED_FAILURES, ItemFailure, Run, RunStatus
+from defectory.images.batch.results import failed_items
+from defectory.images.batch.runs import NAMED_FAILURES, ItemFailure, ManifestItem, Run, RunStatus
 from defectory.images.batch.synthesize import failed_record, record_content
 from defectory.images.costs import actual_cost, used_by
-from defectory.images.items import ItemRecord, item_id, record_file
+from defectory.images.items import Item, ItemOutcome, ItemRecord, item_id, record_file
 
+_CLASSES = TypeAdapter(dict[str, str])
 _NO_WORD = "Nobody knows why: the picture has no record. Start the same execution again under another name."
 
 
-def assemble_run(key: str, reasons: Mapping[int, str], bucket: ImagesBucket, now: datetime) -> RunStatus:
+def assemble_run(key: str, bucket: ImagesBucket, now: datetime, *, stopped: bool = False) -> RunStatus:
     """Write the dataset that a run belongs to, with all that earlier runs made, and the run's status.
 
     Args:
         key: where the run is stored.
-        reasons: why pictures were not made, by their numbers, as far as the state machine knows.
         bucket: where everything is.
         now: when.
+        stopped: whether the run was stopped because too much failed; what it never came to is then pending.
 
     Raises:
         InputError: the run, or a record, is none.
         ServiceError: S3 failed.
     """
     run = Run.read(bucket.read(key), key)
-    records = _records(run, bucket)
-    for number, item in enumerate(run.items):
-        if item_id(item) not in records:
-            record = failed_record(item, reasons.get(number, _NO_WORD))
-            # A picture that is late, and has a record by now, wins.
-            bucket.write_new(run.prefix + record_file(record.id), record_content(record))
-            records[record.id] = record
-    records = _assemble(run, records, run.classes, bucket, now)
-    return _store(run, _status(run, records, now), bucket)
+    with RecordFile() as records:
+        _gather(run, records, bucket)
+        _record_failures(run, records, bucket, stopped=stopped)
+        duplicates = _write_dataset(run, records, run.classes, bucket, now)
+        return _store(run, _status(run, records, duplicates, bucket, now, stopped=stopped), bucket)
 
 
 def assemble_folder(folder: Folder, bucket: ImagesBucket, now: datetime) -> dict[str, int]:
@@ -56,12 +54,14 @@ def assemble_folder(folder: Folder, bucket: ImagesBucket, now: datetime) -> dict
         InputError: there are no pictures, or a record is none.
         ServiceError: S3 failed.
     """
-    records = _records(folder, bucket)
-    if not records:
-        fix = "Make some; the answer of the function that makes them says where they are."
-        raise InputError("dataset", f"one with pictures in {folder.prefix}", folder.dataset, fix)
-    records = _assemble(folder, records, {}, bucket, now)
-    return dict(sorted(Counter(record.outcome for record in records.values()).items()))
+    with RecordFile() as records:
+        _gather(folder, records, bucket)
+        if not records:
+            fix = "Make some; the answer of the function that makes them says where they are."
+            raise InputError("dataset", f"one with pictures in {folder.prefix}", folder.dataset, fix)
+        duplicates = _write_dataset(folder, records, {}, bucket, now)
+        outcomes = Counter(_outcome(record, duplicates) for record in records)
+    return dict(sorted(outcomes.items()))
 
 
 def store_failure(request: object, execution: str, problem: str, bucket: ImagesBucket, now: datetime) -> bool:
@@ -79,80 +79,138 @@ def store_failure(request: object, execution: str, problem: str, bucket: ImagesB
     return True
 
 
-def _records(folder: Folder, bucket: ImagesBucket) -> dict[str, ItemRecord]:
-    keys = [key for key in bucket.keys(f"{folder.prefix}records/") if key.endswith(".json")]
-    records = (read_record(content, key) for key, content in bucket.read_all(keys).items())
-    return {record.id: record for record in records}
+def _gather(folder: Folder, records: RecordFile, bucket: ImagesBucket) -> None:
+    keys = (key for key in bucket.keys(f"{folder.prefix}records/") if key.endswith(".json"))
+    for key, content in bucket.read_all(keys):
+        records.append(read_record(content, key))
 
 
-def _assemble(
-    folder: Folder, records: Mapping[str, ItemRecord], classes: Mapping[str, str], bucket: ImagesBucket, now: datetime
-) -> dict[str, ItemRecord]:
-    """Write the dataset; return the records as they are then."""
+def _record_failures(run: Run, records: RecordFile, bucket: ImagesBucket, *, stopped: bool) -> None:
+    """Write records of the run's pictures without one: of those whose making failed, or of all in a run that ended."""
+    failures = failed_items(run.results_prefix(run.execution), bucket)
+    reasons = {item_id(run.item(entry)): reason for entry, reason in failures}
+
+    def missing() -> Iterator[tuple[str, bytes]]:
+        for item in _items(run, bucket):
+            identity = item_id(item)
+            if identity in records.places or (stopped and identity not in reasons):
+                continue
+            record = failed_record(item, reasons.get(identity, _NO_WORD))
+            records.append(record)
+            yield run.prefix + record_file(record.id), record_content(record)
+
+    # A picture that is late, and has a record by now, wins.
+    bucket.write_all(missing(), only_new=True)
+
+
+def _items(run: Run, bucket: ImagesBucket) -> Iterator[Item]:
+    """What the run is to make, from its manifest, line by line."""
+    key = run.manifest_key(run.execution)
+    for line in bucket.lines(key):
+        try:
+            yield run.item(ManifestItem.model_validate_json(line))
+        except ValidationError as error:
+            raise InputError(key, "the items of a run, one a line, as its plan step stored them", str(error)) from None
+
+
+def _write_dataset(
+    folder: Folder, records: RecordFile, classes: Mapping[str, str], bucket: ImagesBucket, now: datetime
+) -> dict[str, str]:
+    """Write the files of the dataset; return why pictures turned out to be duplicates, by their ids."""
+    classes = _known_classes(folder, bucket) | dict(classes)
     files = assemble(
-        list(records.values()),
+        records,
         lambda name: bucket.read(folder.prefix + name),
         title=folder.dataset,
-        classes=_known_classes(folder, bucket) | dict(classes),
+        classes=classes,
         prefix=f"s3://{bucket.name}/{folder.prefix}",
         created=now,
     )
-    # Where the description of the whole is, everything is.
-    description = files.pop(DATASET_FILE)
-    bucket.write_all({folder.prefix + name: content for name, content in files.items()})
-    changed = [read_record(content, name) for name, content in files.items() if name == record_file(Path(name).stem)]
-    for record in changed:
-        _forget_pictures(folder, records[record.id], bucket)
-    bucket.write({folder.prefix + DATASET_FILE: description})
-    return {**records, **{record.id: record for record in changed}}
+    duplicates: dict[str, str] = {}
+
+    def whole(name: str, pieces: Iterator[bytes]) -> tuple[str, bytes]:
+        content = b"".join(pieces)
+        if name.startswith("records/"):
+            record = read_record(content, name)
+            duplicates[record.id] = record.reason
+        return folder.prefix + name, content
+
+    bucket.write({folder.classes_key: json.dumps(classes, ensure_ascii=False).encode()})
+    for small, together in groupby(files, key=lambda file: file[0].startswith(("records/", "labels/"))):
+        if small:
+            bucket.write_all(whole(name, pieces) for name, pieces in together)
+            continue
+        for name, pieces in together:
+            # Where the description of the whole is, everything is.
+            if name == DATASET_FILE:
+                bucket.remove(_names_of_pictures(folder, duplicates, records))
+            bucket.write_stream(folder.prefix + name, pieces)
+    return duplicates
+
+
+def _names_of_pictures(folder: Folder, ids: Iterable[str], records: RecordFile) -> Iterator[str]:
+    """Whoever reads the folder alone takes every picture in it for one of the dataset."""
+    for identity in ids:
+        record = records[records.places[identity]]
+        names = (record.image, record.mask, f"labels/{identity}.txt")
+        yield from (folder.prefix + name for name in names if name)
 
 
 def _known_classes(folder: Folder, bucket: ImagesBucket) -> dict[str, str]:
     """What earlier runs called their kinds of defect."""
-    content = bucket.find(folder.prefix + DATASET_FILE)
-    if content is None:
-        return {}
+    content = bucket.find(folder.classes_key)
     try:
-        stored = StoredDataset.model_validate_json(content)
+        return _CLASSES.validate_json(content) if content else {}
     except ValidationError as error:
-        raise InputError(
-            DATASET_FILE, f"a dataset as it was stored ({error})", fix="Delete it, and assemble anew."
-        ) from None
-    return classes_of(Dataset((), Path(), notes=stored.notes))
+        rule = f"names of classes by kinds of defect ({shorten(str(error.errors()[0]['msg']))})"
+        raise InputError(folder.classes_key, rule, fix="Delete it; plans name their classes anew.") from None
 
 
-def _forget_pictures(folder: Folder, record: ItemRecord, bucket: ImagesBucket) -> None:
-    """Whoever reads the folder alone takes every picture in it for one of the dataset."""
-    names = (record.image, record.mask, f"labels/{record.id}.txt")
-    bucket.remove([folder.prefix + name for name in names if name])
+def _outcome(record: ItemRecord, duplicates: Container[str]) -> ItemOutcome:
+    return "duplicate" if record.id in duplicates else record.outcome
 
 
-def _status(run: Run, records: Mapping[str, ItemRecord], now: datetime) -> RunStatus:
-    own = [records[item_id(item)] for item in run.items]
-    outcomes = Counter[str](record.outcome for record in own)
-    not_made = [record for record in own if record.outcome != "made"]
-    verdict: dict[str, Any] = {"status": "COMPLETE"}
-    if not_made:
-        counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "made")
-        verdict = {
-            "status": "PARTIAL" if outcomes["made"] else "FAILED",
-            "reason": f"{outcomes['made']} of {len(own)} pictures were made; {counted}. "
-            f"The first: {not_made[0].id}: {shorten(not_made[0].reason, 600)}",
-        }
+def _status(
+    run: Run, records: RecordFile, duplicates: Mapping[str, str], bucket: ImagesBucket, now: datetime, *, stopped: bool
+) -> RunStatus:
+    own = {item_id(item) for item in _items(run, bucket)}
+    outcomes: Counter[str] = Counter()
+    failures: list[ItemFailure] = []
+    pictures = 0
+    for record in records:
+        outcome = _outcome(record, duplicates)
+        pictures += outcome == "made"
+        if record.id not in own:
+            continue
+        outcomes[outcome] += 1
+        if outcome != "made" and len(failures) < NAMED_FAILURES:
+            reason = duplicates.get(record.id, record.reason)
+            failures.append(ItemFailure(id=record.id, outcome=outcome, reason=shorten(reason, 600)))
+    outcomes["pending"] = len(own) - sum(outcomes.values())
+    outcomes = +outcomes
+    used = used_by((record for record in records if record.id in own), run.models)
     return RunStatus(
-        **verdict,
+        status="COMPLETE" if outcomes["made"] == len(own) else "PARTIAL" if outcomes["made"] else "FAILED",
+        reason=_reason(outcomes, len(own), failures, stopped=stopped),
         execution=run.execution,
         planned=len(own),
         outcomes=dict(sorted(outcomes.items())),
-        not_made=tuple(
-            ItemFailure(id=record.id, outcome=record.outcome, reason=shorten(record.reason, 600))
-            for record in not_made[:NAMED_FAILURES]
-        ),
-        pictures=sum(record.outcome == "made" for record in records.values()),
+        not_made=tuple(failures),
+        pictures=pictures,
         estimate=run.estimate,
-        cost=actual_cost(used_by(own, run.models)),
+        cost=actual_cost(used),
         updated_at=now.isoformat(),
     )
+
+
+def _reason(outcomes: Counter[str], planned: int, failures: Sequence[ItemFailure], *, stopped: bool) -> str:
+    if outcomes["made"] == planned:
+        return ""
+    counted = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items()) if outcome != "made")
+    reason = f"{outcomes['made']} of {planned} pictures were made; {counted}."
+    if stopped:
+        reason += " So many failed that the run was stopped; mend the cause, and start the same again."
+    return reason + (f" The first: {failures[0].id}: {failures[0].reason}" if failures else "")
 
 
 def _store(folder: Folder, status: RunStatus, bucket: ImagesBucket) -> RunStatus:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from tempfile import TemporaryFile
+from typing import TypeVar
 
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
@@ -18,6 +21,7 @@ CONTENT_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".json": "application/json",
+    ".jsonl": "application/jsonlines",
     ".manifest": "application/jsonlines",
     ".txt": "text/plain; charset=utf-8",
     ".yaml": "application/yaml; charset=utf-8",
@@ -25,6 +29,9 @@ CONTENT_TYPES = {
 }
 # Small objects are waited for, not computed; a client keeps as many connections.
 _THREADS = 10
+_AT_A_TIME = 500
+
+_Entry = TypeVar("_Entry")
 
 
 class ImagesBucket:
@@ -72,21 +79,45 @@ class ImagesBucket:
             content: bytes = reply["Body"].read()
         return content
 
-    def read_all(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """Contents of many small objects, by key, in the order of ``keys``."""
-        names = list(keys)
+    def read_all(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Contents of many small objects with their keys, in the order of ``keys``; some hundred are held at a time."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            return dict(zip(names, pool.map(self.read, names), strict=True))
+            for names in _chunks(keys):
+                yield from zip(names, pool.map(self.read, names), strict=True)
+
+    def lines(self, key: str) -> Iterator[bytes]:
+        """The lines of a large object, one after the other; none where there is no such object."""
+        with service_errors(f"read s3://{self.name}/{key}"):
+            try:
+                reply = self._client.get_object(Bucket=self.name, Key=key)
+            except ClientError as error:
+                if error_code(error) in ("NoSuchKey", "404"):
+                    return
+                raise
+            yield from reply["Body"].iter_lines(chunk_size=1 << 16)
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write objects by key, in their order: where the last one is, all are."""
         for key, content in files.items():
             self._put(key, content)
 
-    def write_all(self, files: Mapping[str, bytes]) -> None:
-        """Write many small objects by key, in any order."""
+    def write_all(self, files: Iterable[tuple[str, bytes]], *, only_new: bool = False) -> None:
+        """Write many small objects, each with its key, in any order; some hundred are held at a time.
+
+        With ``only_new`` those stay as they are that are there already.
+        """
+        write = self.write_new if only_new else self._put
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(self._put, files.keys(), files.values()))
+            for chunk in _chunks(files):
+                list(pool.map(lambda file: write(*file), chunk))
+
+    def write_stream(self, key: str, pieces: Iterable[bytes]) -> None:
+        """Write an object of any size from its pieces: whole, or not at all."""
+        with TemporaryFile() as stream:
+            stream.writelines(pieces)
+            stream.seek(0)
+            with service_errors(f"write s3://{self.name}/{key}"):
+                self._client.upload_fileobj(stream, self.name, key, ExtraArgs={"ContentType": _content_type(key)})
 
     def write_new(self, key: str, content: bytes) -> bool:
         """Write an object unless there is one; return whether there was none."""
@@ -103,13 +134,23 @@ class ImagesBucket:
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects; what is not there is no error.  Their earlier versions stay for as long as versions do."""
-        for key in keys:
-            with service_errors(f"remove s3://{self.name}/{key}"):
-                self._client.delete_object(Bucket=self.name, Key=key)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for names in _chunks(keys):
+                list(pool.map(self._delete, names))
+
+    def _delete(self, key: str) -> None:
+        with service_errors(f"remove s3://{self.name}/{key}"):
+            self._client.delete_object(Bucket=self.name, Key=key)
 
     def _put(self, key: str, content: bytes) -> None:
         with service_errors(f"write s3://{self.name}/{key}"):
             self._client.put_object(Bucket=self.name, Key=key, Body=content, ContentType=_content_type(key))
+
+
+def _chunks(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
+    iterator = iter(entries)
+    while chunk := list(islice(iterator, _AT_A_TIME)):
+        yield chunk
 
 
 def _content_type(key: str) -> str:

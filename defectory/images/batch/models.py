@@ -29,7 +29,10 @@ class ImageModels:
     def check(self, name: RendererName) -> None:
         """Raise ``InputError`` if the renderer needs a model that is not deployed."""
         if name in MODEL_SETTINGS and name not in self.by_renderer:
-            fix = f"This deployment has no {MODEL_SETTINGS[name]}; deploy it with one, or use procedural or transplant."
+            fix = (
+                f"This deployment has no {MODEL_SETTINGS[name]}; deploy it with one (outside the USA, where there are "
+                "none, photos_may_leave=true lets photos go there), or use procedural or transplant."
+            )
             raise InputError("renderer", "one whose model is deployed", name, fix)
 
     def renderer(self, name: RendererName) -> Renderer:

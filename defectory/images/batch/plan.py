@@ -14,8 +14,15 @@ from pydantic import ValidationError
 from defectory.errors import InputError, shorten
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
-from defectory.images.batch.requests import MAX_BATCH, RULES, BatchRequest, PicturesRequest, SynthesisRequest
-from defectory.images.batch.runs import DonorKeys, Run, RunStatus
+from defectory.images.batch.requests import (
+    MAX_BATCH,
+    MAX_PICTURES,
+    RULES,
+    BatchRequest,
+    PicturesRequest,
+    SynthesisRequest,
+)
+from defectory.images.batch.runs import DonorKeys, ManifestItem, Run, RunStatus
 from defectory.images.costs import estimate_cost
 from defectory.images.items import Item
 from defectory.images.plan import Plan, expand
@@ -23,6 +30,13 @@ from defectory.images.renderers.names import needs_photo
 from defectory.images.renderers.procedural import check_drawable
 from defectory.vision.images import IMAGE_SUFFIXES
 from defectory.vision.photos import named_alike
+
+TOLERATED_SHARE = 0.2
+"""So many of a run's pictures may fail by the services' fault.  Of more it is not the pictures that are to blame: the
+account, a quota or a model is, and every further one would cost time and money for nothing."""
+
+ALWAYS_TOLERATED = 20
+"""So few failures never stop a run: two calls that draw ten pictures each, say."""
 
 _KINDS_OF_FILE = ", ".join(sorted(IMAGE_SUFFIXES))
 
@@ -39,29 +53,44 @@ class Planner:
         """Plan an execution, store what it is to make, and that it runs.
 
         Returns:
-            ``plan`` (the key that it is stored at), ``count``, and ``estimate`` (of costs, in words).
+            ``run``, ``manifest`` and ``results`` (where what is to be made, its items, and what became of them are
+            stored), ``count``, ``batch`` (so many items are made by one call), ``tolerated`` (so many may fail), and
+            ``estimate`` (of costs, in words).
 
         Raises:
             InputError, ServiceError: as `plan_run`.
         """
-        run = plan_run(request, execution, bucket=self.bucket, models=self.models)
-        cost = estimate_cost(run.items, run.models, at_a_time=self.at_a_time)
+        run, manifest = plan_run(request, execution, bucket=self.bucket, models=self.models)
+        cost = estimate_cost(map(run.item, manifest), run.models, at_a_time=self.at_a_time)
         run, key = run.model_copy(update={"estimate": cost}), run.run_key(execution)
         status = RunStatus(
             status="RUNNING",
             execution=execution,
-            planned=len(run.items),
+            planned=run.count,
             estimate=cost,
             updated_at=now.isoformat(),
         )
+        self.bucket.write_stream(run.manifest_key(execution), (entry.line.encode() for entry in manifest))
         self.bucket.write({key: run.model_dump_json(indent=1).encode(), run.status_key: status.content})
-        return {"plan": key, "count": len(run.items), "estimate": str(cost)}
+        # A model's pictures take long and cost money: each is tried again by itself.
+        asks_models = any(want.renderer in run.models for want in run.wants)
+        return {
+            "run": key,
+            "manifest": run.manifest_key(execution),
+            "results": run.results_prefix(execution),
+            "count": run.count,
+            "batch": 1 if asks_models else MAX_PICTURES,
+            "tolerated": max(ALWAYS_TOLERATED, round(TOLERATED_SHARE * run.count)),
+            "estimate": str(cost),
+        }
 
 
 def plan_run(
     request: PicturesRequest | BatchRequest, execution: str, *, bucket: ImagesBucket, models: ImageModels
-) -> Run:
-    """What ``request`` comes to: the same request on the same photos always the same.  Nothing is written.
+) -> tuple[Run, list[ManifestItem]]:
+    """What ``request`` comes to, and its items: the same request on the same photos always the same.
+
+    Nothing is written.
 
     Raises:
         InputError: something that it names is not there, or is none of what it should be.
@@ -74,21 +103,28 @@ def plan_run(
             request.check_key("mask", want.mask)
         if want.renderer == "procedural":
             check_drawable(want.defect, fix="Move real ones by transplant, or have them painted by bedrock-inpaint.")
-    photos = _photos(request, plan, bucket)
-    items = expand(plan, photos, request.seed)
+    items = expand(plan, _photos(request, plan, bucket), request.seed)
     masks = {mask: _masks(mask, bucket) for mask in sorted({item.mask for item in items if item.mask})}
-    items = [
-        item.model_copy(update={"mask": _mask_of(item, masks[item.mask])}) if item.mask else item for item in items
+    numbers = (number for number, want in enumerate(plan.wants) for _ in range(want.count))
+    manifest = [
+        ManifestItem(
+            want=number,
+            seed=item.seed,
+            source=item.source,
+            mask=_mask_of(item, masks[item.mask]) if item.mask else "",
+        )
+        for number, item in zip(numbers, items, strict=True)
     ]
-    return Run(
+    run = Run(
         user_id=request.user_id,
         dataset=request.dataset,
         execution=execution,
-        items=tuple(items),
+        wants=plan.wants,
         donors=tuple(_donors(request, plan, bucket)),
         classes={kind: name for kind, name in plan.classes.items() if name != kind},
         models=models.by_renderer,
     )
+    return run, manifest
 
 
 def _given_plan(request: SynthesisRequest, bucket: ImagesBucket) -> Plan:

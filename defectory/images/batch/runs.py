@@ -10,7 +10,8 @@ from defectory.errors import InputError
 from defectory.images.batch.requests import Folder
 from defectory.images.costs import Cost
 from defectory.images.items import Item, ItemOutcome
-from defectory.images.renderers import RendererName
+from defectory.images.plan import Want
+from defectory.images.renderers import MAX_SEED, RendererName
 from defectory.validation import FrozenModel
 
 NAMED_FAILURES = 100
@@ -25,8 +26,22 @@ class DonorKeys(FrozenModel):
     mask: str
 
 
+class ManifestItem(FrozenModel):
+    """A line of the manifest: one picture to be made, by the number of what is wanted and the keys of its files."""
+
+    want: int = Field(ge=0)
+    seed: int = Field(ge=0, le=MAX_SEED)
+    source: str = ""
+    mask: str = ""
+
+    @property
+    def line(self) -> str:
+        """As it is stored."""
+        return self.model_dump_json(exclude_defaults=True) + "\n"
+
+
 class Run(Folder):
-    """The pictures to be made, in order, each with a number from 0 on.
+    """What is to be made, but for the pictures themselves, which are in the manifest, one a line.
 
     ``classes`` says what the dataset calls a kind of defect, where it is not called like the kind; ``models`` are the
     models that renderers call, and ``estimate`` is what they may cost.
@@ -35,11 +50,34 @@ class Run(Folder):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
     execution: str
-    items: tuple[Item, ...] = Field(min_length=1)
+    wants: tuple[Want, ...] = Field(min_length=1)
     donors: tuple[DonorKeys, ...] = ()
     classes: dict[str, str] = Field(default_factory=dict)
     models: dict[RendererName, str] = Field(default_factory=dict)
     estimate: Cost | None = None
+
+    @property
+    def count(self) -> int:
+        """How many pictures there are to be."""
+        return sum(want.count for want in self.wants)
+
+    def item(self, entry: ManifestItem) -> Item:
+        """The picture that a line of the manifest asks for.
+
+        Raises:
+            InputError: the line is not of this run.
+        """
+        if entry.want >= len(self.wants):
+            raise InputError("want", f"a number of what is wanted, from 0 to {len(self.wants) - 1}", entry.want)
+        want = self.wants[entry.want]
+        return Item(
+            renderer=want.renderer,
+            defect=want.defect,
+            seed=entry.seed,
+            source=entry.source,
+            mask=entry.mask,
+            prompt=want.prompt,
+        )
 
     @classmethod
     def read(cls, content: bytes, key: str) -> Self:
@@ -72,7 +110,8 @@ class RunStatus(BaseModel):
     """What became of the latest execution for a dataset, stored as ``status.json``.
 
     ``status`` is RUNNING, COMPLETE (every picture was made), PARTIAL, or FAILED (none was, or the execution failed);
-    ``outcomes`` count the execution's pictures, ``pictures`` those of the whole dataset.  ``estimate`` is what image
+    ``outcomes`` count the execution's pictures (``pending`` are those that a run which was stopped never came to),
+    ``pictures`` those of the whole dataset.  ``estimate`` is what image
     models were thought to cost beforehand, ``cost`` what they did, by the pictures that they made.
     """
 

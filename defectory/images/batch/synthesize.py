@@ -16,7 +16,7 @@ from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.plan import plan_run
 from defectory.images.batch.requests import Folder, PicturesRequest
-from defectory.images.batch.runs import DonorKeys, Run
+from defectory.images.batch.runs import DonorKeys, ManifestItem, Run
 from defectory.images.costs import Cost, actual_cost, used_by
 from defectory.images.items import Item, ItemOutcome, ItemRecord, item_id, record_file
 from defectory.images.placement import learn_placement
@@ -70,20 +70,29 @@ class Synthesizer:
     bucket: ImagesBucket
     models: ImageModels
 
-    def synthesize(self, key: str, number: int) -> ItemRecord:
-        """Make the picture with this number of the run stored at ``key``, unless it is made already.
+    def synthesize(self, key: str, entries: Sequence[ManifestItem]) -> dict[str, int]:
+        """Make these pictures of the run stored at ``key``, those that are not made already.
 
         Returns:
-            Its record, which is stored.  What cannot be worked with (a photo, a mask, a donor) ends as one that failed.
+            How often each outcome came of them.  What cannot be worked with (a photo, a mask, a donor) ends as a
+            picture that failed, with the reason in its record.
 
         Raises:
-            InputError: there is no such run, or it has no picture of this number.
-            ServiceError: S3 or Bedrock failed; nothing of the picture counts until its record is stored.
+            InputError: there is no such run, or an entry is not of it.
+            ServiceError: S3 or Bedrock failed, for one picture at least; the others are made.  Nothing of a picture
+                counts until its record is stored, so the same call makes what is missing.
         """
         run = Run.read(self.bucket.read(key), key)
-        if not 0 <= number < len(run.items):
-            raise InputError("number", f"that of a picture of the run, from 0 to {len(run.items) - 1}", number)
-        return self._synthesize(run, run.items[number])
+        outcomes: Counter[str] = Counter()
+        problem: ServiceError | None = None
+        for item in [run.item(entry) for entry in entries]:
+            try:
+                outcomes[self._synthesize(run, item).outcome] += 1
+            except ServiceError as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
+        return dict(sorted(outcomes.items()))
 
     def synthesize_request(self, request: PicturesRequest) -> PicturesResult:
         """Make the pictures of a request, those that are not made already.
@@ -92,8 +101,8 @@ class Synthesizer:
             InputError: something that it names is not there; nothing was written.
             ServiceError: S3 or Bedrock failed; the same request goes on from there.
         """
-        run = plan_run(request, "", bucket=self.bucket, models=self.models)
-        records = [self._synthesize(run, item) for item in run.items]
+        run, manifest = plan_run(request, "", bucket=self.bucket, models=self.models)
+        records = [self._synthesize(run, run.item(entry)) for entry in manifest]
         outcomes = Counter[str](record.outcome for record in records)
         return PicturesResult(
             status="COMPLETE" if outcomes["made"] == len(records) else "PARTIAL" if outcomes["made"] else "FAILED",

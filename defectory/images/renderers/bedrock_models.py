@@ -1,14 +1,14 @@
 """Amazon Bedrock's image models through InvokeModel: one request in, one picture out.
 
-Two families speak here: Stability AI's current models, and, for whoever names one of them, Amazon's Nova Canvas and
-Titan Image Generator, which reach the end of their life.  The rest of Defectory knows neither; what they disagree
-about (request shapes, which colour of a mask is repainted, sizes, seeds, how a filter answers) ends in this module.
+Stability AI's models speak here; Amazon's own ended in 2026.  The rest of Defectory knows no family of models: request
+shapes, which colour of a mask is repainted, sizes, seeds and how a filter answers end in this module.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import datetime
 import json
 import logging
 import math
@@ -23,7 +23,8 @@ from typing import Any, ClassVar, Literal, Protocol
 from botocore.exceptions import ClientError
 
 from defectory.aws.bedrock_runtime import AnswerError, BedrockRuntime, Trouble, identify
-from defectory.aws.inference_profiles import bare_model_id, profile_of
+from defectory.aws.clients import read_bounded
+from defectory.aws.inference_profiles import bare_model_id, check_not_ended, profile_of
 from defectory.errors import ContentFilteredError, ImageError, InputError, ServiceError, shorten
 from defectory.images.renderers import MAX_SEED
 from defectory.images.renderers.bedrock_layout import Layout, ModelLimits
@@ -32,6 +33,9 @@ from defectory.vision.arrays import Image, Mask
 from defectory.vision.images import encode_png, load_image
 
 logger = logging.getLogger(__name__)
+
+REPLY_LIMIT = 64 * 1024 * 1024
+"""Bytes of a reply: a picture of some megapixels takes a tenth."""
 
 Task = Literal["text-to-image", "image-to-image", "inpaint"]
 
@@ -119,19 +123,19 @@ def create_image_model(model_id: str, region: str | None = None, *, patience: fl
         patience: seconds after which no further attempt is begun.
 
     Raises:
-        InputError: the id names no image model that is known here, or a profile that this region cannot call.
+        InputError: the id names no image model that is known here, one that Bedrock has ended, or a profile that this
+            region cannot call.
     """
     region = region or DEFAULT_REGION
     profile = profile_of(model_id, "model_id")
+    check_not_ended(model_id, datetime.date.today())
     if profile and not profile.callable_from(region):
         fix = f"Profiles of {profile.geography} are called from its own regions: set the image region, or the model."
         raise InputError("model_id", f"a profile that can be called from {region}", model_id, fix)
-    families: tuple[type[_InvokedModel], ...] = (StabilityModel, AmazonModel)
-    for family in families:
-        if family.tasks_of(bare_model_id(model_id)):
-            model = family.connect(model_id, region=region, read_timeout=READ_TIMEOUT)
-            model.patience = patience
-            return model
+    if StabilityModel.tasks_of(bare_model_id(model_id)):
+        model = StabilityModel.connect(model_id, region=region, read_timeout=READ_TIMEOUT)
+        model.patience = patience
+        return model
     raise InputError(
         "model_id",
         "the id of an image model of Stability AI that makes pictures or inpaints",
@@ -268,7 +272,10 @@ class _InvokedModel(BedrockRuntime, ABC):
             if _FILTER.search(message):
                 raise self._withheld(message) from error
             raise
-        reply = _parsed(response["body"].read())
+        body = read_bounded(response["body"], REPLY_LIMIT)
+        if len(body) > REPLY_LIMIT:
+            raise NoPictureError(f"The reply is longer than {REPLY_LIMIT:,} bytes")
+        reply = _parsed(body)
         refusal = self._refusal(reply)
         if _FILTER.search(refusal):
             raise self._withheld(refusal)
@@ -346,61 +353,6 @@ class StabilityModel(_InvokedModel):
     def _refusal(self, reply: Mapping[str, Any]) -> str:
         reasons = reply.get("finish_reasons")
         return str(reasons[0] or "") if isinstance(reasons, list) and reasons else ""
-
-
-class AmazonModel(_InvokedModel):
-    """Amazon Nova Canvas and Titan Image Generator, for accounts that still have them.
-
-    Black is what their masks change: the opposite of ours.
-    """
-
-    _largest_seed = 858_993_459
-
-    @classmethod
-    def tasks_of(cls, model: str) -> frozenset[Task]:
-        if model.startswith(("amazon.nova-canvas", "amazon.titan-image-generator")):
-            return frozenset({"text-to-image", "image-to-image", "inpaint"})
-        return frozenset()
-
-    @property
-    def _limits(self) -> ModelLimits:
-        if "titan" in self._bare:
-            # It answers with a square unless told one of a few sizes, so it gets squares.
-            return ModelLimits(max_side=1024, max_pixels=1024 * 1024, max_ratio=1, multiple=64)
-        return ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=16)
-
-    @property
-    def _longest_prompt(self) -> int:
-        return 512 if "titan" in self._bare else 1024
-
-    def _body(self, request: ImageRequest) -> dict[str, Any]:
-        config: dict[str, Any] = {"numberOfImages": 1, "quality": "standard", "cfgScale": 7, "seed": request.seed}
-        words = {"text": request.prompt}
-        if request.negative_prompt:
-            words["negativeText"] = request.negative_prompt
-        if request.task == "inpaint":
-            inverted = None if request.mask is None else 255 - request.mask
-            images = {"image": _encoded(request.image), "maskImage": _encoded(inverted)}
-            return {"taskType": "INPAINTING", "inPaintingParams": words | images, "imageGenerationConfig": config}
-        if request.task == "image-to-image" and request.image is not None:
-            config |= {"width": request.image.shape[1], "height": request.image.shape[0]}
-            # It is told how alike the picture is to be, from 0.2 on.
-            variation = words | {
-                "images": [_encoded(request.image)],
-                "similarityStrength": round(min(1.0, max(0.2, 1 - request.strength)), 4),
-            }
-            return {
-                "taskType": "IMAGE_VARIATION",
-                "imageVariationParams": variation,
-                "imageGenerationConfig": config,
-            }
-        side = 1024
-        stretch = 1.0 if "titan" in self._bare else math.sqrt(min(4.0, max(0.25, request.aspect)))
-        config |= {"width": int(side * stretch) // 16 * 16, "height": int(side / stretch) // 16 * 16}
-        return {"taskType": "TEXT_IMAGE", "textToImageParams": words, "imageGenerationConfig": config}
-
-    def _refusal(self, reply: Mapping[str, Any]) -> str:
-        return str(reply.get("error") or "")
 
 
 def _encoded(image: Image | None) -> str:

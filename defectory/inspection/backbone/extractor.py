@@ -14,7 +14,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from defectory.archives import ArchiveError, read_bounded
 from defectory.errors import InputError, shorten
+from defectory.inspection.backbone.external_data import has_external_data
 from defectory.inspection.backbone.weights import (
     EFFICIENTNET_LITE0,
     MOBILENET_V2,
@@ -27,6 +29,9 @@ _SOURCES = {source.name: source for source in (EFFICIENTNET_LITE0, MOBILENET_V2)
 BackboneName = Literal["efficientnet_lite0", "mobilenet_v2"]
 EMBEDDED: tuple[BackboneName, ...] = get_args(BackboneName)
 """Backbones that are known by name, the default first."""
+
+LARGEST_MODEL = 512 * 1024 * 1024
+"""Bytes of an ONNX file, as many as a bundle may have in all."""
 
 _IMAGENET_MEAN, _IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
 
@@ -58,8 +63,15 @@ class Backbone:
         # Two threads were measured to be slower than one, and the order of sums stays the same everywhere.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # The other format that it knows has a way of its own to name files.
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
+            if has_external_data(content):
+                fix = "Save it with its weights inside: onnx.save(onnx.load(path), path, save_as_external_data=False)."
+                raise BackboneError("backbone", "an ONNX model with its weights inside, not in other files", fix=fix)
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except BackboneError:
+            raise
         except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
             raise BackboneError("backbone", f"an ONNX model that loads ({shorten(str(error))})") from None
         self.content = content
@@ -94,7 +106,10 @@ class Backbone:
             BackboneError: the file cannot be read, or is no backbone.
         """
         try:
-            return cls(path.read_bytes())
+            with path.open("rb") as file:
+                return cls(read_bounded(file, LARGEST_MODEL))
+        except ArchiveError as error:
+            raise BackboneError("backbone", error.rule, str(path)) from None
         except OSError as error:
             raise BackboneError("backbone", f"an ONNX file that can be read ({error.strerror})", str(path)) from None
 

@@ -13,6 +13,7 @@ from defectory.datasets.manifests import LABEL_ATTRIBUTE, manifest_line
 from defectory.datasets.records import Dataset, ImageRecord
 from defectory.inspection.evaluation.results import Evaluation, ImageResult
 from defectory.metrics.estimates import Estimate
+from defectory.writing import write_whole, writing_to
 
 EVALUATION_RESULT = "EvaluationResult.json"
 EVALUATION_MANIFEST = "EvaluationManifest.json"
@@ -36,12 +37,13 @@ def write_lookout_results(
     ``Confidence`` is the certainty of the predicted class, as it was there; positive is anomaly.
     """
     result, manifest = folder / EVALUATION_RESULT, folder / EVALUATION_MANIFEST
-    result.write_text(json.dumps(_result(evaluation, model_arn), indent=1) + "\n", encoding="utf-8", newline="\n")
-    with manifest.open("w", encoding="utf-8", newline="\n") as file:
-        for record, image in tested:
-            line = _ground_truth(record, dataset, evaluation.created)
-            line |= _detected(image, evaluation, project, model_arn)
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    lines = [
+        _ground_truth(record, dataset, evaluation.created) | _detected(image, evaluation, project, model_arn)
+        for record, image in tested
+    ]
+    with writing_to(folder):
+        write_whole(result, f"{json.dumps(_result(evaluation, model_arn), indent=1)}\n".encode())
+        write_whole(manifest, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode())
     return result, manifest
 
 

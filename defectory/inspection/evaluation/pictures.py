@@ -10,6 +10,7 @@ from PIL import Image
 
 from defectory.inspection.verdicts import Inspection
 from defectory.vision.images import encode_jpeg, encode_png
+from defectory.writing import write_whole, writing_to
 
 PICTURES = "pictures"
 LONGEST_SIDE = 400
@@ -28,15 +29,17 @@ def write_pictures(
     scale = min(1.0, LONGEST_SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     photo = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-    picture_path(folder, number).write_bytes(encode_jpeg(photo, quality=82))
+    pictures = {picture_path(folder, number): encode_jpeg(photo, quality=82)}
     heat = np.rint(np.clip(inspection.heatmap, 0, 1) * 255).astype(np.uint8)
     layers = {"heat": _fit(heat, size, Image.Resampling.BILINEAR), "found": _mask(inspection.mask, size)}
     if truth is not None:
         layers["truth"] = _mask(truth, size)
-    for layer, values in layers.items():
-        picture_path(folder, number, layer).write_bytes(encode_png(values))
-    if truth is None:
-        picture_path(folder, number, "truth").unlink(missing_ok=True)
+    pictures |= {picture_path(folder, number, layer): encode_png(values) for layer, values in layers.items()}
+    with writing_to(folder):
+        for path, content in pictures.items():
+            write_whole(path, content)
+        if truth is None:
+            picture_path(folder, number, "truth").unlink(missing_ok=True)
 
 
 def _fit(values: NDArray[np.uint8], size: tuple[int, int], resampling: Image.Resampling) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from defectory.errors import InputError
 from defectory.inspection.evaluation.pictures import picture_path
 from defectory.inspection.evaluation.results import Evaluation, ImageResult
 from defectory.vision.images import colour_heatmap
+from defectory.writing import write_whole, writing_to
 
 REPORT = "report.html"
 MOST_PICTURES = 300
@@ -65,7 +66,8 @@ def write_report(evaluation: Evaluation, out: Path) -> Path:
         )
     )
     path = out / REPORT
-    path.write_text(page, encoding="utf-8", newline="\n")
+    with writing_to(out):
+        write_whole(path, page.encode())
     return path
 
 

@@ -15,6 +15,7 @@ from defectory.inspection.verdicts import DefectArea, Verdict
 from defectory.metrics.estimates import Estimate, f1_score, proportion
 from defectory.metrics.ranking import auroc, average_precision
 from defectory.validation import FrozenModel
+from defectory.writing import write_whole, writing_to
 
 EVALUATION = "evaluation.json"
 
@@ -197,5 +198,6 @@ def read_evaluation(folder: Path) -> Evaluation:
 def write_evaluation(evaluation: Evaluation, folder: Path) -> Path:
     """Write ``evaluation`` into ``folder``."""
     path = folder / EVALUATION
-    path.write_text(evaluation.model_dump_json(indent=1) + "\n", encoding="utf-8", newline="\n")
+    with writing_to(folder):
+        write_whole(path, f"{evaluation.model_dump_json(indent=1)}\n".encode())
     return path

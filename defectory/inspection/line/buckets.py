@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
-from defectory.aws.clients import aws_client, service_errors
+from defectory.aws.clients import aws_client, error_code, service_errors
 from defectory.errors import ImageError
 from defectory.inspection.line.uploads import Upload
+
+GONE = frozenset({"NoSuchKey", "NoSuchVersion"})
+"""What S3 says of an object, or of a version of one, that is there no more."""
 
 MAX_BYTES = 100_000_000
 """Larger files are refused before they are read."""
@@ -19,13 +23,20 @@ def read_upload(upload: Upload, client: BaseClient | None = None) -> bytes:
     """The content of exactly that version of the object.
 
     Raises:
-        ImageError: it is too large.
-        ServiceError: S3 refuses it, or it is gone.
+        ImageError: it is too large, or was deleted.
+        ServiceError: S3 refuses it.
     """
     s3 = client or aws_client("s3")
     version = {"VersionId": upload.version_id} if upload.version_id else {}
     with service_errors(f"read s3://{upload.bucket}/{upload.key}"):
-        reply = s3.get_object(Bucket=upload.bucket, Key=upload.key, **version)
+        try:
+            reply = s3.get_object(Bucket=upload.bucket, Key=upload.key, **version)
+        except ClientError as error:
+            if error_code(error) not in GONE:
+                raise
+            raise ImageError(
+                upload.key, "there until it is inspected", fix="It was deleted; upload it again."
+            ) from None
         if reply["ContentLength"] > MAX_BYTES:
             reply["Body"].close()
             raise ImageError(upload.key, f"at most {MAX_BYTES:,} bytes", reply["ContentLength"])

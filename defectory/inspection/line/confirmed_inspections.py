@@ -15,6 +15,7 @@ from defectory.inspection.feedback import Feedback, append_feedback
 from defectory.inspection.line.records import InspectionRecord
 from defectory.inspection.line.results_table import ResultsTable
 from defectory.vision.images import IMAGE_SUFFIXES
+from defectory.writing import write_whole, writing_to
 
 FEEDBACK_FILE, IMAGES = "feedback.jsonl", "images"
 
@@ -48,12 +49,10 @@ def fetch_confirmed(table: ResultsTable, out: Path, *, since: str = "", client: 
     except ValueError:
         raise InputError("since", "a day or a moment, such as 2026-11-21", since) from None
     s3 = client or aws_client("s3")
-    try:
+    with writing_to(out):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise InputError("out", "a new or empty folder", str(out))
         (out / IMAGES).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError("out", f"a folder that can be written ({error.strerror})", str(out)) from None
     words, missing = [], []
     for record in table.confirmed(since):
         reference = f"s3://{record.bucket}/{record.key}"
@@ -64,7 +63,8 @@ def fetch_confirmed(table: ResultsTable, out: Path, *, since: str = "", client: 
         # Not the upload's own name: keys may hold anything, up to 1,024 bytes of it.
         suffix = PurePosixPath(record.key).suffix.lower()
         name = f"{IMAGES}/{record.inspection_id}{suffix if suffix in IMAGE_SUFFIXES else ''}"
-        (out / name).write_bytes(content)
+        with writing_to(out):
+            write_whole(out / name, content)
         words.append(to_feedback(record, name, reference))
     append_feedback(out / FEEDBACK_FILE, words)
     return Fetched(out / FEEDBACK_FILE, tuple(words), tuple(missing))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from defectory.aws.clients import aws_client, error_code, service_errors
-from defectory.aws.endpoint_errors import EndpointFault, fault_of
-from defectory.errors import InputError, ServiceError, shorten
+from defectory.aws.clients import aws_client, error_code, read_bounded, service_errors
+from defectory.aws.failures import Fault, fault_of, original_status
+from defectory.aws.hosted_model import ANSWER_LIMIT
+from defectory.errors import FailureKind, InputError, ServiceError, shorten
 from defectory.inspection.verdicts import InspectionReply, parse_reply
 
 PAYLOAD_LIMIT = 4_000_000
@@ -23,18 +22,26 @@ class EndpointMissingError(ServiceError):
     """There is no such endpoint."""
 
     code = "EndpointMissing"
+    kind = FailureKind.PERMANENT
 
 
 class EndpointBusyError(ServiceError):
-    """The endpoint is cold, throttled, slow or restarting; later it may answer."""
+    """The endpoint is cold, throttled or slow, or being changed; later it may answer."""
 
     code = "EndpointBusy"
 
 
+class EndpointFailedError(ServiceError):
+    """The model's container died while it was asked, or failed on the image; one that is started anew may answer."""
+
+    code = "EndpointFailed"
+
+
 class EndpointAnswerError(ServiceError):
-    """The model failed on the image, or its answer is no inspection."""
+    """The model refuses the image, or its answer is no inspection."""
 
     code = "EndpointAnswer"
+    kind = FailureKind.PERMANENT
 
 
 class InspectionEndpoint:
@@ -54,6 +61,7 @@ class InspectionEndpoint:
         Raises:
             EndpointMissingError: it does not exist; the message says what to do.
             EndpointBusyError: it may answer later.
+            EndpointFailedError: it died or failed while it was asked.
             EndpointAnswerError: it does not answer as agreed.
             ServiceError: anything else that SageMaker refuses.
         """
@@ -62,29 +70,28 @@ class InspectionEndpoint:
                 reply = self._client.invoke_endpoint(
                     EndpointName=self._name, ContentType=content_type, Accept="application/json", Body=content
                 )
-                body: bytes = reply["Body"].read()
+                body = read_bounded(reply["Body"], ANSWER_LIMIT)
         except ServiceError as error:
             raise self._explained(error) from error.__cause__
         try:
-            inspection = parse_reply(body)
+            return parse_reply(body)
         except InputError as error:
             raise EndpointAnswerError(f"The endpoint {self._name} answered nonsense: {error}") from None
-        if not math.isfinite(inspection.score):
-            raise EndpointAnswerError(f"The endpoint {self._name} answered nonsense: a score of {inspection.score}.")
-        return inspection
 
     def _explained(self, error: ServiceError) -> ServiceError:
         cause = error.__cause__
         fault = fault_of(cause)
         if isinstance(cause, ClientError) and error_code(cause) == "ModelError":
-            status = int(cause.response.get("OriginalStatusCode", 0))
+            status = original_status(cause)
             words = shorten(str(cause.response.get("OriginalMessage", cause.response["Error"].get("Message", ""))), 300)
-            if fault.is_passing:
+            if fault is Fault.NOT_READY:
                 return EndpointBusyError(f"The model at {self._name} is not ready ({status}): {words}")
-            return EndpointAnswerError(f"The model at {self._name} failed on the image ({status}): {words}")
+            if fault is Fault.MODEL_FAILED:
+                return EndpointFailedError(f"The model at {self._name} died or failed on the image ({status}): {words}")
+            return EndpointAnswerError(f"The model at {self._name} refused the image ({status}): {words}")
         if fault.is_passing:
             return EndpointBusyError(str(error))
-        if fault is EndpointFault.MISSING:
+        if fault is Fault.MISSING:
             return EndpointMissingError(
                 f"The endpoint {self._name} does not exist. Train a model and deploy it there; then upload again."
             )

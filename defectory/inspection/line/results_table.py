@@ -23,7 +23,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from defectory.aws.clients import aws_client, error_code, service_errors
-from defectory.errors import ServiceError
+from defectory.errors import FailureKind, ServiceError
 from defectory.inspection.line.records import Channel, InspectionOutcome, InspectionRecord, timestamp
 
 DAY_INDEX, OUTCOME_INDEX, PENDING_INDEX, CONFIRMED_INDEX = "day-index", "outcome-index", "owed-index", "confirmed-index"
@@ -41,6 +41,7 @@ class RecordNotFoundError(ServiceError):
     """The table has no such inspection."""
 
     code = "InspectionNotFound"
+    kind = FailureKind.PERMANENT
 
 
 class ResultsTable:
@@ -224,7 +225,8 @@ def _decimal(value: Any) -> Any:  # noqa: ANN401
     """DynamoDB's serializer takes no floats; the shortest text of one gives the same float back."""
     match value:
         case float():
-            return Decimal(repr(value))
+            # Closer to nothing than DynamoDB's numbers go, which would refuse the row.
+            return Decimal(repr(value)) if abs(value) >= 1e-130 else Decimal(0)
         case dict():
             return {key: _decimal(inner) for key, inner in value.items()}
         case list():

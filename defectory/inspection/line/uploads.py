@@ -21,13 +21,14 @@ class Upload(FrozenModel):
     ``size`` is in bytes; ``uploaded_at`` is ISO 8601 in UTC; ``attempt`` counts how often the line has taken it up.
     """
 
-    bucket: str = Field(min_length=1)
-    key: str = Field(min_length=1)
-    version_id: str = ""
-    sequencer: str = ""
-    size: int = Field(ge=0)
-    uploaded_at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
-    attempt: int = Field(default=1, ge=1)
+    # As long as S3 makes them.
+    bucket: str = Field(min_length=1, max_length=255)
+    key: str = Field(min_length=1, max_length=1024)
+    version_id: str = Field(default="", max_length=1024)
+    sequencer: str = Field(default="", max_length=1024)
+    size: int = Field(ge=0, le=10**15)
+    uploaded_at: str = Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$")
+    attempt: int = Field(default=1, ge=1, le=10**6)
 
     @property
     def inspection_id(self) -> str:
@@ -52,7 +53,7 @@ def read_message(body: str) -> Iterator[Upload | InputError]:
     """
     try:
         message = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     match message:
         case {"Event": "s3:TestEvent"}:

@@ -16,11 +16,12 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from typing import Any
 
 from defectory.errors import LocalCloudError
+from defectory.local.server.object_files import settle
 from defectory.local.server.settings import Settings
-from defectory.local.server.state import prepare
 
 LOOPBACK = "127.0.0.1"
 # Long enough for answers under way; what has not ended by then is a client that listens for more.
@@ -51,21 +52,39 @@ def serve(settings: Settings, listener: socket.socket) -> None:
     """Answer requests until SIGTERM, or until the parent is gone."""
     os.environ.update(settings.ministack_environment() | settings.client_environment())
     tempfile.tempdir = None
+    if settings.persistent:
+        settle(settings.objects)
     # MiniStack reads its environment on import.
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
     from defectory.local.server.admission import Admission
     from defectory.local.server.extensions import install
+    from defectory.local.server.state.durability import Durability
 
     ministack, extensions = install(settings)
-    application = Admission(ministack, settings)
+    durability = Durability(settings, extensions.queues) if settings.persistent else None
+    application = Admission(durability.applied_to(ministack) if durability else ministack, settings)
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = SHUTDOWN_SECONDS
     config.accesslog = None
     config.loglevel = "WARNING"
+
+    def begin() -> str:
+        """Restore what was kept and start; what there is to say about it."""
+        try:
+            report = durability.restore() if durability else ""
+            extensions.start()
+        except LocalCloudError as error:
+            announce(error=str(error))
+            os._exit(1)
+        except BaseException:
+            # Hypercorn would go on without.
+            traceback.print_exc()
+            os._exit(1)
+        return str(report)
 
     async def announcing(scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401
         if scope["type"] != "lifespan":
@@ -74,15 +93,16 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 
         async def send_and_announce(message: dict[str, Any]) -> None:
             if message["type"] == "lifespan.startup.complete":
-                extensions.start()
-                announce(port=settings.port)
+                announce(port=settings.port, report=begin())
             await send(message)
 
         async def receive_and_stop() -> Any:  # noqa: ANN401
             message = await receive()
             if message["type"] == "lifespan.shutdown":
-                # Before MiniStack saves: what is under way ends, and is saved as ended.
+                # What is under way ends, and is kept as ended.
                 await asyncio.to_thread(extensions.stop)
+                if durability:
+                    durability.stop()
             return message
 
         await application(scope, receive_and_stop, send_and_announce)
@@ -115,7 +135,6 @@ def main() -> int:
     try:
         listener = bind(settings.port)
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        prepare(settings)
         serve(settings, listener)
     except LocalCloudError as error:
         announce(error=str(error))

@@ -18,6 +18,7 @@ from uuid import uuid4
 from xml.sax.saxutils import escape
 
 from defectory.door import Door, Refused
+from defectory.local.server.authorization.gate import calling
 from defectory.local.server.settings import Settings
 from defectory.local.server.signatures import Claim, Denied, Signatures, SignedRequest
 
@@ -74,7 +75,8 @@ class Admission:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, body = SignedRequest.of(scope), _Body(receive)
         try:
-            pieces = await _read(self._claim(scope, request), body)
+            claim = self._claim(scope, request)
+            pieces = await _read(claim, body)
         except Denied as denial:
             with contextlib.suppress(TimeoutError, _Gone):
                 await asyncio.wait_for(_drain(body), DRAIN_SECONDS)
@@ -82,7 +84,8 @@ class Admission:
         except _Gone:
             pass
         else:
-            await self._application(scope, _replaying(pieces, receive), _without_cors(send))
+            with calling(claim.caller):
+                await self._application(scope, _replaying(pieces, receive), _without_cors(send))
 
     def _claim(self, scope: Scope, request: SignedRequest) -> Claim:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]

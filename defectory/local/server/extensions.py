@@ -6,6 +6,13 @@ from typing import Any
 
 from ministack import app
 
+from defectory.local.server.authorization.authority import Authority
+from defectory.local.server.authorization.deliveries import Deliveries
+from defectory.local.server.authorization.gate import Gate
+from defectory.local.server.authorization.keys import keep_keys
+from defectory.local.server.authorization.machines import Machines
+from defectory.local.server.authorization.permissions import Permissions
+from defectory.local.server.authorization.sessions import Sessions
 from defectory.local.server.budgets import add_budgets
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.service import Pipelines
@@ -13,8 +20,11 @@ from defectory.local.server.events import Events
 from defectory.local.server.functions import Functions
 from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
+from defectory.local.server.invocations import Invocations
 from defectory.local.server.notifications import Notifications
 from defectory.local.server.objects import Objects
+from defectory.local.server.queues import Queues
+from defectory.local.server.quotas import Quotas
 from defectory.local.server.sagemaker.resources import add_resources
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.services import Extension
@@ -25,22 +35,34 @@ class Extensions(Extension):
     """All extensions as one."""
 
     def __init__(self, settings: Settings) -> None:
+        # First: others take hold of what these put in place.
+        self.queues = Queues()
+        invocations = Invocations()
+        permissions = Permissions(Authority(settings.permissions), Sessions())
         objects = Objects(settings.work / "incoming")
-        builds = Builds(settings, objects)
+        builds = Builds(settings, objects, permissions)
         events = Events()
-        sagemaker = SageMaker(settings, objects, events)
+        sagemaker = SageMaker(settings, objects, events, permissions)
         add_resources(sagemaker)
         add_budgets()
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (
-            Pipelines(settings, objects, builds, events),
+            Pipelines(objects, builds, events, permissions),
             builds,
             sagemaker,
-            Integrations(settings, sagemaker),
-            Functions(settings),
+            Integrations(settings, sagemaker, permissions),
+            invocations,
+            Functions(settings, permissions),
+            self.queues,
             Notifications(settings.outbox),
+            Quotas(),
             objects,
         )
+        Deliveries(permissions)
+        Machines(permissions)
+        keep_keys()
+        # Last, when every service is there.
+        Gate(permissions.authority)
 
     def start(self) -> None:
         for extension in self._extensions:

@@ -15,11 +15,12 @@ import json
 import logging
 import os
 import platform
+import shutil
 import sys
 import threading
 import time
 import uuid
-import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,11 +30,13 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
+from defectory.archives import ArchiveError, Limits, extract, zip_members
 from defectory.errors import LocalCloudError
-from defectory.local.archives import extract
+from defectory.local.server.authorization.deliveries import LAMBDA
+from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.hooks import replace, require
 from defectory.local.server.runtime_api import ExecutionEnvironment, InvocationResult
-from defectory.local.server.services import Extension
+from defectory.local.server.services import Extension, ServiceFault
 from defectory.local.server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -52,10 +55,15 @@ RUNTIME_MODULES = (
     "six",
     "urllib3",
 )
+# Lambda takes 250 MB, of libraries for its own platform; those for this machine's may be larger.
+PACKAGE = Limits(1024**3, 100_000)
 HOST_RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 # Each is a Python process; more at once only make each other slow.
-PROCESSES = max(4, 2 * (os.cpu_count() or 1))
-# How long an invocation waits for one of them; a function that waits for itself gets an answer in the end.
+INVOCATIONS = max(4, 2 * (os.cpu_count() or 1))
+# Those that wait for an invocation cost memory alone.  One upload goes through several functions: were there room for
+# no more than run at once, each would have to make room for the next, and start anew.
+ENVIRONMENTS = INVOCATIONS + 12
+# How long an invocation waits for its turn; a function that waits for itself gets an answer in the end.
 QUEUE_SECONDS = 60.0
 
 
@@ -64,7 +72,7 @@ class _Unsupported(Exception):
 
 
 class _Busy(Exception):
-    """No process became free in time."""
+    """Its turn did not come in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +130,16 @@ class Function:
 
 
 class Functions(Extension):
-    """Runs functions, in as many processes as the machine bears, kept warm for the next invocation."""
+    """Runs functions, as many at once as the machine bears, in processes kept warm for the next invocation."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, permissions: Permissions) -> None:
         self._settings = settings
+        self._permissions = permissions
         self._folder = settings.work / "functions"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._runtime = self._link_runtime()
         self._pool = _Pool(self._start)
         self._unpacking = threading.Lock()
-        self._credentials = require(lambda_runtime, "execution_credentials", "config")
         self._variables = require(lambda_svc, "_runtime_env_vars", "config")
         self._trace = require(lambda_svc, "_xray_trace_id_for_invocation", "config")
         throttled = require(lambda_svc, "_throttle_response", "reason_code", "msg")
@@ -146,7 +154,11 @@ class Functions(Extension):
             except _Busy:
                 return throttled(
                     reason_code="ConcurrentInvocationLimitExceeded",
-                    msg=f"Rate Exceeded: all {PROCESSES} processes were busy for {QUEUE_SECONDS:.0f} seconds",
+                    msg=f"Rate Exceeded: {INVOCATIONS} invocations were under way for {QUEUE_SECONDS:.0f} seconds",
+                )
+            except ServiceFault as fault:
+                outcome = InvocationResult(
+                    {"errorType": "Runtime.AccessDenied", "errorMessage": str(fault)}, True, f"{fault}\n"
                 )
             except _Unsupported as error:
                 outcome = InvocationResult(
@@ -204,10 +216,10 @@ class Functions(Extension):
         config = function.config
         logging_config = config.get("LoggingConfig") or {}
         name, version = str(config["FunctionName"]), str(config.get("Version") or "$LATEST")
+        session = self._permissions.session(str(config.get("Role")), name, LAMBDA)
         return {
             "LANG": "C.UTF-8",
-            **self._settings.process_environment(),
-            **{key: value for key, value in self._credentials(dict(config)).items() if value},
+            **self._settings.process_environment(*session.keys),
             "TZ": ":UTC",
             "AWS_EXECUTION_ENV": f"AWS_Lambda_{config['Runtime']}",
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
@@ -231,9 +243,13 @@ class Functions(Extension):
         with self._unpacking:
             if not code.exists():
                 unfinished = self._folder / f"unpacking-{uuid.uuid4().hex}"
-                with zipfile.ZipFile(io.BytesIO(function.package)) as archive:
-                    extract(archive, unfinished)
-                unfinished.rename(code)
+                try:
+                    extract(zip_members(io.BytesIO(function.package), PACKAGE), unfinished)
+                    unfinished.rename(code)
+                except ArchiveError as error:
+                    raise _Unsupported(f"The function's package cannot be unpacked: {error}") from None
+                finally:
+                    shutil.rmtree(unfinished, ignore_errors=True)
         return code
 
     def _link_runtime(self) -> Path:
@@ -263,10 +279,18 @@ class _Lease:
 
 
 class _Pool:
-    """Execution environments: a bounded number, each leased to one invocation at a time."""
+    """Execution environments, each leased to one invocation at a time: a bounded number at work, and one in all."""
 
-    def __init__(self, start: Callable[[Function], ExecutionEnvironment]) -> None:
+    def __init__(
+        self,
+        start: Callable[[Function], ExecutionEnvironment],
+        *,
+        invocations: int = INVOCATIONS,
+        environments: int = ENVIRONMENTS,
+    ) -> None:
         self._start = start
+        self._invocations = invocations
+        self._environments = environments
         self._changed = threading.Condition()
         # The longest idle first.
         self._idle: list[tuple[Function, ExecutionEnvironment]] = []
@@ -275,10 +299,10 @@ class _Pool:
 
     @contextmanager
     def lease(self, function: Function) -> Iterator[ExecutionEnvironment]:
-        """An environment of the function: a warm one, else a new one, else whichever room is free first.
+        """An environment of the function, when it is its turn: a warm one, else a new one.
 
         Raises:
-            _Busy: there was no room in time.
+            _Busy: its turn did not come in time.
         """
         lease, discarded = self._take(function)
         try:
@@ -293,21 +317,28 @@ class _Pool:
     def _take(self, function: Function) -> tuple[_Lease, list[ExecutionEnvironment]]:
         deadline = time.monotonic() + QUEUE_SECONDS
         with self._changed:
-            while not self._closed:
-                discarded = self._drop(lambda other: other.arn == function.arn and other.digest != function.digest)
-                warm = next((entry for entry in reversed(self._idle) if entry[0].same_as(function)), None)
-                if warm:
-                    self._idle.remove(warm)
-                elif self._full and self._idle:
-                    discarded.append(self._idle.pop(0)[1])
-                if warm or not self._full:
-                    lease = _Lease(function, warm[1] if warm else None)
-                    self._leases.add(lease)
-                    return lease, discarded
+            while not self._closed and len(self._leases) >= self._invocations:
                 remaining = deadline - time.monotonic()
                 if remaining <= 0 or not self._changed.wait(remaining):
-                    break
-        raise _Busy
+                    raise _Busy
+            if self._closed:
+                raise _Busy
+            discarded = self._drop(lambda other: other.arn == function.arn and other.digest != function.digest)
+            warm = next((entry for entry in reversed(self._idle) if entry[0].same_as(function)), None)
+            if warm:
+                self._idle.remove(warm)
+            elif len(self._idle) + len(self._leases) >= self._environments:
+                discarded.append(self._make_room())
+            lease = _Lease(function, warm[1] if warm else None)
+            self._leases.add(lease)
+            return lease, discarded
+
+    def _make_room(self) -> ExecutionEnvironment:
+        """Take the longest idle environment of a function that has most of them: each shall keep one."""
+        counts = Counter(function.arn for function, _ in self._idle)
+        entry = max(self._idle, key=lambda entry: counts[entry[0].arn])
+        self._idle.remove(entry)
+        return entry[1]
 
     def _give_back(self, lease: _Lease) -> None:
         environment = lease.environment
@@ -338,10 +369,6 @@ class _Pool:
             self._changed.notify_all()
         for environment in ending:
             environment.close()
-
-    @property
-    def _full(self) -> bool:
-        return len(self._idle) + len(self._leases) >= PROCESSES
 
     def _drop(self, meant: Callable[[Function], bool]) -> list[ExecutionEnvironment]:
         dropped = [entry for entry in self._idle if meant(entry[0])]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import wraps
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
@@ -55,6 +56,8 @@ def replace(owner: ModuleType, name: str, *parameters: str) -> Callable[[Callabl
     original = require(owner, name, *parameters)
 
     def put(function: Callable[..., Any]) -> Callable[..., Any]:
+        # Its parameters stay visible for who takes hold of it next.
+        @wraps(original)
         def replacement(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
             return function(original, *args, **kwargs)
 

@@ -11,7 +11,7 @@ import contextvars
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,13 +22,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import stepfunctions
 
 from defectory.local.clients import connect
+from defectory.local.server.authorization.machines import SERVICE
+from defectory.local.server.authorization.permissions import Access, NotAuthorized, Permissions, Session
+from defectory.local.server.authorization.requirements import with_keys
+from defectory.local.server.distributed_map import DistributedMaps
 from defectory.local.server.hooks import replace, require
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.sagemaker.training import in_milliseconds
-from defectory.local.server.services import Extension, Scope
+from defectory.local.server.services import Extension, Scope, ServiceFault
 from defectory.local.server.settings import Settings
 
+_ITEM_VERBS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem")
 OPTIMIZED = "arn:aws:states:::sagemaker:"
+# What Step Functions marks a job with that it waits for; its role needs leave to tag.
+STARTED = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
 RESOURCE = re.compile(r"arn:aws:states:::(?:aws-sdk:)?(?P<service>\w+):(?P<action>\w+)(?P<pattern>\.[\w:]+)?")
 
 
@@ -57,10 +64,51 @@ OF_SDK = {
 
 
 @dataclass(frozen=True, slots=True)
+class Native:
+    """A task that MiniStack does by itself: what it needs, on which of its arguments, and the error of a denial."""
+
+    action: str
+    target: Callable[[Scope, Mapping[str, Any]], str]
+    error: str
+
+
+def _of_table(verb: str) -> Native:
+    return Native(
+        f"dynamodb:{verb}",
+        lambda scope, data: scope.arn("dynamodb", f"table/{data.get('TableName')}"),
+        "DynamoDB.AmazonDynamoDBException",
+    )
+
+
+def _of_function(scope: Scope, data: Mapping[str, Any]) -> str:
+    name = str(data.get("FunctionName", ""))
+    return name if name.startswith("arn:") else scope.arn("lambda", f"function:{name}")
+
+
+NATIVE: Mapping[str, Native] = {
+    "lambda:invoke": Native("lambda:InvokeFunction", _of_function, "Lambda.AWSLambdaException"),
+    "sns:publish": Native("sns:Publish", lambda _, data: str(data.get("TopicArn")), "SNS.AuthorizationErrorException"),
+    "sqs:sendMessage": Native(
+        "sqs:SendMessage",
+        lambda scope, data: scope.arn("sqs", str(data.get("QueueUrl")).rpartition("/")[2]),
+        "SQS.AmazonSQSException",
+    ),
+    "events:putEvents": Native(
+        "events:PutEvents", lambda scope, _: scope.arn("events", "event-bus/default"), "EventBridge.AccessDenied"
+    ),
+    "states:startExecution": Native(
+        "states:StartExecution", lambda _, data: str(data.get("StateMachineArn")), "StepFunctions.AccessDenied"
+    ),
+    **{f"dynamodb:{verb[0].lower()}{verb[1:]}": _of_table(verb) for verb in _ITEM_VERBS},
+}
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     """A task that an execution is at; over when it has succeeded, failed or timed out."""
 
     execution: Mapping[str, Any]
+    session: Session
     over: threading.Event
 
     def abandoned(self) -> bool:
@@ -73,12 +121,15 @@ _current: contextvars.ContextVar[_Task] = contextvars.ContextVar("task")
 class Integrations(Extension):
     """Tasks of state machines that call SageMaker or S3."""
 
-    def __init__(self, settings: Settings, sagemaker: SageMaker) -> None:
+    def __init__(self, settings: Settings, sagemaker: SageMaker, permissions: Permissions) -> None:
         self._settings = settings
         self._sagemaker = sagemaker
-        self._clients: dict[tuple[str, Scope], BaseClient] = {}
+        self._permissions = permissions
+        self._clients: dict[tuple[str, Scope, str], BaseClient] = {}
         self._lock = threading.Lock()
         self._failed = require(stepfunctions, "_ExecutionError")
+        self._machines = require(stepfunctions, "_state_machines")
+        self._resolve = require(stepfunctions, "_resolve_params_obj")
         self._to_api = require(stepfunctions, "_sdk_json_param_value", "value", "shape")
         self._from_api = require(stepfunctions, "_sdk_json_value", "value", "shape")
         require(stepfunctions, "_SERVICE_DISPATCH")[OPTIMIZED] = self._optimized
@@ -91,9 +142,14 @@ class Integrations(Extension):
                 return original(resource, data)
             return self._call(flavour, parts["action"], data)
 
+        @replace(stepfunctions, "_invoke_resource", "resource", "input_data")
+        def invoke_resource(original: Any, resource: str, data: dict[str, Any]) -> Any:  # noqa: ANN401
+            self._authorize(resource, data)
+            return original(resource, data)
+
         @replace(stepfunctions, "_execute_task", "state_def", "raw_input", "execution", "ctx")
         def execute(original: Any, state: Any, data: Any, execution: dict[str, Any], ctx: Any) -> Any:  # noqa: ANN401
-            task = _Task(execution, threading.Event())
+            task = _Task(execution, self._session(execution), threading.Event())
             before = _current.set(task)
             try:
                 return original(state, data, execution, ctx)
@@ -101,6 +157,7 @@ class Integrations(Extension):
                 task.over.set()
                 _current.reset(before)
 
+        DistributedMaps(self._reach_for_map)
         jsonata_output = require(stepfunctions, "_apply_jsonata_output", "state_def", "raw_input", "ctx", "default")
         language = require(stepfunctions, "_state_query_language", "state_def", "ctx")
 
@@ -116,11 +173,21 @@ class Integrations(Extension):
         assert parts
         if parts["pattern"] and (parts["action"], parts["pattern"]) != ("createTrainingJob", ".sync"):
             raise self._failed("States.Runtime", f"The local cloud does not know {resource}.")
+        if parts["pattern"]:
+            data = {**data, "Tags": [*data.get("Tags", []), STARTED]}
         reply = self._call(OF_SAGEMAKER, parts["action"], data)
         if not parts["pattern"]:
             return reply
-        # As in AWS, a job ends with the execution that waits for it.
-        record = self._sagemaker.jobs.wait(data["TrainingJobName"], _current.get().abandoned)
+        # As in AWS, a job ends with the execution that waits for it, if the role may stop it.
+        task, job = _current.get(), Scope.current().arn("sagemaker", f"training-job/{data['TrainingJobName']}")
+        stopping = Access("sagemaker:StopTrainingJob", job)
+        record = self._sagemaker.jobs.wait(
+            data["TrainingJobName"],
+            lambda: task.abandoned() and self._permissions.authority.may(task.session.caller, stopping),
+        )
+        error = f"{OF_SAGEMAKER.prefix}.{OF_SAGEMAKER.default}"
+        for verb in ("DescribeTrainingJob", "ListTags"):
+            self._require(task.session, Access(f"sagemaker:{verb}", job), error)
         described = in_milliseconds(
             self._sagemaker.request("DescribeTrainingJob", TrainingJobName=data["TrainingJobName"])
         )
@@ -155,14 +222,52 @@ class Integrations(Extension):
         plain = json.loads(json.dumps(reply, default=_plain))
         return self._from_api(plain, operation.output_shape) if operation.output_shape else {}
 
+    def _session(self, execution: Mapping[str, Any]) -> Session:
+        """The session of the machine's role."""
+        arn = _machine(execution)
+        try:
+            return self._permissions.session(str(self._machines[arn]["roleArn"]), arn.rpartition(":")[2], SERVICE)
+        except ServiceFault as fault:
+            raise self._failed("States.Runtime", str(fault)) from None
+
+    def _authorize(self, resource: str, data: Mapping[str, Any]) -> None:
+        """What MiniStack does for a task by itself, without a request that the gate would see."""
+        name = resource.partition(":states:::")[2].partition(".")[0]
+        if name not in NATIVE:
+            return
+        native = NATIVE[name]
+        access = Access(native.action, native.target(Scope.current(), data))
+        self._require(_current.get().session, access, native.error)
+
+    def _require(self, session: Session, access: Access, error: str) -> None:
+        try:
+            self._permissions.require(session, *with_keys(access))
+        except NotAuthorized as denial:
+            raise self._failed(error, str(denial)) from None
+
+    def _reach_for_map(self, execution: Mapping[str, Any], service: str) -> BaseClient:
+        """A client by which a Distributed Map reads items and writes results; its role has to start executions."""
+        session = self._session(execution)
+        self._require(session, Access("states:StartExecution", _machine(execution)), "States.Runtime")
+        return self._client_of(session, service)
+
     def _client(self, service: str) -> BaseClient:
+        return self._client_of(_current.get().session, service)
+
+    def _client_of(self, session: Session, service: str) -> BaseClient:
         scope = Scope.current()
+        key = (service, scope, session.caller.key)
         with self._lock:
-            if (service, scope) not in self._clients:
-                self._clients[service, scope] = connect(
-                    service, self._settings.endpoint, scope.account, self._settings.secret, scope.region
-                )
-            return self._clients[service, scope]
+            if key not in self._clients:
+                access_key, secret, token = session.keys
+                self._clients[key] = connect(service, self._settings.endpoint, access_key, secret, scope.region, token)
+            return self._clients[key]
+
+
+def _machine(execution: Mapping[str, Any]) -> str:
+    """The ARN of the machine of an execution, which may be one of a Map's, or of a version."""
+    *front, name = execution["stateMachineArn"].split(":")[:7]
+    return ":".join([*front, name.partition("/")[0]])
 
 
 def _exception(code: str, modelled: set[str], default: str) -> str:

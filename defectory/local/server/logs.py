@@ -18,14 +18,20 @@ SECONDS = 0.25
 class LogStream:
     """A stream in CloudWatch Logs that lines are put into, a few times a second."""
 
-    def __init__(self, group: str, stream: str) -> None:
-        """Make the group, if there is none, and the stream; only from a thread, as ``call`` is."""
+    def __init__(self, group: str, stream: str, *, discard: bool = False) -> None:
+        """Make the group, if there is none, and the stream; only from a thread, as ``call`` is.
+
+        With ``discard`` nothing is made and nothing is kept: whoever writes may not.
+        """
+        self._discard = discard
+        self._closing = threading.Event()
+        self._lines: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
+        if discard:
+            return
         self._names = {"logGroupName": group, "logStreamName": stream}
         with contextlib.suppress(ServiceFault):
             call("logs", "Logs_20140328.CreateLogGroup", logGroupName=group)
         call("logs", "Logs_20140328.CreateLogStream", **self._names)
-        self._closing = threading.Event()
-        self._lines: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
         self._writer = in_thread(self._write, name=f"log {stream}")
 
     def follow(self, stream: IO[bytes]) -> None:
@@ -35,10 +41,13 @@ class LogStream:
 
     def put(self, line: str) -> None:
         # CloudWatch Logs takes no empty message.
-        self._lines.put((int(time.time() * 1000), line or " "))
+        if not self._discard:
+            self._lines.put((int(time.time() * 1000), line or " "))
 
     def close(self) -> None:
         """Write what is left."""
+        if self._discard:
+            return
         self._closing.set()
         self._lines.put(None)
         self._writer.join()

@@ -3,11 +3,14 @@
 MiniStack keeps objects in files (``S3_PERSIST``), but reads a whole file for each request, however small its range,
 and keeps the bytes of every version of a versioned bucket.  Here a large file is mapped and answered in pieces, and
 versions stay where they are.  The cloud's own builds reach objects as files, so artifacts do not travel over HTTP.
+
+An object is two files, its content and its ``.meta.json``, which change together (``object_files``).
 """
 
 from __future__ import annotations
 
 import contextvars
+import json
 import mmap
 import os
 import secrets
@@ -18,6 +21,7 @@ from typing import Any
 from ministack.core.responses import StreamingResponse
 from ministack.services import s3
 
+from defectory.local.server import object_files
 from defectory.local.server.hooks import replace, require
 from defectory.local.server.services import Extension, ServiceFault
 
@@ -38,11 +42,13 @@ class Objects(Extension):
         self._disk_path = require(s3, "_object_disk_path", "bucket", "key")
         self._record = require(s3, "_build_object_record", "body", "headers", "etag")
         self._record_version = require(s3, "_record_object_version", "bucket_name", "key", "prior_obj", "obj", "data")
-        self._persist = require(s3, "_persist_object", "bucket", "key", "obj")
         self._notify = require(s3, "_fire_s3_event_async", "bucket_name", "key", "event_name", "size", "etag")
         self._ensure_bucket = require(s3, "_ensure_bucket", "name")
         _answer_in_pieces()
         _keep_versions_in_files()
+        _change_files_together()
+        _keep_what_was_begun()
+        self._persist = require(s3, "_persist_object", "bucket", "key", "obj")
 
     def incoming(self) -> Path:
         """A path that no file has yet, for ``adopt``."""
@@ -81,11 +87,8 @@ class Objects(Extension):
         object_record |= {"body": None, "size": size}
         prior = record["objects"].get(key)
         version = self._record_version(bucket, key, prior, object_record, None)
-        target = Path(self._disk_path(bucket, key))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
         record["objects"][key] = object_record
-        self._persist(bucket, key, object_record)
+        self._persist(bucket, key, object_record, path)
         self._notify(bucket, key, "s3:ObjectCreated:Put", size=size, etag=object_record["etag"], version_id=version)
         return object_record
 
@@ -142,6 +145,39 @@ def _in_pieces(body: mmap.mmap) -> StreamingResponse:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     return StreamingResponse(run)
+
+
+def _change_files_together() -> None:
+    disk_path = require(s3, "_object_disk_path", "bucket", "key")
+    describe = require(s3, "_object_meta_from_record", "obj")
+    history = require(s3, "_key_history_meta", "bucket_name", "key")
+    other_path = require(s3, "_other_key_disk_path", "base", "key", "fpath")
+    remove = require(s3, "_remove_key_files", "fpath")
+    root = require(s3, "DATA_DIR")
+    account = require(s3, "get_account_id")
+
+    @replace(s3, "_persist_object", "bucket", "key", "obj")
+    def persist(_: Any, bucket: str, key: str, obj: dict[str, Any], content: Path | None = None) -> None:  # noqa: ANN401
+        """Write an object; fails where MiniStack would log that it failed, and acknowledge what is in memory alone."""
+        target = Path(disk_path(bucket, key))
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        meta = {**describe(obj), **history(bucket, key), "key": key}
+        # Without content, what is there stays.
+        object_files.write(target, obj.get("body") if content is None else content, json.dumps(meta))
+        obj["body"] = None
+        remove(other_path(os.path.join(root, account(), bucket), key, str(target)))  # noqa: PTH118 - a string to MiniStack
+
+
+def _keep_what_was_begun() -> None:
+    """Let the state of S3 hold uploads in parts and the locks of objects, which MiniStack forgets at each end."""
+    kept = require(s3, "_PERSISTED_BUCKET_DICTS")
+    for name in (
+        "multipart_uploads",
+        "completed_multipart_uploads",
+        "object_retention",
+        "object_legal_hold",
+    ):
+        kept[name] = require(s3, f"_{name}")
 
 
 def _keep_versions_in_files() -> None:

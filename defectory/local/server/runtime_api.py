@@ -14,7 +14,6 @@ import contextlib
 import json
 import os
 import queue
-import re
 import select
 import shutil
 import signal
@@ -26,12 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from defectory.door import GuardedHandler, GuardedServer, Refused, check_peer_user
+from defectory.door import Refused, check_peer_user
+from defectory.door.server import Answer, GuardedServer, Head, Limits, Work
 
 # AWS Lambda's limit of a synchronous reply.
 REPLY_LIMIT = 6_291_556
-# What is read of a reply that is too large, to say so.
-LARGEST_BODY = 64 * 1024 * 1024
+# More is read of a reply than it may have, to say so; the next invocation may be long in coming.
+LIMITS = Limits(body_bytes=64 * 1024 * 1024, request_seconds=None, idle_seconds=3600)
 API = "/2018-06-01/runtime"
 # AWS allows 10 s and then starts over under the function's own timeout; a loaded laptop is slower than that.
 INIT_SECONDS = 30.0
@@ -65,7 +65,8 @@ class ExecutionEnvironment:
         self._killed = False
         self._temporary = temporary
         temporary.mkdir(parents=True)
-        self._api = self._serve()
+        self._api = _RuntimeApi(self)
+        self._api.start()
         self._output, written = os.pipe()
         os.set_blocking(self._output, False)
         self._log = _Log(self._output)
@@ -75,7 +76,7 @@ class ExecutionEnvironment:
                 cwd=code,
                 env={
                     **environment,
-                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_address[1]}",
+                    "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.port}",
                     "TMPDIR": str(temporary),
                 },
                 stdin=subprocess.DEVNULL,
@@ -110,14 +111,10 @@ class ExecutionEnvironment:
         """End the process and everything that it holds."""
         self._kill()
         self._invocations.put(None)
-        # shutdown() waits for the serving thread to look up, which it does twice a second.
-        threading.Thread(target=self._stop_serving, daemon=True).start()
+        # That takes the server a moment, for which nobody has to wait.
+        threading.Thread(target=self._api.close, daemon=True).start()
         self._log.close()
         shutil.rmtree(self._temporary, ignore_errors=True)
-
-    def _stop_serving(self) -> None:
-        self._api.shutdown()
-        self._api.server_close()
 
     def _await_init(self, request_id: str) -> InvocationResult | None:
         """None once the runtime asks for work, else why it never will."""
@@ -175,6 +172,21 @@ class ExecutionEnvironment:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    def _next(self) -> Answer:
+        """The next invocation, once there is one."""
+        self._ready.set()
+        invocation = self._invocations.get()
+        if invocation is None:
+            # For others who wait.
+            self._invocations.put(None)
+            return Answer(410, b"{}")
+        headers, event = invocation
+        return Answer(200, event, headers)
+
+    def _take(self, kind: str, body: bytes) -> Answer:
+        self._answers.put((kind, body))
+        return Answer(202, b'{"status":"OK"}')
+
     def _kind(self, path: str) -> str:
         """What is posted to a path: "response" or "error"; raises ``Refused`` if it is not expected."""
         if path == f"{API}/init/error":
@@ -184,62 +196,25 @@ class ExecutionEnvironment:
                 return kind
         raise Refused("No such invocation is under way.", status=400, code="InvalidRequestID")
 
-    def _serve(self) -> GuardedServer:
-        environment = self
 
-        class RuntimeApi(GuardedHandler):
-            def admit(self) -> None:
-                super().admit()
-                check_peer_user(self.connection)
+class _RuntimeApi(GuardedServer):
+    """What the runtime client of one environment talks to."""
 
-            def do_GET(self) -> None:
-                if self.path != f"{API}/invocation/next":
-                    self.answer(404, b"{}")
-                    return
-                environment._ready.set()
-                invocation = environment._invocations.get()
-                if invocation is None:
-                    self.close_connection = True
-                    return
-                headers, event = invocation
-                self.answer(200, event, headers.items())
+    def __init__(self, environment: ExecutionEnvironment) -> None:
+        # One thread waits for the next invocation; a client that lost that answer may ask once more, or post an error.
+        super().__init__("127.0.0.1", 0, LIMITS, threads=4, takes_pieces=True)
+        self._environment = environment
 
-            def do_POST(self) -> None:
-                try:
-                    kind = environment._kind(self.path)
-                    body = self._pieces() if "Transfer-Encoding" in self.headers else self.body(LARGEST_BODY)
-                except Refused as refusal:
-                    self.part(refusal)
-                    return
-                environment._answers.put((kind, body))
-                self.answer(202, b'{"status":"OK"}')
-
-            def _pieces(self) -> bytes:
-                """The body as curl sends it when it does not say how long it is."""
-                pieces: list[bytes] = []
-                remaining = LARGEST_BODY
-                while size := self._size():
-                    remaining -= size
-                    if remaining < 0:
-                        raise Refused("The body is too large.", status=413, code="TooLarge")
-                    pieces.append(self.rfile.read(size))
-                    self.rfile.readline(3)
-                while self.rfile.readline(1024).strip():
-                    pass
-                return b"".join(pieces)
-
-            def _size(self) -> int:
-                line = self.rfile.readline(64).partition(b";")[0].strip()
-                if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", line):
-                    raise Refused("A piece of the body has no length.", status=400, code="BadRequest")
-                return int(line, 16)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        server = GuardedServer(("127.0.0.1", 0), RuntimeApi)
-        threading.Thread(target=server.serve_forever, name="runtime-api", daemon=True).start()
-        return server
+    def route(self, head: Head) -> Answer | Work:
+        """The routes of the API that the client uses."""
+        check_peer_user(head.peer, head.own)
+        environment = self._environment
+        if head.method == "GET" and head.path == f"{API}/invocation/next":
+            return lambda _: environment._next()
+        if head.method == "POST":
+            kind = environment._kind(head.path)
+            return lambda body: environment._take(kind, body)
+        return Answer(404, b"{}")
 
 
 class _Log:

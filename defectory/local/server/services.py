@@ -90,14 +90,19 @@ def add_service(name: str, service: Service, *, target_prefix: str) -> None:
     if name in registry:
         raise LocalCloudError(f"MiniStack has a service {name} of its own by now; the extension has to go.")
     registry[name] = {"module": name}
-    require(app, "_loaded_modules")[name] = service
-    require(app, "_state_map")[name] = name
+    add_state(name, service)
     require(app, "SERVICE_HANDLERS")[name] = require(app, "_lazy_handler", "module_name")(name)
     require(router, "SERVICE_PATTERNS")[name] = {
         "target_prefixes": [target_prefix],
         "host_patterns": [rf"{name}\."],
         "credential_scope": name,
     }
+
+
+def add_state(name: str, service: Service) -> None:
+    """Keep the state of ``service``, which need not answer requests."""
+    require(app, "_loaded_modules")[name] = service
+    require(app, "_state_map")[name] = name
 
 
 def call(service: str, target: str, **parameters: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -11,6 +11,7 @@ from defectory.local.environment import client_environment, inherited
 from defectory.validation import FrozenModel
 
 SERVER_LOG = "server.log"
+PERMISSIONS = "permissions.jsonl"
 
 
 class Settings(FrozenModel):
@@ -18,11 +19,12 @@ class Settings(FrozenModel):
 
     ``folder`` holds everything::
 
-        state/       what MiniStack keeps of its services, if it is persistent
+        state/       what is kept of the services, if it is persistent
         objects/     what is in S3, one file an object
         outbox/      e-mails that were sent
         work/        code of functions, builds under way, temporary files
         server.log
+        permissions.jsonl   each kind of permission that roles have used since the start
     """
 
     folder: Path
@@ -50,6 +52,10 @@ class Settings(FrozenModel):
         return self.folder / "work"
 
     @property
+    def permissions(self) -> Path:
+        return self.folder / PERMISSIONS
+
+    @property
     def log(self) -> Path:
         return self.folder / SERVER_LOG
 
@@ -62,9 +68,13 @@ class Settings(FrozenModel):
         """What a process needs to reach this cloud."""
         return client_environment(self.endpoint, self.account, self.secret, self.region)
 
-    def process_environment(self) -> dict[str, str]:
-        """The whole environment of a process that the cloud starts: only what may be inherited, and the way here."""
-        return {**inherited(os.environ), **self.client_environment()}
+    def process_environment(self, key: str, secret: str, token: str) -> dict[str, str]:
+        """The whole environment of a process that the cloud starts: what may be inherited, and the way here.
+
+        Never the operator's keys: those given are temporary ones, of a session of the process's own role.
+        """
+        reaching = client_environment(self.endpoint, key, secret, self.region)
+        return {**inherited(os.environ), **reaching, "AWS_SESSION_TOKEN": token}
 
     def ministack_environment(self) -> dict[str, str]:
         """MiniStack's own settings; it reads them when it is imported."""
@@ -74,7 +84,8 @@ class Settings(FrozenModel):
             "MINISTACK_HOST": "localhost",
             "MINISTACK_ACCOUNT_ID": self.account,
             "MINISTACK_REGION": self.region,
-            "PERSIST_STATE": "1" if self.persistent else "0",
+            # What is kept is kept by ``state``, before it is acknowledged; MiniStack would write it when it ends.
+            "PERSIST_STATE": "0",
             "STATE_DIR": str(self.state),
             # Objects live in files, not in memory, also where nothing is to persist.
             "S3_PERSIST": "1",

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from ministack.core import iam_evaluator, sigv4
 
+from defectory.local.server.authorization.authority import Caller
 from defectory.local.server.hooks import require
 
 DIGEST = "x-amz-content-sha256"
@@ -72,6 +73,8 @@ class Claim:
     request: SignedRequest
     signature: Any
     secret: str
+    # Nobody but the operator, if there is none.
+    caller: Caller | None
 
     @property
     def service(self) -> str:
@@ -148,7 +151,7 @@ class Signatures:
             message = f"There were headers present in the request which were not signed: {', '.join(missing)}"
             raise Denied("AccessDenied" if signature.service == "s3" else "SignatureDoesNotMatch", message)
         self._check_time(request, signature)
-        claim = Claim(request, signature, self._secret_of(request, signature))
+        claim = Claim(request, signature, *self._signer(request, signature))
         payload = claim.payload
         if payload is not None and payload not in _UNSIGNED + _STREAMED and not _HEX.fullmatch(payload):
             raise Denied("InvalidRequest", f"The value of {DIGEST} is invalid.", status=400)
@@ -198,10 +201,10 @@ class Signatures:
         if _expired(signature.amz_date, text, now=now):
             raise Denied("AccessDenied" if s3 else "RequestExpired", "Request has expired")
 
-    def _secret_of(self, request: SignedRequest, signature: Any) -> str:  # noqa: ANN401 - MiniStack has no types
+    def _signer(self, request: SignedRequest, signature: Any) -> tuple[str, Caller | None]:  # noqa: ANN401
         key = signature.access_key_id
         if key == self._account:
-            return self._secret
+            return self._secret, None
         unknown = "InvalidAccessKeyId" if signature.service == "s3" else "InvalidClientTokenId"
         # MiniStack would take any twelve digits for another account, with the same secret.
         if not _is_root(key):
@@ -211,7 +214,8 @@ class Signatures:
                 token = request.headers.get("x-amz-security-token", "")
             resolution = _resolve(key, self._account, token)
             if isinstance(resolution, _Resolved):
-                return str(resolution.secret_access_key)
+                root = resolution.principal_type == "Root"
+                return str(resolution.secret_access_key), None if root else Caller(key, resolution.principal_arn)
             if resolution.code.startswith("Expired"):
                 raise Denied(resolution.code, resolution.message)
         raise Denied(unknown, f"The AWS access key id is none of this local cloud, whose is {self._account}. {_FRESH}")

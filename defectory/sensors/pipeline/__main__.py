@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from defectory.errors import DefectoryError, InputError
+from defectory.unwinding import unwinding
 
 if TYPE_CHECKING:
     from defectory.sensors.authors import Author
@@ -139,7 +140,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("action", choices=ACTIONS)
     action = parser.parse_args(arguments).action
     try:
-        ACTIONS[action]()
+        # A build that is stopped ends its workers, and they their scripts.
+        with unwinding():
+            ACTIONS[action]()
     except DefectoryError as error:
         print(f"{action}: {error.code}: {error}", file=sys.stderr)
         return error.exit_code

@@ -20,7 +20,7 @@ from defectory.sensors.pipeline.artifacts import (
     write_artifact,
 )
 from defectory.sensors.pipeline.simulation import CHECK_SECONDS, Simulated, Simulation, simulate
-from defectory.sensors.pipeline.workers import Lost, run_isolated
+from defectory.sensors.pipeline.workers import run_isolated
 from defectory.sensors.sandbox import Limits
 
 
@@ -46,7 +46,7 @@ def run(scripts: Path, *, datasets: Path, failures: Path, work: Path, limits: Li
             continue
         jobs.append(Simulation(machine.slug, order.task(machine), source, work / machine.slug, limits))
     for job, outcome in run_isolated(simulate, jobs, seconds=limits.wall_seconds + CHECK_SECONDS):
-        result = Simulated(bounded([outcome.reason])) if isinstance(outcome, Lost) else outcome
+        result = Simulated.of(outcome)
         if result.ok:
             job.folder.rename(datasets / job.slug)
         records.append(

@@ -24,7 +24,9 @@ from defectory.sensors.dataset import (
     read_manifest,
 )
 from defectory.sensors.pipeline.artifacts import DATASET_FILES, bounded, fresh_folder
+from defectory.sensors.pipeline.workers import Lost
 from defectory.sensors.sandbox import Limits, run_script
+from defectory.writing import disk_problem
 
 # Beyond the sandbox's own wall clock: for conversion, checks and a slow disk.
 CHECK_SECONDS = 300.0
@@ -43,7 +45,10 @@ class Simulation:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What came of it.  Without ``reasons`` the folder holds a dataset in order, and ``contract`` says so."""
+    """What came of it.  Without ``reasons`` the folder holds a dataset in order, and ``contract`` says so.
+
+    ``disk`` is what the disk refused, such as "No space left on device": that is no fault of the script.
+    """
 
     reasons: tuple[str, ...]
     contract: ContractReport | None = None
@@ -51,6 +56,14 @@ class Simulated:
     seconds: float = 0.0
     repairable: bool = True
     warnings: tuple[str, ...] = ()
+    disk: str = ""
+
+    @classmethod
+    def of(cls, outcome: Simulated | Lost) -> Simulated:
+        """What came of a simulation in a process of its own, which may have been lost."""
+        if isinstance(outcome, Lost):
+            return cls(bounded([outcome.reason]), repairable=not outcome.disk, disk=outcome.disk)
+        return outcome
 
     @property
     def ok(self) -> bool:
@@ -64,13 +77,15 @@ def simulate(job: Simulation) -> Simulated:
     try:
         run = run_script(job.source, job.folder, job.limits, trusted=written_by_catalogue(job.source, job.task))
     except DefectoryError as error:  # about this machine, not about the script
-        return Simulated(bounded([str(error)]), repairable=False)
+        return Simulated(bounded([str(error)]), repairable=False, disk=disk_problem(error))
     contract = None
     if run.ok:
         try:
             normalise_output(job.folder)
             contract, reasons = check_against_task(job.folder, job.task)
         except DefectoryError as error:
+            if disk := disk_problem(error):
+                return Simulated(bounded([str(error)]), repairable=False, disk=disk)
             reasons = (str(error),)
     else:
         reasons = (run.reason,)

@@ -11,27 +11,39 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, NoReturn, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from defectory.errors import shorten
+from defectory.unwinding import held, unwinding
+from defectory.writing import disk_problem
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 MEMORY_BYTES = 6 * 2**30
 STOP_SECONDS = 5.0
+LONGEST_FOLDER = 64
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A job without a result: its process died, took too long, or raised something unexpected."""
+    """A job without a result: its process died, took too long, or raised something unexpected.
+
+    ``disk`` is what the disk refused, such as "No space left on device", where that was it.
+    """
 
     reason: str
+    disk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +60,7 @@ def run_isolated(
     seconds: float,
     workers: int | None = None,
     memory_bytes: int = MEMORY_BYTES,
-) -> Iterator[tuple[Job, Result | Lost]]:
+) -> Generator[tuple[Job, Result | Lost], None, None]:
     """Call ``function(job)`` for every job in parallel processes and yield ``(job, outcome)`` as each one ends.
 
     Args:
@@ -63,6 +75,11 @@ def run_isolated(
     # what it has imported already costs its children nothing.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([function.__module__])
+    if jobs:
+        # It takes no interruption while it is started; what tracks resources would let them in again.
+        resource_tracker.ensure_running()
+        with _short_temporary_folder(), _interrupts_blocked():
+            forkserver.ensure_running()
     waiting = list(reversed(jobs))
     running: dict[Connection, _Running[Job]] = {}
     try:
@@ -71,9 +88,11 @@ def run_isolated(
                 job = waiting.pop()
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(function, job, sender, memory_bytes), daemon=True)
-                process.start()
-                sender.close()
-                running[receiver] = _Running(job, process, time.monotonic() + seconds)
+                # A process that was started is one that will be stopped.
+                with held():
+                    process.start()
+                    sender.close()
+                    running[receiver] = _Running(job, process, time.monotonic() + seconds)
             next_deadline = min(task.deadline for task in running.values())
             ready = wait(list(running), timeout=max(0.0, next_deadline - time.monotonic()))
             for receiver, task in list(running.items()):
@@ -94,6 +113,38 @@ def run_isolated(
             _stop(task.process)
 
 
+@contextmanager
+def _short_temporary_folder() -> Iterator[None]:
+    """Let the temporary folder have a short name: the fork server listens at a socket in it, whose path is limited.
+
+    The limit is of the kernel: 108 bytes on Linux, 104 on macOS, of which ``multiprocessing`` needs 32.
+    """
+    folder = tempfile.gettempdir()
+    if len(os.fsencode(folder)) <= LONGEST_FOLDER:
+        yield
+        return
+    before = tempfile.tempdir
+    if _DESCRIPTORS.is_dir():
+        # Another name of the same folder, good as long as this process holds it open: so to its end.
+        tempfile.tempdir = str(_DESCRIPTORS / str(os.open(folder, os.O_RDONLY)))
+    else:
+        tempfile.tempdir = "/tmp"
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT here and, for good, in what is started meanwhile: Ctrl-C is this process's to handle."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _receive(receiver: Connection, process: multiprocessing.process.BaseProcess) -> Any:  # noqa: ANN401
     try:
         return receiver.recv()
@@ -112,23 +163,23 @@ def _stop(process: multiprocessing.process.BaseProcess) -> None:
     process.join()
 
 
-def _unwind(*_: object) -> NoReturn:
-    raise SystemExit(1)
-
-
 def _work(function: Callable[[Job], Result], job: Job, sender: Connection, memory_bytes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it stops its workers
-    signal.signal(signal.SIGTERM, _unwind)
     if sys.platform == "linux":  # macOS has the limit in name only and refuses it
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         soft = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
     outcome: Result | Lost
     try:
-        outcome = function(job)
+        with unwinding():
+            outcome = function(job)
     except SystemExit:
         raise
     except BaseException as error:  # a panic in polars is no Exception
-        traceback.print_exc()
-        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}")
-    sender.send(outcome)
+        disk = disk_problem(error)
+        if not disk:
+            traceback.print_exc()
+        outcome = Lost(f"unexpected {type(error).__name__}: {shorten(str(error), 300)}", disk)
+    # Whoever is to have it may be gone.
+    with suppress(BrokenPipeError):
+        sender.send(outcome)

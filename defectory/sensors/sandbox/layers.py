@@ -6,11 +6,11 @@ import functools
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from defectory.errors import InputError, SandboxError
 from defectory.sensors.sandbox import landlock, seccomp, users
+from defectory.unwinding import temporary_folder
 
 OUTER_WALL_VARIABLE = "DEFECTORY_SANDBOX_OUTER_WALL"
 CHILD = Path(__file__).with_name("child.py")
@@ -98,8 +98,8 @@ def _can_make_namespaces() -> bool:
     if sys.platform != "linux":
         return False
     # Tried for real, in a process that ends at once: what the kernel's settings allow cannot be read anywhere.
-    with tempfile.TemporaryDirectory(prefix="defectory-probe-") as folder:
+    with temporary_folder("defectory-probe-") as folder:
         probe = subprocess.run(
-            [*PYTHON, str(CHILD), folder], stdin=subprocess.DEVNULL, capture_output=True, env={}, check=False
+            [*PYTHON, str(CHILD), str(folder)], stdin=subprocess.DEVNULL, capture_output=True, env={}, check=False
         )
     return probe.returncode == 0

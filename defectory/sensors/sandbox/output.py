@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from defectory.sensors.sandbox.limits import Limits
+from defectory.unwinding import temporary_folder
 
 MB = 1 << 20
 _WORLD_WRITABLE = ("/tmp", "/var/tmp", "/dev/shm", "/dev/mqueue", "/run/lock")
@@ -123,8 +124,9 @@ def _hand_over(source: int, name: str, target: Path) -> Path:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            with tempfile.NamedTemporaryFile(dir=target, delete=False) as copy:
-                shutil.copyfileobj(file, copy, 1 << 20)
-                os.fchmod(copy.fileno(), 0o644)
-            os.replace(copy.name, target / name)  # noqa: PTH105
+            with temporary_folder(f".{name}-", target) as unfinished:
+                with (unfinished / name).open("xb") as copy:
+                    shutil.copyfileobj(file, copy, 1 << 20)
+                    os.fchmod(copy.fileno(), 0o644)
+                (unfinished / name).replace(target / name)
     return target / name

@@ -16,6 +16,8 @@ from defectory.sensors.sandbox import layers as protection
 from defectory.sensors.sandbox import output, users
 from defectory.sensors.sandbox.limits import Limits, RunResult
 from defectory.sensors.sandbox.process import ProcessResult, run_sandboxed
+from defectory.unwinding import temporary_folder
+from defectory.writing import DISK_WORDS, try_folder
 
 _LAST_LINES = 20
 _LAST_CHARACTERS = 2000
@@ -53,6 +55,7 @@ def run_script(
 
     Raises:
         SandboxError: this machine lacks a layer that the script needs, or could not put one on; nothing was run.
+        UnwritableError: the disk of temporary files is full.
 
     >>> source = "def main():\n    open('data.csv', 'w').write('1')\n\nmain()\n"
     >>> result = run_script(source, Path("written"), trusted=True)
@@ -86,6 +89,9 @@ def _execute(
             return output.breach_of_quota(work, limits) or output.breach_of_folder(unfenced)
 
         outcome = run_sandboxed(source, work, limits, layers, uid, breach)
+        if outcome.status and any(words in outcome.output for words in DISK_WORDS):
+            # A script may say so without cause; while its files are there, the disk itself tells.
+            try_folder(work.parent, field="TMPDIR")
         inventory = output.take_inventory(work, limits)
         reason = _failure(outcome, limits) or _unacceptable(inventory)
         files = () if reason else output.hand_over(work, inventory.names, output_dir)
@@ -105,8 +111,8 @@ def _execute(
 @contextlib.contextmanager
 def _work_folder(uid: int | None) -> Iterator[Path]:
     """An empty folder that belongs to ``uid``, in a place that ``uid`` may walk to."""
-    with tempfile.TemporaryDirectory(prefix="defectory-run-", dir=_scratch(uid)) as folder:
-        work = Path(folder).resolve() / "work"
+    with temporary_folder("defectory-run-", _scratch(uid)) as folder:
+        work = folder.resolve() / "work"
         work.mkdir(mode=0o700)
         if uid is not None:
             work.parent.chmod(0o711)

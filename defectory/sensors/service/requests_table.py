@@ -21,7 +21,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from defectory.aws.clients import aws_client, error_code, service_errors
-from defectory.errors import InputError, ServiceError, shorten
+from defectory.errors import FailureKind, InputError, ServiceError, shorten
 from defectory.sensors.service.requests import (
     FinalStatus,
     MachineStatus,
@@ -41,12 +41,14 @@ class RequestNotFoundError(ServiceError):
     """The table has no such request."""
 
     code = "RequestNotFound"
+    kind = FailureKind.PERMANENT
 
 
 class RequestClosedError(ServiceError):
     """The request is closed: nothing more is owed, and nothing more may change."""
 
     code = "RequestClosed"
+    kind = FailureKind.PERMANENT
 
 
 class RequestsTable:

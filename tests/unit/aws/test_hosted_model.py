@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
@@ -13,7 +14,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from defectory.aws import hosted_model
-from defectory.aws.hosted_model import HostedModel, HostingError, invoke
+from defectory.aws.hosted_model import HostedModel, HostedVersion, HostingError, invoke
 from defectory.inspection.lookout import LOOKOUT_MEDIA_TYPE, LookoutForVision
 
 NAMES = {"ProjectName": "boards", "ModelVersion": "1"}
@@ -106,7 +107,16 @@ def test_states_of_the_endpoint_are_those_of_a_model(
     assert client.describe_model(**NAMES)["ModelDescription"]["Status"] == expected
 
 
-def test_the_model_in_service_is_found_by_way_of_its_configuration(stubs: dict[str, Stubber]) -> None:
+@pytest.mark.parametrize(
+    ("hosting", "kind"),
+    [
+        ({"ServerlessConfig": {"MemorySizeInMB": 3072, "MaxConcurrency": 10}}, "serverless"),
+        ({"InstanceType": "ml.c6i.large", "InitialInstanceCount": 1}, "realtime"),
+    ],
+)
+def test_the_model_in_service_is_found_by_way_of_its_configuration(
+    stubs: dict[str, Stubber], hosting: dict[str, Any], kind: Any
+) -> None:
     stub, when = stubs["sagemaker"], "2026-11-21T00:00:00Z"
     stub.add_response("describe_endpoint", _endpoint("InService"))
     stub.add_response(
@@ -114,7 +124,7 @@ def test_the_model_in_service_is_found_by_way_of_its_configuration(stubs: dict[s
         {
             "EndpointConfigName": "run-1",
             "EndpointConfigArn": "arn:aws:sagemaker:us-east-1:123456789012:endpoint-config/run-1",
-            "ProductionVariants": [{"VariantName": "AllTraffic", "ModelName": "run-1"}],
+            "ProductionVariants": [{"VariantName": "AllTraffic", "ModelName": "run-1", **hosting}],
             "CreationTime": when,
         },
         {"EndpointConfigName": "run-1"},
@@ -129,7 +139,8 @@ def test_the_model_in_service_is_found_by_way_of_its_configuration(stubs: dict[s
         },
         {"ModelName": "run-1"},
     )
-    assert HostedModel("factory-inspection").current() == ("run-1", "s3://parts/models/run-1/model.tar.gz")
+    archive = "s3://parts/models/run-1/model.tar.gz"
+    assert HostedModel("factory-inspection").current() == HostedVersion("run-1", archive, kind)
 
 
 def test_without_an_endpoint_there_is_no_current_model(stubs: dict[str, Stubber]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from defectory.cli import app
-from defectory.errors import InputError
+from defectory.errors import InputError, MissingExtraError
 
 FIXED = "a-token-that-stays-the-same"
 
@@ -63,6 +64,15 @@ def test_a_service_has_a_token_that_is_not_printed(
     printed += run()
     assert served["token"] == f"{FIXED}-of-the-environment"
     assert FIXED not in "".join(printed)
+
+
+def test_without_its_extra_the_command_that_installs_it_is_named(
+    served: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(MissingExtraError, match=r"uvicorn.*pip install 'defectory\[serve\]'"):
+        run()
+    assert served == {}
 
 
 def test_names_are_handed_on(served: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import yaml
@@ -13,7 +15,7 @@ from defectory.datasets.annotations import (
     AnnotatedImage,
     Object,
     box_of,
-    coco_document,
+    coco_json,
     decode_runs,
     encode_runs,
     find_objects,
@@ -70,7 +72,7 @@ def test_other_readers_of_coco_read_the_masks_that_were_written(masks):
         AnnotatedImage(f"{number}.png", *reversed(mask.shape), find_objects(mask, names))
         for number, mask in enumerate(masks)
     ]
-    document = coco_document(iter(images), names, "")
+    document = json.loads("".join(coco_json(images, names, "")))
 
     assert [each["id"] for each in document["annotations"]] == list(range(1, len(document["annotations"]) + 1))
     read = read_masks(document)

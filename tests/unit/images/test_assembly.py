@@ -60,8 +60,8 @@ def folder(made, tmp_path) -> Path:
     """The assembled dataset with all of its files."""
     small = {name: content for each in made for name, content in each.files.items() if name.startswith("thumbnails/")}
     records = [each.record for each in made]
-    described = assemble([*records, FAILED], small.__getitem__, classes={"dent": "Big dent"}, gate=GATE)
-    for name, content in {**{k: v for each in made for k, v in each.files.items()}, **described}.items():
+    files = described([*records, FAILED], small.__getitem__, classes={"dent": "Big dent"}, gate=GATE)
+    for name, content in {**{k: v for each in made for k, v in each.files.items()}, **files}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     return tmp_path
@@ -83,6 +83,10 @@ def test_dataset_json_is_a_dataset_with_all_that_is_known(folder, made):
         assert dataset.digest(record.path) == load_fresh(record.path)
 
 
+def described(*args, **options) -> dict[str, bytes]:
+    return {name: b"".join(pieces) for name, pieces in assemble(*args, **options)}
+
+
 def load_fresh(path: Path) -> str:
     from defectory.datasets.records import file_digest
 
@@ -101,7 +105,7 @@ def test_the_manifest_says_the_same(folder):
 
 
 def test_references_in_a_bucket_and_the_date_are_as_told(made):
-    files = assemble(
+    files = described(
         [made[0].record],
         made[0].files.__getitem__,
         prefix="s3://bucket/user/set/",
@@ -145,7 +149,7 @@ def test_yolo_has_the_same_boxes_and_nothing_synthetic_to_validate_on(folder, ma
 
 
 def test_a_kind_without_a_class_name_has_a_name_for_detectors_only(made):
-    files = assemble([made[0].record], made[0].files.__getitem__, classes={"scratch": ""})
+    files = described([made[0].record], made[0].files.__getitem__, classes={"scratch": ""})
     assert json.loads(files["coco.json"])["categories"][0]["name"] == "defect"
     assert "classes" not in json.loads(files["dataset.json"])["images"][0]
 
@@ -154,7 +158,7 @@ def test_duplicates_get_their_record_anew_and_are_in_nothing(made):
     twin = made[0].record.model_copy(
         update={"id": "scratch-2", "item": made[0].record.item.model_copy(update={"seed": 5})}
     )
-    files = assemble([made[0].record, twin], made[0].files.__getitem__)
+    files = described([made[0].record, twin], made[0].files.__getitem__)
     assert read_record(files["records/scratch-2.json"], "x").outcome == "duplicate"
     assert f"records/{made[0].record.id}.json" not in files
     assert len(json.loads(files["dataset.json"])["images"]) == 1
@@ -162,11 +166,11 @@ def test_duplicates_get_their_record_anew_and_are_in_nothing(made):
 
 
 def test_dataset_json_comes_last(made):
-    assert list(assemble([made[0].record], made[0].files.__getitem__))[-1] == "dataset.json"
+    assert list(described([made[0].record], made[0].files.__getitem__))[-1] == "dataset.json"
 
 
 def test_nothing_made_is_an_empty_dataset_that_says_why():
-    files = assemble([FAILED], {}.__getitem__)
+    files = described([FAILED], {}.__getitem__)
     assert json.loads(files["dataset.json"])["notes"]["synthesis"]["outcomes"] == {"oil": {"failed": 1}}
     assert "no place" in files["contact-sheet.html"].decode()
 

@@ -12,7 +12,7 @@ from botocore.config import Config
 
 from defectory.aws.bedrock_runtime import ModelBusyError, ModelRefusedError
 from defectory.errors import ContentFilteredError, InputError, ServiceError
-from defectory.images.renderers.bedrock_models import AmazonModel, ImageRequest, StabilityModel, create_image_model
+from defectory.images.renderers.bedrock_models import ImageRequest, StabilityModel, create_image_model
 from defectory.images.renderers.usage import Usage
 from tests.support.bedrock_server import (
     DENIED,
@@ -30,9 +30,6 @@ from tests.support.bedrock_server import (
     Garbage,
 )
 from tests.support.image_server import (
-    AMAZON_ERROR,
-    AMAZON_FILTERED_OUTPUT,
-    AMAZON_FILTERED_PROMPT,
     CORE,
     EMPTY,
     FILTERED_INPUT,
@@ -43,10 +40,8 @@ from tests.support.image_server import (
     NO_IMAGES,
     NOT_A_PICTURE,
     NOT_BASE64,
-    NOVA,
     PICTURE,
     SD35,
-    TITAN,
     ULTRA,
     ImageServer,
     Painting,
@@ -88,8 +83,7 @@ def connect(image_models, client_in, nap):
     """Connects to a model whose pauses are over at once."""
 
     def made(model_id, region="us-west-2"):
-        family = AmazonModel if model_id.startswith("amazon") else StabilityModel
-        return family(client_in(region), model_id, sleep=nap.sleep, clock=nap)
+        return StabilityModel(client_in(region), model_id, sleep=nap.sleep, clock=nap)
 
     return made
 
@@ -150,16 +144,14 @@ def test_a_stability_request_holds_what_the_model_knows_and_no_more(image_models
     assert set(body) == {"prompt", "negative_prompt", "seed", "grow_mask", "output_format", "image", "mask"}
 
 
-@pytest.mark.parametrize(("model_id", "white_is_repainted"), [(INPAINT, True), (NOVA, False), (TITAN, False)])
-def test_the_mask_has_the_polarity_of_its_family(image_models, connect, model_id, white_is_repainted):
-    connect(model_id).generate(inpainting())
+def test_the_mask_is_white_where_the_model_repaints(image_models, connect):
+    connect(INPAINT).generate(inpainting())
 
     where = repainted(image_models.requests[0])
     height, width = where.shape
     assert where[height // 2, width // 4]
     assert not where[height // 8, width // 8]
     assert 0.02 < where.mean() < 0.1
-    assert ("mask" in image_models.requests[0].body) == white_is_repainted
 
 
 def test_image_to_image_says_how_far_it_may_go(image_models, connect):
@@ -168,14 +160,6 @@ def test_image_to_image_says_how_far_it_may_go(image_models, connect):
     body = image_models.requests[0].body
     assert (body["mode"], body["strength"]) == ("image-to-image", 0.35)
     assert "aspect_ratio" not in body
-
-
-def test_amazons_variation_is_told_likeness_instead(image_models, connect):
-    connect(NOVA).generate(ImageRequest("image-to-image", "a dent", image=photo(), strength=0.35))
-    connect(NOVA).generate(ImageRequest("image-to-image", "a dent", image=photo(), strength=1.0))
-
-    told = [request.body["imageVariationParams"]["similarityStrength"] for request in image_models.requests]
-    assert told == [0.65, 0.2]
 
 
 @pytest.mark.parametrize(("aspect", "name"), [(1, "1:1"), (1.6, "3:2"), (2, "16:9"), (9, "21:9"), (0.6, "9:16")])
@@ -194,23 +178,13 @@ def test_only_models_with_two_modes_are_told_the_mode(image_models, connect):
     assert [request.body.get("mode") for request in image_models.requests] == ["text-to-image", None]
 
 
-def test_amazons_picture_from_text_has_sides_that_it_allows(image_models, connect):
-    wide = connect(NOVA).generate(ImageRequest("text-to-image", "a dented can", aspect=1.5)).image
-    titan = connect(TITAN).generate(ImageRequest("text-to-image", "a dented can", aspect=1.5)).image
-
-    assert wide.shape[1] / wide.shape[0] == pytest.approx(1.5, rel=0.03)
-    assert titan.shape == (1024, 1024, 3)
-
-
-@pytest.mark.parametrize(("model_id", "largest"), [(INPAINT, 4_294_967_294), (NOVA, 858_993_459)])
-def test_any_seed_is_one_that_the_model_takes_and_zero_is_not_left_to_chance(image_models, connect, model_id, largest):
-    model = connect(model_id)
+def test_any_seed_is_one_that_the_model_takes_and_zero_is_not_left_to_chance(image_models, connect):
+    model = connect(INPAINT)
     seeds = [model.generate(inpainting(seed=seed)).seed for seed in (0, 1, 4_294_967_294)]
 
-    assert all(0 <= seed <= largest for seed in seeds)
+    assert all(0 <= seed <= 4_294_967_294 for seed in seeds)
     assert len(set(seeds[:2])) == 2
-    if model_id == INPAINT:
-        assert 0 not in seeds  # which would stand for a random one
+    assert 0 not in seeds  # which would stand for a random one
 
 
 @pytest.mark.parametrize("shape", [(64, 400), (700, 90)])
@@ -319,8 +293,6 @@ FILTERED = [
     (INPAINT, FILTERED_PROMPT, "Filter reason: prompt"),
     (INPAINT, FILTERED_INPUT, "Filter reason: input image"),
     (INPAINT, FILTERED_OUTPUT, "Filter reason: output image"),
-    (NOVA, AMAZON_FILTERED_PROMPT, "blocked by our content filters"),
-    (NOVA, AMAZON_FILTERED_OUTPUT, "have been blocked by our content filters"),
 ]
 
 
@@ -336,13 +308,6 @@ def test_what_a_filter_withholds_is_told_and_counted_and_not_asked_for_again(
 
     assert len(image_models.requests) == 1
     assert model.usage == Usage(filtered=1)
-
-
-def test_amazons_error_without_a_picture_is_no_filter(image_models, connect):
-    image_models.responder = lambda request: AMAZON_ERROR
-
-    with pytest.raises(ServiceError, match=r"InferenceError: Something went wrong\."):
-        connect(NOVA).generate(inpainting())
 
 
 def test_patience_bounds_the_pauses(image_models, connect, nap):
@@ -367,8 +332,7 @@ def test_patience_bounds_the_pauses(image_models, connect, nap):
         (CORE, ImageRequest("image-to-image", "a can", image=photo()), "model_id: must be a model for image-to-image"),
         (INPAINT, inpainting(prompt=" "), "prompt: must be a text"),
         (INPAINT, inpainting(prompt="x" * 10_001), "prompt: must be at most 10000 characters"),
-        (NOVA, inpainting(prompt="x" * 1_025), "prompt: must be at most 1024 characters"),
-        (TITAN, inpainting(negative_prompt="x" * 513), "negative_prompt: must be at most 512 characters"),
+        (INPAINT, inpainting(negative_prompt="x" * 10_001), "negative_prompt: must be at most 10000 characters"),
         (INPAINT, inpainting(mask=None), "mask: must be given for inpaint"),
         (INPAINT, inpainting(image=None), "image: must be given for inpaint"),
         (SD35, ImageRequest("text-to-image", "a can", image=photo()), "image: must be left out for text-to-image"),
@@ -410,7 +374,15 @@ def test_the_factory_calls_in_the_image_region_not_in_the_environments(in_enviro
 
     assert (model.region, in_environment.requests[0].region) == ("us-west-2", "us-west-2")
     assert create_image_model(INPAINT, "us-east-2").region == "us-east-2"
-    assert create_image_model("us.amazon.nova-canvas-v1:0", "us-east-1").tasks >= {"inpaint"}
+
+
+@pytest.mark.parametrize(
+    ("model_id", "day"),
+    [("us.amazon.nova-canvas-v1:0", "2026-09-30"), ("amazon.titan-image-generator-v2:0", "2026-06-30")],
+)
+def test_a_model_that_bedrock_has_ended_is_refused_by_name_and_date(model_id, day):
+    with pytest.raises(InputError, match=f"{model_id}.*ended it on {day}"):
+        create_image_model(model_id, "us-east-1")
 
 
 def test_one_model_serves_many_threads_and_counts_all(image_models, connect):

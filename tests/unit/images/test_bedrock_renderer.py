@@ -17,7 +17,7 @@ from defectory.images.placement import Placement
 from defectory.images.prompts import load_prompts
 from defectory.images.renderers import MAX_SEED, RenderRequest
 from defectory.images.renderers.bedrock import BedrockRenderer
-from defectory.images.renderers.bedrock_models import AmazonModel, StabilityModel
+from defectory.images.renderers.bedrock_models import StabilityModel
 from defectory.images.renderers.usage import Usage
 from defectory.images.synthesis import make_item, request_of
 from defectory.vision.photos import Photo
@@ -27,7 +27,6 @@ from tests.support.image_server import (
     FILTERED_PROMPT,
     INPAINT,
     NO_IMAGES,
-    NOVA,
     SD35,
     ImageServer,
     Painting,
@@ -69,8 +68,7 @@ def model(server, client):
 
     @cache
     def made(model_id):
-        family = AmazonModel if model_id.startswith("amazon") else StabilityModel
-        return family(client, model_id, sleep=lambda seconds: None)
+        return StabilityModel(client, model_id, sleep=lambda seconds: None)
 
     return made
 
@@ -113,11 +111,10 @@ def changed(rendered, photo=PHOTO):
 # Inpainting
 
 
-@pytest.mark.parametrize("model_id", [INPAINT, NOVA])
-def test_inpainting_puts_the_defect_into_the_mask_and_leaves_the_rest_as_it_was(renderer, model_id):
+def test_inpainting_puts_the_defect_into_the_mask_and_leaves_the_rest_as_it_was(renderer):
     mask = place()
 
-    rendered = renderer("inpaint", model_id).render(PHOTO, RenderRequest("stain", 5, mask))
+    rendered = renderer("inpaint").render(PHOTO, RenderRequest("stain", 5, mask))
 
     assert not changed(rendered)[mask == 0].any()
     assert not rendered.mask[mask == 0].any()

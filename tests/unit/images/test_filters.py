@@ -143,7 +143,7 @@ def test_what_was_not_made_is_no_duplicate_of_anything():
     failed = ItemRecord(
         id="scratch-1", item=Item(renderer="procedural", defect="scratch", seed=1), outcome="failed", reason="no place"
     )
-    assert mark_duplicates([failed, failed]) == (failed, failed)
+    assert list(mark_duplicates([failed, failed])) == [failed, failed]
 
 
 @pytest.mark.parametrize("box", [(0, 0, 5, 5), (90, 60, 6, 12), (40, 30, 20, 10), (0, 0, 96, 72), (0, 35, 96, 2)])

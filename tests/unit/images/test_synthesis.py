@@ -287,7 +287,7 @@ def test_a_full_disk_leaves_a_folder_to_go_on_with(run, tmp_path, monkeypatch, r
     records = [json.loads(file.read_bytes()) for file in (out / "records").iterdir()]
     for record in records:
         assert hashlib.sha256((out / record["image"]).read_bytes()).hexdigest() == record["image_sha256"]
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob(".unfinished-*"))
     assert {file.stem for file in (out / "images").glob("*")} == {record["id"] for record in records}
     # And the same command ends in the same folder
     disk.room = -1
@@ -298,7 +298,7 @@ def test_a_full_disk_leaves_a_folder_to_go_on_with(run, tmp_path, monkeypatch, r
 def test_what_a_pulled_plug_left_is_cleared_away(run, tmp_path):
     run()
     before = contents(tmp_path / "out")
-    (tmp_path / "out/images/scratch-0.png.part").write_bytes(b"half")
+    (tmp_path / "out/images/.unfinished-scratch").write_bytes(b"half")
     run()
     assert contents(tmp_path / "out") == before
 

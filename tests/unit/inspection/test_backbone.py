@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import pickle
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +16,10 @@ from types import ModuleType
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_sample_image
 
@@ -25,10 +30,12 @@ from defectory.inspection.backbone import (
     WeightsError,
     efficientnet,
     embedded_backbone,
+    extractor,
     load_weights,
     mobilenet,
 )
 from defectory.inspection.backbone import weights as weights_module
+from defectory.inspection.backbone.external_data import has_external_data
 from defectory.inspection.backbone.weights import EFFICIENTNET_LITE0, MOBILENET_V2, WeightsSource, find_weights
 from defectory.inspection.model import load_model
 from defectory.inspection.training import train
@@ -493,3 +500,79 @@ def test_networks_that_cannot_serve_are_refused(content, rule):
 def test_a_missing_network_is_refused(tmp_path):
     with pytest.raises(BackboneError, match=r"absent\.onnx"):
         Backbone.from_file(tmp_path / "absent.onnx")
+
+
+def test_a_network_is_no_larger_than_a_bundle(tmp_path, monkeypatch):
+    monkeypatch.setattr(extractor, "LARGEST_MODEL", 100)
+    (tmp_path / "tiny.onnx").write_bytes(tiny_network())
+
+    with pytest.raises(BackboneError, match=r"at most 100 bytes, got '.*tiny\.onnx'"):
+        Backbone.from_file(tmp_path / "tiny.onnx")
+
+
+def elsewhere(tensor: onnx.TensorProto, *, location: bool = True) -> onnx.TensorProto:
+    """The tensor, whose numbers are in the file ``weights`` now."""
+    moved = onnx.TensorProto()
+    moved.CopyFrom(tensor)
+    moved.ClearField("raw_data")
+    moved.data_location = TensorProto.EXTERNAL if location else TensorProto.DEFAULT
+    moved.external_data.add(key="location", value="weights")
+    return moved
+
+
+def networks_with_weights_elsewhere() -> dict[str, bytes]:
+    """By the place in the model where the tensor is."""
+    tiny = onnx.load_from_string(tiny_network())
+    tensor = elsewhere(tiny.graph.initializer[0])
+
+    def changed(change: Callable[[onnx.ModelProto], object]) -> bytes:
+        model = onnx.ModelProto()
+        model.CopyFrom(tiny)
+        change(model)
+        return model.SerializeToString()
+
+    branch = helper.make_graph([helper.make_node("Constant", [], ["x"], value=tensor)], "branch", [], [])
+    function = helper.make_function("own", "F", [], ["x"], branch.node, [helper.make_opsetid("", 17)])
+    sparse = onnx.SparseTensorProto(values=tensor)
+    training = onnx.TrainingInfoProto(algorithm=branch)
+    return {
+        "initializer": changed(lambda model: model.graph.initializer[0].CopyFrom(tensor)),
+        "initializer that denies it": changed(
+            lambda model: model.graph.initializer[0].CopyFrom(elsewhere(tensor, location=False))
+        ),
+        "sparse initializer": changed(lambda model: model.graph.sparse_initializer.append(sparse)),
+        "constant": changed(lambda model: model.graph.node.extend(branch.node)),
+        "branch": changed(
+            lambda model: model.graph.node.append(helper.make_node("If", ["c"], ["y"], then_branch=branch))
+        ),
+        "function": changed(lambda model: model.functions.append(function)),
+        "training": changed(lambda model: model.training_info.append(training)),
+    }
+
+
+@pytest.mark.parametrize("place", networks_with_weights_elsewhere())
+def test_networks_whose_weights_are_elsewhere_are_refused(place, tmp_path, monkeypatch):
+    # Given the file that a network names, where onnxruntime looks for it
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").write_bytes(bytes(12 * 3 * 8 * 8 * 4))
+
+    # Then it is refused all the same, by the rule and not by accident
+    with pytest.raises(BackboneError, match=r"weights inside, not in other files\. Save it"):
+        Backbone(networks_with_weights_elsewhere()[place])
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_are_an_accident_to_the_search_for_weights(content):
+    with contextlib.suppress(ValueError):
+        assert has_external_data(content) in (True, False)
+
+
+def test_the_format_that_is_onnxruntimes_own_is_refused(tmp_path):
+    # Given a network that onnxruntime has saved in its own format
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "tiny.ort")
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(tiny_network(), options, providers=["CPUExecutionProvider"])
+
+    with pytest.raises(BackboneError, match="loads"):
+        Backbone.from_file(tmp_path / "tiny.ort")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hypothesis_numpy
 
 from defectory.inspection import bundle
 from defectory.inspection.bundle import BundleError, pack, pack_arrays, unpack, unpack_arrays
@@ -128,3 +132,57 @@ def test_arrays_keep_their_types():
     again = unpack_arrays(pack_arrays(arrays))
 
     assert all(np.array_equal(again[name], arrays[name]) and again[name].dtype == arrays[name].dtype for name in arrays)
+
+
+@given(
+    hypothesis_numpy.arrays(
+        st.sampled_from(["f2", "f4", ">f8", "i8", "u1", "?", "c8"]),
+        hypothesis_numpy.array_shapes(min_dims=0, min_side=0, max_side=4),
+    ),
+    st.booleans(),
+)
+def test_numbers_of_any_shape_come_back(array, is_column_major):
+    array = np.asfortranarray(array) if is_column_major else array
+
+    again = unpack_arrays(pack_arrays({"a": array}))["a"]
+
+    assert (again.dtype, again.shape, again.tobytes()) == (array.dtype, array.shape, array.tobytes())
+
+
+@pytest.mark.parametrize(
+    "array", [np.array(["text"]), np.zeros(2, [("a", "f4")]), np.zeros(2, "M8[s]"), np.zeros(2, "V4")]
+)
+def test_arrays_of_anything_but_numbers_are_refused(array):
+    with pytest.raises(BundleError, match="numeric arrays"):
+        unpack_arrays(pack_arrays({"a": array}))
+
+
+def test_an_array_has_the_size_it_declares():
+    content, longer = io.BytesIO(), io.BytesIO()
+    np.save(content, np.zeros((3, 3), np.uint8))
+    with zipfile.ZipFile(longer, "w") as archive:
+        archive.writestr("a.npy", content.getvalue() + b"x")
+
+    with pytest.raises(BundleError, match="numeric arrays"):
+        unpack_arrays(longer.getvalue())
+
+
+@pytest.mark.parametrize("link", [lambda path, to: path.symlink_to(to), lambda path, to: path.hardlink_to(to)])
+@pytest.mark.parametrize("name", ["a.json", "model.tar.gz"])
+def test_a_folder_whose_files_are_elsewhere_is_refused(link, name, tmp_path):
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "folder"
+    elsewhere.write_bytes(pack({"a.json": b"{}"}))
+    folder.mkdir()
+    link(folder / name, elsewhere)
+
+    with pytest.raises(BundleError, match="a file of its own, not a link"):
+        unpack(folder, NAMES)
+
+
+def test_a_folder_is_no_larger_than_an_archive(monkeypatch, tmp_path):
+    monkeypatch.setattr(bundle, "MAX_BYTES", 1000)
+    for name in NAMES:
+        (tmp_path / name).write_bytes(bytes(600))
+
+    with pytest.raises(BundleError, match="at most 400 bytes"):
+        unpack(tmp_path, NAMES)

@@ -72,14 +72,17 @@ def model() -> BrightnessModel:
     return BrightnessModel()
 
 
-@pytest.fixture
-def server(model: BrightnessModel) -> Iterator[InspectionServer]:
-    with InspectionServer(port=0, model=model, token=TOKEN) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+@pytest.fixture(scope="module")
+def running() -> Iterator[InspectionServer]:
+    with InspectionServer(port=0, token=TOKEN) as server:
+        server.start()
         yield server
-        server.shutdown()
-        thread.join()
+
+
+@pytest.fixture
+def server(running: InspectionServer, model: BrightnessModel) -> InspectionServer:
+    running.model = model
+    return running
 
 
 @pytest.fixture
@@ -100,7 +103,7 @@ class Answer:
 
 def call(server: InspectionServer, method: str, path: str, body: bytes | None = None, headers: dict | None = None):
     """The answer to somebody who has the token, unless ``headers`` say otherwise."""
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
     try:
         connection.request(method, path, body, {**AUTHORIZED, **(headers or {})})
         answer = connection.getresponse()
@@ -213,13 +216,13 @@ def test_a_reply_gives_lookouts_shape_too(model: BrightnessModel) -> None:
         ("POST", "/invocations", b"x", {"Content-Type": "text/plain"}, 415, "UnsupportedMediaType"),
         ("POST", "/invocations?format=xml", b"x", PNG, 400, "UnknownFormat"),
         ("POST", "/invocations", b"", {**PNG, "Content-Length": "99999999999"}, 413, "TooLarge"),
-        ("POST", "/invocations", b"", {**PNG, "Content-Length": "9" * 5000}, 413, "TooLarge"),
+        ("POST", "/invocations", b"", {**PNG, "Content-Length": "9" * 5000}, 400, "BadRequest"),
         ("POST", "/invocations", b"", {**PNG, "Content-Length": "-1"}, 400, "BadRequest"),
         ("POST", "/invocations", b"", {**PNG, "Content-Length": "1_0"}, 400, "BadRequest"),
         ("POST", "/invocations", b"", {**PNG, "Content-Length": "²"}, 400, "BadRequest"),
         ("POST", "/invocations", b"", {**PNG, "Transfer-Encoding": "chunked"}, 411, "LengthRequired"),
         ("POST", "/elsewhere", b"x", PNG, 404, "NotFound"),
-        ("GET", "/invocations", None, {}, 404, "NotFound"),
+        ("GET", "/invocations", None, {}, 405, "MethodNotAllowed"),
     ],
     ids=[
         *("nothing", "no-image", "half-an-image", "text", "unknown-format", "large", "huge", "negative"),
@@ -285,27 +288,21 @@ def test_pages_of_others_are_not_let_in_even_with_the_token(
 
 def test_names_that_were_allowed_lead_here(model: BrightnessModel) -> None:
     with InspectionServer(port=0, model=model, token=TOKEN, names=["Inspection.example"]) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+        server.start()
         answers = [
             call(server, "GET", "/ping", headers={"Host": host}) for host in ("inspection.example", "other.example")
         ]
-        server.shutdown()
-        thread.join()
     assert [answer.status for answer in answers] == [200, 403]
 
 
 def test_a_container_of_sagemaker_takes_any_name_and_asks_for_no_token(model: BrightnessModel) -> None:
     with InspectionServer("0.0.0.0", 0, model, token=None, names=None) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+        server.start()
         headers = {**PNG, "Host": "model.aws.local:8080", "Authorization": ""}
         answer = call(server, "POST", "/invocations", encode_png(good_part()), headers)
         foreign = call(
             server, "POST", "/invocations", encode_png(good_part()), {**headers, "Origin": "http://evil.example"}
         )
-        server.shutdown()
-        thread.join()
     assert (answer.status, foreign.status) == (200, 403)
 
 
@@ -318,7 +315,7 @@ def test_a_failing_model_is_no_secret(server: InspectionServer, model: Brightnes
 
 
 def test_one_connection_carries_many_requests(server: InspectionServer) -> None:
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=10)
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
     for path in ("/elsewhere", "/invocations", "/invocations"):
         connection.request("POST", path, encode_png(good_part()), {**PNG, **AUTHORIZED})
         answer = connection.getresponse()
@@ -348,13 +345,13 @@ def test_a_model_that_cannot_be_loaded_stops_the_server() -> None:
 
     with InspectionServer(port=0, token=TOKEN) as server:
         server.load(load)
-        server.serve_forever(poll_interval=0.01)
+        server.serve_forever()
         assert isinstance(server.failure, InputError)
 
 
 def test_an_address_in_use_is_refused_with_the_fix(server: InspectionServer) -> None:
     with pytest.raises(InputError, match="--port"):
-        InspectionServer(port=server.server_address[1], token=TOKEN)
+        InspectionServer(port=server.port, token=TOKEN)
 
 
 class TestClient:

@@ -6,14 +6,20 @@ import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from defectory.aws.hosted_model import HostedVersion
 from defectory.errors import InputError
 from defectory.inspection.gate import Figures, GateRules, ModelComparison, judge
-from defectory.inspection.training_run import DeploymentError, decide, prepare, verify
+from defectory.inspection.line.endpoint import PAYLOAD_LIMIT
+from defectory.inspection.line.payload import fit_payload
+from defectory.inspection.training_run import DeploymentError, EndpointKind, decide, prepare, verify
+from defectory.vision.images import encode_jpeg, encode_png
 
+PHOTO = encode_jpeg(np.full((40, 60, 3), 90, np.uint8))
 STARTED = datetime(2026, 11, 21, 15, 4, 5, 678_900, tzinfo=UTC)
 
 
@@ -40,11 +46,11 @@ class FakeStorage:
 
 @dataclass
 class FakeHosting:
-    serving: tuple[str, str] | None = None
+    serving: HostedVersion | None = None
     answer: bytes = b"{}"
     asked: list[tuple[bytes, str]] = field(default_factory=list)
 
-    def current(self) -> tuple[str, str] | None:
+    def current(self) -> HostedVersion | None:
         return self.serving
 
     def ask(self, image: bytes, content_type: str) -> bytes:
@@ -58,7 +64,7 @@ def storage() -> FakeStorage:
         {
             "datasets/boards/normal/1.png": b"",
             "test/labels.csv": b"",
-            "test/normal/a b.JPG": b"a jpeg",
+            "test/normal/a b.JPG": PHOTO,
             "test/normal/c.png": b"a png",
         }
     )
@@ -151,6 +157,7 @@ class TestPrepare:
             {"dataset": "datasets/boards/", "options": {"seed": 3}},
             STARTED,
             prefix="factory-inspection",
+            kind="serverless",
             storage=storage,
             hosting=FakeHosting(),
         )
@@ -161,10 +168,36 @@ class TestPrepare:
         assert run.current == ""
 
     def test_a_later_run_knows_what_is_in_service(self, storage: FakeStorage) -> None:
-        hosting = FakeHosting(("config-1", "s3://parts/models/1/model.tar.gz"))
-        run = prepare({"dataset": "datasets/boards/"}, STARTED, prefix="x", storage=storage, hosting=hosting)
+        hosting = FakeHosting(HostedVersion("config-1", "s3://parts/models/1/model.tar.gz", "serverless"))
+        request = {"dataset": "datasets/boards/"}
+        run = prepare(request, STARTED, prefix="x", kind="serverless", storage=storage, hosting=hosting)
         assert run.endpoint_exists
-        assert (run.current_config, run.current) == hosting.serving
+        assert (run.current_config, run.current) == ("config-1", "s3://parts/models/1/model.tar.gz")
+
+    @pytest.mark.parametrize(
+        ("was", "becomes", "refused"),
+        [
+            ("realtime", "serverless", True),
+            ("realtime", "realtime", False),
+            ("serverless", "realtime", False),
+            ("serverless", "serverless", False),
+            ("lambda", "lambda", False),
+        ],
+    )
+    def test_what_sagemaker_cannot_convert_is_refused_before_anything_is_trained(
+        self, storage: FakeStorage, was: EndpointKind, becomes: EndpointKind, refused: bool
+    ) -> None:
+        hosting = FakeHosting(HostedVersion("config-1", "s3://parts/models/1/model.tar.gz", was))
+        request = {"dataset": "datasets/boards/"}
+        try:
+            prepare(request, STARTED, prefix="line", kind=becomes, storage=storage, hosting=hosting)
+        except InputError as error:
+            assert refused
+            assert error.field == "inspection_endpoint"
+            assert "delete-endpoint --endpoint-name line" in error.fix
+            assert "inspection_endpoint=realtime" in error.fix
+        else:
+            assert not refused
 
     @pytest.mark.parametrize(
         ("request_", "field"),
@@ -182,7 +215,7 @@ class TestPrepare:
     )
     def test_a_wrong_request_is_refused_by_field(self, storage: FakeStorage, request_: dict, field: str) -> None:
         with pytest.raises(InputError) as refusal:
-            prepare(request_, STARTED, prefix="x", storage=storage, hosting=FakeHosting())
+            prepare(request_, STARTED, prefix="x", kind="serverless", storage=storage, hosting=FakeHosting())
         assert refusal.value.field == field
 
 
@@ -207,7 +240,20 @@ def test_an_evaluation_of_another_form_is_an_error(storage: FakeStorage) -> None
 def test_the_endpoint_is_verified_with_an_image_of_the_test_set(storage: FakeStorage) -> None:
     hosting = FakeHosting(answer=b'{"model_version": "new"}')
     verify("s3://parts/test/", "new", storage=storage, hosting=hosting)
-    assert hosting.asked == [(b"a jpeg", "image/jpeg")]
+    assert hosting.asked == [(PHOTO, "image/jpeg")]
+
+
+def test_an_image_that_is_too_large_for_the_endpoint_is_made_smaller_as_the_line_does(storage: FakeStorage) -> None:
+    noise = np.random.default_rng(7).integers(0, 256, (1400, 1400, 3), np.uint8)
+    storage.files["test/normal/0.png"] = encode_png(noise)
+    assert len(storage.files["test/normal/0.png"]) > 5_500_000
+    hosting = FakeHosting(answer=b'{"model_version": "new"}')
+
+    verify("s3://parts/test/", "new", storage=storage, hosting=hosting)
+
+    [(content, content_type)] = hosting.asked
+    assert (len(content) <= PAYLOAD_LIMIT, content_type) == (True, "image/jpeg")
+    assert content == fit_payload(storage.files["test/normal/0.png"], noise).content
 
 
 @pytest.mark.parametrize("answer", [b'{"model_version": "old"}', b"{}", b"[]", b"<html>"])

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -110,3 +114,13 @@ def test_an_answer_that_is_no_inspection_is_refused_by_its_first_fault(content, 
 def test_what_is_no_picture_is_refused():
     with pytest.raises(InputError, match="a grey PNG"):
         decode_grey("bm8gcGljdHVyZQ==")
+
+
+def test_a_picture_that_unpacks_to_too_much_is_refused():
+    # Given a PNG of a few bytes that says it has 200 million pixels
+    header = struct.pack(">4s2I5B", b"IHDR", 20_000, 10_000, 8, 0, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    content += b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+    with pytest.raises(InputError, match="a grey PNG in base64"):
+        decode_grey(base64.b64encode(content).decode())

@@ -7,11 +7,13 @@ import tarfile
 from types import SimpleNamespace
 
 import boto3
+import numpy as np
 import pytest
 
 from defectory.aws.hosted_model import HostedModel
 from defectory.errors import InputError
 from defectory.inspection.gate import Figures, ModelComparison
+from defectory.vision.images import encode_png
 from lambdas.training_controller import handler as module
 
 CONTEXT = SimpleNamespace(
@@ -23,6 +25,7 @@ CONTEXT = SimpleNamespace(
 def bucket(aws, monkeypatch):
     monkeypatch.setenv("TRAINING_BUCKET", "parts")
     monkeypatch.setenv("ENDPOINT_NAME", "factory-inspection")
+    monkeypatch.setenv("ENDPOINT_KIND", "serverless")
     monkeypatch.setattr(HostedModel, "current", lambda self: None)
     module.environment.cache_clear()
     client = boto3.client("s3", region_name="us-east-1")
@@ -91,10 +94,30 @@ def test_verifies_with_an_image_of_the_test_set(bucket, monkeypatch, measured):
         return b'{"model_version": "v"}'
 
     monkeypatch.setattr(HostedModel, "ask", ask)
+    photo = encode_png(np.full((8, 8, 3), 90, np.uint8))
+    bucket.put_object(Bucket="parts", Key="test/normal/2.png", Body=photo)
     event = {"task": "verify", "test": "s3://parts/test/", "model_version": "v"}
     assert module.handler(event, CONTEXT) == {"model_version": "v"}
-    assert asked == [(b"png", "image/png")]
+    assert asked == [(photo, "image/png")]
     assert measured("TrainingRuns") == {("IN_SERVICE",): [1.0]}
+
+
+def test_where_a_function_serves_the_model_in_service_is_the_one_last_put_there(bucket, monkeypatch):
+    monkeypatch.setenv("ENDPOINT_KIND", "lambda")
+    prepare = {"task": "prepare", "request": {"dataset": "datasets/boards/"}, "started": "2026-11-21T15:04:05.678Z"}
+    assert module.handler(prepare, CONTEXT)["current"] == ""
+    for run in ("run-1", "run-2"):
+        model = {
+            "run": run,
+            "archive": f"s3://parts/models/{run}/output/model.tar.gz",
+            "model_version": f"version of {run}",
+            "reasons": ["AUROC rises."],
+            "approved_at": "2026-11-21T16:04:05.678Z",
+        }
+        module.handler({"task": "put_in_service", "model": model}, CONTEXT)
+        assert module.handler(prepare, CONTEXT)["current"] == model["archive"]
+    keys = [entry["Key"] for entry in bucket.list_objects_v2(Bucket="parts", Prefix="approved/")["Contents"]]
+    assert keys == ["approved/current.json", "approved/run-1.json", "approved/run-2.json"]
 
 
 def test_an_unknown_task_is_refused(bucket):

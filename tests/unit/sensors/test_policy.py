@@ -32,7 +32,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from string import Template
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.random
@@ -45,6 +46,7 @@ from defectory.sensors.signals import Machine, Step
 
 __version__ = "1.0"
 __all__ = ["main"]
+NAMES = {"on": "{} is on", "off": "{a} is off"}
 TEMPLATE = "{name}: {value:.2f} {0[0]} {obj.attr}"
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class State(Enum):
 class Boiler:
     """Loads water."""
 
+    PATTERN: ClassVar[str] = "{:.1f}"
     name: str = "Boiler"
     _wear: float = 0.0
     __secret: int = 3
@@ -87,6 +90,12 @@ def simulate(input: float, compile: bool = False) -> Any:
     with open("events.json", "w", encoding="utf-8") as events, Path("x").open("w") as other:
         json.dump({"homepage": "https://example.com", "ratio": "1/2", "{": "__init__"}, events)
     json.loads("{}"), math.exp(input), time.perf_counter(), random.seed(1)
+    print(*map("{:.2f}".format, values), "{0} {name}".format(1, name="x"), "{:>{width}}".format(1, width=8))
+    pl.select(pl.format("{}", pl.lit(1))), ("a {}" if compile else "b " + "{}").format(1), NAMES["on"].format(2)
+    for pattern in ("{} on", "{} off"):
+        print(pattern.format(1), frame.query("b > @input and c.abs() < 2").shape, "%(a)s" % {"a": 1})
+    if argparse.Namespace(format="csv").format == "csv":
+        print(Template("$who").substitute(who="me"), NAMES["off"].format_map({"a": 1}), Boiler.PATTERN.format(1))
     return TEMPLATE.format([1], name="x", value=1.0, obj=setting), "{:>8}".format("x"), sliding_window_view(values, 2)
 
 
@@ -154,7 +163,8 @@ def test_allowed_modules_may_be_imported(module: str) -> None:
         ("import random\nrandom._os.getpid()", "`_os` of `random`"),
         ("import pandas as pd\npd.io.common", "`io` of `pd`"),
         ("import numpy as np\nnp.__dict__", "`__dict__` of `np`"),
-        ("import numpy as np\ngetattr(np, 'o' + 's')", "`getattr` on a module"),
+        ("import numpy as np\ngetattr(np, 'o' + 's')", "`os` of `np`"),
+        ("import numpy as np\ngetattr(np, 's'.join('o'))", "`getattr` on a module"),
         ("import numpy as np\ngetattr(np, 'ctypeslib')", "`ctypeslib` of `np`"),
         ("getattr(print, '__self__')", "`__self__` leads into the interpreter"),
         ("().__class__.__bases__[0].__subclasses__()", "`__subclasses__`"),
@@ -170,7 +180,42 @@ def test_allowed_modules_may_be_imported(module: str) -> None:
         ("compile('1', '', 'eval')", "`compile` is not allowed"),
         ("x = input('?')", "nobody is there to answer"),
         ("breakpoint()", "nobody is there to debug"),
-        ("'{0.__class__.__init__}'.format(1)", "a format that reaches"),
+        ("'{0.__class__.__init__}'.format(1)", "a format that reaches `__class__`"),
+        ("import logging\nprint('{0.os.environ}'.format(logging))", "a format that reaches `os` is not allowed"),
+        ("import logging\n'{x:{x.os.name}}'.format_map({'x': logging})", "a format that reaches `os`"),
+        ("'{0[__builtins__]}'.format({})", "a format that reaches `__builtins__`"),
+        ("import logging\nlogging.basicConfig(format='{msg.sys.path!r}', style='{')", "a format that reaches `sys`"),
+        ("x = '{0.o' + 's.name}'", "a format that reaches `os`"),
+        ("x = ('{0.o' + 's') + '.name}'", "a format that reaches `os`"),
+        ("def show(text, x):\n    return text.format(x)", "`format` of a text that is not written out"),
+        ("x = chr(123)\nx.format(1)", "`format` of a text that is not written out"),
+        ("x = '{}'\nx += chr(125)\nx.format(1)", "`format` of a text that is not written out"),
+        ("for x in list('{}'):\n    x.format(1)", "`format` of a text that is not written out"),
+        ("''.join('{}').format(1)", "`format` of a text that is not written out"),
+        ("f'{1}'.format(1)", "`format` of a text that is not written out"),
+        ("{'a': str(1)}['a'].format(1)", "`format` of a text that is not written out"),
+        ("import string\nstring.Formatter().format(main, 1)", "use an f-string"),
+        ("import string\nstring.Formatter().vformat('{}', (1,), {})", "`vformat`"),
+        ("import string\nstring.Formatter().get_field('0.a', (1,), {})", "`get_field`"),
+        ("class Text(str):\n    def show(self):\n        return super().format(1)", "use an f-string"),
+        ("str.format('{}', 1)", "`str.format` is not allowed; use an f-string"),
+        ("list(map(str.format, ['{}']))", "`str.format` is not allowed"),
+        ("import functools\nfunctools.reduce(getattr, ['a'], main)", "`getattr` handed on"),
+        ("reach = vars", "`vars` handed on"),
+        ("vars()['x'] = 1", "`vars` without an argument"),
+        ("locals()['x'] = 1", "`locals` is not allowed"),
+        ("main.__dict__['__builtins__']", "the name `__builtins__` leads into the interpreter"),
+        ("getattr(main, '__glo' + 'bals__')", "`__globals__` leads into the interpreter"),
+        ("import logging\nmodule = logging\nmodule.os", "`os` of `module`"),
+        ("import logging\nmatch logging:\n    case object(os=x):\n        pass", "`os` of `logging`"),
+        ("match main:\n    case object(__globals__=x):\n        pass", "`__globals__` leads into the interpreter"),
+        ("import pandas as pd\npd.eval('@pd.io.common.os.name')", "an expression that reaches `io`"),
+        ("import pandas as pd\npd.DataFrame().query(expr=f'@pd.io.x == {1}')", "an expression that reaches `io`"),
+        ("import pandas as pd\npd.DataFrame().eval('a.__class__')", "an expression that reaches `__class__`"),
+        ("import numpy as np\nnp.zeros(1).ctypes", "`ctypes` is not allowed"),
+        ("import numpy as np\nnp.fromfile('/etc/hostname')", "outside the working directory"),
+        ("import numpy as np\nnp.load('../x.npy')", "outside the working directory"),
+        ("import numpy as np\nnp.memmap(filename='/dev/mem')", "outside the working directory"),
         ("import pandas as pd\npd.read_pickle('x')", "pickles run code"),
         ("import numpy as np\nnp.load('x', allow_pickle=True)", "`allow_pickle`"),
         ("import numpy as np\nnp.load('x', allow_pickle=bool(1))", "`allow_pickle`"),

@@ -16,13 +16,13 @@ import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from defectory.archives import ArchiveError, extract, zip_members
 from defectory.local import archives
 
 # If one of these fails, there is nothing to build; after BUILD, POST_BUILD runs in any case.
@@ -196,10 +196,10 @@ def _unpack(job: Job) -> None:
         if archive is None:
             continue
         try:
-            with zipfile.ZipFile(archive) as packed:
-                archives.extract(packed, Path(folder))
-        except zipfile.BadZipFile as error:
-            raise PhaseFailed("CLIENT_ERROR", f"the source is not a zip archive: {error}") from None
+            with Path(archive).open("rb") as packed:
+                extract(zip_members(packed, archives.SOURCE), Path(folder))
+        except ArchiveError as error:
+            raise PhaseFailed("CLIENT_ERROR", f"the source cannot be unpacked: {error}") from None
 
 
 def _pack(job: Job) -> None:

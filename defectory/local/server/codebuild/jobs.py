@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from defectory.archives import read_member, zip_members
 from defectory.errors import InputError
+from defectory.local.archives import SOURCE
 from defectory.local.environment import with_interpreter_first
+from defectory.local.server.authorization.permissions import Access, Permit
 from defectory.local.server.codebuild import interpreter
 from defectory.local.server.codebuild.agent import Commands, Job, Output
 from defectory.local.server.codebuild.buildspec import DEFAULT_FILE, PHASES, Artifacts, Buildspec, Files, Phase
-from defectory.local.server.services import call
+from defectory.local.server.services import Scope, call
 from defectory.sensors.sandbox.layers import OUTER_WALL_VARIABLE
+
+LARGEST_BUILDSPEC = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,13 @@ class Order:
 
     Attributes:
         sources: identifier and archive, the primary (with an empty identifier) first; no archive, an empty folder.
+        reads: the ARNs of the objects that the archives are.
         variables: environment variables in the API's form, beyond the project's.
     """
 
     project: str
     sources: Sequence[tuple[str, Path | None]]
+    reads: Sequence[str]
     targets: Sequence[Target]
     variables: Sequence[Mapping[str, str]] = ()
     buildspec: str | None = None
@@ -48,16 +54,18 @@ class Order:
     timeout_minutes: float | None = None
 
 
-def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Mapping[str, str]) -> Job:
+def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Mapping[str, str], permit: Permit) -> Job:
     """What the agent has to do in ``folder``.
 
     Args:
         environment: what every build has, and CodeBuild's own variables of this one.
+        permit: knows what the project's role may do.
 
     Raises:
         InputError: the buildspec is missing or wrong.
         ServiceFault: a parameter or secret that a variable names is missing.
-        BadZipFile: the source is no archive.
+        ArchiveError: the source cannot be unpacked.
+        NotAuthorized: the project's role may not read a parameter or secret.
     """
     spec = _buildspec(order, project)
     identifiers = [identifier for identifier, _ in order.sources]
@@ -85,9 +93,9 @@ def job(order: Order, project: Mapping[str, Any], folder: Path, environment: Map
             "TMPDIR": str(temporary),
             # The project's variables win over the buildspec's, and an action's over both.
             **spec.env.variables,
-            **{name: _parameter(value) for name, value in spec.env.parameters.items()},
-            **{name: _secret(value) for name, value in spec.env.secrets.items()},
-            **{str(variable["name"]): _value(variable) for variable in variables},
+            **{name: _parameter(value, permit) for name, value in spec.env.parameters.items()},
+            **{name: _secret(value, permit) for name, value in spec.env.secrets.items()},
+            **{str(variable["name"]): _value(variable, permit) for variable in variables},
             **{
                 f"CODEBUILD_SRC_DIR_{identifier}" if identifier else "CODEBUILD_SRC_DIR": str(place)
                 for identifier, place in zip(identifiers, places, strict=True)
@@ -117,14 +125,14 @@ def _buildspec(order: Order, project: Mapping[str, Any]) -> Buildspec:
     archive = order.sources[0][1]
     if archive is None:
         raise InputError("buildspec", "given in the project, as there is no source", buildspec)
-    with zipfile.ZipFile(archive) as packed:
-        try:
-            text = packed.read(buildspec).decode()
-        except KeyError:
-            raise InputError("buildspec", f"a file of the source, such as {DEFAULT_FILE}", buildspec) from None
-        except UnicodeDecodeError as error:
-            raise InputError(buildspec, "text in UTF-8", fix=str(error)) from None
-    return Buildspec.parse(text, buildspec)
+    with archive.open("rb") as packed:
+        spec = read_member(zip_members(packed, SOURCE), buildspec, LARGEST_BUILDSPEC)
+    if spec is None:
+        raise InputError("buildspec", f"a file of the source, such as {DEFAULT_FILE}", buildspec)
+    try:
+        return Buildspec.parse(spec.decode(), buildspec)
+    except UnicodeDecodeError as error:
+        raise InputError(buildspec, "text in UTF-8", fix=str(error)) from None
 
 
 def _output(target: Target, artifacts: Artifacts, folder: Path, *, alone: bool) -> Output:
@@ -144,22 +152,29 @@ def _output(target: Target, artifacts: Artifacts, folder: Path, *, alone: bool) 
     )
 
 
-def _value(variable: Mapping[str, str]) -> str:
+def _value(variable: Mapping[str, str], permit: Permit) -> str:
     kind = variable.get("type") or "PLAINTEXT"
     if kind == "PARAMETER_STORE":
-        return _parameter(variable["value"])
-    return _secret(variable["value"]) if kind == "SECRETS_MANAGER" else variable["value"]
+        return _parameter(variable["value"], permit)
+    return _secret(variable["value"], permit) if kind == "SECRETS_MANAGER" else variable["value"]
 
 
-def _parameter(name: str) -> str:
+def _parameter(name: str, permit: Permit) -> str:
+    permit(Access("ssm:GetParameters", Scope.current().arn("ssm", f"parameter/{name.lstrip('/')}")))
     reply = call("ssm", "AmazonSSM.GetParameter", Name=name, WithDecryption=True)
     return str(reply["Parameter"]["Value"])
 
 
-def _secret(reference: str) -> str:
+def _secret(reference: str, permit: Permit) -> str:
     """``id:json-key:version-stage:version-id``, of which all but the first may be left out; the id may be an ARN."""
     parts = reference.split(":")
     length = 7 if reference.startswith("arn:") else 1
     secret, (key, *_) = ":".join(parts[:length]), [*parts[length:], ""]
+    permit(Access("secretsmanager:GetSecretValue", _secret_arn(secret)))
     value = str(call("secretsmanager", "secretsmanager.GetSecretValue", SecretId=secret)["SecretString"])
     return str(json.loads(value)[key]) if key else value
+
+
+def _secret_arn(secret: str) -> str:
+    described = call("secretsmanager", "secretsmanager.DescribeSecret", SecretId=secret)
+    return str(described["ARN"])

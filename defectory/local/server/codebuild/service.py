@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,8 +22,11 @@ from typing import Any, Literal
 from ministack.services import codebuild
 
 import defectory
+from defectory.archives import ArchiveError
 from defectory.errors import InputError
 from defectory.local import keeper
+from defectory.local.server.authorization.permissions import Access, NotAuthorized, Permissions, Session
+from defectory.local.server.authorization.requirements import with_keys
 from defectory.local.server.codebuild import jobs
 from defectory.local.server.codebuild.jobs import Order, Target
 from defectory.local.server.codebuild.logs import log_place
@@ -36,6 +38,8 @@ from defectory.local.server.services import Extension, Scope, ServiceFault, in_t
 from defectory.local.server.settings import Settings
 
 log = logging.getLogger(__name__)
+
+SERVICE = "codebuild.amazonaws.com"
 
 # A build uses the processors that there are; more at once only make each other slow.
 BUILDS = max(2, os.cpu_count() or 1)
@@ -53,6 +57,7 @@ class Build:
     order: Order
     project: Mapping[str, Any]
     record: dict[str, Any]
+    session: Session
     status: Status = "IN_PROGRESS"
     exported: dict[str, str] = field(default_factory=dict)
     done: threading.Event = field(default_factory=threading.Event)
@@ -77,8 +82,9 @@ class Build:
 class Builds(Extension):
     """Starts, follows and stops builds."""
 
-    def __init__(self, settings: Settings, objects: Objects) -> None:
+    def __init__(self, settings: Settings, objects: Objects, permissions: Permissions) -> None:
         self._settings = settings
+        self._permissions = permissions
         self._objects = objects
         self._folder = settings.work / "builds"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -125,12 +131,13 @@ class Builds(Extension):
         """Start a build, as soon as there is room for it, for the current account.
 
         Raises:
-            ServiceFault: there is no such project.
+            ServiceFault: there is no such project, or its role cannot be assumed.
         """
         project = self._projects.get(order.project)
         if project is None:
             raise ServiceFault("ResourceNotFoundException", f"Project cannot be found: {order.project}")
         build_id = self._new_id(order.project)
+        session = self._permissions.session(str(project.get("serviceRole")), _session_name(build_id), SERVICE)
         record = self._new_record(project, build_id, order.source_version)
         record |= {
             "buildStatus": "IN_PROGRESS",
@@ -142,7 +149,7 @@ class Builds(Extension):
             "logs": log_place(project, build_id),
         }
         del record["endTime"]
-        build = Build(build_id, record["arn"], Scope.current(), order, project, record)
+        build = Build(build_id, record["arn"], Scope.current(), order, project, record, session)
         self._builds[build_id] = build
         self._phase(build, "SUBMITTED", "SUCCEEDED")
         in_thread(self._run, build, name=f"build {build_id}")
@@ -173,6 +180,7 @@ class Builds(Extension):
         order = Order(
             project=name,
             sources=[("", self._archive(source)), *((str(s["sourceIdentifier"]), self._archive(s)) for s in secondary)],
+            reads=[f"arn:aws:s3:::{_location(s)}" for s in (source, *secondary) if s.get("type") == "S3"],
             targets=[target for artifact in artifacts if (target := _target(artifact, name))],
             variables=data.get("environmentVariablesOverride") or (),
             buildspec=data.get("buildspecOverride"),
@@ -194,7 +202,7 @@ class Builds(Extension):
                 "InvalidInputException",
                 f"The local cloud has no source of type {kind}: use S3 or NO_SOURCE, or have a pipeline start it.",
             )
-        bucket, _, key = str(source["location"]).removeprefix("arn:aws:s3:::").partition("/")
+        bucket, _, key = _location(source).partition("/")
         return self._objects.path(bucket, key)
 
     def _run(self, build: Build) -> None:
@@ -208,7 +216,6 @@ class Builds(Extension):
                 return
             try:
                 self._phase(build, "QUEUED", "SUCCEEDED")
-                self._phase(build, "PROVISIONING", "SUCCEEDED")
                 self._execute(build, folder)
             finally:
                 with self._room:
@@ -220,6 +227,7 @@ class Builds(Extension):
             build.status = "FAULT"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            self._permissions.sessions.end(str(build.project.get("serviceRole")), _session_name(build.id))
             self._finish(build)
 
     def _wait_for_room(self, build: Build) -> bool:
@@ -233,15 +241,27 @@ class Builds(Extension):
     def _execute(self, build: Build, folder: Path) -> None:
         folder.mkdir()
         place = build.record["logs"]
+        if not self._permissions.may_log(build.session, place["groupName"], place["streamName"]):
+            self._phase(build, "PROVISIONING", "FAILED", "ACCESS_DENIED", self._mute(build))
+            build.status = "FAILED"
+            return
+        self._phase(build, "PROVISIONING", "SUCCEEDED")
+        permit = self._permissions.permit(build.session)
         logs = LogStream(place["groupName"], place["streamName"])
         try:
-            job = jobs.job(build.order, build.project, folder, self._environment(build))
+            for arn in build.order.reads:
+                for access in with_keys(Access("s3:GetObject", arn)):
+                    permit(access)
+            job = jobs.job(build.order, build.project, folder, self._environment(build), permit)
             (folder / "job.json").write_text(job.dump())
             if self._run_agent(build, folder / "job.json", logs):
                 self._adopt(build, folder)
-        except (InputError, ServiceFault, zipfile.BadZipFile) as error:
+        except (InputError, ServiceFault, NotAuthorized) as error:
             phase = "UPLOAD_ARTIFACTS" if build.process else "DOWNLOAD_SOURCE"
-            code = "YAML_FILE_ERROR" if isinstance(error, InputError) else "CLIENT_ERROR"
+            is_spec = isinstance(error, InputError) and not isinstance(error, ArchiveError)
+            code = "YAML_FILE_ERROR" if is_spec else "CLIENT_ERROR"
+            if isinstance(error, NotAuthorized):
+                code = "ACCESS_DENIED"
             logs.put(f"[Container] Phase context status code: {code} Message: {error}")
             self._phase(build, phase, "FAILED", code, str(error))
             build.status = "FAILED"
@@ -258,7 +278,8 @@ class Builds(Extension):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=self._settings.process_environment() | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
+            env=self._settings.process_environment(*build.session.keys)
+            | {"PYTHONPATH": str(Path(str(defectory.__file__)).parents[1])},
         )
         if build.stopping.is_set():
             process.terminate()
@@ -304,7 +325,16 @@ class Builds(Extension):
         if "phaseStatus" not in current:
             self._phase(build, current["phaseType"], build.status, *context)
 
+    def _mute(self, build: Build) -> str:
+        return (
+            f"Service role {build.project.get('serviceRole')} does not allow AWS CodeBuild to create Amazon CloudWatch "
+            f"Logs log streams for build {build.arn}."
+        )
+
     def _adopt(self, build: Build, folder: Path) -> None:
+        for target in build.order.targets:
+            for access in with_keys(Access("s3:PutObject", f"arn:aws:s3:::{target.bucket}/{target.key}")):
+                self._permissions.require(build.session, access)
         for target in build.order.targets:
             artifact = jobs.artifact_path(target, folder)
             if artifact.is_dir():
@@ -318,7 +348,7 @@ class Builds(Extension):
     def _environment(self, build: Build) -> dict[str, str]:
         record = build.record
         return {
-            **self._settings.process_environment(),
+            **self._settings.process_environment(*build.session.keys),
             "CI": "true",
             "CODEBUILD_CI": "true",
             "CODEBUILD_BUILD_ID": build.id,
@@ -370,6 +400,15 @@ class Builds(Extension):
         # A new record each time: an answer may be in the middle of reading the old one.
         build.record = {**build.record, **changes}
         self._records[build.id] = build.record
+
+
+def _session_name(build_id: str) -> str:
+    return f"AWSCodeBuild-{build_id.rpartition(':')[2]}"
+
+
+def _location(source: Mapping[str, Any]) -> str:
+    """Bucket and key of a source in S3."""
+    return str(source["location"]).removeprefix("arn:aws:s3:::")
 
 
 def _target(artifact: Mapping[str, Any], project: str) -> Target | None:

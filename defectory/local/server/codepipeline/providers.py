@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from defectory.local.server.authorization.permissions import Access, NotAuthorized, Permissions
+from defectory.local.server.authorization.requirements import with_keys
 from defectory.local.server.codebuild.jobs import Order, Target
 from defectory.local.server.codebuild.service import Builds
-from defectory.local.server.codepipeline.execution import ActionFailed, ActionRun, Execution, Provider
+from defectory.local.server.codepipeline.execution import ActionFailed, ActionRun, Execution, Location, Provider
 from defectory.local.server.objects import Objects
 from defectory.local.server.services import ServiceFault
+
+SERVICE = "codepipeline.amazonaws.com"
 
 
 class S3Source:
     """Copies an object into the artifact store."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, permissions: Permissions) -> None:
         self._objects = objects
+        self._permissions = permissions
 
     def run(self, execution: Execution, run: ActionRun) -> None:
         bucket, key = run.configuration["S3Bucket"], run.configuration["S3ObjectKey"]
         (target,) = run.outputs.values()
+        reading = Access("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
+        _require(self._permissions, execution, *with_keys(reading), *with_keys(_putting(target)))
         try:
             copied = self._objects.copy((bucket, key), target)
         except ServiceFault as fault:
@@ -38,19 +45,24 @@ class S3Source:
 class CodeBuildProject:
     """Makes a build of a project and waits for it."""
 
-    def __init__(self, objects: Objects, builds: Builds) -> None:
+    def __init__(self, objects: Objects, builds: Builds, permissions: Permissions) -> None:
         self._objects = objects
         self._builds = builds
+        self._permissions = permissions
 
     def run(self, execution: Execution, run: ActionRun) -> None:
         primary = run.configuration.get("PrimarySource") or next(iter(run.inputs))
         secondary = [name for name in run.inputs if name != primary]
+        project = execution.scope.arn("codebuild", f"project/{run.configuration['ProjectName']}")
+        starting = (Access(f"codebuild:{verb}", project) for verb in ("StartBuild", "BatchGetBuilds"))
+        _require(self._permissions, execution, *starting)
         order = Order(
             project=run.configuration["ProjectName"],
             sources=[
                 (name if name != primary else "", self._objects.path(*run.inputs[name]))
                 for name in (primary, *secondary)
             ],
+            reads=[f"arn:aws:s3:::{'/'.join(run.inputs[name])}" for name in run.inputs],
             targets=[Target(name, *location) for name, location in run.outputs.items()],
             variables=_variables(execution, run.action.configuration),
             source_version="arn:aws:s3:::" + "/".join(run.inputs[primary]),
@@ -68,6 +80,21 @@ class CodeBuildProject:
             raise ActionFailed(build.summary)
 
 
+def _require(permissions: Permissions, execution: Execution, *accesses: Access) -> None:
+    """Let pass what the pipeline's role may do; raises ``ActionFailed`` in CodePipeline's words."""
+    try:
+        session = permissions.session(execution.pipeline.role_arn, execution.pipeline.name, SERVICE)
+        permissions.require(session, *accesses)
+    except (NotAuthorized, ServiceFault) as denial:
+        raise ActionFailed(
+            f"The provided role does not have sufficient permissions: {denial}", "PermissionError"
+        ) from None
+
+
+def _putting(place: Location) -> Access:
+    return Access("s3:PutObject", f"arn:aws:s3:::{'/'.join(place)}")
+
+
 def _variables(execution: Execution, configuration: Mapping[str, str]) -> list[dict[str, str]]:
     """The action's environment variables; each value is resolved by itself, so that no quote in it leads astray."""
     try:
@@ -77,6 +104,6 @@ def _variables(execution: Execution, configuration: Mapping[str, str]) -> list[d
         raise ActionFailed(f"EnvironmentVariables is not a list of variables: {error}", "ConfigurationError") from None
 
 
-def providers(objects: Objects, builds: Builds) -> dict[str, Provider]:
+def providers(objects: Objects, builds: Builds, permissions: Permissions) -> dict[str, Provider]:
     """Every provider that there is, by the name that actions call it."""
-    return {"S3": S3Source(objects), "CodeBuild": CodeBuildProject(objects, builds)}
+    return {"S3": S3Source(objects, permissions), "CodeBuild": CodeBuildProject(objects, builds, permissions)}

@@ -11,6 +11,7 @@ from typing import Any
 
 from ministack.services.cloudformation import provisioners
 
+from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.definition import InvalidPipeline, Pipeline
 from defectory.local.server.codepipeline.execution import RUNNING, ActionRun, Execution, Runner
@@ -26,7 +27,6 @@ from defectory.local.server.services import (
     add_service,
     json_operations,
 )
-from defectory.local.server.settings import Settings
 
 TARGET_PREFIX = "CodePipeline_20150709"
 RESOURCE_TYPE = "AWS::CodePipeline::Pipeline"
@@ -47,11 +47,11 @@ class _PipelineState:
 class Pipelines(Extension):
     """All pipelines of all accounts."""
 
-    def __init__(self, settings: Settings, objects: Objects, builds: Builds, events: Events) -> None:
+    def __init__(self, objects: Objects, builds: Builds, events: Events, permissions: Permissions) -> None:
         self._events = events
         self._records: dict[tuple[Scope, str], _PipelineState] = {}
         self._interrupted: list[Execution] = []
-        self._runner = Runner(providers(objects, builds), self._emit)
+        self._runner = Runner(providers(objects, builds, permissions), self._emit)
         self._operations: Mapping[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "ListPipelines": self._list_pipelines,
             "GetPipeline": self._get_pipeline,

@@ -1,8 +1,8 @@
 """What runs inside an endpoint: a model behind ``/ping`` and ``/invocations``, as in AWS's framework containers.
 
-A script of the standard library alone: ``python container.py PROGRAM MODEL_DIR DESCRIPTOR``.  It reads the token that
-requests have to carry from its standard input, writes the port that it listens on to the file descriptor, then loads
-the model; ``/ping`` answers 503 until that is done.
+A script of the standard library and uvicorn: ``python container.py PROGRAM MODEL_DIR DESCRIPTOR``.  It reads the token
+that requests have to carry from its standard input, writes the port that it listens on to the file descriptor, then
+loads the model; ``/ping`` answers 503 until that is done.
 
 The program is a module with ``model_fn`` and either ``transform_fn`` or ``input_fn``, ``predict_fn`` and ``output_fn``,
 called as SageMaker's inference toolkit calls them (https://github.com/aws/sagemaker-inference-toolkit): each may take a
@@ -25,21 +25,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from defectory import door
+    from defectory.door.server import Answer, GuardedServer, Head, Limits, Work
 else:
     # The package is out of reach of what runs here, or another version of it came with the model.
-    _spec = importlib.util.spec_from_file_location("_defectory_door", Path(__file__).parents[3] / "door.py")
+    _spec = importlib.util.spec_from_file_location(
+        "_defectory_door", Path(__file__).parents[3] / "door" / "__init__.py"
+    )
     door = importlib.util.module_from_spec(_spec)
     sys.modules[_spec.name] = door
     _spec.loader.exec_module(door)
+    _server = importlib.import_module("_defectory_door.server")
+    Answer, GuardedServer, Limits = _server.Answer, _server.GuardedServer, _server.Limits
 
 ATTRIBUTES = "X-Amzn-SageMaker-Custom-Attributes"
+_SPELLED = {ATTRIBUTES.lower(): ATTRIBUTES}
 # The toolkit hands these over as text, everything else as bytes.
 TEXTS = ("application/json", "text/csv")
 DEFAULT_ACCEPT = "application/json"
-# Real-time endpoints of SageMaker take 25 MB; what is too much is for the service in front to say.
-LARGEST_BODY = 100 * 1024 * 1024
-
-Answer = tuple[int, str, bytes, dict[str, str]]
+# Real-time endpoints of SageMaker take 25 MB; what is too much, or takes too long, is for the service in front to say.
+LIMITS = Limits(body_bytes=100 * 1024 * 1024, held_bytes=1024**3, request_seconds=None)
 
 
 @dataclass(slots=True)
@@ -79,7 +83,6 @@ class Model:
 
     def __init__(self, program: Path, folder: Path) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
         sys.path.insert(0, str(program.parent))
         spec = importlib.util.spec_from_file_location(program.stem, program)
         if spec is None or spec.loader is None:
@@ -93,7 +96,7 @@ class Model:
         self._model = _call(load, (str(folder),), self._context({}))
 
     def answer(self, body: bytes, headers: dict[str, str]) -> Answer:
-        """The response to a request: status, content type, body and headers."""
+        """The response to a request."""
         context = self._context(headers)
         content_type = context.get_request_header(0, "Content-Type") or "application/json"
         accept = context.get_request_header(0, "Accept") or "*/*"
@@ -101,14 +104,13 @@ class Model:
         base = content_type.partition(";")[0].strip().lower()
         try:
             content: str | bytes = body.decode() if base in TEXTS else body
-            with self._lock:
-                result = self._transform(content, content_type, accept, context)
+            result = self._transform(content, content_type, accept, context)
         except Exception as error:
             trace = traceback.format_exc()
             print(trace, file=sys.stderr, flush=True)
             status = getattr(error, "status_code", 500)
             message = getattr(error, "message", None) or str(error)
-            return int(status), "text/plain", f"{message}\n{trace}".encode(), {}
+            return _text(int(status), f"{message}\n{trace}")
         return _response(result, accept, context)
 
     def _transform(self, content: str | bytes, content_type: str, accept: str, context: Context) -> object:
@@ -154,66 +156,44 @@ def _response(result: Any, accept: str, context: Context) -> Answer:  # noqa: AN
     if not isinstance(result, (str, bytes, bytearray)):
         result = json.dumps(result)
     body = result.encode() if isinstance(result, str) else bytes(result)
-    return status, content_type, body, context.headers
+    return Answer(status, body, {"Content-Type": content_type, **context.headers})
 
 
-class Server(door.GuardedServer):
-    """Answers for one model, once it is loaded."""
+class Server(GuardedServer):
+    """Answers the two routes that SageMaker asks of a container for one model, once it is loaded."""
 
-    request_queue_size = 128
     model: Model | None = None
 
     def __init__(self, token: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.token = token
+        super().__init__("127.0.0.1", 0, LIMITS, threads=1)
+        self._token = token
 
-
-class Handler(door.GuardedHandler):
-    """The two routes that SageMaker asks of a container."""
-
-    server: Server
-
-    def admit(self) -> None:
-        super().admit()
-        door.check_bearer(self.headers.items(), self.server.token)
-
-    def do_GET(self) -> None:
-        if self.path != "/ping":
-            self._reply(404, "text/plain", b"Not found\n")
-        elif self.server.model is None:
-            self._reply(503, "text/plain", b"Loading\n")
-        else:
-            self._reply(200, "text/plain", b"\n")
-
-    def do_POST(self) -> None:
-        try:
-            body = self.body(LARGEST_BODY)
-        except door.Refused as refusal:
-            self.part(refusal)
-            return
+    def route(self, head: Head) -> Answer | Work:
+        """``/ping`` and ``/invocations``."""
+        door.check_bearer(head.headers, self._token)
+        model = self.model
+        if (head.method, head.path) not in (("GET", "/ping"), ("POST", "/invocations")):
+            return _text(404, "Not found\n")
+        if model is None:
+            return _text(503, "Loading\n")
+        if head.path == "/ping":
+            return _text(200, "\n")
         # The program sees what it would see in SageMaker.
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "authorization"}
-        if self.path.partition("?")[0] != "/invocations":
-            self._reply(404, "text/plain", b"Not found\n")
-        elif self.server.model is None:
-            self._reply(503, "text/plain", b"Loading\n")
-        else:
-            self._reply(*self.server.model.answer(body, headers))
+        headers = {_SPELLED.get(name, name.title()): value for name, value in head.headers if name != "authorization"}
+        return lambda body: model.answer(body, headers)
 
-    def _reply(self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.answer(status, body, {"Content-Type": content_type, **(headers or {})}.items())
 
-    def log_message(self, *_: object) -> None:
-        """Say nothing of each request; the program says what it likes."""
+def _text(status: int, content: str) -> Answer:
+    return Answer(status, content.encode(), {"Content-Type": "text/plain"})
 
 
 def main() -> None:
     """Serve the model of the program and the folder that the arguments name, and write the port to the descriptor."""
     program, folder, descriptor = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     server = Server(sys.stdin.readline().strip())
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.start()
     with os.fdopen(descriptor, "w") as pipe:
-        pipe.write(f"{server.server_address[1]}\n")
+        pipe.write(f"{server.port}\n")
     server.model = Model(program, folder)
     threading.Event().wait()
 

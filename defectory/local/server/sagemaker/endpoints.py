@@ -15,6 +15,7 @@ from typing import Any
 
 from ministack.services import cloudwatch
 
+from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.events import Events
 from defectory.local.server.hooks import require
 from defectory.local.server.logs import LogStream
@@ -22,6 +23,7 @@ from defectory.local.server.objects import Objects
 from defectory.local.server.sagemaker.container import ATTRIBUTES
 from defectory.local.server.sagemaker.instances import Instance, NotServing, Reply, TimedOut
 from defectory.local.server.sagemaker.registry import ENDPOINT, ENDPOINT_CONFIG, MODEL, Record, Registry
+from defectory.local.server.sagemaker.roles import SERVICE, require_image
 from defectory.local.server.sagemaker.volume import ContentError, Volume
 from defectory.local.server.services import Response, Scope, ServiceFault, in_thread
 from defectory.local.server.settings import Settings
@@ -77,8 +79,11 @@ class _NoRoom(Exception):
 class Endpoints:
     """Creates, updates, deletes and invokes endpoints; the registry has what is known of them."""
 
-    def __init__(self, settings: Settings, objects: Objects, registry: Registry, events: Events) -> None:
+    def __init__(
+        self, settings: Settings, objects: Objects, registry: Registry, events: Events, permissions: Permissions
+    ) -> None:
         self._settings = settings
+        self._permissions = permissions
         self._objects = objects
         self._registry = registry
         self._events = events
@@ -240,7 +245,7 @@ class Endpoints:
         try:
             instance = self._ready(place, record["EndpointName"], variant)
             return instance.invoke(body, {name: value for name, value in forwarded.items() if value}, seconds)
-        except ContentError as error:
+        except (ContentError, ServiceFault) as error:
             return Reply(0, {}, f"Failed to download model data: {error}".encode())
         except TimedOut:
             self._end(place)
@@ -272,12 +277,17 @@ class Endpoints:
         self._make_room()
         try:
             stream = f"{variant['VariantName']}/{secrets.token_hex(8)}"
-            logs = LogStream(f"/aws/sagemaker/Endpoints/{name}", stream)
+            group = f"/aws/sagemaker/Endpoints/{name}"
+            session = self._permissions.session(str(variant["_role"]), name, SERVICE)
+            require_image(str(variant["_container"]["Image"]), session, self._permissions)
+            logs = LogStream(group, stream, discard=not self._permissions.may_log(session, group, stream))
             # Short: a socket's path, and what multiprocessing puts below TMPDIR is one, may have about 100 bytes.
-            volume = Volume(self._folder / secrets.token_hex(4), self._objects)
+            volume = Volume(self._folder / secrets.token_hex(4), self._objects, self._permissions.permit(session))
             instance: Instance | None = None
             try:
-                instance = Instance(variant["_container"], volume, self._settings.process_environment(), logs)
+                instance = Instance(
+                    variant["_container"], volume, self._settings.process_environment(*session.keys), logs
+                )
                 instance.await_ready()
             except BaseException as error:
                 logs.put(f"The container did not start: {type(error).__name__} {error}".rstrip())
@@ -393,7 +403,7 @@ class Endpoints:
             reason = ""
             try:
                 self._ready(place, name, variant)
-            except ContentError as error:
+            except (ContentError, ServiceFault) as error:
                 reason = f"Failed to download model data for container primary: {error}"
             except NotServing:
                 reason = (
@@ -441,11 +451,12 @@ class Endpoints:
         self._close(meant)
 
     def _variants(self, config: str) -> tuple[str, list[Record]]:
-        """A configuration's name and variants, each with its container: all may be deleted while it serves."""
+        """A configuration's name and variants, each with its container and role: all may be deleted while it serves."""
         record = self._registry.find(ENDPOINT_CONFIG, config)
         return record["EndpointConfigName"], [
-            {**variant, "_container": self._registry.find(MODEL, variant["ModelName"])["_container"]}
+            {**variant, "_container": model["_container"], "_role": model["ExecutionRoleArn"]}
             for variant in record["ProductionVariants"]
+            for model in [self._registry.find(MODEL, variant["ModelName"])]
         ]
 
     def _set(self, name: str, changes: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import botocore.validate
 from botocore.model import Shape
 from ministack.core import concurrency
 
+from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.events import Events
 from defectory.local.server.hooks import require
 from defectory.local.server.objects import Objects
@@ -30,6 +31,7 @@ from defectory.local.server.sagemaker.registry import (
     ResourceKind,
     public,
 )
+from defectory.local.server.sagemaker.roles import SERVICE
 from defectory.local.server.sagemaker.training import TrainingJobs
 from defectory.local.server.services import (
     Extension,
@@ -51,12 +53,13 @@ Operation = Callable[[dict[str, Any]], dict[str, Any]]
 class SageMaker(Extension):
     """Models, endpoints, training jobs and model packages of all accounts."""
 
-    def __init__(self, settings: Settings, objects: Objects, events: Events) -> None:
+    def __init__(self, settings: Settings, objects: Objects, events: Events, permissions: Permissions) -> None:
         self._events = events
+        self._permissions = permissions
         self._registry = Registry()
         self._lock = threading.Lock()
-        self.endpoints = Endpoints(settings, objects, self._registry, events)
-        self.jobs = TrainingJobs(settings, objects, self._registry, events)
+        self.endpoints = Endpoints(settings, objects, self._registry, events, permissions)
+        self.jobs = TrainingJobs(settings, objects, self._registry, events, permissions)
         self._model = botocore.session.get_session().get_service_model("sagemaker")
         # Each invocation in a thread of its own: what a model does may come back to this server.
         self._run_reentrant = require(concurrency, "run_reentrant", "fn")
@@ -142,6 +145,10 @@ class SageMaker(Extension):
             container = {**own, "Environment": environment}
         if not container.get("Image"):
             raise ServiceFault(INVALID, "Neither Image nor ModelPackageName is given for the container.")
+        role = parameters.get("ExecutionRoleArn")
+        if not role:
+            raise ServiceFault(INVALID, "ExecutionRoleArn is required: the role that the container runs as.")
+        self._permissions.session(str(role), parameters["ModelName"], SERVICE)
         members = {**parameters, "EnableNetworkIsolation": parameters.get("EnableNetworkIsolation", False)}
         record = self._registry.add(MODEL, parameters["ModelName"], {**members, "_container": container})
         return _arn(MODEL, record)

@@ -22,10 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from defectory.local.server.authorization.permissions import Permissions, Session
 from defectory.local.server.events import Events
 from defectory.local.server.logs import LogStream
 from defectory.local.server.objects import Objects
 from defectory.local.server.sagemaker.registry import TRAINING_JOB, Record, Registry, public
+from defectory.local.server.sagemaker.roles import SERVICE, require_image
 from defectory.local.server.sagemaker.volume import MOUNT, PROGRAM, SUBMIT_DIRECTORY, ContentError, Volume, python
 from defectory.local.server.services import Scope, ServiceFault, in_thread
 from defectory.local.server.settings import Settings
@@ -58,6 +60,7 @@ class _Job:
 
     name: str
     request: Mapping[str, Any]
+    session: Session
     stopping: threading.Event = field(default_factory=threading.Event)
     timed_out: bool = False
     process: subprocess.Popen[bytes] | None = None
@@ -88,8 +91,11 @@ class _Failed(Exception):
 class TrainingJobs:
     """Runs training jobs; the registry has what is known of them."""
 
-    def __init__(self, settings: Settings, objects: Objects, registry: Registry, events: Events) -> None:
+    def __init__(
+        self, settings: Settings, objects: Objects, registry: Registry, events: Events, permissions: Permissions
+    ) -> None:
         self._settings = settings
+        self._permissions = permissions
         self._objects = objects
         self._registry = registry
         self._events = events
@@ -130,6 +136,7 @@ class TrainingJobs:
         if not parameters.get("AlgorithmSpecification", {}).get("TrainingInputMode"):
             raise ServiceFault("ValidationException", "AlgorithmSpecification with a TrainingInputMode is required.")
         name = str(parameters["TrainingJobName"])
+        session = self._permissions.session(str(parameters["RoleArn"]), name, SERVICE)
         output = str(parameters["OutputDataConfig"]["S3OutputPath"]).rstrip("/")
         record = self._registry.add(
             TRAINING_JOB,
@@ -142,7 +149,7 @@ class TrainingJobs:
                 "ModelArtifacts": {"S3ModelArtifacts": f"{output}/{name}/output/model.tar.gz"},
             },
         )
-        job = self._jobs[Scope.current(), name] = _Job(name, parameters)
+        job = self._jobs[Scope.current(), name] = _Job(name, parameters, session)
         self._turn(name, "Starting")
         in_thread(self._run, job, name=f"training job {name}")
         return record
@@ -188,11 +195,16 @@ class TrainingJobs:
             # A job that nobody hears of any more would hold up whoever waits for it.
             self._turn(job.name, "Failed", FailureReason=f"InternalServerError: {error}"[:REASON_LIMIT])
         finally:
+            self._permissions.sessions.end(str(job.request["RoleArn"]), job.name)
             job.done.set()
 
     def _work(self, job: _Job) -> None:
-        volume = Volume(self._folder / secrets.token_hex(4), self._objects)
-        logs = LogStream(LOG_GROUP, f"{job.name}/algo-1-{int(time.time())}")
+        stream = f"{job.name}/algo-1-{int(time.time())}"
+        require_image(
+            str(job.request["AlgorithmSpecification"].get("TrainingImage", "")), job.session, self._permissions
+        )
+        logs = LogStream(LOG_GROUP, stream, discard=not self._permissions.may_log(job.session, LOG_GROUP, stream))
+        volume = Volume(self._folder / secrets.token_hex(4), self._objects, self._permissions.permit(job.session))
         try:
             if not job.stopping.is_set():
                 self._turn(job.name, "Downloading")
@@ -242,7 +254,9 @@ class TrainingJobs:
         process = job.process = subprocess.Popen(
             command,
             cwd=volume.code,
-            env=volume.environment(self._settings.process_environment(), self._variables(job, volume, program)),
+            env=volume.environment(
+                self._settings.process_environment(*job.session.keys), self._variables(job, volume, program)
+            ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -21,10 +21,15 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
+from defectory.archives import ArchiveError, Limits, extract, tar_members
 from defectory.local.environment import with_interpreter_first
+from defectory.local.server.authorization.permissions import Access, NotAuthorized, Permit
+from defectory.local.server.authorization.requirements import with_keys
 from defectory.local.server.objects import Objects
 from defectory.local.server.services import ServiceFault
 
+# They go to the disk, so what is here is far from what models and their libraries need.
+ARCHIVE = Limits(8 * 1024**3, 200_000)
 MOUNT = "/opt/ml"
 PROGRAM = "SAGEMAKER_PROGRAM"
 SUBMIT_DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
@@ -37,9 +42,11 @@ class ContentError(Exception):
 class Volume:
     """The ``/opt/ml`` of one container, a folder of its own that goes with it."""
 
-    def __init__(self, root: Path, objects: Objects) -> None:
+    def __init__(self, root: Path, objects: Objects, permit: Permit) -> None:
+        """``permit`` knows what the container's role may do."""
         self.root = root
         self._objects = objects
+        self._permit = permit
         for name in ("model", "code", "input/config", "input/data", "output/data", "tmp"):
             (root / name).mkdir(parents=True)
 
@@ -103,9 +110,9 @@ class Volume:
                 shutil.copytree(source, target, dirs_exist_ok=True)
             return
         try:
-            with tarfile.open(source, "r:gz") as archive:
-                archive.extractall(target, filter="data")
-        except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile) as error:
+            with source.open("rb") as archive:
+                extract(tar_members(archive, ARCHIVE), target)
+        except (OSError, ArchiveError) as error:
             raise ContentError(f"{uri} is not an archive as of 'tar -czf' that can be unpacked: {error}") from None
 
     def download(self, uri: str, target: Path) -> int:
@@ -118,6 +125,7 @@ class Volume:
         target.mkdir(parents=True, exist_ok=True)
         copied = 0
         for key in self._keys(uri, bucket, prefix):
+            self._allow(uri, "s3:GetObject", bucket, key)
             place = (target / _relative(key, prefix)).resolve()
             if key.endswith("/") or not place.is_relative_to(target.resolve()):
                 continue
@@ -142,6 +150,7 @@ class Volume:
         Raises:
             ContentError: there is no such bucket.
         """
+        self._allow(uri, "s3:PutObject", *split(uri))
         packed = self._objects.incoming()
         # As good as not compressed: it never leaves the machine.
         # The same files make the same archive, whenever they were written.
@@ -171,16 +180,27 @@ class Volume:
         return entry_point
 
     def _objects_path(self, uri: str) -> Path:
+        bucket, key = split(uri)
+        self._allow(uri, "s3:GetObject", bucket, key)
         try:
-            return self._objects.path(*split(uri))
+            return self._objects.path(bucket, key)
         except ServiceFault as fault:
             raise ContentError(f"{uri}: {fault}") from None
 
     def _keys(self, uri: str, bucket: str, prefix: str) -> Iterable[str]:
+        self._allow(uri, "s3:ListBucket", bucket)
         try:
             return self._objects.keys(bucket, prefix)
         except ServiceFault as fault:
             raise ContentError(f"{uri}: {fault}") from None
+
+    def _allow(self, uri: str, action: str, *place: str) -> None:
+        """Raises ``ContentError``: the container's role may not do this to a bucket, or an object in it."""
+        try:
+            for access in with_keys(Access(action, f"arn:aws:s3:::{'/'.join(place)}")):
+                self._permit(access)
+        except NotAuthorized as denial:
+            raise ContentError(f"{uri}: AccessDenied: {denial}") from None
 
 
 def split(uri: str) -> tuple[str, str]:

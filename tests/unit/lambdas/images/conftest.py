@@ -87,12 +87,34 @@ class Factory:
     def assemble(self, **event: Any) -> dict[str, Any]:
         return self._call(assembling, "bucket", self.bucket, event)
 
+    def manifest(self, planned: dict[str, Any]) -> list[dict[str, Any]]:
+        """The lines of a planned run's manifest."""
+        return [json.loads(line) for line in self.bucket.lines(planned["manifest"])]
+
+    def make_planned(self, planned: dict[str, Any], *numbers: int) -> dict[str, Any]:
+        """What a child execution does: the pictures with these numbers, all without one."""
+        lines = self.manifest(planned)
+        chosen = [lines[number] for number in numbers] or lines
+        return self.make({"Items": chosen, "BatchInput": {"run": planned["run"]}})
+
+    def fail(self, planned: dict[str, Any], *numbers: int, error: str, cause: str) -> None:
+        """What Step Functions writes of a call for these pictures that failed to the last."""
+        lines = self.manifest(planned)
+        inputs = {"Items": [lines[number] for number in numbers], "BatchInput": {"run": planned["run"]}}
+        execution = {"Status": "FAILED", "Input": json.dumps(inputs), "Error": error, "Cause": cause}
+        file = f"{planned['results']}/map-run/FAILED_0.json"
+        manifest = {"ResultFiles": {"FAILED": [{"Key": file, "Size": 1}], "PENDING": [], "SUCCEEDED": []}}
+        self.upload(file, (json.dumps(execution) + "\n").encode())
+        self.upload(f"{planned['results']}/map-run/manifest.json", json.dumps(manifest).encode())
+
+    def finish(self, planned: dict[str, Any], *, stopped: bool = False) -> dict[str, Any]:
+        return self.assemble(run=planned["run"], stopped=stopped)
+
     def run(self, **request: Any) -> dict[str, Any]:
         """What the state machine does where nothing fails."""
         planned = self.plan(**request)
-        for number in range(planned["count"]):
-            self.make(plan=planned["plan"], number=number)
-        return self.assemble(plan=planned["plan"], failures=[])
+        self.make_planned(planned)
+        return self.finish(planned)
 
     def _call(self, module: ModuleType, name: str, service: object, event: object) -> Any:
         self.monkeypatch.setattr(module, name, lambda: service)

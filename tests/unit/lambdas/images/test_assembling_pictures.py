@@ -44,7 +44,7 @@ def test_a_second_batch_adds_to_the_dataset_and_has_a_status_of_its_own(factory,
 
     assert (answer["planned"], answer["outcomes"], answer["pictures"]) == (1, {"made": 1}, 3)
     assert len(factory.read("ann/plates/dataset.json")["images"]) == 3
-    assert {"runs/run-1/plan.json", "runs/run-2/plan.json"} <= factory.keys("ann/plates/")
+    assert {"runs/run-1/run.json", "runs/run-2/run.json"} <= factory.keys("ann/plates/")
 
 
 def test_classes_of_an_earlier_batch_still_hold(factory, wish):
@@ -58,17 +58,17 @@ def test_classes_of_an_earlier_batch_still_hold(factory, wish):
 
 def test_pictures_without_a_record_are_named_with_what_the_machine_knows(factory, wish, measured):
     planned = factory.plan(**{**wish, "count": 3})
-    factory.make(plan=planned["plan"], number=0)
+    factory.make_planned(planned, 0)
+    factory.fail(planned, 2, error="ModelBusyError", cause=json.dumps({"errorMessage": "throttled"}))
 
-    answer = factory.assemble(
-        plan=planned["plan"], failures=[{"number": 2, "outcome": "failed", "reason": "throttled"}]
-    )
+    answer = factory.finish(planned)
     status = factory.read("ann/plates/status.json")
 
     assert (answer["status"], answer["outcomes"]) == ("PARTIAL", {"failed": 2, "made": 1})
     assert "1 of 3 pictures" in answer["reason"]
     assert measured("Pictures") == {("made",): [1.0], ("failed",): [2.0]}
-    assert {failure["reason"][:9] for failure in status["not_made"]} == {"throttled", "Nobody kn"}
+    reasons = {failure["reason"][:16] for failure in status["not_made"]}
+    assert reasons == {"ModelBusyError: ", "Nobody knows why"}
     noted = factory.read("ann/plates/dataset.json")["notes"]["synthesis"]["not_in_it"]
     assert {each["id"] for each in noted} == {failure["id"] for failure in status["not_made"]}
 
@@ -76,7 +76,7 @@ def test_pictures_without_a_record_are_named_with_what_the_machine_knows(factory
 def test_the_status_keeps_what_was_estimated_beside_what_it_did_cost(factory, wish):
     planned = factory.plan(**{**wish, "renderer": "bedrock-inpaint"})
     estimate = factory.read("ann/plates/status.json")["estimate"]
-    factory.assemble(plan=planned["plan"], failures=[])
+    factory.finish(planned)
     status = factory.read("ann/plates/status.json")
 
     assert status["estimate"] == estimate
@@ -89,16 +89,16 @@ def test_a_picture_that_was_only_late_wins_over_its_failure(factory, wish, monke
     write_new = factory.bucket.write_new
 
     def late(key: str, content: bytes) -> bool:
-        factory.make(plan=planned["plan"], number=0)
+        factory.make_planned(planned, 0)
         return write_new(key, content)
 
     monkeypatch.setattr(factory.bucket, "write_new", late, raising=False)
-    factory.assemble(plan=planned["plan"], failures=[])
+    factory.finish(planned)
 
     [key] = factory.bucket.keys("ann/plates/records/")
     assert ItemRecord.model_validate(factory.read(key)).outcome == "made"
     monkeypatch.undo()
-    assert factory.assemble(plan=planned["plan"], failures=[])["status"] == "COMPLETE"
+    assert factory.finish(planned)["status"] == "COMPLETE"
 
 
 def test_where_nothing_was_made_the_status_is_failed_and_says_why(factory, wish):
@@ -183,3 +183,20 @@ def test_a_request_that_names_no_dataset_writes_nowhere(factory, request_):
 
     assert factory.assemble(request=request_, execution="e", problem="p") == {"stored": False}
     assert factory.keys() == before
+
+
+def test_a_run_that_was_stopped_is_partial_with_what_failed_and_what_it_never_came_to(factory, wish):
+    planned = factory.plan(**{**wish, "count": 4})
+    factory.make_planned(planned, 0)
+    factory.fail(planned, 1, 2, error="Sandbox.Timedout", cause="The function took too long.")
+
+    answer = factory.finish(planned, stopped=True)
+
+    assert (answer["status"], answer["planned"]) == ("PARTIAL", 4)
+    assert answer["outcomes"] == {"failed": 2, "made": 1, "pending": 1}
+    assert "1 of 4 pictures were made; 2 failed, 1 pending" in answer["reason"]
+    assert "stopped" in answer["reason"]
+    assert "Sandbox.Timedout: The function took too long." in answer["reason"]
+    assert len(factory.keys("ann/plates/records/")) == 3, "nobody has tried the fourth"
+    factory.make_planned(planned)
+    assert factory.finish(planned)["status"] == "COMPLETE", "the same again makes what is missing"

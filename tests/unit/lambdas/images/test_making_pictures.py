@@ -190,7 +190,7 @@ def test_a_bucket_that_fails_half_way_leaves_no_record(factory, wish, monkeypatc
 
     monkeypatch.setattr(factory.bucket, "_put", full, raising=False)
     with pytest.raises(ServiceError):
-        factory.make(plan=planned["plan"], number=0)
+        factory.make_planned(planned, 0)
 
     assert not factory.keys("ann/plates/records/")
 
@@ -217,9 +217,32 @@ def test_a_bad_event_is_answered_by_field_and_rule_and_writes_nothing(factory, w
     assert factory.keys() == before
 
 
-@pytest.mark.parametrize(("plan", "number"), [("ann/gone.json", 0), (None, 99), ("ann/photos/0.png", 0)])
-def test_a_picture_of_no_plan_is_an_error(factory, wish, plan, number):
-    planned = factory.plan(**wish)
+@pytest.mark.parametrize(("run", "want"), [("ann/gone.json", 0), (None, 99), ("ann/photos/0.png", 0)])
+def test_a_picture_of_no_run_is_an_error(factory, wish, run, want):
+    planned, line = factory.plan(**wish), {"want": want, "seed": 1}
 
     with pytest.raises(InputError):
-        factory.make(plan=plan or planned["plan"], number=number)
+        factory.make({"Items": [line], "BatchInput": {"run": run or planned["run"]}})
+
+
+def test_a_batch_makes_all_that_it_can_before_it_fails_and_what_is_missing_when_it_is_tried_again(
+    factory, wish, monkeypatch
+):
+    planned = factory.plan(**{**wish, "count": 3})
+    second = factory.manifest(planned)[1]["source"]
+    find = factory.bucket.find
+
+    def out_of_order(key: str) -> bytes | None:
+        if key == second:
+            raise ServiceError("S3 is out of order")
+        return find(key)
+
+    monkeypatch.setattr(factory.bucket, "find", out_of_order, raising=False)
+    with pytest.raises(ServiceError, match="out of order"):
+        factory.make_planned(planned)
+    outcomes = sorted(factory.read(key)["outcome"] for key in factory.bucket.keys("ann/plates/records/"))
+    monkeypatch.undo()
+
+    assert outcomes == ["failed", "made", "made"]
+    assert factory.make_planned(planned) == {"outcomes": {"made": 3}}
+    assert len(factory.keys("ann/plates/images/")) == 3

@@ -17,6 +17,7 @@ from defectory.images.batch.requests import (
     parse_batch_request,
     parse_pictures_request,
 )
+from defectory.images.batch.runs import ManifestItem, Run
 from tests.unit.lambdas.images.conftest import plate, spot_mask
 
 PLAN = {
@@ -37,14 +38,18 @@ def refused(factory, **request) -> InputError:
 
 
 def stored(factory, planned) -> dict:
-    return factory.read(planned["plan"])
+    """What was planned: the run, with its items as the functions read them."""
+    run = Run.model_validate(factory.read(planned["run"]))
+    items = [run.item(ManifestItem.model_validate(line)).model_dump() for line in factory.manifest(planned)]
+    return {**run.model_dump(mode="json"), "items": items}
 
 
 def test_the_plan_is_stored_for_the_execution_and_the_status_says_that_it_runs(factory, wish):
     planned = factory.plan(**wish)
     run, status = stored(factory, planned), factory.read("ann/plates/status.json")
 
-    assert (planned["plan"], planned["count"]) == ("ann/plates/runs/run-1/plan.json", 2)
+    assert (planned["run"], planned["count"]) == ("ann/plates/runs/run-1/run.json", 2)
+    assert planned["manifest"] == "ann/plates/runs/run-1/manifest.jsonl"
     assert "0 pictures: 0.00 USD" in planned["estimate"]
     assert (status["status"], status["planned"], status["execution"]) == ("RUNNING", 2, "run-1")
     assert {item["source"] for item in run["items"]} < {f"ann/photos/{number}.png" for number in range(3)}
@@ -217,7 +222,7 @@ def test_what_is_missing_is_named(wish, missing):
         ("bob/plan.json", "below ann/"),
         ("ann/photos/0.png", "JSON"),
         ({"wants": []}, "balanced"),
-        ({"wants": [{"renderer": "procedural", "defect": "scratch", "count": MAX_BATCH + 1}]}, "Divide"),
+        ({"wants": [{"renderer": "procedural", "defect": "scratch", "count": MAX_BATCH // 2 + 1}] * 2}, "Divide"),
         ({"wants": [{"renderer": "procedural", "defect": "scratch"}]}, "wants.0.count"),
         ({"format": "another"}, "format"),
         ({"wants": [{"renderer": "procedural", "defect": "dent", "count": 1, "mask": "bob/m.png"}]}, "below ann/"),
@@ -241,3 +246,26 @@ def test_only_pictures_from_a_text_need_no_photo(factory, wish):
     wish |= {"renderer": "bedrock-zero-shot", "source": ""}
 
     assert {item["source"] for item in stored(factory, factory.plan(**wish))["items"]} == {""}
+
+
+@pytest.mark.parametrize(
+    ("renderer", "count", "batch", "tolerated"),
+    [
+        ("procedural", 3, 10, 20),
+        ("procedural", 101, 10, 20),
+        ("procedural", 1000, 10, 200),
+        ("bedrock-inpaint", 3, 1, 20),
+    ],
+)
+def test_what_is_drawn_is_made_in_batches_and_a_fifth_may_fail(factory, wish, renderer, count, batch, tolerated):
+    planned = factory.plan(**{**wish, "renderer": renderer, "count": count})
+
+    assert (planned["count"], planned["batch"], planned["tolerated"]) == (count, batch, tolerated)
+
+
+def test_a_line_of_the_manifest_is_keys_and_no_data(factory, wish):
+    planned = factory.plan(**wish, prompt="a deep scratch " * 600)
+
+    [line, _] = factory.manifest(planned)
+    assert line.keys() <= {"want", "seed", "source", "mask"}
+    assert stored(factory, planned)["items"][0]["prompt"].startswith("a deep scratch")

@@ -16,11 +16,12 @@ from defectory.inspection.line.endpoint import (
     PAYLOAD_LIMIT,
     EndpointAnswerError,
     EndpointBusyError,
+    EndpointFailedError,
     EndpointMissingError,
 )
-from defectory.inspection.verdicts import parse_reply
+from defectory.inspection.verdicts import WORDS_LIMIT, parse_reply
 from lambdas.inspect_image import handler as module
-from tests.unit.lambdas.inspection.conftest import refusal, reply
+from tests.unit.lambdas.inspection.conftest import NOW, refusal, reply
 
 
 @pytest.fixture
@@ -160,7 +161,10 @@ def model_error(status: int, said: str = "it said") -> Exception:
         (ReadTimeoutError(endpoint_url="https://x"), EndpointBusyError, "timeout"),
         (EndpointConnectionError(endpoint_url="https://x"), EndpointBusyError, ""),
         (model_error(503), EndpointBusyError, "503"),
-        (model_error(500), EndpointAnswerError, "it said"),
+        # A container that dies while it is asked is started anew.
+        (model_error(500), EndpointFailedError, "it said"),
+        (model_error(502), EndpointFailedError, "502"),
+        (model_error(0), EndpointFailedError, "it said"),
         (model_error(400, '{"error": {"code": "BadImage"}}'), EndpointAnswerError, "BadImage"),
         (b"", EndpointAnswerError, "nonsense"),
         (b"<html>", EndpointAnswerError, "nonsense"),
@@ -179,13 +183,48 @@ def test_an_endpoint_that_fails_is_told_by_kind(inspect, upload, photo, sagemake
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("score", ["NaN", "Infinity", "1e999"])
-def test_a_score_that_is_no_number_is_nonsense(inspect, upload, photo, sagemaker, score):
+@pytest.mark.parametrize("field", ["score", "review_threshold", "fail_threshold"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "1e200"])
+def test_a_score_that_no_table_takes_is_nonsense(inspect, upload, photo, sagemaker, field, number):
     answer = json.loads(reply().model_dump_json())
-    sagemaker.answers = [json.dumps({**answer, "score": "@"}).replace('"@"', score).encode()]
+    sagemaker.answers = [json.dumps({**answer, field: "@"}).replace('"@"', number).encode()]
 
-    with pytest.raises(EndpointAnswerError):
+    with pytest.raises(EndpointAnswerError, match="nonsense"):
         inspect(upload(photo()))
+
+
+@pytest.mark.parametrize(
+    "unbounded",
+    [
+        {"reasons": ["r" * 300_000] * 2},
+        {"reasons": ["r"] * 100_000},
+        {"reasons": ["\x01" * 20_000]},
+        {"model_version": "v" * 500_000},
+        {"defects": [{"name": f"scratch {n}", "area": 0, "regions": 0, "color": "#000000"} for n in range(5000)]},
+        {"width": 10**30},
+        {"n" * 500_000: 1},
+    ],
+    ids=lambda fields: next(iter(fields))[:20],
+)
+def test_an_answer_too_long_for_a_row_is_nonsense_and_the_error_short(inspect, upload, photo, sagemaker, unbounded):
+    sagemaker.answers = [json.dumps({**json.loads(reply().model_dump_json()), **unbounded}).encode()]
+
+    with pytest.raises(EndpointAnswerError, match="nonsense") as caught:
+        inspect(upload(photo()))
+
+    assert len(str(caught.value)) < 1000
+
+
+def test_the_longest_answer_passes_the_state_machine_and_fits_the_table(inspect, upload, photo, sagemaker, recorder):
+    fields = json.loads(reply().model_dump_json()) | {"score": 5e-324}
+    fields["reasons"] = ["\x01" * ((WORDS_LIMIT - 1000) // 6)]
+    sagemaker.answers = [json.dumps(fields).encode()]
+
+    record = inspect(upload(photo(), "k" * 1020 + ".png"))
+
+    # Step Functions: 256 KiB for what a state gives on; the record comes with the upload.
+    assert len(json.dumps({"record": record, "upload": upload(photo()).model_dump()})) < 256 * 1024 - 20_000
+    assert recorder.record({"record": record}, NOW)["outcome"] == "FAIL"
 
 
 def test_an_upload_that_is_gone_is_an_error_with_its_name(inspect, upload, photo, s3):

@@ -3,7 +3,7 @@
 import pytest
 
 from defectory.claims import MARKER
-from defectory.errors import AuthorError, InputError
+from defectory.errors import AuthorError, InputError, UnwritableError
 from defectory.progress import Progress
 from defectory.sensors import generate
 from defectory.sensors.authors import MachineListing, ScriptTask
@@ -207,6 +207,26 @@ def test_a_place_that_takes_no_folder_is_told(listing_author, tmp_path):
 
     with pytest.raises(InputError, match=r"out: must be a folder that can be written to \(Not a directory\)"):
         generate_datasets("steel", 1, "ann", tmp_path / "file" / "out", author=listing_author({"Mill": []}))
+
+
+def test_a_full_disk_ends_the_work_in_one_line_without_a_second_simulation(
+    quick, listing_author, tmp_path, monkeypatch
+):
+    simulated = []
+
+    def full(function, jobs, *, seconds):
+        for job in jobs:
+            simulated.append(job.origin.slug)
+            yield job, Simulated(("unexpected OSError",), disk="No space left on device")
+
+    monkeypatch.setattr(generate, "run_isolated", full)
+    author = listing_author({"Mill": [script("good")], "Oven": [script("good")]})
+
+    with pytest.raises(UnwritableError, match=r"out: .*\(No space left on device\)"):
+        generate_datasets("steel", 2, "ann", tmp_path / "out", author=author)
+
+    assert simulated == ["mill"]
+    assert not contents(tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from defectory.errors import InputError
+from defectory.errors import InputError, UnwritableError
 from defectory.sensors.authors import ScriptTask
 from defectory.sensors.authors.catalogue import CatalogueAuthor
 from defectory.sensors.pipeline.artifacts import DATASET_FILES
@@ -14,7 +14,7 @@ from defectory.sensors.pipeline.simulation import (
     simulate,
     written_by_catalogue,
 )
-from defectory.sensors.sandbox import Limits
+from defectory.sensors.sandbox import Limits, runner
 
 TASK = ScriptTask(industry="semiconductor", machine="Plasma Etcher", year=2024, seed=3)
 DATA = "Timestamp,Flow\n2024-01-01 00:00:00,1\n2024-01-01 00:01:00,2.5\n"
@@ -78,6 +78,24 @@ def test_where_no_sandbox_is_to_be_had_no_repair_is_asked_for(run, monkeypatch):
 
     assert not result.ok
     assert not result.repairable
+
+
+def test_a_full_disk_is_no_fault_of_the_script(run, monkeypatch):
+    def refuse(folder, field):
+        raise UnwritableError(field, "a folder that can be written to", "No space left on device", str(folder))
+
+    monkeypatch.setattr(runner, "try_folder", refuse)
+
+    result = run(script("raise OSError(28, 'No space left on device')"))
+
+    assert (result.disk, result.repairable) == ("No space left on device", False)
+    assert "TMPDIR" in result.reasons[0]
+
+
+def test_a_script_that_only_says_that_the_disk_is_full_is_to_blame(run):
+    result = run(script("raise OSError(28, 'No space left on device')"))
+
+    assert (result.disk, result.repairable) == ("", True)
 
 
 def test_only_what_the_catalogue_would_write_itself_is_the_catalogue_s():

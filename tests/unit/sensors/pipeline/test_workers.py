@@ -1,7 +1,10 @@
 """Workers: whatever one job does to its process, the other jobs have their results."""
 
+import errno
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 
@@ -24,6 +27,8 @@ def misbehave(how: str) -> str:
             raise ValueError("no such machine")
         case "panics":
             raise BaseException("a panic of polars")
+        case "is out of room":
+            raise OSError(errno.ENOSPC, "No space left on device")
         case "never ends":
             threading.Event().wait()
         case "takes all memory":
@@ -44,6 +49,20 @@ def outcomes(jobs, seconds=60.0, **options):
 
 def test_every_job_has_its_result():
     assert dict(run_isolated(double, range(7), seconds=60)) == {n: 2 * n for n in range(7)}
+
+
+def test_a_temporary_folder_with_a_long_name_does_as_well(tmp_path):
+    """A socket's path may have about 100 bytes."""
+    folder = tmp_path / ("long name ü " * 12)
+    folder.mkdir()
+    code = (
+        "from tests.unit.sensors.pipeline.test_workers import double, run_isolated\n"
+        "if __name__ == '__main__': print(list(run_isolated(double, [21], seconds=60)))"
+    )
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("[(21, 42)]\n", 0), done.stderr
+    assert list(folder.iterdir()) == []
 
 
 def test_no_jobs_no_results():
@@ -73,6 +92,13 @@ def test_a_job_that_dies_is_lost_with_the_reason_and_alone(how, reason):
     assert isinstance(lost, Lost)
     assert reason in lost.reason
     assert results == {"first": "well", "second": "well", "third": "well"}
+
+
+def test_a_full_disk_is_told_as_that_and_without_a_traceback(capfd):
+    [outcome] = outcomes(["is out of room"]).values()
+
+    assert outcome.disk == "No space left on device"
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_job_that_never_ends_is_stopped_and_the_others_go_on():

@@ -10,31 +10,25 @@ machine.  A browser tells on itself by three headers:
 
 Other programs are told apart by a secret, where the client can carry one.  No reply has a header of CORS.
 
-This module needs the standard library alone: a server that runs outside of the package loads it by its path.
+The rules need the standard library alone; ``server``, which applies them to HTTP, needs uvicorn besides.  A program
+that runs outside of the package loads this one by its path.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import ipaddress
-import json
 import os
 import re
 import secrets
 import socket
 import struct
-import sys
-import threading
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email import errors
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 Headers = Sequence[tuple[str, str]]
+Address = tuple[str, int]
 
 # Holds the token of 'defectory inspect serve': for the server a fixed one, for its clients the one to send.
 TOKEN_VARIABLE = "DEFECTORY_SERVE_TOKEN"
@@ -44,19 +38,16 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::(?P<port>[0-9]{1,5}))?")
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 _HTTP_PORT = 80
-_CUT_SHORT = (errors.MissingHeaderBodySeparatorDefect, errors.FirstHeaderLineIsContinuationDefect)
-# How long, and how much, a refused client is listened to so that it comes to read why.
-_LINGER_SECONDS = 5.0
-_LINGER_BYTES = 64 * 1024 * 1024
-_CONNECTIONS = 128
 
 
 class Refused(Exception):
-    """A request that is not let in; the message names the rule and the fix."""
+    """A request that is refused; the message names the rule and the fix, ``headers`` go with the answer."""
 
-    def __init__(self, message: str, *, status: int = 403, code: str = "Forbidden") -> None:
+    def __init__(
+        self, message: str, *, status: int = 403, code: str = "Forbidden", headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status, self.code, self.headers = status, code, dict(headers or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +192,13 @@ def content_length(headers: Headers, largest: int) -> int:
     return int(text)
 
 
-def peer_user(connection: socket.socket) -> int | None:
+def peer_user(peer: Address, own: Address) -> int | None:
     """The user whose process is at the other end of an IPv4 connection within this machine, as the kernel says.
 
     None where the kernel does not say (it does on Linux); -1 if it knows of no such process.
     """
     table = Path("/proc/net/tcp")
-    theirs, ours = _kernel_address(connection.getpeername()), _kernel_address(connection.getsockname())
+    theirs, ours = _kernel_address(peer), _kernel_address(own)
     # The table is not read in one go: a line may be missed while others come and go.
     for _ in range(3):
         try:
@@ -221,114 +212,15 @@ def peer_user(connection: socket.socket) -> int | None:
     return -1
 
 
-def check_peer_user(connection: socket.socket) -> None:
+def check_peer_user(peer: Address, own: Address) -> None:
     """For clients that can carry no secret: they have to be of the user's own processes, where the kernel says.
 
     Raises:
         Refused: another user is at the other end.
     """
-    user = peer_user(connection)
+    user = peer_user(peer, own)
     if user not in (None, os.geteuid()):
         raise Refused("This server is for processes of the user who started it alone.")
-
-
-class GuardedServer(ThreadingHTTPServer):
-    """A server with a thread for each connection, of which there are no more than it can bear."""
-
-    daemon_threads = True
-    door: Door
-
-    def __init__(
-        self, address: tuple[str, int], handler: type[GuardedHandler], *, names: Iterable[str] | None = ()
-    ) -> None:
-        """Listen; ``names`` are host names that may lead here, None for any."""
-        self._free = threading.BoundedSemaphore(_CONNECTIONS)
-        super().__init__(address, handler)
-        allowed = None if names is None else frozenset(name.lower() for name in names)
-        self.door = Door(self.server_port if is_loopback(address[0]) else None, allowed)
-
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            # No thread is left to say anything.
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
-        # A client that goes away in the middle of something is no fault of the server's.
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
-
-
-class GuardedHandler(BaseHTTPRequestHandler):
-    """A handler whose methods see only what has passed the server's door."""
-
-    server: GuardedServer
-    protocol_version = "HTTP/1.1"
-    # Small answers go out at once, not after the client has acknowledged the headers.
-    disable_nagle_algorithm = True
-
-    def admit(self) -> None:
-        """Raise ``Refused`` if the request is not to be handled; called once its headers are read."""
-        # The parser takes a line that is no header for the end of them, and leaves out what follows.
-        if any(isinstance(defect, _CUT_SHORT) for defect in self.headers.defects):
-            raise Refused("A line among the headers is none.", status=400, code="BadRequest")
-        self.server.door.check(self.headers.items())
-
-    def refuse(self, refusal: Refused) -> None:
-        """Answer a request that was not let in."""
-        self.answer(refusal.status, json.dumps({"error": {"code": refusal.code, "message": str(refusal)}}).encode())
-
-    def answer(self, status: int, content: bytes, headers: Iterable[tuple[str, str]] = ()) -> None:
-        """Answer with JSON, unless ``headers`` say otherwise."""
-        try:
-            self.send_response(status)
-            sent = dict(headers)
-            for name, value in {"Content-Type": "application/json", **sent, "Content-Length": len(content)}.items():
-                self.send_header(name, str(value))
-            if self.close_connection:
-                self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(content if self.command != "HEAD" else b"")
-        except (BrokenPipeError, ConnectionResetError):
-            # The caller went away; nobody is left to tell.
-            self.close_connection = True
-
-    def body(self, largest: int) -> bytes:
-        """The request's body.
-
-        Raises:
-            Refused: it is too large, or nobody knows how large.
-        """
-        return self.rfile.read(content_length(self.headers.items(), largest))
-
-    def part(self, refusal: Refused) -> None:
-        """Refuse a request whose body was not read, and with it the connection: where the next begins is unknown."""
-        self.close_connection = True
-        self.refuse(refusal)
-        # Closed at once, what is still coming would be answered by a reset, and the client might never read why.
-        deadline, remaining = time.monotonic() + _LINGER_SECONDS, _LINGER_BYTES
-        with contextlib.suppress(OSError):
-            self.connection.shutdown(socket.SHUT_WR)
-            self.connection.settimeout(1.0)
-            while remaining > 0 and time.monotonic() < deadline and (piece := self.connection.recv(65536)):
-                remaining -= len(piece)
-
-    def parse_request(self) -> bool:
-        if not super().parse_request():
-            return False
-        try:
-            self.admit()
-        except Refused as refusal:
-            self.part(refusal)
-            return False
-        return True
 
 
 def _only(headers: Headers, name: str) -> str | None:
@@ -344,7 +236,7 @@ def _shown(text: str, limit: int = 60) -> str:
     return ascii(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
-def _kernel_address(address: tuple[str, int]) -> str:
+def _kernel_address(address: Address) -> str:
     host, port = address[:2]
     (number,) = struct.unpack("=I", socket.inet_aton(host))
     return f"{number:08X}:{port:04X}"

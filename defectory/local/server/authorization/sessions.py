@@ -1,0 +1,110 @@
+"""Sessions of roles: the temporary keys that functions, builds, jobs, endpoints and services act with."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core import iam_evaluator
+from ministack.services import iam, sts
+
+from defectory.local.server.authorization.authority import Caller
+from defectory.local.server.hooks import require
+from defectory.local.server.services import Scope, ServiceFault
+
+_LETTERS = string.ascii_uppercase + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session of a role, known to the cloud until it ends."""
+
+    caller: Caller
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+
+    @property
+    def keys(self) -> tuple[str, str, str]:
+        """Access key, secret and token, to sign requests with."""
+        return self.caller.key, self.secret, self.token
+
+
+class Sessions:
+    """The sessions that the cloud gave out; one of each name for a role."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[tuple[str, str], Session] = {}
+
+    def of(self, role_arn: str, name: str, service: str) -> Session:
+        """The session ``name`` of a role that ``service``, such as ``lambda.amazonaws.com``, assumes.
+
+        Raises:
+            ServiceFault: there is no such role, or it does not let the service assume it.
+        """
+        key = (role_arn, name)
+        session = self._sessions.get(key)
+        # A reset of MiniStack forgets them.
+        if session and session.caller.key in _known:
+            return session
+        role = _role(role_arn)
+        if role is None or not _trusts(role, service):
+            raise ServiceFault(
+                "ValidationException",
+                f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
+                f"'{service}' to assume the role.",
+            )
+        account = Scope.current().account
+        arn = f"arn:aws:sts::{account}:assumed-role/{role['RoleName']}/{name[:64]}"
+        # Not derived from anything that is known: whoever has it may sign.
+        caller = Caller("ASIA" + "".join(secrets.choice(_LETTERS) for _ in range(16)), arn)
+        session = Session(caller, secrets.token_hex(20), secrets.token_urlsafe(48))
+        _register(
+            caller.key,
+            {
+                "Arn": arn,
+                "UserId": f"{role['RoleId']}:{name[:64]}",
+                "AccountId": account,
+                "PrincipalType": "AssumedRole",
+                "SecretAccessKey": session.secret,
+                "SessionToken": session.token,
+            },
+        )
+        self._sessions[key] = session
+        return session
+
+    def end(self, role_arn: str, name: str) -> None:
+        """Let nobody sign with the session ``name`` any more."""
+        session = self._sessions.pop((role_arn, name), None)
+        if session:
+            _known.pop(session.caller.key, None)
+
+
+def _role(arn: str) -> Mapping[str, Any] | None:
+    role: Mapping[str, Any] | None = _roles.get(arn.rpartition("/")[2])
+    return role if role and role["Arn"] == arn else None
+
+
+def _trusts(role: Mapping[str, Any], service: str) -> bool:
+    scope = Scope.current()
+    context = _EvalContext(
+        principal_arn="*",
+        principal_type="Service",
+        principal_account="",
+        action="sts:AssumeRole",
+        resource_arn=role["Arn"],
+        region=scope.region,
+        secure_transport=True,
+        service_context={"aws:sourceaccount": scope.account},
+    )
+    decision: str = _evaluate(role["AssumeRolePolicyDocument"], context, service=service).decision
+    return decision == "Allow"
+
+
+_roles = require(iam, "_roles")
+_known = require(sts, "_sessions")
+_register = require(sts, "register_session", "access_key", "session")
+_evaluate = require(iam_evaluator, "evaluate_resource_policy", "doc", "ctx", "service")
+_EvalContext = require(iam_evaluator, "EvalContext", "secure_transport", "service_context")

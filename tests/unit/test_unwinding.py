@@ -1,0 +1,112 @@
+"""Unwinding: a signal ends a block as an error does, once, and never between a folder's making and its removal."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from defectory.unwinding import temporary_folder, unwinding
+
+ENDINGS = {signal.SIGTERM: SystemExit, signal.SIGHUP: SystemExit, signal.SIGINT: KeyboardInterrupt}
+
+
+@pytest.fixture(autouse=True)
+def handlers_stay():
+    before = [signal.getsignal(number) for number in ENDINGS]
+    yield
+    assert [signal.getsignal(number) for number in ENDINGS] == before
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_signal_ends_the_block_and_its_folders(number, tmp_path):
+    with pytest.raises(ENDINGS[number]) as ended, temporary_folder("outer-", tmp_path) as outer:
+        (outer / "file").touch()
+        with temporary_folder("inner-", tmp_path):
+            assert len(list(tmp_path.iterdir())) == 2
+            signal.raise_signal(number)
+
+    assert list(tmp_path.iterdir()) == []
+    if number != signal.SIGINT:
+        assert ended.value.code == 128 + number
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_signal_while_a_folder_is_made_waits_until_it_can_be_removed(number, tmp_path, monkeypatch):
+    # Given a signal right after the folder was made, before anybody knows of it
+    make = tempfile.mkdtemp
+
+    def interrupted(*arguments):
+        folder = make(*arguments)
+        signal.raise_signal(number)
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", interrupted)
+
+    with pytest.raises(ENDINGS[number]), temporary_folder("a-", tmp_path):
+        pytest.fail("the block began")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_signal_while_a_folder_is_removed_waits_until_it_is_gone(tmp_path, monkeypatch):
+    remove = tempfile.TemporaryDirectory.cleanup
+
+    def interrupted(folder):
+        signal.raise_signal(signal.SIGTERM)
+        remove(folder)
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", interrupted)
+
+    with pytest.raises(SystemExit), temporary_folder("a-", tmp_path):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_signal_does_not_stop_the_work_of_the_first(tmp_path):
+    finished = []
+
+    with pytest.raises(SystemExit), unwinding():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            finished.append(True)
+
+    assert finished
+    # And the next block can be ended again
+    with pytest.raises(KeyboardInterrupt), unwinding():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_handler_of_the_programs_own_stays(tmp_path):
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append(True))
+    try:
+        with temporary_folder("a-", tmp_path) as folder:
+            signal.raise_signal(signal.SIGTERM)
+            assert folder.is_dir()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert heard
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_thread_has_folders_and_no_handlers(tmp_path):
+    seen: list[object] = []
+
+    def work():
+        with temporary_folder("a-", tmp_path) as folder:
+            seen.extend((signal.getsignal(signal.SIGTERM), Path(folder).is_dir()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+    assert seen == [signal.SIG_DFL, True]
+    assert list(tmp_path.iterdir()) == []
