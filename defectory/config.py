@@ -21,10 +21,10 @@ from defectory.aws.model_capabilities import MODELS, capabilities_of
 from defectory.aws.regions import Region, Service
 from defectory.aws.regions import region as region_of
 from defectory.aws.tokens import ServiceTier
+from defectory.company import CompanySettings, check_company_settings
 from defectory.errors import ConfigError, InputError
 from defectory.images.defaults import MODEL_IDS
 from defectory.sensors.authors import AuthorName, PromptStyle
-from defectory.validation import FrozenModel
 
 GROUP = "defectory"
 FALLBACK_REGION = "us-east-1"
@@ -56,6 +56,7 @@ LOG_RETENTIONS = (
 )
 
 STACKS = ("sensor-data", "inspection", "image-synthesis")
+BUDGET_STACK = "budget"
 """What follows the configured name in those of the stacks."""
 
 IMAGE_MODELS = ("image_model_id", "inpaint_model_id")
@@ -71,7 +72,7 @@ def _rules() -> dict[str, str]:
     return {name: str(field.description) for name, field in Config.model_fields.items()}
 
 
-class Config(FrozenModel):
+class Config(CompanySettings):
     """Every setting, with its default."""
 
     name: str = Field(
@@ -270,6 +271,13 @@ class Config(FrozenModel):
                 rule = f"empty unless photos may leave {self.region} for {self.image_region}"
                 fix = f"Set photos_may_leave=true if they may, or {name}= to draw and transplant defects only."
                 raise ConfigError(name, rule, model_id, fix)
+        return self
+
+    @model_validator(mode="after")
+    def _company_settings_fit(self) -> Self:
+        check_company_settings(
+            self, region=self.region, endpoint=self.inspection_endpoint, alert_email=self.alert_email
+        )
         return self
 
     def _check_callable(self, name: str, region: str) -> None:

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from defectory.aws.clients import aws_client, error_code
 from defectory.aws.inference_profiles import bare_model_id, profile_of
-from defectory.config import IMAGE_MODELS, Config
+from defectory.config import IMAGE_MODELS, STACKS, Config
 
 Status = Literal["well", "warning", "fails", "unknown"]
 Connect = Callable[[str, str], BaseClient]
@@ -27,7 +27,6 @@ QUALIFIER = "hnb659fds"
 BOOTSTRAP_VERSION = 6
 CDK = "npx aws-cdk@2.1148.1"
 
-STACKS = ("sensor-data", "inspection", "image-synthesis")
 TRAINING_INSTANCE = "ml.m5.xlarge"
 # Beside pictures, functions of the line and of requests work at the same time.
 FUNCTIONS_BESIDE = 15

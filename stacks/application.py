@@ -10,9 +10,12 @@ from typing import Any
 
 import aws_cdk as cdk
 
-from defectory.config import STACKS, Config, load_config
+from defectory.config import BUDGET_STACK, STACKS, Config, load_config
 from defectory.errors import ConfigError
+from stacks.budget import Budget
 from stacks.capability import Capability
+from stacks.company_account import apply_company_rules
+from stacks.dashboards import add_dashboard
 from stacks.image_synthesis import ImageSynthesis
 from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
@@ -44,20 +47,26 @@ def create_app(
     )
     config = load_config(app.node.get_all_context(), environ)
     env = cdk.Environment(account=environ.get("CDK_DEFAULT_ACCOUNT"), region=config.region)
-    _build_stacks(app, config, env)
-    cdk.Tags.of(app).add("project", "defectory")
+    stacks = _build_stacks(app, config, env)
+    if config.budget_usd_per_month:
+        Budget(app, f"{config.name}-{BUDGET_STACK}", config=config, env=env)
+    if config.dashboards:
+        for stack in stacks:
+            add_dashboard(stack)
+    apply_company_rules(app, config)
     return app
 
 
-def _build_stacks(app: cdk.App, config: Config, env: cdk.Environment) -> None:
-    refusals = []
+def _build_stacks(app: cdk.App, config: Config, env: cdk.Environment) -> list[Capability]:
+    stacks, refusals = [], []
     for suffix, capability in CAPABILITIES.items():
         name = f"{config.name}-{suffix}"
         try:
-            capability(app, name, config=config, env=env)
+            stacks.append(capability(app, name, config=config, env=env))
         except ConfigError as error:
             app.node.try_remove_child(name)
             refusals.append(error)
             print(f"{error.code}: the stack {name} is left out. {error}", file=sys.stderr)
     if len(refusals) == len(CAPABILITIES):
         raise refusals[0]
+    return stacks

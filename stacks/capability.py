@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from aws_cdk import CfnOutput, Duration, Stack
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -43,7 +44,9 @@ class Capability(Stack):
         super().__init__(scope, construct_id, description=f"Defectory: {description}", **stack)
         self.config = config
         self.removal_policy = removal_policy(config)
-        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy)
+        self.alerts = AlertTopic(
+            self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy, key=self._company_key()
+        )
         self.access_logs = SecureBucket(
             self,
             "AccessLogs",
@@ -51,6 +54,10 @@ class Capability(Stack):
             removal_policy=self.removal_policy,
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(config.log_retention_days))],
         )
+
+    def _company_key(self) -> kms.IKey | None:
+        arn = self.config.kms_key_arn
+        return kms.Key.from_key_arn(self, "CompanyKey", arn) if arn else None
 
     def build_bucket(self, name: str, *, overwritten_days: int = 30) -> SecureBucket:
         """A bucket whose objects are kept as long as configured, and ``overwritten_days`` once they are overwritten."""

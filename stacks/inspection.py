@@ -13,7 +13,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from defectory.config import Config
-from defectory.inspection.line.results_table import INDEXES, PENDING_INDEX
+from defectory.inspection.line.results_table import INDEXES, OUTCOME_INDEX, PENDING_INDEX
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
@@ -201,7 +201,9 @@ class Inspection(Capability):
             timeout=Duration.minutes(10),
         )
         self._allow_table(digest.role, "UpdateItem")
-        allow(digest.role, ["dynamodb:Query"], [f"{self.table.table_arn}/index/{PENDING_INDEX}"])
+        # What alerts are pending for, and what waits for a person's word.
+        indexes = [f"{self.table.table_arn}/index/{name}" for name in (PENDING_INDEX, OUTCOME_INDEX)]
+        allow(digest.role, ["dynamodb:Query"], indexes)
         for topic in (self.defects, self.reviews):
             topic.grant_publish(digest.role)
         hourly = events.Rule(

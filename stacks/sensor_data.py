@@ -12,6 +12,7 @@ from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from defectory.aws.metrics import DEPLOYMENT_VARIABLE
 from defectory.config import Config
 from defectory.sensors.service.requests_table import ACTIVE_INDEX
 from stacks.capability import Capability
@@ -42,6 +43,7 @@ class SensorData(Capability):
                 "REQUESTS_TABLE": self.table.table_name,
                 "DATA_BUCKET": self.data.bucket_name,
                 "ALERTS_TOPIC_ARN": self.alerts.topic.topic_arn,
+                DEPLOYMENT_VARIABLE: config.name,
             },
         )
         self._allow_actions()
@@ -92,7 +94,7 @@ class SensorData(Capability):
             "MODEL_ID": self.config.model_id,
             "BASE_MODEL_ID": self.config.base_model_id,
             "PROMPT_STYLE": self.config.prompt_style,
-            "DEPLOYMENT": self.config.name,
+            DEPLOYMENT_VARIABLE: self.config.name,
         }
 
     def _allow_actions(self) -> None:

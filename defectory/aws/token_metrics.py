@@ -1,23 +1,19 @@
-"""Token counts as CloudWatch metrics: lines of the embedded metric format, which CloudWatch Logs reads from any log.
-
-Lambda and CodeBuild write standard output to CloudWatch Logs, so nobody needs leave for ``PutMetricData``.
-"""
+"""Token counts as metrics, by model and service tier."""
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
 
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
-
+from defectory.aws import metrics
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.tokens import TokenUsage
 
-NAMESPACE = "Defectory"
-_NAMES = {
-    "InputTokens": "input",
-    "OutputTokens": "output",
-    "CacheReadTokens": "cache_read",
-    "CacheWriteTokens": "cache_write",
+_FIELDS = {
+    metrics.INPUT_TOKENS: "input",
+    metrics.OUTPUT_TOKENS: "output",
+    metrics.CACHE_READ_TOKENS: "cache_read",
+    metrics.CACHE_WRITE_TOKENS: "cache_write",
 }
 
 
@@ -25,11 +21,11 @@ class TokenMetrics:
     """Counts tokens by model and service tier until ``flush``; threads may count at the same time.
 
     Args:
-        deployment: the deployment's name, the dimension ``service``.
+        writer: where the counts go.
     """
 
-    def __init__(self, deployment: str) -> None:
-        self._deployment = deployment
+    def __init__(self, writer: DeploymentMetrics) -> None:
+        self._writer = writer
         self._totals: defaultdict[tuple[str, str], TokenUsage] = defaultdict(TokenUsage)
         self._lock = threading.Lock()
 
@@ -47,9 +43,5 @@ class TokenMetrics:
             totals = dict(self._totals)
             self._totals.clear()
         for (model_id, tier), usage in totals.items():
-            metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._deployment)
-            metrics.add_dimension("model", model_id)
-            metrics.add_dimension("tier", tier)
-            for name, field in _NAMES.items():
-                metrics.add_metric(name, MetricUnit.Count, getattr(usage, field))
-            metrics.flush_metrics()
+            values = {metric: getattr(usage, field) for metric, field in _FIELDS.items()}
+            self._writer.put(values, model=model_id, tier=tier)

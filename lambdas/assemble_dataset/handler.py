@@ -14,13 +14,16 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
+from defectory.aws.metrics import IMAGE_MODEL_COST, PICTURES
 from defectory.errors import InputError
 from defectory.images.batch.assemble import assemble_folder, assemble_run, store_failure
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.requests import parse_folder
 
 logger = Logger(service="assemble-dataset")
+metrics = DeploymentMetrics.from_environment()
 
 
 class Environment(FunctionEnvironment):
@@ -40,7 +43,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     answer: dict[str, Any]
     match event:
         case {"run": str(run), "stopped": bool(stopped)}:
-            answer = assemble_run(run, bucket(), now, stopped=stopped).model_dump(mode="json", include=_ANSWERED)
+            batch = assemble_run(run, bucket(), now, stopped=stopped)
+            metrics.put_outcomes(PICTURES, batch.outcomes)
+            metrics.put({IMAGE_MODEL_COST: batch.cost.total if batch.cost else 0})
+            answer = batch.model_dump(mode="json", include=_ANSWERED)
         case {"request": request, "execution": str(execution), "problem": str(problem)}:
             answer = {"stored": store_failure(request, execution, problem, bucket(), now)}
         case {"detail": {"name": str(execution), "status": str(status), "input": str(request)}}:

@@ -14,6 +14,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.alerts import Alerts
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.pipelines import Pipeline
 from defectory.errors import InputError
@@ -38,6 +39,7 @@ def services() -> dict[str, Any]:
         "table": RequestsTable(env.requests_table),
         "pipeline": Pipeline(env.pipeline_name),
         "alerts": Alerts(env.alerts_topic_arn),
+        "metrics": DeploymentMetrics.from_environment(),
     }
 
 

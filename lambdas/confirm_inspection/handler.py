@@ -13,12 +13,15 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.answers import rejected
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
+from defectory.aws.metrics import CONFIRMATIONS, ESCAPES, OVERKILLS
 from defectory.errors import InputError
 from defectory.inspection.line.confirming import RULES, parse_confirmation
 from defectory.inspection.line.results_table import RecordNotFoundError, ResultsTable
 
 logger = Logger(service="confirm-inspection")
+metrics = DeploymentMetrics.from_environment()
 
 
 class Environment(FunctionEnvironment):
@@ -43,5 +46,8 @@ def handler(event: object, context: LambdaContext) -> dict[str, Any]:
     except InputError as error:
         logger.warning("Confirmation rejected", extra={"field": error.field, "reason": str(error)})
         return rejected(error)
+    escaped = (record.verdict, record.confirmed) == ("PASS", "anomaly")
+    overkilled = (record.verdict, record.confirmed) == ("FAIL", "normal")
+    metrics.put({CONFIRMATIONS: 1, ESCAPES: escaped, OVERKILLS: overkilled})
     logger.info("Confirmed", extra={"inspection_id": record.inspection_id, "label": record.confirmed})
     return {"status": "CONFIRMED", "inspection": record.model_dump(mode="json", exclude_none=True)}

@@ -9,6 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
 from defectory.inspection.line.recording import Recorder
 from defectory.inspection.line.results_table import ResultsTable
@@ -26,7 +27,11 @@ class Environment(FunctionEnvironment):
 @cache
 def recorder() -> Recorder:
     env = Environment.load()
-    return Recorder(ResultsTable(env.results_table), retention=timedelta(days=env.retention_days))
+    return Recorder(
+        table=ResultsTable(env.results_table),
+        retention=timedelta(days=env.retention_days),
+        metrics=DeploymentMetrics.from_environment(),
+    )
 
 
 @logger.inject_lambda_context

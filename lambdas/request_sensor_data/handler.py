@@ -9,7 +9,6 @@ each of them.
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -19,7 +18,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.alerts import Alerts
 from defectory.aws.answers import rejected
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
+from defectory.aws.metrics import REQUESTS
 from defectory.aws.pipelines import Pipeline
 from defectory.aws.token_metrics import TokenMetrics
 from defectory.errors import InputError
@@ -31,7 +32,8 @@ from defectory.sensors.service.requests_table import RequestsTable
 from defectory.sensors.service.submit import Submission
 
 logger = Logger(service="request-sensor-data")
-tokens = TokenMetrics(os.environ.get("DEPLOYMENT", "defectory"))
+metrics = DeploymentMetrics.from_environment()
+tokens = TokenMetrics(metrics)
 
 
 class Environment(FunctionEnvironment):
@@ -64,6 +66,7 @@ def submission() -> Submission:
         pipeline=Pipeline(env.pipeline_name),
         alerts=Alerts(env.alerts_topic_arn),
         retention=timedelta(days=env.retention_days),
+        metrics=metrics,
     )
 
 
@@ -86,8 +89,10 @@ def handler(event: object, context: LambdaContext) -> dict[str, Any]:
         request = submission().submit(parse_event(event), token=context.aws_request_id)
     except InputError as error:
         logger.warning("Request rejected", extra={"field": error.field, "reason": str(error)})
+        metrics.put({REQUESTS: 1}, outcome="REJECTED")
         return rejected(error)
     finally:
         tokens.flush()
+    metrics.put({REQUESTS: 1}, outcome="ACCEPTED")
     logger.info("Request accepted", extra={"user_id": request.user_id, **request.answer()})
     return request.answer()

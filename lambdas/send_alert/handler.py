@@ -9,9 +9,12 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
+from defectory.aws.metrics import ALERTS_SENT, ALERTS_SUPPRESSED
 from defectory.inspection.line.alerts import Notifier, NotifierEnvironment
 
 logger = Logger(service="send-alert")
+metrics = DeploymentMetrics.from_environment()
 
 
 class Environment(NotifierEnvironment):
@@ -29,5 +32,7 @@ def notifier() -> Notifier:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     notified = notifier().notify(event["inspection_id"], datetime.now(UTC))
+    if metric := {"SENT": ALERTS_SENT, "LEFT FOR THE DIGEST": ALERTS_SUPPRESSED}.get(notified):
+        metrics.put({metric: 1})
     logger.info("Alert", extra={"inspection_id": event["inspection_id"], "notified": notified})
     return {"told": notified}

@@ -8,9 +8,12 @@ from functools import cache
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
+from defectory.aws.metrics import DIGEST_INSPECTIONS, REVIEWS_WAITING
 from defectory.inspection.line.alerts import Notifier, NotifierEnvironment
 
 logger = Logger(service="send-digest")
+metrics = DeploymentMetrics.from_environment()
 
 
 class Environment(NotifierEnvironment):
@@ -24,6 +27,9 @@ def notifier() -> Notifier:
 
 @logger.inject_lambda_context
 def handler(event: object, context: LambdaContext) -> dict[str, int]:
-    notified = notifier().send_digest(datetime.now(UTC))
-    logger.info("Digest", extra={"notified": notified})
+    now = datetime.now(UTC)
+    notified = notifier().send_digest(now)
+    waiting = notifier().reviews_waiting(now)
+    metrics.put({DIGEST_INSPECTIONS: sum(notified.values()), REVIEWS_WAITING: waiting})
+    logger.info("Digest", extra={"notified": notified, "waiting": waiting})
     return {str(channel): count for channel, count in notified.items()}

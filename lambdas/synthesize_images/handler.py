@@ -14,7 +14,9 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.answers import rejected
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
+from defectory.aws.metrics import IMAGE_MODEL_COST, PICTURES
 from defectory.errors import InputError
 from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
@@ -23,6 +25,7 @@ from defectory.images.batch.runs import ManifestItem
 from defectory.images.batch.synthesize import Synthesizer
 
 logger = Logger(service="synthesize-images")
+metrics = DeploymentMetrics.from_environment()
 
 
 class Environment(FunctionEnvironment):
@@ -53,5 +56,7 @@ def handler(event: object, context: LambdaContext) -> dict[str, Any]:
     except InputError as error:
         logger.warning("Request rejected", extra={"field": error.field, "reason": str(error)})
         return rejected(error)
+    metrics.put_outcomes(PICTURES, result.outcomes)
+    metrics.put({IMAGE_MODEL_COST: result.cost.total})
     logger.info("Pictures", extra={"status": result.status, "outcomes": result.outcomes})
     return result.model_dump(mode="json")

@@ -12,8 +12,10 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.hosted_model import HostedModel
+from defectory.aws.metrics import TRAINING_RUNS
 from defectory.errors import InputError
 from defectory.inspection.approved_models import ApprovedModel, ApprovedModels
 from defectory.inspection.gate import EVALUATION_FILE
@@ -21,6 +23,7 @@ from defectory.inspection.training_bucket import TrainingBucket
 from defectory.inspection.training_run import EndpointKind, FunctionHosting, decide, prepare, verify
 
 logger = Logger(service="training-controller")
+metrics = DeploymentMetrics.from_environment()
 
 
 class Environment(FunctionEnvironment):
@@ -52,12 +55,15 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         case {"task": "judge", "evaluation": evaluation, "gate": gate}:
             outcome = decide(evaluation, gate, name=EVALUATION_FILE, storage=storage)
             answer = outcome.model_dump(mode="json")
+            metrics.put_outcomes(TRAINING_RUNS, {"ACCEPTED" if outcome.accepted else "REJECTED": 1})
         case {"task": "verify", "test": test, "model_version": version}:
             verify(test, version, storage=storage, hosting=endpoint)
             answer = {"model_version": version}
+            metrics.put_outcomes(TRAINING_RUNS, {"IN_SERVICE": 1})
         case {"task": "put_in_service", "model": model}:
             approved.put_in_service(ApprovedModel.model_validate(model))
             answer = {"model_version": model["model_version"]}
+            metrics.put_outcomes(TRAINING_RUNS, {"IN_SERVICE": 1})
         case _:
             raise InputError("task", "prepare, judge, verify or put_in_service, with what it needs", event)
     logger.info("Training decision", extra={"task": event["task"], "answer": answer})

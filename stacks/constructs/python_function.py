@@ -16,6 +16,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
 from constructs import Construct
 
+from defectory.aws.metrics import DEPLOYMENT_VARIABLE
 from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge
 from stacks.constructs.alert_topic import AlertTopic
@@ -78,7 +79,9 @@ class PythonFunction(Construct):
             handler="handler.handler" if folder == folders[0] else f"lambdas/{folder}/handler.handler",
             code=_code(Package.of(folders, config)),
             role=self.role,
-            environment=dict(environment),
+            environment={**environment, DEPLOYMENT_VARIABLE: config.name},
+            # What the runtime traces by itself: docs/decisions/0015.
+            tracing=lambda_.Tracing.ACTIVE,
             timeout=timeout,
             memory_size=memory_size,
             ephemeral_storage_size=storage,
@@ -103,6 +106,8 @@ class PythonFunction(Construct):
     def _build_role(self, log_group: RetainedLogGroup) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         log_group.grant_write(role)
+        # Granted by the CDK; Lambda refuses to make a function that traces and may not.
+        acknowledge(role, {"IAM5[Resource::*]": "Traces know no resources."})
         return role
 
     def _build_alarm(self, folder: str, alerts: AlertTopic) -> None:

@@ -23,6 +23,7 @@ from defectory.aws.regions import region as region_of
 from defectory.config import Config
 from defectory.errors import ConfigError
 from defectory.inspection.approved_models import FOLDER
+from stacks.company_account import endpoint_key, training_values
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.permissions import allow
@@ -207,6 +208,7 @@ class TrainingMachine(Construct):
                 "EndpointName": self._endpoint_name,
                 "AlertsTopic": alerts.topic.topic_arn,
                 **self._deployment(),
+                **training_values(self._config),
             },
             without=() if self._serving or self.registry else ("Register",),
             bad_end="training did not come to its end; the execution says at which step and why.",
@@ -227,6 +229,7 @@ class TrainingMachine(Construct):
             "EndpointIsolated": self._config.inspection_endpoint == "realtime",
             "ProductionVariant": self._production_variant(),
             "RollbackAlarm": self.rollback_alarm.alarm_name,
+            "EndpointKey": endpoint_key(self._config),
         }
 
     def _allow_machine(self, role: MachineRole, alerts: AlertTopic) -> None:
@@ -268,6 +271,8 @@ class TrainingMachine(Construct):
             ["sagemaker:CreateEndpoint", "sagemaker:UpdateEndpoint", "sagemaker:DescribeEndpoint"],
             [endpoint, created[1]],
         )
+        if self._config.tags:
+            allow(role, ["sagemaker:AddTags"], [*created, endpoint])
         acknowledge_wildcards(role, created, "Models and configurations are named after the runs that made them.")
         if self.registry:
             group = self.registry.attr_model_package_group_arn

@@ -5,7 +5,8 @@ The documents are YAML, read from top to bottom as what happens.  Beyond the lan
 - ``Shared``: parts with names (retries above all) that states refer to by YAML's ``*name``; it is not part of the
   definition.
 - ``${Name}``: what is known when the stack is synthesised, an ARN or a number say.  Alone it stands for a value of any
-  kind, within a text for a text; where it leads to a state, states that nothing leads to are left out.
+  kind, within a text for a text; where it leads to a state, states that nothing leads to are left out.  A field whose
+  value is None is left out.
 - Expressions of JSONata laid out over several lines, which the definition has in one.
 """
 
@@ -125,7 +126,8 @@ def _filled(value: Any, values: Mapping[str, Any]) -> Any:  # noqa: ANN401
             line = " ".join(part.strip() for part in value.splitlines())
             return _PLACEHOLDER.sub(lambda placeholder: str(values[placeholder[1]]), line)
         case dict():
-            return {key: _filled(inner, values) for key, inner in value.items()}
+            fields = {key: _filled(inner, values) for key, inner in value.items()}
+            return {key: field for key, field in fields.items() if field is not None}
         case list():
             return [_filled(inner, values) for inner in value]
         case _:

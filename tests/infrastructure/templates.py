@@ -66,6 +66,11 @@ class Template:
         return {leave for document in documents for leave in _leaves(document)}
 
 
+def is_tracing(action: str) -> bool:
+    """Whether it is what Lambda does to trace a function, which knows no resources."""
+    return action in ("xray:PutTraceSegments", "xray:PutTelemetryRecords")
+
+
 def _leaves(document: Mapping[str, Any]) -> Iterator[Leave]:
     for statement in document["Statement"]:
         assert statement["Effect"] == "Allow"

@@ -11,6 +11,7 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 from cdk_nag import AwsSolutionsChecks
+from company import COMPANY
 from templates import flat
 
 from stacks.application import create_app
@@ -27,6 +28,7 @@ CONFIGURATIONS = {
     "on this machine": {"lambda_platform": "host"},
     "China": {"region": "cn-north-1", "author": "catalogue"},
     "GovCloud": {"region": "us-gov-west-1"},
+    "a company's account": COMPANY,
     "inspection by a function": {"inspection_endpoint": "lambda"},
     "photos may leave": {"region": "eu-central-1", "photos_may_leave": "true"},
 }

@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 from state_machines import choose, evaluate, following, states_of
-from templates import Template, flat, matches
+from templates import Template, flat, is_tracing, matches
 
 from defectory import errors
 from defectory.aws import bedrock_runtime
@@ -48,13 +48,13 @@ def logical(folder: str) -> str:
 
 
 def leaves_of(synthesis: Template, folder: str) -> set[tuple[str, str, str]]:
-    """What a function's role may do on what, beyond its own logs and dead letters."""
+    """What a function's role may do on what, beyond its own logs, traces and dead letters."""
     role = synthesis.function(logical(folder))["Role"]["Fn::GetAtt"][0]
     own = (f"<{logical(folder)}Logs", f"<{logical(folder)}DeadLetters")
     return {
         (leave.action, leave.resource, leave.conditions)
         for leave in synthesis.leaves(role)
-        if not leave.resource.startswith(own)
+        if not leave.resource.startswith(own) and not is_tracing(leave.action)
     }
 
 

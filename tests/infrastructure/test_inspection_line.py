@@ -9,8 +9,9 @@ from importlib import import_module
 
 import pytest
 from state_machines import choose, evaluate, following, states_of
-from templates import Template, flat, matches
+from templates import Template, flat, is_tracing, matches
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.errors import FailureKind
 from defectory.inspection.line import endpoint
 from defectory.inspection.line.inspecting import SUFFIXES
@@ -57,10 +58,11 @@ def _source_queue(inspection: Template) -> str:
 
 
 def leaves_of(inspection: Template, folder: str) -> set[tuple[str, str]]:
-    """What a function's role may do on what, beyond its own logs and dead letters."""
+    """What a function's role may do on what, beyond its own logs, traces and dead letters."""
     role = inspection.function(logical(folder))["Role"]["Fn::GetAtt"][0]
     own = (f"<{logical(folder)}Logs", f"<{logical(folder)}DeadLetters")
-    return {(leave.action, leave.resource) for leave in inspection.leaves(role) if not leave.resource.startswith(own)}
+    leaves = [leave for leave in inspection.leaves(role) if not is_tracing(leave.action)]
+    return {(leave.action, leave.resource) for leave in leaves if not leave.resource.startswith(own)}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,8 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(inspection, 
         "record_inspection": {("dynamodb:PutItem", table)},
         "send_alert": {("dynamodb:GetItem", table), ("dynamodb:UpdateItem", table), *publishing},
         "send_digest": {
-            *(("dynamodb:UpdateItem", table), ("dynamodb:Query", f"{table}/index/owed-index")),
+            ("dynamodb:UpdateItem", table),
+            *(("dynamodb:Query", f"{table}/index/{index}") for index in ("owed-index", "outcome-index")),
             *publishing,
         },
         "confirm_inspection": {("dynamodb:GetItem", table), ("dynamodb:UpdateItem", table)},
@@ -328,7 +331,9 @@ class Rows:
 
 def record(given: dict) -> tuple[InspectionRecord, dict]:
     rows = Rows()
-    answer = Recorder(rows, timedelta(days=1)).record(given, datetime(2026, 11, 21, tzinfo=UTC))
+    answer = Recorder(rows, timedelta(days=1), DeploymentMetrics("plant")).record(
+        given, datetime(2026, 11, 21, tzinfo=UTC)
+    )
     return rows.records[0], answer
 
 

@@ -92,7 +92,7 @@ AUTHOR_VARIABLES = {
     [
         ("write", AUTHOR_VARIABLES),
         ("repair", AUTHOR_VARIABLES),
-        ("publish", {"REQUESTS_TABLE", "DATA_BUCKET", "ALERTS_TOPIC_ARN"}),
+        ("publish", {"REQUESTS_TABLE", "DATA_BUCKET", "ALERTS_TOPIC_ARN", "DEPLOYMENT"}),
     ],
 )
 def test_a_project_is_told_of_what_it_may_reach(template, action, variables):
@@ -161,6 +161,7 @@ def test_the_source_holds_what_the_actions_run_and_nothing_else(synthesise):
             "py.typed",
             "unwinding.py",
             "validation.py",
+            "writing.py",
             "aws",
             "sensors",
         )

@@ -65,6 +65,42 @@ def test_pipeline_is_updated_in_place_and_deleted_with_its_stack(cloud: LocalClo
     assert name not in names()
 
 
+def budget(amount: int, address: str, **named: str) -> str:
+    notification = {"NotificationType": "ACTUAL", "ComparisonOperator": "GREATER_THAN", "Threshold": 80}
+    subscribers = [{"SubscriptionType": "EMAIL", "Address": address}]
+    limit = {"Amount": amount, "Unit": "USD"}
+    properties = {
+        "Budget": {"BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": limit, **named},
+        "NotificationsWithSubscribers": [{"Notification": notification, "Subscribers": subscribers}],
+    }
+    resource = {"Type": "AWS::Budgets::Budget", "Properties": properties}
+    return json.dumps({"Resources": {"Budget": resource}, "Outputs": {"Name": {"Value": {"Ref": "Budget"}}}})
+
+
+def test_a_budget_is_changed_in_place_and_replaced_with_its_subscribers(cloud: LocalCloud) -> None:
+    stacks, client = cloud.client("cloudformation"), cloud.client("budgets")
+
+    def deploy(verb: str, template: str) -> str:
+        getattr(stacks, f"{verb}_stack")(StackName="costs", TemplateBody=template)
+        stacks.get_waiter(f"stack_{verb}_complete").wait(StackName="costs", WaiterConfig={"Delay": 1})
+        return str(stacks.describe_stacks(StackName="costs")["Stacks"][0]["Outputs"][0]["OutputValue"])
+
+    def limits() -> dict[str, str]:
+        found = client.describe_budgets(AccountId=cloud.settings.account)["Budgets"]
+        return {each["BudgetName"]: each["BudgetLimit"]["Amount"] for each in found}
+
+    first = deploy("create", budget(500, "ann@example.com"))
+    assert limits() == {first: "500"}
+    assert deploy("update", budget(600, "ann@example.com")) == first
+    assert limits() == {first: "600"}
+    second = deploy("update", budget(600, "bob@example.com"))
+    assert first != second
+    assert limits() == {second: "600"}
+    stacks.delete_stack(StackName="costs")
+    stacks.get_waiter("stack_delete_complete").wait(StackName="costs", WaiterConfig={"Delay": 1})
+    assert limits() == {}
+
+
 def test_failure_is_told_with_the_events_of_the_stack(cloud: LocalCloud, tmp_path: Path) -> None:
     def break_pipeline(template: dict[str, Any]) -> None:
         make = template["Resources"]["Pipeline"]["Properties"]["Stages"][1]["Actions"][0]

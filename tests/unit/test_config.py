@@ -95,6 +95,19 @@ def test_the_cdks_own_keys_are_left_alone():
         ("lambda_python", "2.7"),
         ("lambda_python", 3.13),
         ("name", "Defectory!"),
+        ("kms_key_arn", "alias/ours"),
+        ("vpc_id", "ours"),
+        ("subnet_ids", "subnet-0a1b2c3d,ours"),
+        ("security_group_ids", ["ours"]),
+        ("permissions_boundary", "two words"),
+        ("tags", "team"),
+        ("tags", "aws:team=quality"),
+        ("tags", {"team": "a;b"}),
+        ("tags", {f"key{n}": "" for n in range(41)}),
+        ("log_level", "TRACE"),
+        ("dashboards", "many"),
+        ("budget_usd_per_month", 0),
+        ("budget_usd_per_month", "little"),
     ],
 )
 @pytest.mark.parametrize("grouped", [True, False])
@@ -326,3 +339,55 @@ def test_any_text_is_a_profile_or_refused(text):
         assert getattr(error, "field", None) == "model_id"
     else:
         assert profile.profile_id == f"{profile.geography}.{profile.model}" == text
+
+
+NETWORK = {
+    "vpc_id": "vpc-0a1b2c3d",
+    "subnet_ids": "subnet-0a1b2c3d, subnet-0a1b2c3e",
+    "security_group_ids": "sg-0a1b2c3d",
+}
+BUDGET = {"budget_usd_per_month": 9, "alert_email": "ops@example.com"}
+
+
+def test_lists_and_tags_are_texts_on_the_command_line_and_more_in_cdk_json():
+    texts = {**NETWORK, "inspection_endpoint": "realtime", "tags": "team=quality, cost centre=a=b, empty="}
+    values = {
+        **texts,
+        "subnet_ids": ["subnet-0a1b2c3d", "subnet-0a1b2c3e"],
+        "security_group_ids": ["sg-0a1b2c3d"],
+        "tags": {"team": "quality", "cost centre": "a=b", "empty": ""},
+    }
+
+    assert load_config(texts, {}) == load_config({"defectory": values}, {})
+    assert load_config(texts, {}).tags == {"team": "quality", "cost centre": "a=b", "empty": ""}
+
+
+def test_what_is_empty_on_the_command_line_is_left_out():
+    empty = dict.fromkeys(("kms_key_arn", "vpc_id", "subnet_ids", "permissions_boundary", "tags"), "")
+
+    assert load_config({**empty, "budget_usd_per_month": ""}, {}) == load_config({}, {})
+
+
+@pytest.mark.parametrize("missing", NETWORK)
+def test_a_network_is_whole_or_none(missing):
+    error = refused({**NETWORK, "inspection_endpoint": "realtime", missing: ""})
+
+    assert error.field == missing
+    assert "belong together" in error.fix
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "fix"),
+    [
+        (NETWORK, "vpc_id", "inspection_endpoint=realtime"),
+        ({"kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/abc"}, "kms_key_arn", "key of us-east-1"),
+        ({"budget_usd_per_month": 9}, "budget_usd_per_month", "alert_email"),
+        ({**BUDGET, "region": "us-gov-west-1"}, "budget_usd_per_month", "paid"),
+        ({**BUDGET, "region": "cn-north-1", "author": "catalogue"}, "budget_usd_per_month", "paid"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_with_the_fix(settings, field, fix):
+    error = refused(settings)
+
+    assert error.field == field
+    assert fix in error.fix

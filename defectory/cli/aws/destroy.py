@@ -36,9 +36,9 @@ def destroy(
     """
     require_extra("aws")
     from defectory.aws.teardown import Teardown
-    from defectory.config import STACKS
+    from defectory.config import BUDGET_STACK, STACKS
 
-    teardown = Teardown(name, STACKS)
+    teardown = Teardown(name, (*STACKS, BUDGET_STACK))
     deployment = teardown.find()
     if not deployment and not as_json:
         typer.echo(f"There is no deployment {name} in this account and region.")

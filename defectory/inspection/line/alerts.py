@@ -14,7 +14,7 @@ from urllib.parse import quote
 from defectory.aws.alerts import Alerts
 from defectory.aws.environment import FunctionEnvironment
 from defectory.errors import ServiceError, shorten
-from defectory.inspection.line.records import Channel, InspectionRecord
+from defectory.inspection.line.records import Channel, InspectionRecord, timestamp
 from defectory.inspection.line.results_table import ResultsTable
 
 CHANNELS: tuple[Channel, ...] = ("defect", "review")
@@ -28,6 +28,9 @@ DIGEST_SHOWN = 50
 """Inspections that it names."""
 
 NAME_SHOWN = 300
+
+REVIEW_DAYS = 7
+"""Days of uploads, today's included, among which parts that wait for a person's word are counted."""
 
 Notification = Literal["SENT", "LEFT FOR THE DIGEST", "NOTHING OWED"]
 
@@ -113,6 +116,15 @@ class Notifier:
         if failures:
             raise ServiceError(f"The digest could not be sent in full. {' '.join(failures)}")
         return notified
+
+    def reviews_waiting(self, now: datetime) -> int:
+        """How many parts of the last days had REVIEW and no person's word yet.
+
+        Raises:
+            ServiceError: the table cannot be asked.
+        """
+        days = (timestamp(now - timedelta(days=ago))[:10] for ago in range(REVIEW_DAYS))
+        return sum(self.table.unconfirmed(day, "REVIEW") for day in days)
 
     def _send_if_few(self, channel: Channel, record: InspectionRecord, now: datetime) -> bool:
         try:

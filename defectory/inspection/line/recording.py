@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
+from defectory.aws.metrics import INSPECTION_SCORE, INSPECTION_TIME, INSPECTIONS
 from defectory.inspection.line.records import InspectionRecord, read_cause
 from defectory.inspection.line.results_table import ResultsTable
 from defectory.inspection.line.uploads import Upload
@@ -18,6 +20,7 @@ class Recorder:
 
     table: ResultsTable
     retention: timedelta
+    metrics: DeploymentMetrics
 
     def record(self, state: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         """Write the row for what the state machine knows: ``{upload, record}``, or ``{upload, problem}``.
@@ -30,8 +33,15 @@ class Recorder:
         """
         record = self._record(state, now)
         record = record.model_copy(update={"pending_alert": record.channel})
-        self.table.put(record, now)
+        if self.table.put(record, now):
+            self._count(record, now)
         return {"inspection_id": record.inspection_id, "outcome": record.outcome, "tell": record.is_urgent}
+
+    def _count(self, record: InspectionRecord, now: datetime) -> None:
+        self.metrics.put_outcomes(INSPECTIONS, {record.outcome: 1})
+        duration = now - datetime.fromisoformat(record.uploaded_at)
+        values = {INSPECTION_TIME: duration / timedelta(milliseconds=1)}
+        self.metrics.put(values if record.score is None else values | {INSPECTION_SCORE: record.score})
 
     def _record(self, state: Mapping[str, Any], now: datetime) -> InspectionRecord:
         match state:

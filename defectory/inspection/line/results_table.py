@@ -97,6 +97,17 @@ class ResultsTable:
         values = {":value": channel, ":before": timestamp(before)}
         return self._query(PENDING_INDEX, "owed = :value AND recorded_at < :before", values)
 
+    def unconfirmed(self, day: str, outcome: InspectionOutcome) -> int:
+        """How many inspections of what was uploaded on ``day`` ended so and have no person's word yet."""
+        pages = self._pages(
+            OUTCOME_INDEX,
+            "outcome_day = :value",
+            {":value": f"{outcome}#{day}"},
+            FilterExpression="attribute_not_exists(confirmed)",
+            Select="COUNT",
+        )
+        return sum(int(page["Count"]) for page in pages)
+
     def confirmed(self, since: str = "") -> Iterator[InspectionRecord]:
         """The inspections that people confirmed or corrected, from the moment ``since`` on (``2026-11-21`` say)."""
         for label in ("normal", "anomaly"):
@@ -151,7 +162,18 @@ class ResultsTable:
     def _query(
         self, index: str, condition: str, values: Mapping[str, Any], names: Mapping[str, str] | None = None
     ) -> Iterator[InspectionRecord]:
-        start: dict[str, Any] = {"ExpressionAttributeNames": dict(names)} if names else {}
+        more = {"ExpressionAttributeNames": dict(names)} if names else {}
+        for page in self._pages(index, condition, values, **more):
+            yield from map(_to_record, page["Items"])
+
+    def _pages(
+        self,
+        index: str,
+        condition: str,
+        values: Mapping[str, Any],
+        **more: Any,  # noqa: ANN401
+    ) -> Iterator[dict[str, Any]]:
+        start: dict[str, Any] = {}
         while True:
             with service_errors(f"query {index} of table {self._name}"):
                 page = self._client.query(
@@ -159,9 +181,10 @@ class ResultsTable:
                     IndexName=index,
                     KeyConditionExpression=condition,
                     ExpressionAttributeValues=_to_dynamodb(values),
+                    **more,
                     **start,
                 )
-            yield from map(_to_record, page["Items"])
+            yield page
             if "LastEvaluatedKey" not in page:
                 return
             start["ExclusiveStartKey"] = page["LastEvaluatedKey"]

@@ -13,6 +13,7 @@ from defectory.local.server.authorization.keys import keep_keys
 from defectory.local.server.authorization.machines import Machines
 from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.authorization.sessions import Sessions
+from defectory.local.server.budgets import add_budgets
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.service import Pipelines
 from defectory.local.server.events import Events
@@ -43,6 +44,7 @@ class Extensions(Extension):
         events = Events()
         sagemaker = SageMaker(settings, objects, events, permissions)
         add_resources(sagemaker)
+        add_budgets()
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (
             Pipelines(objects, builds, events, permissions),

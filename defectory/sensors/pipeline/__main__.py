@@ -80,6 +80,7 @@ def rerun() -> None:
 def publish() -> None:
     """Publish the datasets and close the request."""
     from defectory.aws.alerts import Alerts
+    from defectory.aws.embedded_metrics import DeploymentMetrics
     from defectory.sensors.pipeline import publishing
     from defectory.sensors.service.datasets_bucket import DatasetsBucket
     from defectory.sensors.service.requests_table import RequestsTable
@@ -95,6 +96,7 @@ def publish() -> None:
             publishing.Round(artifact("RepairedScripts"), artifact("RerunDatasets")),
         ),
         work=BUILD / "published",
+        metrics=DeploymentMetrics.from_environment(),
     )
 
 
@@ -107,10 +109,11 @@ def _run(scripts: Path) -> None:
 @contextmanager
 def _author() -> Iterator[Author]:
     """The author; what it spent in tokens is printed as metrics in the end, however the work ended."""
+    from defectory.aws.embedded_metrics import DeploymentMetrics
     from defectory.aws.token_metrics import TokenMetrics
     from defectory.sensors.authors import create_author
 
-    metrics = TokenMetrics(os.environ.get("DEPLOYMENT") or "defectory")
+    metrics = TokenMetrics(DeploymentMetrics.from_environment())
     try:
         yield create_author(
             setting("AUTHOR"),

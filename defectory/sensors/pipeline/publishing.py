@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from defectory.aws.alerts import Alerts
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.errors import DefectoryError, ServiceError, shorten
 from defectory.sensors.authors import ScriptTask
 from defectory.sensors.pipeline.artifacts import (
@@ -60,6 +61,7 @@ def publish(
     *,
     rounds: tuple[Round, ...],
     work: Path,
+    metrics: DeploymentMetrics,
 ) -> SensorRequest:
     """Publish what the rounds (the last one counts) made of a request, tell people of what is missing, and close it.
 
@@ -99,7 +101,7 @@ def publish(
         names = {machine.slug: machine.name for machine in request.machines}
         failures = {names[slug]: "; ".join(problems) for slug, problems in reasons.items()}
         bucket.upload_index(user_id, request_id, write_index(work, failures))
-    closed = close_unfinished(request, summarise(request, reasons), table=table, alerts=alerts)
+    closed = close_unfinished(request, summarise(request, reasons), table=table, alerts=alerts, metrics=metrics)
     print(f"Request {request_id} is {closed.status}. {closed.reason}", flush=True)
     return closed
 

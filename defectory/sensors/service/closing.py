@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 
 from defectory.aws.alerts import Alerts
+from defectory.aws.embedded_metrics import DeploymentMetrics
+from defectory.aws.metrics import MACHINES
 from defectory.aws.pipelines import Pipeline
 from defectory.errors import DefectoryError, ServiceError
 from defectory.sensors.service.requests import SensorRequest, outcome
@@ -16,7 +19,14 @@ SWEEP_AFTER = timedelta(hours=2)
 UNTRACED_AFTER = timedelta(hours=24)
 
 
-def close_unfinished(request: SensorRequest, reason: str, *, table: RequestsTable, alerts: Alerts) -> SensorRequest:
+def close_unfinished(
+    request: SensorRequest,
+    reason: str,
+    *,
+    table: RequestsTable,
+    alerts: Alerts,
+    metrics: DeploymentMetrics,
+) -> SensorRequest:
     """Close ``request`` as the table has it now: machines not published are FAILED with ``reason``; people are told.
 
     The request ends as PARTIAL if a machine of it was published, else as FAILED; one closed already stays as it is.
@@ -35,12 +45,19 @@ def close_unfinished(request: SensorRequest, reason: str, *, table: RequestsTabl
         if status != "PUBLISHED":
             alerts.send(f"Defectory: request {request.request_id} is {status}", _tell(request, status, reason))
         # Were all machines published, only the closing was missing: no reason, no alert.
-        table.close(*key, status, "" if status == "PUBLISHED" else reason)
+        if table.close(*key, status, "" if status == "PUBLISHED" else reason):
+            metrics.put_outcomes(MACHINES, Counter(machine.status for machine in request.machines))
     return table.get(*key)
 
 
 def close_after_execution(
-    execution_id: str, state: str, *, table: RequestsTable, pipeline: Pipeline, alerts: Alerts
+    execution_id: str,
+    state: str,
+    *,
+    table: RequestsTable,
+    pipeline: Pipeline,
+    alerts: Alerts,
+    metrics: DeploymentMetrics,
 ) -> SensorRequest:
     """Close the request that a pipeline execution worked on, now that it has ended in ``state``.
 
@@ -57,10 +74,12 @@ def close_after_execution(
     if not request.active:
         return request
     reason = _why_ended(execution_id, state, execution.summary, pipeline)
-    return close_unfinished(request, reason, table=table, alerts=alerts)
+    return close_unfinished(request, reason, table=table, alerts=alerts, metrics=metrics)
 
 
-def sweep(now: datetime, *, table: RequestsTable, pipeline: Pipeline, alerts: Alerts) -> list[SensorRequest]:
+def sweep(
+    now: datetime, *, table: RequestsTable, pipeline: Pipeline, alerts: Alerts, metrics: DeploymentMetrics
+) -> list[SensorRequest]:
     """Close every request that is owed for two hours or more and that no pipeline execution works on any more.
 
     Raises:
@@ -71,7 +90,7 @@ def sweep(now: datetime, *, table: RequestsTable, pipeline: Pipeline, alerts: Al
         try:
             request = table.get(user_id, request_id)
             if reason := _why_abandoned(request, now, pipeline):
-                closed.append(close_unfinished(request, reason, table=table, alerts=alerts))
+                closed.append(close_unfinished(request, reason, table=table, alerts=alerts, metrics=metrics))
         except DefectoryError as error:
             failures.append(f"{request_id} of {user_id}: {error}")
     if failures:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from defectory.aws.alerts import Alerts
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.pipelines import Pipeline
 from defectory.errors import AuthorError, ServiceError
 from defectory.sensors.authors import Author, MachineListing
@@ -23,6 +24,7 @@ class Submission:
     pipeline: Pipeline
     alerts: Alerts
     retention: timedelta
+    metrics: DeploymentMetrics
 
     def submit(self, event: RequestEvent, *, token: str) -> SensorRequest:
         """Accept ``event`` and start the work on it; nothing is written unless its machines are known.
@@ -66,9 +68,8 @@ class Submission:
         try:
             execution_id = self.pipeline.start(variables, token=request.request_id)
         except ServiceError as error:
-            close_unfinished(
-                request, f"The pipeline could not be started: {error}", table=self.table, alerts=self.alerts
-            )
+            reason = f"The pipeline could not be started: {error}"
+            close_unfinished(request, reason, table=self.table, alerts=self.alerts, metrics=self.metrics)
             raise
         self.table.set_execution(request.user_id, request.request_id, execution_id)
         return request.model_copy(update={"pipeline_execution_id": execution_id})

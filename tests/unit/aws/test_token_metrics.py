@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.token_metrics import TokenMetrics
 from defectory.aws.tokens import TokenUsage
 
 
 def test_tokens_of_all_threads_become_one_line_for_each_model_and_tier(capsys):
-    metrics = TokenMetrics("line-3")
+    metrics = TokenMetrics(DeploymentMetrics("line-3"))
     usage = TokenUsage(input=3, output=2, cache_read=5, cache_write=1)
 
     with ThreadPoolExecutor(4) as pool:
@@ -34,7 +35,7 @@ def test_tokens_of_all_threads_become_one_line_for_each_model_and_tier(capsys):
 
 
 def test_what_was_told_is_not_told_again(capsys):
-    metrics = TokenMetrics("d")
+    metrics = TokenMetrics(DeploymentMetrics("d"))
     metrics.count("m", "default", TokenUsage(input=1))
     metrics.flush()
     capsys.readouterr()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
 
+from defectory.aws import metrics
 from defectory.aws.pipelines import PipelineExecution
 from defectory.errors import ServiceError
 from defectory.sensors.authors import MachineListing
@@ -80,6 +82,29 @@ def pipeline():
 @pytest.fixture
 def alerts():
     return FakeAlerts()
+
+
+@pytest.fixture
+def measured(capsys):
+    """The values of a metric that were printed so far, by its own dimensions; every one printed has to be known."""
+    printed = []
+
+    def read(name: str) -> dict[tuple[str, ...], list[float]]:
+        printed.extend(json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line)
+        known = {metric.name: metric for metric in metrics.ALL}
+        values: dict[tuple[str, ...], list[float]] = {}
+        for line in printed:
+            [directive] = line["_aws"]["CloudWatchMetrics"]
+            assert directive["Namespace"] == metrics.NAMESPACE
+            for entry in directive["Metrics"]:
+                metric = known[entry["Name"]]
+                assert entry["Unit"] == metric.unit
+                assert set(directive["Dimensions"][0]) == {metrics.DEPLOYMENT_DIMENSION, *metric.dimensions}
+                if metric.name == name:
+                    values.setdefault(tuple(line[key] for key in metric.dimensions), []).extend(line[name])
+        return values
+
+    return read
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.errors import InputError, ServiceError
 from defectory.sensors.service.closing import sweep
 from defectory.sensors.service.requests import SensorRequest, parse_event
@@ -13,12 +14,15 @@ from defectory.sensors.service.requests_table import RequestNotFoundError
 from lambdas.close_failed_request import handler as module
 
 NOW = datetime.now(UTC)
+METRICS = DeploymentMetrics("plant")
 HOURLY = {"detail-type": "Scheduled Event", "source": "aws.events"}
 
 
 @pytest.fixture
 def closer(monkeypatch, table, pipeline, alerts, context):
-    monkeypatch.setattr(module, "services", lambda: {"table": table, "pipeline": pipeline, "alerts": alerts})
+    monkeypatch.setattr(
+        module, "services", lambda: {"table": table, "pipeline": pipeline, "alerts": alerts, "metrics": METRICS}
+    )
     return lambda event: module.handler(event, context)
 
 
@@ -67,7 +71,7 @@ def test_a_pipeline_that_ended_badly_closes_its_request_as_failed(closer, table,
     assert "Stepper" in message
 
 
-def test_what_was_published_stays_and_makes_it_partial(closer, table, request_made):
+def test_what_was_published_stays_and_makes_it_partial(closer, table, request_made, measured):
     request = request_made()
     table.set_machine_status("ann", request.request_id, "etcher", "PUBLISHED")
 
@@ -76,6 +80,8 @@ def test_what_was_published_stays_and_makes_it_partial(closer, table, request_ma
     closed = table.get("ann", request.request_id)
     assert closed.status == "PARTIAL"
     assert [machine.status for machine in closed.machines] == ["PUBLISHED", "FAILED"]
+    closer(ended(request, "FAILED"))
+    assert measured("Machines") == {("PUBLISHED",): [1.0], ("FAILED",): [1.0]}, "once, however often it is told"
 
 
 def test_a_machines_own_error_is_kept(closer, table, request_made):
@@ -198,7 +204,7 @@ SECOND = timedelta(seconds=1)
 def test_the_sweep_leaves_two_hours_to_the_trigger(table, pipeline, alerts, request_made, age, closed):
     request_made(age=age, started=False)
 
-    assert len(sweep(NOW, table=table, pipeline=pipeline, alerts=alerts)) == closed
+    assert len(sweep(NOW, table=table, pipeline=pipeline, alerts=alerts, metrics=METRICS)) == closed
 
 
 @pytest.mark.parametrize(("age", "closed"), [(timedelta(hours=24) - SECOND, 0), (timedelta(hours=24) + SECOND, 1)])
@@ -206,7 +212,7 @@ def test_the_sweep_leaves_a_day_to_a_pipeline_that_nobody_can_trace(table, pipel
     request = request_made(age=age, started=False)
     table.set_status("ann", request.request_id, "RUNNING")
 
-    assert len(sweep(NOW, table=table, pipeline=pipeline, alerts=alerts)) == closed
+    assert len(sweep(NOW, table=table, pipeline=pipeline, alerts=alerts, metrics=METRICS)) == closed
 
 
 def test_one_request_that_cannot_be_closed_does_not_keep_the_others(closer, table, pipeline, alerts, request_made):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -22,7 +21,7 @@ EVENT = {"industry": "Semiconductor", "number": 2, "user_id": "ann"}
 
 @pytest.fixture
 def trigger(monkeypatch, table, author, pipeline, alerts, context):
-    submission = Submission(author, table, pipeline, alerts, timedelta(days=30))
+    submission = Submission(author, table, pipeline, alerts, timedelta(days=30), module.metrics)
     monkeypatch.setattr(module, "submission", lambda: submission)
     return lambda event, request_id=context.aws_request_id: module.handler(
         event, SimpleNamespace(**{**vars(context), "aws_request_id": request_id})
@@ -49,14 +48,14 @@ def test_a_request_is_accepted_written_down_and_started(trigger, table, pipeline
     assert (request.industry, request.number) == ("Semiconductor", 2)
 
 
-@pytest.mark.parametrize("event", [EVENT, {}])
-def test_what_the_author_spent_is_printed_as_metrics(trigger, capsys, event):
+@pytest.mark.parametrize(("event", "outcome"), [(EVENT, "ACCEPTED"), ({}, "REJECTED")])
+def test_a_request_and_what_the_author_spent_are_printed_as_metrics(trigger, measured, event, outcome):
     module.tokens.count("some-model", "default", TokenUsage(input=3))
 
     trigger(event)
 
-    (metrics,) = (json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line)
-    assert (metrics["model"], metrics["InputTokens"]) == ("some-model", [3.0])
+    assert measured("InputTokens") == {("some-model", "default"): [3.0]}
+    assert measured("Requests") == {(outcome,): [1.0]}
 
 
 def test_fewer_machines_than_asked_is_told(trigger, author):

@@ -61,7 +61,7 @@ def test_a_folder_without_files_is_no_dataset(bucket):
         module.handler(event, CONTEXT)
 
 
-def test_judges_by_what_the_evaluation_left_in_the_bucket(bucket):
+def test_judges_by_what_the_evaluation_left_in_the_bucket(bucket, measured):
     figures = Figures(model_version="v", normal=9, anomalous=9, auroc=0.5, escapes=4, overkill=4, review=0)
     content = ModelComparison(candidate=figures, test_digest="t").model_dump_json().encode()
     bucket.put_object(Bucket="parts", Key="models/e/model.tar.gz", Body=archive(evaluation_json=content))
@@ -69,6 +69,7 @@ def test_judges_by_what_the_evaluation_left_in_the_bucket(bucket):
     outcome = module.handler(event, CONTEXT)
     assert outcome["accepted"] is False
     assert "AUROC 0.5000" in outcome["reasons"][0]
+    assert measured("TrainingRuns") == {("REJECTED",): [1.0]}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_what_is_no_evaluation_is_refused(bucket, uri, content, said):
         module.handler({"task": "judge", "evaluation": uri, "gate": {}}, CONTEXT)
 
 
-def test_verifies_with_an_image_of_the_test_set(bucket, monkeypatch):
+def test_verifies_with_an_image_of_the_test_set(bucket, monkeypatch, measured):
     asked = []
 
     def ask(self, image, content_type):
@@ -98,6 +99,7 @@ def test_verifies_with_an_image_of_the_test_set(bucket, monkeypatch):
     event = {"task": "verify", "test": "s3://parts/test/", "model_version": "v"}
     assert module.handler(event, CONTEXT) == {"model_version": "v"}
     assert asked == [(photo, "image/png")]
+    assert measured("TrainingRuns") == {("IN_SERVICE",): [1.0]}
 
 
 def test_where_a_function_serves_the_model_in_service_is_the_one_last_put_there(bucket, monkeypatch):

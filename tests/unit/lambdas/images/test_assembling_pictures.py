@@ -56,7 +56,7 @@ def test_classes_of_an_earlier_batch_still_hold(factory, wish):
     assert classes == {("Kratzer",), ("dent",)}
 
 
-def test_pictures_without_a_record_are_named_with_what_the_machine_knows(factory, wish):
+def test_pictures_without_a_record_are_named_with_what_the_machine_knows(factory, wish, measured):
     planned = factory.plan(**{**wish, "count": 3})
     factory.make_planned(planned, 0)
     factory.fail(planned, 2, error="ModelBusyError", cause=json.dumps({"errorMessage": "throttled"}))
@@ -66,6 +66,7 @@ def test_pictures_without_a_record_are_named_with_what_the_machine_knows(factory
 
     assert (answer["status"], answer["outcomes"]) == ("PARTIAL", {"failed": 2, "made": 1})
     assert "1 of 3 pictures" in answer["reason"]
+    assert measured("Pictures") == {("made",): [1.0], ("failed",): [2.0]}
     reasons = {failure["reason"][:16] for failure in status["not_made"]}
     assert reasons == {"ModelBusyError: ", "Nobody knows why"}
     noted = factory.read("ann/plates/dataset.json")["notes"]["synthesis"]["not_in_it"]

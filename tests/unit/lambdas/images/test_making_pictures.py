@@ -100,13 +100,15 @@ def test_what_is_drawn_is_as_large_as_the_real_defects_that_were_given(factory, 
     assert areas["large"] > 4 * areas["small"]
 
 
-def test_an_image_model_paints_and_the_answer_says_what_it_cost(factory, wish, image_models):
+def test_an_image_model_paints_and_the_answer_says_what_it_cost(factory, wish, image_models, measured):
     answer = factory.make(**{**wish, "renderer": "bedrock-inpaint", "count": 1})
 
     assert answer["outcomes"] == {"made": 1}, answer
     assert answer["cost"]["total"] > 0
     [record] = [factory.read(key) for key in factory.bucket.keys("ann/plates/records/")]
     assert record["parameters"]["model_id"] == "us.stability.stable-image-inpaint-v1:0"
+    assert measured("Pictures") == {("made",): [float(len(answer["pictures"]))]}
+    assert measured("ImageModelCost") == {(): [answer["cost"]["total"]]}
 
 
 @pytest.mark.parametrize(

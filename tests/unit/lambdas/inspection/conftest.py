@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.state_machine import StateMachine
 from defectory.inspection.line.alerts import Notifier, Pages
 from defectory.inspection.line.buckets import ResultsBucket, read_upload
@@ -158,7 +159,7 @@ def results(aws, dynamodb_client):
 
 @pytest.fixture
 def recorder(results):
-    return Recorder(results, retention=timedelta(days=30))
+    return Recorder(results, timedelta(days=30), DeploymentMetrics("plant"))
 
 
 @pytest.fixture

@@ -43,6 +43,20 @@ def test_a_later_word_replaces_it_and_all_can_be_collected(confirm, results, ins
 
 
 @pytest.mark.parametrize(
+    ("verdict", "label", "escapes", "overkills"),
+    [("PASS", "anomaly", 1, 0), ("PASS", "normal", 0, 0), ("FAIL", "normal", 0, 1), ("FAIL", "anomaly", 0, 0)],
+)
+def test_a_word_against_the_verdict_is_an_escape_or_an_overkill(
+    confirm, recorder, measured, verdict, label, escapes, overkills
+):
+    inspection_id = recorder.record(made(verdict), NOW)["inspection_id"]
+
+    confirm({"inspection_id": inspection_id, "label": label, "by": "ann"})
+
+    assert [measured(name)[()] for name in ("Confirmations", "Escapes", "Overkills")] == [[1], [escapes], [overkills]]
+
+
+@pytest.mark.parametrize(
     ("change", "field"),
     [
         ({"inspection_id": "0" * 32}, "inspection_id"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -470,3 +471,42 @@ def test_a_mail_shows_three_hundred_letters_of_a_name(results, recorded, length,
 
     assert len(subject) == len("FAIL: ") + shown
     assert subject.endswith("a") is (length <= 300)
+
+
+def test_a_new_row_is_measured_and_the_same_row_again_is_not(recorder, measured):
+    # Uploaded at 11:59, recorded at 12:00.
+    for _ in range(2):
+        recorder.record(made("FAIL"), NOW)
+
+    assert measured("Inspections") == {("FAIL",): [1.0]}
+    assert measured("InspectionTime") == {(): [60_000.0]}
+    assert measured("InspectionScore") == {(): [0.8]}
+
+
+def test_what_has_no_score_is_measured_without_one(recorder, measured):
+    recorder.record(made(None, status="UNREADABLE", score=None), NOW)
+
+    assert measured("Inspections") == {("UNREADABLE",): [1.0]}
+    assert not measured("InspectionScore")
+
+
+def test_mails_sent_and_mails_over_the_limit_are_measured(calling, notifier, recorded, measured):
+    one_an_hour = replace(notifier, limit=1)
+    for number in range(3):
+        event = {"inspection_id": recorded(key=f"{number}.png")}
+        calling(alert_module, "notifier", one_an_hour, event)
+
+    assert measured("AlertsSent") == {(): [1.0]}
+    assert measured("AlertsSuppressed") == {(): [1.0, 1.0]}
+
+
+def test_parts_that_wait_for_a_persons_word_are_counted_every_hour(calling, notifier, results, recorded, measured):
+    today = [recorded("REVIEW", key=f"{number}.png") for number in range(3)]
+    recorded("FAIL", key="bad.png")
+    results.confirm(today[0], label="normal", classes=(), by="ann", note="", now=NOW)
+
+    assert notifier.reviews_waiting(NOW) == 2
+    assert notifier.reviews_waiting(NOW + timedelta(days=6)) == 2
+    assert notifier.reviews_waiting(NOW + timedelta(days=7)) == 0
+    calling(digest_module, "notifier", notifier, {})
+    assert set(measured("ReviewsWaiting")) == {()}

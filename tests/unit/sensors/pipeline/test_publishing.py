@@ -6,6 +6,7 @@ import os
 import pytest
 from boto3.exceptions import S3UploadFailedError
 
+from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.tokens import TokenUsage
 from defectory.errors import ServiceError
 from defectory.sensors.authors import Script, ScriptTask
@@ -94,7 +95,10 @@ def hand_over(tmp_path):
 def run_publish(table, bucket, alerts, tmp_path):
     def run(request, *rounds):
         return publish(
-            table, bucket, alerts, request.user_id, request.request_id, rounds=rounds, work=tmp_path / "published"
+            *(table, bucket, alerts, request.user_id, request.request_id),
+            rounds=rounds,
+            work=tmp_path / "published",
+            metrics=DeploymentMetrics("plant"),
         )
 
     return run
