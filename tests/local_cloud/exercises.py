@@ -13,10 +13,10 @@ import pytest
 
 from defectory.inspection.samples import write_samples
 from tests.local_cloud.application import Application
+from tests.local_cloud.line import Line
 from tests.local_cloud.roles import without_waits
 from tests.local_cloud.sample_app import eventually
 from tests.local_cloud.test_image_synthesis import Workshop, plate
-from tests.local_cloud.test_inspection_line import Line
 
 pytestmark = pytest.mark.xdist_group("application")
 
@@ -76,8 +76,8 @@ def test_what_a_function_gives_up_is_kept(app: Application, function: str) -> No
 
 def test_the_hourly_functions_look_for_what_was_left(app: Application) -> None:
     functions = app.cloud.client("lambda")
-    Line(app).upload("stray/notes.txt", b"shift 3")
-    row = Line(app).row("stray/notes.txt")
+    Line(app.cloud, app.outputs).upload("stray/notes.txt", b"shift 3")
+    row = Line(app.cloud, app.outputs).row("stray/notes.txt")
     app.cloud.client("dynamodb").update_item(
         TableName=app.outputs["ResultsTableName"],
         Key={"inspection_id": {"S": row["inspection_id"]}},
@@ -87,13 +87,13 @@ def test_the_hourly_functions_look_for_what_was_left(app: Application) -> None:
     for function, event in (("close-failed-request", {"detail-type": "Scheduled Event"}), ("send-digest", {})):
         reply = functions.invoke(FunctionName=f"defectory-{function}", Payload=json.dumps(event))
         assert "FunctionError" not in reply, reply["Payload"].read()
-    assert Line(app).mails("stray/notes.txt")
+    assert Line(app.cloud, app.outputs).mails("stray/notes.txt")
 
 
 def test_an_upload_that_cannot_be_recorded_is_put_aside(app: Application) -> None:
     queue = app.outputs["DeadLetterQueueUrl"]
     with forbidden(app, "record-inspection", "dynamodb:PutItem"), without_waits(app.cloud):
-        Line(app).upload("aside/part.txt", b"")
+        Line(app.cloud, app.outputs).upload("aside/part.txt", b"")
         eventually(lambda: waiting(app, queue), "upload put aside")
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.local_cloud.application import Application
+from tests.local_cloud.line import Line, part
 from tests.local_cloud.roles import policy, without_waits
 from tests.local_cloud.test_image_synthesis import Workshop
-from tests.local_cloud.test_inspection_line import Line, part
 
 pytestmark = pytest.mark.xdist_group("application")
 
@@ -79,7 +79,7 @@ def test_an_upload_that_was_deleted_is_unreadable_and_forbidden_to_who_may_not_l
 
 
 def test_a_line_that_may_not_ask_the_model_ends_in_error_and_people_are_told(app: Application) -> None:
-    line = Line(app)
+    line = Line(app.cloud, app.outputs)
     with without(app, "InspectImageRole", "sagemaker:InvokeEndpoint"), without_waits(app.cloud):
         line.upload("denied/part.png", part(80))
         row = line.row("denied/part.png")
