@@ -278,7 +278,10 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
         return tuple(("AWS::Lambda::Function", f"{name}-{folder}") for folder in folders)
 
     return {
-        sensor_data: functions("request-sensor-data", "close-failed-request"),
+        sensor_data: (
+            *functions("request-sensor-data", "close-failed-request"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-sensor-fleet"),
+        ),
         inspection: (
             *functions("start-inspection", "inspect-image", "record-inspection", "send-alert", "send-digest"),
             *functions("confirm-inspection", "training-controller"),

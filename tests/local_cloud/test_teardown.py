@@ -15,7 +15,8 @@ from defectory.aws.teardown import Teardown
 from defectory.cli import app
 from defectory.config import STACKS
 from defectory.local.cloud import LocalCloud
-from tests.local_cloud.laboratory import IMAGE, ROLE, SERVERLESS
+from tests.local_cloud.laboratory import IMAGE, SERVERLESS
+from tests.local_cloud.roles import ROLE, create_role
 
 pytestmark = pytest.mark.xdist_group("application")
 
@@ -41,6 +42,7 @@ def cloud(assemblies: dict[str, Path], tmp_path: Path, monkeypatch: pytest.Monke
             resource["DeletionPolicy"] = "RetainExceptOnCreate"
     template.write_text(json.dumps(content))
     with LocalCloud() as cloud:
+        create_role(cloud)
         cloud.deploy(assembly)
         for name, value in cloud.environment().items():
             monkeypatch.setenv(name, value)
