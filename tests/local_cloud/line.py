@@ -95,10 +95,13 @@ class Line:
             "ModelDataUrl": self.upload_model(folder),
             "Environment": {"SAGEMAKER_PROGRAM": "inference.py", "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code"},
         }
-        sagemaker.create_model(ModelName="by-hand", PrimaryContainer=container, ExecutionRoleArn=ROLE)
-        variant = {"VariantName": "AllTraffic", "ModelName": "by-hand", **SERVERLESS}
-        sagemaker.create_endpoint_config(EndpointConfigName="by-hand", ProductionVariants=[variant])
-        sagemaker.create_endpoint(EndpointName=self.outputs["EndpointName"], EndpointConfigName="by-hand")
+        # Called as the training machine calls what it makes: it may look at these alone.
+        endpoint = self.outputs["EndpointName"]
+        name = f"{endpoint}-by-hand"
+        sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
+        variant = {"VariantName": "AllTraffic", "ModelName": name, **SERVERLESS}
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=name)
         found = Laboratory(self.cloud).settled(self.outputs["EndpointName"])
         assert found["EndpointStatus"] == "InService", found
 
