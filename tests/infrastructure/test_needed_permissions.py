@@ -73,7 +73,8 @@ def resolved(value: Any, template: Template) -> Any:
         case {"Fn::GetAtt": [name, "Arn"]} if name in template.of_type("AWS::Logs::LogGroup"):
             return f"<{name}.Arn>:*"
         case {"Fn::Join": [separator, parts]}:
-            return nameless(separator.join(resolved(part, template) for part in parts))
+            text = nameless(separator.join(resolved(part, template) for part in parts))
+            return machines(template).get(text, text)
         case {"Ref": _} | {"Fn::GetAtt": _} | {"Fn::Sub": _}:
             text = flat(value).replace("<AWS::URLSuffix>", "amazonaws.com").replace("<AWS::Region>", "us-east-1")
             return text.replace("${AWS::AccountId}", "123456789012")
@@ -83,6 +84,13 @@ def resolved(value: Any, template: Template) -> Any:
             return [resolved(inner, template) for inner in value]
         case _:
             return value
+
+
+def machines(template: Template) -> dict[str, str]:
+    """State machines that a policy calls by their names, where a reference would be a circle, as the record has them."""
+    prefix = "arn:aws:states:us-east-1:123456789012:stateMachine:"
+    resources = template.of_type("AWS::StepFunctions::StateMachine").items()
+    return {prefix + str(properties.get("StateMachineName")): f"<{name}>" for name, properties in resources}
 
 
 def allows(statement: Statement, use: dict[str, Any]) -> bool:

@@ -16,9 +16,12 @@ ENDINGS = {signal.SIGTERM: SystemExit, signal.SIGHUP: SystemExit, signal.SIGINT:
 
 @pytest.fixture(autouse=True)
 def handlers_stay():
+    # Whoever runs the tests may ignore SIGHUP, as nohup does.
+    outside = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     before = [signal.getsignal(number) for number in ENDINGS]
     yield
     assert [signal.getsignal(number) for number in ENDINGS] == before
+    signal.signal(signal.SIGHUP, outside)
 
 
 @pytest.mark.parametrize("number", ENDINGS)

@@ -6,7 +6,7 @@ Two exist: ``bedrock`` (a model, through the Converse API) and ``catalogue`` (cu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 from defectory.aws.tokens import OnTokens, ServiceTier, TokenUsage, ignore_tokens
@@ -38,7 +38,7 @@ class ScriptTask:
     machine: str
     year: int
     seed: int
-    siblings: int = 1
+    siblings: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
