@@ -87,7 +87,7 @@ def resolved(value: Any, template: Template) -> Any:
 
 
 def machines(template: Template) -> dict[str, str]:
-    """State machines that a policy calls by their names, where a reference would be a circle, as the record has them."""
+    """State machines that a policy calls by name, where a reference would be a circle, as the record has them."""
     prefix = "arn:aws:states:us-east-1:123456789012:stateMachine:"
     resources = template.of_type("AWS::StepFunctions::StateMachine").items()
     return {prefix + str(properties.get("StateMachineName")): f"<{name}>" for name, properties in resources}

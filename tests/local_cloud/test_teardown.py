@@ -136,6 +136,7 @@ def test_of_a_deployment_that_was_used_nothing_is_left(cloud: LocalCloud) -> Non
     bootstrapped = {bucket for bucket in left["buckets"] if bucket.startswith("cdk-hnb659fds-assets-")}
     assert left.pop("buckets") == {"somebody-elses", *bootstrapped}
     assert left.pop("models") == left.pop("configs") == set(OTHERS)
+    assert left.pop("roles") == {"any"}, "the operator's own"
     assert left.pop("log groups") == {"/aws/sagemaker/TrainingJobs"}
     assert {kind: names for kind, names in left.items() if names} == {}
     streams = cloud.client("logs").describe_log_streams(logGroupName="/aws/sagemaker/TrainingJobs")["logStreams"]
