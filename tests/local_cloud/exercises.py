@@ -92,9 +92,10 @@ def test_the_hourly_functions_look_for_what_was_left(app: Application) -> None:
 
 def test_an_upload_that_cannot_be_recorded_is_put_aside(app: Application) -> None:
     queue = app.outputs["DeadLetterQueueUrl"]
+    before = waiting(app, queue)
     with forbidden(app, "record-inspection", "dynamodb:PutItem"), without_waits(app.cloud):
         Line(app.cloud, app.outputs).upload("aside/part.txt", b"")
-        eventually(lambda: waiting(app, queue), "upload put aside")
+        eventually(lambda: waiting(app, queue) > before, "upload put aside")
 
 
 def test_a_duplicate_goes(app: Application) -> None:
