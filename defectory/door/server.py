@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -95,7 +96,7 @@ Work = Callable[[bytes], Answer]
 """From a request's body to its answer; done on one of the server's threads, may raise ``Refused``."""
 
 
-class GuardedServer:
+class GuardedServer(ABC):
     """A server whose requests have passed the door and keep its limits; subclasses say what is answered, by ``route``.
 
     It listens from its creation on, and answers once it is served: by ``serve_forever``, or by ``start``.
@@ -141,6 +142,7 @@ class GuardedServer:
         """Where it is reached."""
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
+    @abstractmethod
     def route(self, head: Head) -> Answer | Work:
         """What to do for a request that the door let in: an answer at once, or work for a thread.
 
@@ -149,7 +151,6 @@ class GuardedServer:
         Raises:
             Refused: the request is not to be handled; its body is then not read.
         """
-        raise NotImplementedError
 
     def refusal(self, refused: Refused, head: Head | None) -> Answer:
         """The answer to a refused request; ``head`` is None if it could not be read."""
