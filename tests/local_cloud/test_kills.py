@@ -15,9 +15,10 @@ from defectory.errors import LocalCloudError
 from defectory.local import instance
 from defectory.local.cloud import LocalCloud
 from defectory.local.server.state.journal import FILE, Changes, Journal
+from tests.local_cloud.processes import server_of
 from tests.local_cloud.roles import ROLE, create_role
 from tests.local_cloud.sample_app import STACK, eventually, write_assembly
-from tests.support.kills import kill_repeatedly, server_of
+from tests.support.kills import kill_repeatedly
 
 pytestmark = pytest.mark.xdist_group("local-cloud-life")
 WAITS = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 3600, "End": True}}}
@@ -46,7 +47,7 @@ class Killed:
         cloud = LocalCloud(state=self.state).start()
         self.outputs = cloud.deploy(write_assembly(folder / "assembly"))[STACK]
         self._begin(cloud)
-        os.kill(server_of(cloud), signal.SIGKILL)
+        os.kill(server_of(cloud.settings.folder), signal.SIGKILL)
         self.ending = cloud.ending()
         cloud.stop()
         self.cloud = LocalCloud(state=self.state).start()

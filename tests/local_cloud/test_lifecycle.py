@@ -19,7 +19,7 @@ from defectory.errors import LocalCloudError
 from defectory.local import instance
 from defectory.local.cloud import LocalCloud
 from defectory.local.server import hooks
-from tests.local_cloud.processes import belonging
+from tests.local_cloud.processes import belonging, server_of
 from tests.local_cloud.sample_app import PATIENCE, STACK, eventually, write_assembly
 
 pytestmark = pytest.mark.xdist_group("local-cloud-life")
@@ -98,9 +98,7 @@ def test_killed_parent_leaves_neither_process_nor_folder(tmp_path: Path) -> None
 def test_killed_server_leaves_neither_process_nor_folder() -> None:
     cloud = LocalCloud().start()
     folder = cloud.settings.folder
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in belonging(folder)}
-    (server,) = (pid for pid, command in commands.items() if b"keeper.py" not in command)
-    os.kill(server, signal.SIGKILL)
+    os.kill(server_of(folder), signal.SIGKILL)
     assert cloud.wait(PATIENCE)
     assert not cloud.alive
     assert belonging(folder) == []

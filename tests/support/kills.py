@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from defectory.local.cloud import LocalCloud
-from tests.local_cloud.processes import belonging
+from tests.local_cloud.processes import server_of
 from tests.local_cloud.roles import ROLE, create_role, open_queue
 
 TEMPLATE = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "of-%s"}}}}'
@@ -123,23 +123,11 @@ def strike(cloud: LocalCloud, mark: str, seconds: float) -> Ledger:
     for writer in writers:
         writer.start()
     time.sleep(seconds)
-    os.kill(server_of(cloud), signal.SIGKILL)
+    os.kill(server_of(cloud.settings.folder), signal.SIGKILL)
     for writer in writers:
         writer.join()
     assert cloud.wait(60)
     return ledger
-
-
-def server_of(cloud: LocalCloud) -> int:
-    """The process of the server."""
-    folder = cloud.settings.folder
-    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in belonging(folder)}
-    (server,) = (
-        pid
-        for pid, command in commands.items()
-        if b"defectory.local.server\0" in command and b"keeper.py" not in command
-    )
-    return server
 
 
 def kill_repeatedly(state: Path, times: int, seed: int, longest: float) -> tuple[int, list[str]]:
