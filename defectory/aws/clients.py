@@ -63,6 +63,12 @@ def service_errors(doing: str) -> Iterator[None]:
         raise ServiceError(f"Cannot {doing}: {error}") from error
 
 
+def code_behind(error: ServiceError) -> str:
+    """The code that the service itself gave the error that `service_errors` turned; empty if none did."""
+    cause = error.__cause__
+    return error_code(cause) if isinstance(cause, ClientError) else ""
+
+
 def error_code(error: ClientError) -> str:
     """The service's own code of an error, such as ``ConditionalCheckFailedException``."""
     return str(error.response.get("Error", {}).get("Code", ""))

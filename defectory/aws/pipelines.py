@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 
-from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.aws.clients import aws_client, code_behind, service_errors
 from defectory.errors import ServiceError
 
 RUNNING = frozenset({"InProgress", "Stopping"})
@@ -54,8 +53,7 @@ class Pipeline:
                     "pipelineExecution"
                 ]
         except ServiceError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and error_code(cause) == "PipelineExecutionNotFoundException":
+            if code_behind(error) == "PipelineExecutionNotFoundException":
                 return None
             raise
         return PipelineExecution(

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 
-from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.aws.clients import aws_client, code_behind, service_errors
 from defectory.errors import ServiceError
 
 
@@ -30,8 +29,7 @@ class StateMachine:
             with service_errors(f"start execution {name}"):
                 self._client.start_execution(stateMachineArn=self._arn, name=name, input=json.dumps(start_with))
         except ServiceError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and error_code(cause) == "ExecutionAlreadyExists":
+            if code_behind(error) == "ExecutionAlreadyExists":
                 return False
             raise
         return True

@@ -9,10 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 from pydantic import Field, ValidationError
 
-from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.aws.clients import aws_client, code_behind, service_errors
 from defectory.errors import InputError, ServiceError, shorten
 from defectory.validation import FrozenModel
 
@@ -48,7 +47,7 @@ class ApprovedModels:
             with service_errors(f"read {place}"):
                 content = self._client.get_object(Bucket=self._bucket, Key=CURRENT)["Body"].read()
         except ServiceError as error:
-            if isinstance(error.__cause__, ClientError) and error_code(error.__cause__) == "NoSuchKey":
+            if code_behind(error) == "NoSuchKey":
                 return None
             raise
         try:

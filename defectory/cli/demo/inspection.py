@@ -161,9 +161,8 @@ def _upload(cloud: LocalCloud, bucket: str, prefix: str, paths: Sequence[Path]) 
 
 def _inspect(cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> dict[str, dict[str, Any]]:
     """Rows by key, once every upload has one."""
-    from boto3.dynamodb.types import TypeDeserializer
+    from defectory.aws.dynamodb import from_dynamodb
 
-    plain = TypeDeserializer().deserialize
     for prefix, paths in (("good/", photos.good), ("defective/", photos.defective)):
         _upload(cloud, outputs["UploadBucketName"], prefix, paths)
     uploads = len(photos.good) + len(photos.defective)
@@ -172,7 +171,7 @@ def _inspect(cloud: LocalCloud, outputs: Mapping[str, str], photos: Photos) -> d
         items = cloud.client("dynamodb").scan(TableName=outputs["ResultsTableName"], ConsistentRead=True)["Items"]
         rows: dict[str, dict[str, Any]] = {}
         for item in items:
-            row = {name: plain(value) for name, value in item.items()}
+            row = from_dynamodb(item)
             if "key" in row:
                 rows[row["key"]] = row
         if len(rows) >= uploads and not any(row.get("owed") for row in rows.values()):

@@ -55,10 +55,10 @@ def _invoke(cloud: LocalCloud, function: str, number: int) -> dict[str, Any]:
 
 def _follow(console: Console, cloud: LocalCloud, table: str, request_id: str) -> dict[str, Any]:
     """Show the machines' states as they change, until the request is closed."""
-    from boto3.dynamodb.types import TypeDeserializer
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    plain = TypeDeserializer().deserialize
+    from defectory.aws.dynamodb import from_dynamodb
+
     client = cloud.client("dynamodb")
     key = {"user_id": {"S": USER}, "request_id": {"S": request_id}}
     columns = (
@@ -72,7 +72,7 @@ def _follow(console: Console, cloud: LocalCloud, table: str, request_id: str) ->
         tasks: dict[str, Any] = {}
         while True:
             item = client.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
-            request: dict[str, Any] = {name: plain(value) for name, value in item.items()}
+            request: dict[str, Any] = from_dynamodb(item)
             for machine in request["machines"]:
                 if machine["slug"] not in tasks:
                     tasks[machine["slug"]] = bars.add_task(machine["name"], total=5, state="")

@@ -15,14 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.client import BaseClient
-from botocore.exceptions import ClientError
 
-from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.aws.dynamodb import Table
 from defectory.errors import FailureKind, ServiceError
 from defectory.inspection.line.records import Channel, InspectionOutcome, InspectionRecord, timestamp
 
@@ -48,8 +45,7 @@ class ResultsTable:
     """Inspections by id.  Every method may raise ``ServiceError``."""
 
     def __init__(self, name: str, client: BaseClient | None = None) -> None:
-        self._name = name
-        self._client = client or aws_client("dynamodb")
+        self._table = Table(name, client)
 
     def put(self, record: InspectionRecord, now: datetime) -> bool:
         """Write the row of an inspection.
@@ -66,12 +62,11 @@ class ResultsTable:
             "outcome_day": f"{record.outcome}#{record.day}",
             "recorded_at": timestamp(now),
         }
-        return self._conditionally(
+        return self._table.put(
             f"write inspection {record.inspection_id}",
-            self._client.put_item,
-            Item=_to_dynamodb(item),
-            ConditionExpression="attribute_not_exists(inspection_id) OR attempt < :attempt",
-            ExpressionAttributeValues=_to_dynamodb({":attempt": record.attempt}),
+            item,
+            "attribute_not_exists(inspection_id) OR attempt < :attempt",
+            {":attempt": record.attempt},
         )
 
     def get(self, inspection_id: str) -> InspectionRecord:
@@ -80,11 +75,11 @@ class ResultsTable:
         Raises:
             RecordNotFoundError: there is none.
         """
-        with service_errors(f"read inspection {inspection_id!r} from table {self._name}"):
-            reply = self._client.get_item(TableName=self._name, Key=_key(inspection_id), ConsistentRead=True)
-        if "Item" not in reply:
-            raise RecordNotFoundError(f"Table {self._name} has no inspection {inspection_id!r}.")
-        return _to_record(reply["Item"])
+        table = self._table.name
+        item = self._table.read(f"read inspection {inspection_id!r} from table {table}", _key(inspection_id))
+        if item is None:
+            raise RecordNotFoundError(f"Table {table} has no inspection {inspection_id!r}.")
+        return _to_record(item)
 
     def of_day(self, day: str, outcome: InspectionOutcome | None = None) -> Iterator[InspectionRecord]:
         """The inspections of what was uploaded on ``day`` (``2026-11-21``, in UTC), oldest first."""
@@ -99,7 +94,8 @@ class ResultsTable:
 
     def unconfirmed(self, day: str, outcome: InspectionOutcome) -> int:
         """How many inspections of what was uploaded on ``day`` ended so and have no person's word yet."""
-        pages = self._pages(
+        pages = self._table.pages(
+            self._querying(OUTCOME_INDEX),
             OUTCOME_INDEX,
             "outcome_day = :value",
             {":value": f"{outcome}#{day}"},
@@ -163,81 +159,21 @@ class ResultsTable:
         self, index: str, condition: str, values: Mapping[str, Any], names: Mapping[str, str] | None = None
     ) -> Iterator[InspectionRecord]:
         more = {"ExpressionAttributeNames": dict(names)} if names else {}
-        for page in self._pages(index, condition, values, **more):
-            yield from map(_to_record, page["Items"])
+        return map(_to_record, self._table.query(self._querying(index), index, condition, values, **more))
 
-    def _pages(
-        self,
-        index: str,
-        condition: str,
-        values: Mapping[str, Any],
-        **more: Any,  # noqa: ANN401
-    ) -> Iterator[dict[str, Any]]:
-        start: dict[str, Any] = {}
-        while True:
-            with service_errors(f"query {index} of table {self._name}"):
-                page = self._client.query(
-                    TableName=self._name,
-                    IndexName=index,
-                    KeyConditionExpression=condition,
-                    ExpressionAttributeValues=_to_dynamodb(values),
-                    **more,
-                    **start,
-                )
-            yield page
-            if "LastEvaluatedKey" not in page:
-                return
-            start["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+    def _querying(self, index: str) -> str:
+        return f"query {index} of table {self._table.name}"
 
     def _update(self, inspection_id: str, change: str, condition: str, values: Mapping[str, Any]) -> bool:
         """Apply ``change``; False if ``condition`` does not hold."""
-        return self._conditionally(
-            f"update inspection {inspection_id}",
-            self._client.update_item,
-            Key=_key(inspection_id),
-            UpdateExpression=change,
-            ConditionExpression=condition,
-            **({"ExpressionAttributeValues": _to_dynamodb(values)} if values else {}),
-        )
-
-    def _conditionally(self, doing: str, operation: Any, **request: Any) -> bool:  # noqa: ANN401
-        try:
-            with service_errors(doing):
-                operation(TableName=self._name, **request)
-        except ServiceError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and error_code(cause) == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        doing = f"update inspection {inspection_id}"
+        return self._table.update(doing, _key(inspection_id), change, condition, values)
 
 
 def _key(inspection_id: str) -> dict[str, Any]:
-    return _to_dynamodb({"inspection_id": inspection_id})
-
-
-def _to_dynamodb(value: Mapping[str, Any]) -> dict[str, Any]:
-    serialize = TypeSerializer().serialize
-    return {key: serialize(_decimal(inner)) for key, inner in value.items()}
-
-
-def _decimal(value: Any) -> Any:  # noqa: ANN401
-    """DynamoDB's serializer takes no floats; the shortest text of one gives the same float back."""
-    match value:
-        case float():
-            # Closer to nothing than DynamoDB's numbers go, which would refuse the row.
-            return Decimal(repr(value)) if abs(value) >= 1e-130 else Decimal(0)
-        case dict():
-            return {key: _decimal(inner) for key, inner in value.items()}
-        case list():
-            return [_decimal(inner) for inner in value]
-        case _:
-            return value
+    return {"inspection_id": inspection_id}
 
 
 def _to_record(item: Mapping[str, Any]) -> InspectionRecord:
-    deserialize = TypeDeserializer().deserialize
-    values = {key: deserialize(value) for key, value in item.items()}
-    return InspectionRecord.model_validate(
-        {name: value for name, value in values.items() if name in InspectionRecord.stored_names()}
-    )
+    stored = InspectionRecord.stored_names()
+    return InspectionRecord.model_validate({name: value for name, value in item.items() if name in stored})

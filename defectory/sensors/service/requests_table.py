@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from defectory.aws.clients import aws_client, error_code, service_errors
+from defectory.aws.clients import code_behind, service_errors
+from defectory.aws.dynamodb import Table, to_dynamodb
 from defectory.errors import FailureKind, InputError, ServiceError, shorten
 from defectory.sensors.service.requests import (
     FinalStatus,
@@ -55,8 +55,7 @@ class RequestsTable:
     """Requests by user and request id.  Every method may raise ``ServiceError``."""
 
     def __init__(self, name: str, client: BaseClient | None = None) -> None:
-        self._name = name
-        self._client = client or aws_client("dynamodb")
+        self._table = Table(name, client)
 
     def create(self, request: SensorRequest, *, token: str, fingerprint: str) -> SensorRequest:
         """Write a new request together with the token that made it.
@@ -77,8 +76,8 @@ class RequestsTable:
         puts = [
             {
                 "Put": {
-                    "TableName": self._name,
-                    "Item": _to_dynamodb(item),
+                    "TableName": self._table.name,
+                    "Item": to_dynamodb(item),
                     "ConditionExpression": "attribute_not_exists(user_id)",
                 }
             }
@@ -87,7 +86,7 @@ class RequestsTable:
         for attempt in range(CREATE_ATTEMPTS):
             try:
                 with service_errors(f"write request {request.request_id}"):
-                    self._client.transact_write_items(TransactItems=puts)
+                    self._table.client.transact_write_items(TransactItems=puts)
                 return request
             except ServiceError as error:
                 if not _is_cancelled(error):
@@ -120,26 +119,19 @@ class RequestsTable:
         """
         item = self._read(user_id, request_id)
         if item is None:
-            raise RequestNotFoundError(f"Table {self._name} has no request {request_id!r} of user {user_id!r}.")
+            raise RequestNotFoundError(f"Table {self._table.name} has no request {request_id!r} of user {user_id!r}.")
         return SensorRequest.model_validate({**item, "active": item.get("active") == ACTIVE})
 
     def active_before(self, moment: datetime) -> Iterator[tuple[str, str]]:
         """User id and request id of the requests made before ``moment`` that are still owed, oldest first."""
-        start: dict[str, Any] = {}
-        while True:
-            with service_errors(f"list the active requests of table {self._name}"):
-                page = self._client.query(
-                    TableName=self._name,
-                    IndexName=ACTIVE_INDEX,
-                    KeyConditionExpression="active = :yes AND request_id < :before",
-                    ExpressionAttributeValues=_to_dynamodb({":yes": ACTIVE, ":before": request_id_prefix(moment)}),
-                    **start,
-                )
-            for item in map(_from_dynamodb, page["Items"]):
-                yield item["user_id"], item["request_id"]
-            if "LastEvaluatedKey" not in page:
-                return
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        items = self._table.query(
+            f"list the active requests of table {self._table.name}",
+            ACTIVE_INDEX,
+            "active = :yes AND request_id < :before",
+            {":yes": ACTIVE, ":before": request_id_prefix(moment)},
+        )
+        for item in items:
+            yield item["user_id"], item["request_id"]
 
     def set_execution(self, user_id: str, request_id: str, execution_id: str) -> None:
         """Remember the pipeline execution that works on the request; the first one stays."""
@@ -226,10 +218,8 @@ class RequestsTable:
         return closed
 
     def _read(self, user_id: str, sort_key: str) -> dict[str, Any] | None:
-        with service_errors(f"read {sort_key!r} of user {user_id!r} from table {self._name}"):
-            key = _to_dynamodb({"user_id": user_id, "request_id": sort_key})
-            reply = self._client.get_item(TableName=self._name, Key=key, ConsistentRead=True)
-        return _from_dynamodb(reply["Item"]) if "Item" in reply else None
+        doing = f"read {sort_key!r} of user {user_id!r} from table {self._table.name}"
+        return self._table.read(doing, {"user_id": user_id, "request_id": sort_key})
 
     def _update(
         self,
@@ -241,22 +231,14 @@ class RequestsTable:
         names: Mapping[str, str] | None = None,
     ) -> bool:
         """Apply ``change``; False if ``condition`` does not hold."""
-        try:
-            with service_errors(f"update request {request_id} of user {user_id!r}"):
-                self._client.update_item(
-                    TableName=self._name,
-                    Key=_to_dynamodb({"user_id": user_id, "request_id": request_id}),
-                    UpdateExpression=change,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=_to_dynamodb({**values, ":now": timestamp(datetime.now(UTC))}),
-                    **({"ExpressionAttributeNames": dict(names)} if names else {}),
-                )
-        except ServiceError as error:
-            cause = error.__cause__
-            if isinstance(cause, ClientError) and error_code(cause) == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        return self._table.update(
+            f"update request {request_id} of user {user_id!r}",
+            {"user_id": user_id, "request_id": request_id},
+            change,
+            condition,
+            {**values, ":now": timestamp(datetime.now(UTC))},
+            names,
+        )
 
     @staticmethod
     def _explain_closed(request: SensorRequest) -> None:
@@ -272,7 +254,7 @@ def _token_key(token: str) -> str:
 def _is_cancelled(error: ServiceError) -> bool:
     """Whether a transaction was cancelled because its condition failed or another one was at the same items."""
     cause = error.__cause__
-    if not isinstance(cause, ClientError) or error_code(cause) != "TransactionCanceledException":
+    if not isinstance(cause, ClientError) or code_behind(error) != "TransactionCanceledException":
         return False
     reasons = {reason.get("Code") for reason in cause.response.get("CancellationReasons", [])}
     return bool(reasons & {"ConditionalCheckFailed", "TransactionConflict"})
@@ -282,13 +264,3 @@ def _to_item(request: SensorRequest) -> dict[str, Any]:
     item = request.model_dump(exclude={"active"}, exclude_none=True)
     item["machines"] = list(item["machines"])
     return item | ({"active": ACTIVE} if request.active else {})
-
-
-def _to_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
-    serialize = TypeSerializer().serialize
-    return {key: serialize(value) for key, value in item.items()}
-
-
-def _from_dynamodb(item: Mapping[str, Any]) -> dict[str, Any]:
-    deserialize = TypeDeserializer().deserialize
-    return {key: deserialize(value) for key, value in item.items()}
