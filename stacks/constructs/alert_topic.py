@@ -37,9 +37,28 @@ class AlertTopic(Construct):
         if email:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 
-    def on(self, alarm: cloudwatch.Alarm) -> None:
-        """Tell people when ``alarm`` goes off."""
+    def watch(
+        self,
+        scope: Construct,
+        construct_id: str,
+        metric: cloudwatch.Metric,
+        description: str,
+        *,
+        threshold: float = 1,
+        name: str | None = None,
+    ) -> cloudwatch.Alarm:
+        """Tell people, by an alarm in ``scope``, when ``metric`` reaches ``threshold`` in one of its periods."""
+        alarm = metric.create_alarm(
+            scope,
+            construct_id,
+            alarm_name=name,
+            alarm_description=f"Defectory: {description}",
+            threshold=threshold,
+            evaluation_periods=1,
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        )
         alarm.add_alarm_action(actions.SnsAction(self.topic))
+        return alarm
 
     def grant_publish(self, role: iam.Role) -> None:
         """Let ``role`` publish to the topic and use its key for that, for nothing else."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aws_cdk import Duration
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -27,12 +26,7 @@ class DeadLetters(Construct):
             removal_policy=removal_policy(config),
         )
         acknowledge(self.queue, {"SQS3": "This queue is itself the dead-letter queue."})
-        alarm = self.queue.metric_approximate_number_of_messages_visible(period=Duration.minutes(5)).create_alarm(
-            self,
-            "Alarm",
-            alarm_description=f"Defectory: events that {of} gave up wait in the queue; look at them, send them again.",
-            threshold=1,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+        waiting = self.queue.metric_approximate_number_of_messages_visible(period=Duration.minutes(5))
+        alerts.watch(
+            self, "Alarm", waiting, f"events that {of} gave up wait in the queue; look at them, send them again."
         )
-        alerts.on(alarm)

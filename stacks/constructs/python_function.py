@@ -10,7 +10,6 @@ from typing import Any
 import aws_cdk as cdk
 import jsii
 from aws_cdk import Duration, Size
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_destinations as destinations
@@ -111,15 +110,8 @@ class PythonFunction(Construct):
         return role
 
     def _build_alarm(self, folder: str, alerts: AlertTopic) -> None:
-        alarm = self.function.metric_errors(period=Duration.minutes(5)).create_alarm(
-            self,
-            "Errors",
-            alarm_description=f"Defectory: the function {folder} failed; its logs say why.",
-            threshold=1,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-        )
-        alerts.on(alarm)
+        errors = self.function.metric_errors(period=Duration.minutes(5))
+        alerts.watch(self, "Errors", errors, f"the function {folder} failed; its logs say why.")
 
 
 def _architecture(config: Config) -> lambda_.Architecture:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import Aws, Duration, Stack
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
@@ -82,12 +81,4 @@ class WatchedMachine(sfn.StateMachine):
             ("Aborted", self.metric_aborted(period=five)),
             ("TimedOut", self.metric_timed_out(period=five)),
         ):
-            alarm = metric.create_alarm(
-                scope,
-                f"{name}Alarm",
-                alarm_description=f"Defectory: {bad_end}",
-                threshold=1,
-                evaluation_periods=1,
-                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            )
-            alerts.on(alarm)
+            alerts.watch(scope, f"{name}Alarm", metric, bad_end)

@@ -134,24 +134,21 @@ class TrainingMachine(Construct):
         return role
 
     def _build_rollback_alarm(self, alerts: AlertTopic) -> cloudwatch.Alarm:
-        alarm = cloudwatch.Metric(
+        errors = cloudwatch.Metric(
             namespace="AWS/SageMaker",
             metric_name="Invocation5XXErrors",
             dimensions_map={"EndpointName": self._endpoint_name, "VariantName": VARIANT},
             statistic="Sum",
             period=Duration.minutes(1),
-        ).create_alarm(
+        )
+        return alerts.watch(
             self,
             "EndpointErrors",
-            # A name of its own, because deployments refer to it by name.
-            alarm_name=f"{self._endpoint_name}-errors",
-            alarm_description="Defectory: the inspection endpoint fails; a deployment under way is rolled back.",
-            threshold=1,
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            errors,
+            "the inspection endpoint fails; a deployment under way is rolled back.",
+            # Deployments refer to it by name.
+            name=f"{self._endpoint_name}-errors",
         )
-        alerts.on(alarm)
-        return alarm
 
     def _build_controller(self, alerts: AlertTopic) -> PythonFunction:
         controller = PythonFunction(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aws_cdk import Aws, Duration
-from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as sources
@@ -70,12 +69,10 @@ class UploadQueue(Construct):
         resource.add_resource_dependency(policy)
 
     def _build_alarm(self, alerts: AlertTopic) -> None:
-        alarm = self.queue.metric_approximate_age_of_oldest_message(period=Duration.minutes(5)).create_alarm(
+        alerts.watch(
             self,
             "Behind",
-            alarm_description="Defectory: uploads have waited for a quarter of an hour and are not taken up.",
+            self.queue.metric_approximate_age_of_oldest_message(period=Duration.minutes(5)),
+            "uploads have waited for a quarter of an hour and are not taken up.",
             threshold=Duration.minutes(15).to_seconds(),
-            evaluation_periods=1,
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        alerts.on(alarm)
