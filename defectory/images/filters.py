@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from defectory.datasets.annotations import Box, box_of, decode_runs
-from defectory.images.items import ItemRecord
+from defectory.images.items import ItemRecord, ItemRecords
 from defectory.images.renderers import RenderResult
 from defectory.vision.arrays import Image, Mask
 from defectory.vision.photos import Photo
@@ -98,7 +97,7 @@ def mark_duplicates(records: Sequence[ItemRecord]) -> Sequence[ItemRecord]:
     return _Marked(records, dict(_twins(records)))
 
 
-class _Marked(Sequence[ItemRecord]):
+class _Marked(ItemRecords):
     """Records of which some are duplicates, by their places."""
 
     def __init__(self, records: Sequence[ItemRecord], twins: Mapping[int, str]) -> None:
@@ -107,22 +106,8 @@ class _Marked(Sequence[ItemRecord]):
     def __len__(self) -> int:
         return len(self._records)
 
-    def __iter__(self) -> Iterator[ItemRecord]:
-        for place, record in enumerate(self._records):
-            yield self._mark(place, record)
-
-    @overload
-    def __getitem__(self, place: int) -> ItemRecord: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[ItemRecord]: ...
-
-    def __getitem__(self, place: int | slice) -> ItemRecord | Sequence[ItemRecord]:
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
-        return self._mark(range(len(self))[place], self._records[place])
-
-    def _mark(self, place: int, record: ItemRecord) -> ItemRecord:
+    def at(self, place: int) -> ItemRecord:
+        record = self._records[place]
         if place not in self._twins:
             return record
         reason = f"as good as the same as {self._twins[place]}"

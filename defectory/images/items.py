@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Literal, TypeGuard
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeGuard, overload
 
 from pydantic import Field, JsonValue
 
@@ -93,6 +95,27 @@ class ItemRecord(FrozenModel):
         return tuple(
             dict.fromkeys([*filter(None, [self.source_sha256]), *(digest for digest in donors if _is_digest(digest))])
         )
+
+
+class ItemRecords(Sequence[ItemRecord]):
+    """Records by place, that need not lie in memory: who has them says how many there are, and what is `at` a place."""
+
+    @abstractmethod
+    def at(self, place: int) -> ItemRecord:
+        """The record at ``place``, 0 to one less than there are."""
+
+    def __iter__(self) -> Iterator[ItemRecord]:
+        return map(self.at, range(len(self)))
+
+    @overload
+    def __getitem__(self, place: int) -> ItemRecord: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[ItemRecord]: ...
+
+    def __getitem__(self, place: int | slice) -> ItemRecord | Sequence[ItemRecord]:
+        places = range(len(self))[place]
+        return self.at(places) if isinstance(places, int) else [self.at(number) for number in places]
 
 
 def item_id(item: Item) -> str:

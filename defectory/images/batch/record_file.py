@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
 from tempfile import TemporaryFile
-from typing import Self, overload
+from typing import Self
 
 from defectory.images.assembly import read_record
-from defectory.images.items import ItemRecord
+from defectory.images.items import ItemRecord, ItemRecords
 
 
-class RecordFile(Sequence[ItemRecord]):
+class RecordFile(ItemRecords):
     """Records in a temporary file, by place and by id; it goes when it is closed.
 
     >>> from defectory.images.items import Item
@@ -39,20 +38,9 @@ class RecordFile(Sequence[ItemRecord]):
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
-    def __iter__(self) -> Iterator[ItemRecord]:
-        for place in range(len(self)):
-            yield self[place]
-
-    @overload
-    def __getitem__(self, place: int) -> ItemRecord: ...
-
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[ItemRecord]: ...
-
-    def __getitem__(self, place: int | slice) -> ItemRecord | Sequence[ItemRecord]:
-        if isinstance(place, slice):
-            return [self[number] for number in range(*place.indices(len(self)))]
-        start, end = self._offsets[range(len(self))[place]], self._offsets[range(1, len(self) + 1)[place]]
+    def at(self, place: int) -> ItemRecord:
+        """The record at this place, read from the disk."""
+        start, end = self._offsets[place], self._offsets[place + 1]
         self._stream.seek(start)
         return read_record(self._stream.read(end - start), "record")
 
