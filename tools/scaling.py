@@ -118,7 +118,6 @@ def estimate_machines(count: int, author: Author, account: Account, concurrency:
         figures.names["table_writes"]: quotas["table_writes"] / (8 * size),
     }
     if author == "bedrock":
-        rates[figures.names["text_requests"]] = quotas["text_requests"] / 60 / size
         rates[figures.names["text_tokens"]] = quotas["text_tokens"] / 60 / (size * measures["script_tokens"])
     binds, then = _slowest(rates)
     dollars = (
