@@ -204,6 +204,7 @@ class BedrockRuntime:
 
     @property
     def region(self) -> str:
+        """The region that the model is called in."""
         return str(self._client.meta.region_name)
 
     def _call(self, send: Callable[[Any], T], patience: float) -> T:

@@ -25,6 +25,7 @@ class PipelineExecution:
 
     @property
     def running(self) -> bool:
+        """Whether it has not come to an end."""
         return self.status in RUNNING
 
 

@@ -89,10 +89,12 @@ class RequestPipeline(Construct):
 
     @property
     def name(self) -> str:
+        """The pipeline's name."""
         return self._pipeline.pipeline_name
 
     @property
     def arn(self) -> str:
+        """The pipeline's ARN."""
         return self._pipeline.pipeline_arn
 
     def _build_artifact_bucket(self, access_logs: SecureBucket) -> SecureBucket:

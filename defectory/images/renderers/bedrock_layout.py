@@ -41,6 +41,7 @@ class Layout:
 
     @classmethod
     def of(cls, image: Image, limits: ModelLimits) -> Layout:
+        """How ``image`` is laid out for a model of these limits."""
         height, width = image.shape[:2]
         wide = max(width, math.ceil(height / limits.max_ratio))
         high = max(height, math.ceil(width / limits.max_ratio))

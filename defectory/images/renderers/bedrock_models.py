@@ -312,6 +312,7 @@ class StabilityModel(_InvokedModel):
 
     @classmethod
     def tasks_of(cls, model: str) -> frozenset[Task]:
+        """What a model of Stability AI's can do; nothing if it is another's, or one of their other services."""
         if not model.startswith("stability.") or re.search(_OTHER_SERVICES, model):
             return frozenset()
         if "inpaint" in model:

@@ -59,10 +59,12 @@ class Outcomes(FrozenModel):
 
     @property
     def total(self) -> int:
+        """How many images there are."""
         return self.passed + self.review + self.failed
 
     @classmethod
     def of(cls, images: Iterable[ImageResult]) -> Outcomes:
+        """The verdicts of ``images``, counted."""
         verdicts = [image.verdict for image in images]
         return cls(passed=verdicts.count("PASS"), review=verdicts.count("REVIEW"), failed=verdicts.count("FAIL"))
 

@@ -38,7 +38,8 @@ Notification = Literal["SENT", "LEFT FOR THE DIGEST", "NOTHING OWED"]
 class Topic(Protocol):
     """Where alerts go."""
 
-    def send(self, subject: str, message: str) -> None: ...
+    def send(self, subject: str, message: str) -> None:
+        """Publish one alert."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Pages:
     results_bucket: str
 
     def of(self, bucket: str, key: str, version_id: str = "") -> str:
+        """A link to the object, this version of it where one is named."""
         domain = {"cn": "console.amazonaws.cn", "us-gov": "console.amazonaws-us-gov.com"}.get(
             self.region.rpartition("-")[0].rpartition("-")[0], f"{self.region}.console.aws.amazon.com"
         )

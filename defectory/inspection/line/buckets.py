@@ -62,6 +62,7 @@ class ResultsBucket:
 
     @property
     def name(self) -> str:
+        """The bucket's name."""
         return self._name
 
     def write(self, upload: Upload, files: list[StoredFile]) -> Mapping[str, str]:

@@ -32,7 +32,8 @@ HEATMAP, OVERLAY, RESULT = "heatmap.png", "overlay.jpg", "result.json"
 class Endpoint(Protocol):
     """Where a model answers."""
 
-    def inspect(self, content: bytes, content_type: str) -> InspectionReply: ...
+    def inspect(self, content: bytes, content_type: str) -> InspectionReply:
+        """Inspect one image, given as the content of its file."""
 
 
 @dataclass(frozen=True, slots=True)

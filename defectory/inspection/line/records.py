@@ -103,6 +103,7 @@ class InspectionRecord(BaseModel):
 
     @property
     def outcome(self) -> InspectionOutcome:
+        """The verdict, or why there is none: ``ERROR`` or ``UNREADABLE``."""
         if self.status == "INSPECTED":
             return self.verdict or "ERROR"
         return self.status

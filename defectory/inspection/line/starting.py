@@ -12,7 +12,8 @@ from defectory.inspection.line.uploads import Upload, read_message
 class ExecutionStarter(Protocol):
     """What works on an upload; False if it has taken up the name before."""
 
-    def start(self, name: str, start_with: Mapping[str, Any]) -> bool: ...
+    def start(self, name: str, start_with: Mapping[str, Any]) -> bool:
+        """Start an execution; False if the name has been used already."""
 
 
 def start_inspections(body: str, machine: ExecutionStarter) -> list[tuple[Upload, bool]]:

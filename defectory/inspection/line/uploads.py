@@ -43,6 +43,7 @@ class Upload(FrozenModel):
 
     @property
     def day(self) -> str:
+        """The day of the upload, ``2026-11-21``, in UTC."""
         return self.uploaded_at[:10]
 
 

@@ -35,6 +35,7 @@ class Clock:
 
     @property
     def start(self) -> datetime:
+        """The first minute of the year."""
         return datetime(self.year, 1, 1)
 
     @property

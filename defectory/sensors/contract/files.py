@@ -43,6 +43,7 @@ class Table:
 
     @property
     def rows(self) -> int:
+        """How many rows there are."""
         return len(self.moments)
 
 

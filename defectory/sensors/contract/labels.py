@@ -32,6 +32,7 @@ class LabelledRows:
 
     @property
     def rows(self) -> int:
+        """How many rows are labelled, the last one included."""
         return self.end - self.start + 1
 
 

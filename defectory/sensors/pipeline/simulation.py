@@ -68,6 +68,7 @@ class Simulated:
 
     @property
     def ok(self) -> bool:
+        """Whether nothing speaks against it."""
         return not self.reasons
 
 

@@ -45,6 +45,7 @@ class Variation:
 
     @property
     def sigma(self) -> float:
+        """The standard deviation of both together, in the signal's unit."""
         return float(np.hypot(self.noise, self.daily))
 
     @classmethod
