@@ -22,7 +22,7 @@ def members(request: Request) -> dict[str, Any]:
     kind = request.headers.get("content-type", "")
     try:
         if "cbor" in kind:
-            read = _CBOR.parse_data_item(io.BufferedReader(io.BytesIO(request.body)))  # type: ignore[arg-type]
+            read = _CBOR.parse_data_item(io.BufferedReader(io.BytesIO(request.body)))
         elif "form-urlencoded" in kind or not request.body:
             read = _form(request)
         else:
@@ -33,7 +33,7 @@ def members(request: Request) -> dict[str, Any]:
 
 
 def _form(request: Request) -> dict[str, Any]:
-    """A form as a tree: ``Entries.member.1.Id=a`` is ``{"Entries": [{"Id": "a"}]}``; entries of a map are a list too."""
+    """A form as a tree: ``Entries.member.1.Id=a`` is ``{"Entries": [{"Id": "a"}]}``; a map is a list of entries."""
     body = parse_qs(request.body.decode("utf-8", "replace"), keep_blank_values=True)
     tree: dict[str, Any] = {}
     for name, value in {**body, **request.query}.items():

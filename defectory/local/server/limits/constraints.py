@@ -151,8 +151,9 @@ class _Checks:
                         f"Value{_shown(dict(value), shape)} at '{path}' failed to satisfy constraint: "
                         f"Map {noun} must satisfy constraint: [{sentences}]"
                     )
-            for name, item in value.items() if made else ():
-                yield from made(item, f"{path}.{name}.member")
+            if made:
+                for name, item in value.items():
+                    yield from made(item, f"{path}.{name}.member")
 
         return checked if rules or made else None
 
@@ -176,7 +177,10 @@ def _constraints(shape: Shape, narrower: Mapping[str, int]) -> list[tuple[str, C
         )
     if (least := given.get("min")) is not None:
         made.append(
-            (f"Member must have {noun} greater than or equal to {least}", lambda value: _at_least(measure(value), least))
+            (
+                f"Member must have {noun} greater than or equal to {least}",
+                lambda value: _at_least(measure(value), least),
+            )
         )
     if pattern := _pattern(given.get("pattern")):
         made.append(

@@ -30,7 +30,7 @@ def check_region(service: str, action: str, members: Mapping[str, Any]) -> None:
         if any(isinstance(variant, Mapping) and variant.get("ServerlessConfig") for variant in variants):
             raise LimitExceeded(
                 "ValidationException",
-                f"SageMaker has no serverless endpoints in {known.name}, {_source()}: use instances, or another region.",
+                f"SageMaker has no serverless endpoints in {known.name}, {_source()}: take instances or another region.",
             )
 
 

@@ -207,9 +207,7 @@ def _metrics(members: Members) -> None:
 
 def _collection(name: str, items: Sequence[Any], most: int) -> None:
     if len(items) > most:
-        raise LimitExceeded(
-            "InvalidParameterValue", f"The collection {name} must not have a size greater than {most}."
-        )
+        raise LimitExceeded("InvalidParameterValue", f"The collection {name} must not have a size greater than {most}.")
 
 
 def _log_events(members: Members) -> None:

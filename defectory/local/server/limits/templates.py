@@ -15,22 +15,6 @@ from defectory.local.server.limits.regions import check_region
 from defectory.local.server.limits.rules import RULES
 
 Properties = Mapping[str, Any]
-# The actions that CloudFormation makes resources by, and what turns their properties into the action's members.
-_ACTIONS: Mapping[str, tuple[str, Callable[[Properties], Properties]]] = {
-    "AWS::CodeBuild::Project": ("codebuild:CreateProject", dict),
-    "AWS::CodePipeline::Pipeline": ("codepipeline:CreatePipeline", lambda properties: {"Pipeline": properties}),
-    "AWS::Events::Rule": ("events:PutRule", dict),
-    "AWS::Lambda::EventSourceMapping": ("lambda:CreateEventSourceMapping", dict),
-    "AWS::Lambda::Function": ("lambda:CreateFunction", dict),
-    "AWS::Logs::LogGroup": ("logs:CreateLogGroup", dict),
-    "AWS::SageMaker::Endpoint": ("sagemaker:CreateEndpoint", lambda properties: _named(properties)),
-    "AWS::SageMaker::EndpointConfig": ("sagemaker:CreateEndpointConfig", lambda properties: _named(properties)),
-    "AWS::SageMaker::Model": ("sagemaker:CreateModel", lambda properties: _named(properties)),
-    "AWS::SageMaker::ModelPackageGroup": ("sagemaker:CreateModelPackageGroup", dict),
-    "AWS::SNS::Topic": ("sns:CreateTopic", lambda properties: _renamed(properties, "TopicName", "Name")),
-    "AWS::SQS::Queue": ("sqs:CreateQueue", lambda properties: _renamed(properties, "QueueName", "QueueName")),
-    "AWS::SSM::Parameter": ("ssm:PutParameter", dict),
-}
 
 
 def limit_templates() -> None:
@@ -78,27 +62,30 @@ def check_resource(kind: str, properties: Properties) -> None:
         RULES[action](members)
 
 
-def _renamed(properties: Properties, name: str, member: str) -> Properties:
-    return {member: str(properties[name])} if properties.get(name) else {}
+def _renamed(name: str, member: str) -> Callable[[Properties], Properties]:
+    return lambda properties: {member: str(properties[name])} if properties.get(name) else {}
 
 
-def _named(properties: Properties) -> Properties:
+def _in_pipeline(properties: Properties) -> Properties:
+    return {"Pipeline": properties}
+
+
+def _by_name(properties: Properties) -> Properties:
     """SageMaker's resources name each other by the ARNs that ``Ref`` gives, requests by names."""
-    named = {
+    named: dict[str, Any] = {
         name: value.rpartition("/")[2] if name.endswith("Name") and isinstance(value, str) else value
         for name, value in properties.items()
     }
-    variants = named.get("ProductionVariants")
-    return named | ({"ProductionVariants": [_named(variant) for variant in variants]} if variants else {})
+    if variants := named.get("ProductionVariants"):
+        named["ProductionVariants"] = [_by_name(variant) for variant in variants]
+    return named
 
 
 def _member(value: Any, shape: Shape) -> Any:  # noqa: ANN401
     """A property as a request has it: names begin as the service's do, and numbers may be written as text."""
     if shape.type_name == "structure" and isinstance(value, Mapping):
         names = {name[0].upper() + name[1:]: name for name in shape.members}
-        return {
-            names[name]: _member(item, shape.members[names[name]]) for name, item in value.items() if name in names
-        }
+        return {names[name]: _member(item, shape.members[names[name]]) for name, item in value.items() if name in names}
     if shape.type_name == "list" and isinstance(value, list):
         return [_member(item, shape.member) for item in value]
     if shape.type_name == "map" and isinstance(value, Mapping):
@@ -106,3 +93,21 @@ def _member(value: Any, shape: Shape) -> Any:  # noqa: ANN401
     if shape.type_name in ("integer", "long") and isinstance(value, str) and value.lstrip("-").isdecimal():
         return int(value)
     return str(value) if shape.type_name == "string" and isinstance(value, int | float) else value
+
+
+# The actions that CloudFormation makes resources by, and what turns their properties into the action's members.
+_ACTIONS: Mapping[str, tuple[str, Callable[[Properties], Properties]]] = {
+    "AWS::CodeBuild::Project": ("codebuild:CreateProject", dict),
+    "AWS::CodePipeline::Pipeline": ("codepipeline:CreatePipeline", _in_pipeline),
+    "AWS::Events::Rule": ("events:PutRule", dict),
+    "AWS::Lambda::EventSourceMapping": ("lambda:CreateEventSourceMapping", dict),
+    "AWS::Lambda::Function": ("lambda:CreateFunction", dict),
+    "AWS::Logs::LogGroup": ("logs:CreateLogGroup", dict),
+    "AWS::SageMaker::Endpoint": ("sagemaker:CreateEndpoint", _by_name),
+    "AWS::SageMaker::EndpointConfig": ("sagemaker:CreateEndpointConfig", _by_name),
+    "AWS::SageMaker::Model": ("sagemaker:CreateModel", _by_name),
+    "AWS::SageMaker::ModelPackageGroup": ("sagemaker:CreateModelPackageGroup", dict),
+    "AWS::SNS::Topic": ("sns:CreateTopic", _renamed("TopicName", "Name")),
+    "AWS::SQS::Queue": ("sqs:CreateQueue", _renamed("QueueName", "QueueName")),
+    "AWS::SSM::Parameter": ("ssm:PutParameter", dict),
+}
