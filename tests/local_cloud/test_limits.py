@@ -16,6 +16,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from defectory.local.clients import connect
 from defectory.local.cloud import LocalCloud
 from defectory.local.server.functions import HOST_RUNTIME
 from tests.local_cloud.laboratory import REAL_TIME, Laboratory, unique
@@ -763,3 +764,15 @@ def test_who_may_not_ask_is_not_told_of_limits(place: Place) -> None:
     with pytest.raises(ClientError) as raised:
         stranger.send_message(QueueUrl=place.queue, MessageBody="m", DelaySeconds=901)
     assert raised.value.response["Error"]["Code"] == "AccessDenied"
+
+
+def test_service_that_a_region_lacks_is_refused_there(place: Place) -> None:
+    def elsewhere(service: str, region: str) -> BaseClient:
+        return connect(service, place.cloud.endpoint, place.cloud.settings.account, place.cloud.settings.secret, region)
+
+    assert elsewhere("codepipeline", "eu-west-1").list_pipelines()["pipelines"] == []
+    with pytest.raises(
+        ClientError, match=r"AWS has no codepipeline in ca-west-1, as of .*choose another region"
+    ) as raised:
+        elsewhere("codepipeline", "ca-west-1").list_pipelines()
+    assert raised.value.response["Error"]["Code"] == "ServiceNotInRegion"

@@ -12,7 +12,7 @@ from defectory.aws.regions import region, table
 from defectory.local.server.limits.fault import LimitExceeded
 from defectory.local.server.services import Scope
 
-CODE = "ServiceNotInRegion"
+NOT_IN_REGION = "ServiceNotInRegion"
 _SERVICES = {"bedrock-runtime": "bedrock", "bedrock-agent": "bedrock", "bedrock-agent-runtime": "bedrock"}
 
 
@@ -24,13 +24,13 @@ def check_region(service: str, action: str, members: Mapping[str, Any]) -> None:
     """
     known, needed = region(Scope.current().region), _SERVICES.get(service, service)
     if needed in known.missing:
-        raise LimitExceeded(CODE, f"AWS has no {needed} in {known.name}, {_source()}: choose another region.")
+        raise LimitExceeded(NOT_IN_REGION, f"AWS has no {needed} in {known.name}, {_source()}: choose another region.")
     if action == "sagemaker:CreateEndpointConfig" and not known.serverless:
         variants = members.get("ProductionVariants") or []
         if any(isinstance(variant, Mapping) and variant.get("ServerlessConfig") for variant in variants):
             raise LimitExceeded(
                 "ValidationException",
-                f"SageMaker has no serverless endpoints in {known.name}, {_source()}: take instances or another region.",
+                f"There are no serverless endpoints in {known.name}, {_source()}: use instances or another region.",
             )
 
 

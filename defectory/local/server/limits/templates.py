@@ -11,7 +11,7 @@ from ministack.services.cloudformation import provisioners
 from defectory.local.server.hooks import require
 from defectory.local.server.limits.constraints import check, shape_of
 from defectory.local.server.limits.fault import LimitExceeded
-from defectory.local.server.limits.regions import check_region
+from defectory.local.server.limits.regions import NOT_IN_REGION, check_region
 from defectory.local.server.limits.rules import RULES
 
 Properties = Mapping[str, Any]
@@ -55,6 +55,8 @@ def check_resource(kind: str, properties: Properties) -> None:
     try:
         check_region(service, action, members)
     except LimitExceeded as fault:
+        if fault.code != NOT_IN_REGION:
+            raise
         raise LimitExceeded(fault.code, f"Unrecognized resource types: [{kind}]. {fault}") from None
     check(action, members)
     # A resource without a name of its own gets one that is good.
