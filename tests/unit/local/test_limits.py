@@ -2,18 +2,23 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
+from unittest import mock
 from urllib.parse import urlencode
 
 import pytest
 from ministack.core.responses import request_scope
 
 from defectory.local.server.authorization.requirements import Request, action_of
+from defectory.local.server.codepipeline.execution import ActionFailed, ActionRun
+from defectory.local.server.codepipeline.providers import SOURCE_BYTES, S3Source, check_variables
 from defectory.local.server.limits import call, constraints, regions, rules
 from defectory.local.server.limits.enforcement import check
 from defectory.local.server.limits.fault import LimitExceeded
 from defectory.local.server.limits.requests import check_size
 from defectory.local.server.limits.templates import check_resource
+from defectory.local.server.objects import Objects
 
 ROLE = "arn:aws:iam::123456789012:role/any"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:model/"
@@ -97,6 +102,21 @@ def test_what_cannot_be_read_is_left_to_the_service(body: bytes) -> None:
     assert call.members(request("ssm", "AmazonSSM.PutParameter", body)) == {}
 
 
+@pytest.mark.parametrize(
+    ("target", "members"),
+    [
+        ("AmazonSQS.ReceiveMessage", {"WaitTimeSeconds": "soon"}),
+        ("AmazonSQS.SendMessage", {"MessageBody": "m", "MessageAttributes": 5}),
+        ("Logs_20140328.PutLogEvents", {"logEvents": [{"message": "m", "timestamp": at} for at in (1, "later")]}),
+    ],
+)
+def test_parameter_of_another_type_is_refused_in_words(target: str, members: dict[str, Any]) -> None:
+    service = "sqs" if "SQS" in target else "logs"
+    with pytest.raises(LimitExceeded, match="another type") as raised:
+        check(request(service, target, json.dumps(members).encode()))
+    assert raised.value.code == "SerializationException"
+
+
 @pytest.mark.parametrize("name", ["a..b", "10.0.0.1", "xn--bucket", "sthree-bucket", "bucket-s3alias", "bucket--ol-s3"])
 def test_buckets_names_that_s3_keeps_for_itself(name: str) -> None:
     with pytest.raises(LimitExceeded, match="not valid"):
@@ -173,3 +193,38 @@ def test_region_without_serverless_endpoints() -> None:
         pytest.raises(LimitExceeded, match=r"Unrecognized resource types: \["),
     ):
         check_resource("AWS::CodePipeline::Pipeline", {})
+
+
+class Store:
+    """In the place of S3's objects: one, of a size that takes no room on the disk."""
+
+    def __init__(self, file: Path, size: int) -> None:
+        self.file = file
+        with file.open("wb") as stream:
+            stream.truncate(size)
+
+    def path(self, *_: str) -> Path:
+        return self.file
+
+    def copy(self, *_: object) -> dict[str, str]:
+        return {"etag": '"e"'}
+
+
+@pytest.mark.parametrize(("size", "fits"), [(SOURCE_BYTES, True), (SOURCE_BYTES + 1, False)])
+def test_source_of_a_pipeline_has_a_limit(tmp_path: Path, size: int, fits: bool) -> None:
+    anyone, pipeline = mock.Mock(), mock.Mock()
+    run = ActionRun("Source", mock.Mock(), outputs={"Source": ("artifacts", "p/Source/1")})
+    run.configuration = {"S3Bucket": "sources", "S3ObjectKey": "photos.zip"}
+    source = S3Source(cast(Objects, Store(tmp_path / "object", size)), anyone)
+    if fits:
+        source.run(pipeline, run)
+        assert run.variables["ETag"] == '"e"'
+    else:
+        with pytest.raises(ActionFailed, match=r"The artifact photos.zip has 7516192769 bytes; at most 7516192768"):
+            source.run(pipeline, run)
+
+
+def test_variables_of_an_action_have_a_limit() -> None:
+    check_variables({"a": "é" * 61_439, "b": ""})
+    with pytest.raises(ActionFailed, match="have 122881 bytes; at most 122880"):
+        check_variables({"a": "é" * 61_439, "b": "v"})

@@ -67,7 +67,10 @@ def check(request: Request) -> None:
     check_region(request.service, action, members)
     constraints.check(action, members)
     if action in RULES:
-        RULES[action](members)
+        try:
+            RULES[action](members)
+        except (AttributeError, TypeError, ValueError):
+            raise LimitExceeded("SerializationException", "A parameter is of another type than its model's.") from None
 
 
 def _refusal(request: Request, fault: LimitExceeded) -> Response:
