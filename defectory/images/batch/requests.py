@@ -6,6 +6,7 @@ from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from defectory.aws.object_keys import check_key_length
 from defectory.errors import InputError
 from defectory.images.plan import Plan, Want
 from defectory.images.prompts import KIND_PATTERN, KindName
@@ -31,7 +32,6 @@ RULES = {
     "plan": "a plan, as `defectory images plan` writes it, or the key of one below <user_id>/ in the bucket",
 }
 _NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
-_KEY_LIMIT = 1024  # characters, which S3 allows
 
 
 class Folder(BaseModel):
@@ -75,9 +75,9 @@ class SynthesisRequest(Folder):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
-    source: str = Field(default="", max_length=_KEY_LIMIT)
-    mask: str = Field(default="", max_length=_KEY_LIMIT)
-    donors: str = Field(default="", max_length=_KEY_LIMIT)
+    source: str = ""
+    mask: str = ""
+    donors: str = ""
     prompt: str = Field(default="", max_length=10_000)
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
 
@@ -93,6 +93,7 @@ class SynthesisRequest(Folder):
         """Raise ``InputError`` unless the field ``name`` may name this key or prefix: one of the user's own uploads."""
         if not key.startswith(f"{self.user_id}/") or not key.removeprefix(f"{self.user_id}/").strip("/"):
             raise InputError(name, RULES[name], key, f"Upload it below {self.user_id}/, and name that.")
+        check_key_length(name, key)
         if name != "plan" and f"{key}/".startswith(self.prefix):
             raise InputError(name, RULES[name], key, f"In {self.prefix} is what is made; take another dataset.")
 

@@ -21,6 +21,7 @@ from defectory.local.server.functions import Functions
 from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
 from defectory.local.server.invocations import Invocations
+from defectory.local.server.limits.enforcement import hold_limits
 from defectory.local.server.notifications import Notifications
 from defectory.local.server.objects import Objects
 from defectory.local.server.queues import Queues
@@ -61,7 +62,8 @@ class Extensions(Extension):
         Deliveries(permissions)
         Machines(permissions)
         keep_keys()
-        # Last, when every service is there.
+        # Last, when every service is there: what may not be asked is told before what is too much.
+        hold_limits()
         Gate(permissions.authority)
 
     def start(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from defectory.aws.object_keys import check_key_length
 from defectory.errors import AuthorError, InputError
 from defectory.sensors.authors import Author
 from defectory.sensors.service.datasets_bucket import DatasetsBucket
@@ -49,8 +50,10 @@ class FleetRequest(BaseModel):
 
     @model_validator(mode="after")
     def _names_its_users_list(self) -> Self:
-        if isinstance(self.machines, str) and not self.machines.startswith(f"{self.user_id}/"):
-            raise InputError("machines", _LIST_RULE, self.machines, f"Upload it below {self.user_id}/.")
+        if isinstance(self.machines, str):
+            if not self.machines.startswith(f"{self.user_id}/"):
+                raise InputError("machines", _LIST_RULE, self.machines, f"Upload it below {self.user_id}/.")
+            check_key_length("machines", self.machines)
         return self
 
 

@@ -151,11 +151,16 @@ class Request:
     query: Mapping[str, Any]
 
 
+def routed(request: Request) -> Request:
+    """A request with the parameters of its form beside those of its address."""
+    query = dict(_routing(request.method, request.path, dict(request.headers), request.body, dict(request.query)))
+    return replace(request, query=query)
+
+
 def needed(request: Request) -> list[Access]:
     """What the caller has to be allowed, in the order in which AWS names it; nothing, if the request is unknown."""
-    query = dict(_routing(request.method, request.path, dict(request.headers), request.body, dict(request.query)))
-    request = replace(request, query=query)
-    action = _action(request)
+    request = routed(request)
+    action = action_of(request)
     if action is None:
         return []
     service, _, operation = action.partition(":")
@@ -199,7 +204,8 @@ def passing(role_arn: str, service: str) -> Access:
     return Access("iam:PassRole", role_arn, {"iam:PassedToService": service})
 
 
-def _action(request: Request) -> str | None:
+def action_of(request: Request) -> str | None:
+    """The action of a routed request, such as ``s3:GetObject``; None if it is unknown."""
     if request.service == "sagemaker" and _INVOCATION.fullmatch(request.path):
         return "sagemaker:InvokeEndpoint"
     if request.service in TABLE and request.service not in _namespaces:

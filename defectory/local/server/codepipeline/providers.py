@@ -14,6 +14,9 @@ from defectory.local.server.objects import Objects
 from defectory.local.server.services import ServiceFault
 
 SERVICE = "codepipeline.amazonaws.com"
+# https://docs.aws.amazon.com/codepipeline/latest/userguide/limits.html: a source in S3, the variables of an action.
+SOURCE_BYTES = 7 * 1024**3
+VARIABLES_BYTES = 122_880
 
 
 class S3Source:
@@ -29,6 +32,9 @@ class S3Source:
         reading = Access("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
         _require(self._permissions, execution, *with_keys(reading), *with_keys(_putting(target)))
         try:
+            size = self._objects.path(bucket, key).stat().st_size
+            if size > SOURCE_BYTES:
+                raise ActionFailed(f"The artifact {key} has {size} bytes; at most {SOURCE_BYTES} are allowed.")
             copied = self._objects.copy((bucket, key), target)
         except ServiceFault as fault:
             raise ActionFailed(str(fault), "ConfigurationError") from None
@@ -76,8 +82,17 @@ class CodeBuildProject:
         build.done.wait()
         run.variables = dict(build.exported)
         run.summary = build.summary
+        check_variables(run.variables)
         if build.status != "SUCCEEDED":
             raise ActionFailed(build.summary)
+
+
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Raise ``ActionFailed`` if an action puts out more than others may be given."""
+    size = sum(len(f"{name}{value}".encode()) for name, value in variables.items())
+    if size > VARIABLES_BYTES:
+        message = f"The output variables have {size} bytes; at most {VARIABLES_BYTES} are allowed."
+        raise ActionFailed(message, "ConfigurationError")
 
 
 def _require(permissions: Permissions, execution: Execution, *accesses: Access) -> None:

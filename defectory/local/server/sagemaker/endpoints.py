@@ -148,6 +148,7 @@ class Endpoints:
         if record["EndpointStatus"] != "InService":
             raise ServiceFault("ValidationException", f'Cannot update in-progress endpoint "{record["EndpointArn"]}".')
         config, variants = self._variants(parameters["EndpointConfigName"])
+        self._check_kind(record, variants)
         deployment = parameters.get("DeploymentConfig")
         if deployment is None and parameters.get("RetainDeploymentConfig"):
             deployment = record.get("LastDeploymentConfig")
@@ -458,6 +459,19 @@ class Endpoints:
             for variant in record["ProductionVariants"]
             for model in [self._registry.find(MODEL, variant["ModelName"])]
         ]
+
+    @staticmethod
+    def _check_kind(record: Record, variants: list[Record]) -> None:
+        """SageMaker makes instances of what is serverless, never the other way round.
+
+        https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+        """
+        instances = any("ServerlessConfig" not in variant for variant in record.get("_variants", ()))
+        if instances and any("ServerlessConfig" in variant for variant in variants):
+            raise ServiceFault(
+                "ValidationException",
+                f'Cannot update the real-time endpoint "{record["EndpointArn"]}" to a serverless one.',
+            )
 
     def _set(self, name: str, changes: Mapping[str, Any]) -> None:
         record = self._registry.change(ENDPOINT, name, changes)
