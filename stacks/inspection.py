@@ -145,7 +145,8 @@ class Inspection(Capability):
                 **options,
             )
             endpoint = f"arn:{Aws.PARTITION}:sagemaker:{self.region}:{Aws.ACCOUNT_ID}:endpoint/{self.endpoint_name}"
-            allow(inspect.role, ["sagemaker:InvokeEndpoint"], [endpoint])
+            # SageMaker does not find one that is still being made: whether it comes, its description says.
+            allow(inspect.role, ["sagemaker:InvokeEndpoint", "sagemaker:DescribeEndpoint"], [endpoint])
         uploads, results = self.uploads.arn_for_objects("*"), self.results.arn_for_objects("*")
         allow(inspect.role, ["s3:GetObjectVersion"], [uploads])
         # Without it an upload that was deleted looks like a forbidden one.

@@ -9,6 +9,9 @@ from typing import Any
 import jsonata
 from templates import Template, flat
 
+# Entered and exited; scheduled, started, submitted and ended for each attempt.
+EVENTS_OF_A_STATE, EVENTS_OF_AN_ATTEMPT = 2, 4
+
 
 def states_of(template: Template, like: str = "") -> dict[str, Any]:
     """The states of the one state machine whose logical id has ``like`` in it."""
@@ -50,3 +53,20 @@ def following(state: dict[str, Any]) -> Iterator[str]:
         yield rule["Next"]
     if "Default" in state:
         yield state["Default"]
+
+
+def longest_loop(states: dict[str, Any], loop: tuple[str, ...], times: int) -> int:
+    """The most events of an execution that goes round so often: each state fails as often as is tried again, once."""
+    ends = 2
+    once = sum(_events(state, 1 + _retries(state)) for state in states.values())
+    return ends + once + times * sum(_events(states[name], 1) for name in loop)
+
+
+def _events(state: dict[str, Any], attempts: int) -> int:
+    # A Distributed Map's children have histories of their own.
+    return EVENTS_OF_A_STATE + (attempts * EVENTS_OF_AN_ATTEMPT if state["Type"] in ("Task", "Map") else 0)
+
+
+def _retries(state: dict[str, Any]) -> int:
+    # Each retrier counts for itself.
+    return sum(retrier.get("MaxAttempts", 3) for retrier in state.get("Retry", ()))

@@ -86,8 +86,18 @@ def test_a_request_is_looked_at_until_nothing_is_owed_soon_first_and_then_once_a
     assert choose(child["Owed?"], states={"input": closed}) == "Ended"
     ended = evaluate(child["Ended"]["Output"], states={"input": closed})
     assert ended == {"request": "r-1", "machines": 3, "published": 2}
-    # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
-    assert 24 * 60 * (2 + 5 + 2) < 25_000, "events of a look a minute; a request is closed within a day"
+
+
+def test_a_request_that_is_never_closed_is_given_up_after_a_day(child):
+    owed = look(child, {"active": {"S": "yes"}, "machines": machines("PUBLISHED", "RUNNING", "RUNNING")})
+    late = {**owed, "looks": 1500}
+
+    assert choose(child["Owed?"], states={"input": {**late, "looks": 1499}}) == "Wait"
+    assert choose(child["Owed?"], states={"input": late}) == "Ended"
+    given_up = evaluate(child["Owed?"]["Choices"][1]["Output"], states={"input": late})
+    assert evaluate(child["Ended"]["Output"], states={"input": given_up}) == {
+        **{"request": "r-1", "machines": 3, "published": 1, "reason": "still under way after a day"}
+    }
 
 
 def test_a_request_that_is_refused_or_fails_ends_as_one_that_published_nothing(child):
@@ -104,9 +114,10 @@ def test_a_request_that_is_refused_or_fails_ends_as_one_that_published_nothing(c
         **{"request": "night-00000", "machines": 3, "published": 0}
     }
     ended = evaluate(child["Ended"]["Output"], states={"input": failed})
-    assert (ended["request"], ended["published"], len(ended["reason"])) == ("night-00000", 0, 60)
-    # The ends of all requests are one state's result.
-    assert 1000 * (len(json.dumps(ended, ensure_ascii=False).encode()) + 1) < 262_144
+    assert (ended["request"], ended["published"], len(ended["reason"])) == ("night-00000", 0, 36)
+    told = {"Error": "AuthorError", "Cause": json.dumps({"errorMessage": "No such machine.", "stackTrace": []})}
+    failed = evaluate(caught["Output"], states={"input": ENTRY, "errorOutput": told})
+    assert failed["reason"] == "AuthorError: No such machine."
 
 
 @pytest.mark.parametrize(

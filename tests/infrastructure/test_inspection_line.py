@@ -80,7 +80,7 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(inspection, 
             *((f"sqs:{verb}", names["queue"]) for verb in polling),
         },
         "inspect_image": {
-            ("sagemaker:InvokeEndpoint", ENDPOINT),
+            *((f"sagemaker:{verb}", ENDPOINT) for verb in ("InvokeEndpoint", "DescribeEndpoint")),
             ("s3:GetObjectVersion", names["uploads"]),
             ("s3:ListBucket", names["uploads"].removesuffix("/*")),
             ("s3:PutObject", names["results"]),

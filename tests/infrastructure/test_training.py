@@ -13,7 +13,7 @@ import aws_cdk as cdk
 import pytest
 import yaml
 from cdk_nag import AwsSolutionsChecks
-from state_machines import choose, evaluate, following, states_of
+from state_machines import choose, evaluate, following, longest_loop, states_of
 from templates import Leave, Template, flat, matches
 
 from defectory import errors
@@ -149,6 +149,23 @@ def test_a_rejected_model_touches_nothing_and_people_are_told(states):
 def test_a_deployment_is_waited_for_until_it_is_decided(states, status, config, then):
     endpoint = {"EndpointStatus": status, "EndpointConfigName": config}
     assert choose(states["Deployed"], endpoint=endpoint, run=RUN) == then
+
+
+def test_a_deployment_that_never_ends_fits_into_the_history_for_as_long_as_it_is_waited_for(template, states):
+    [machine] = template.of_type("AWS::StepFunctions::StateMachine").values()
+    timeout = json.loads(flat(machine["DefinitionString"]))["TimeoutSeconds"]
+    # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    endpoint = {"EndpointStatus": "Creating", "EndpointConfigName": "run"}
+    assert choose(states["Deployed"], endpoint=endpoint, run={"name": "run"}) == "WaitForEndpoint"
+    looks = evaluate(states["Prepare"]["Assign"]["looks"])
+    waits = []
+    for _ in range(20):
+        looks = evaluate(states["DescribeEndpoint"]["Assign"]["looks"], looks=looks)
+        waits.append(evaluate(states["WaitForEndpoint"]["Seconds"], looks=looks))
+    last = evaluate(states["WaitForEndpoint"]["Seconds"], looks=10_000)
+    assert waits[-1] == last
+    times = len(waits) + (timeout - sum(waits)) // last + 1
+    assert longest_loop(states, ("DescribeEndpoint", "Deployed", "WaitForEndpoint"), times) < 25_000
 
 
 def test_a_failed_deployment_says_what_the_endpoint_said(states):

@@ -124,13 +124,17 @@ def test_items_of_the_input_are_children_of_their_own_without_a_batcher(maps):
 
 def test_a_batch_is_no_larger_than_an_input_may_be(maps):
     long = ["a" * 60_000 + str(number) for number in range(5)]
-    output = maps.output(
-        {
-            "ItemReader": maps.reader(lines(*long), InputType="JSONL"),
-            "ItemBatcher": {"MaxInputBytesPerBatch": 200_000, "BatchInput": {"of": 1}},
-        }
-    )
-    assert [len(batch["names"]) for batch in output] == [3, 2]
+    count = {"Type": "Pass", "Output": "{% $count($states.input.Items) %}", "End": True}
+    batched = {
+        "ItemReader": maps.reader(lines(*long), InputType="JSONL"),
+        "ItemBatcher": {"MaxInputBytesPerBatch": 200_000, "BatchInput": {"of": 1}},
+    }
+    assert maps.output({**batched, "ItemProcessor": {**PROCESSOR, "StartAt": "Count", "States": {"Count": count}}}) == [
+        *(3, 2),
+    ]
+    # Nor are the outputs of all children.
+    unwritten = maps.end(maps.start(batched))
+    assert (unwritten["status"], unwritten["error"]) == ("FAILED", "States.DataLimitExceeded")
 
     too_long = maps.end(maps.start({"ItemReader": maps.reader(lines("a" * 300_000), InputType="JSONL")}))
     assert (too_long["status"], too_long["error"]) == ("FAILED", "States.DataLimitExceeded")

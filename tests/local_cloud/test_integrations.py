@@ -232,3 +232,26 @@ def test_succeed_state_ends_with_its_output(
 ) -> None:
     found = run(laboratory, {"Done": {"Type": "Succeed", **state}}, language)
     assert json.loads(found["output"]) == expected
+
+
+def test_execution_that_loops_ends_as_in_aws(laboratory: Laboratory) -> None:
+    found = run(laboratory, {"Loop": {"Type": "Pass", "Next": "Loop"}})
+    assert (found["status"], found["error"]) == ("FAILED", "States.Runtime")
+    assert found["cause"] == "The execution reached the maximum number of history events (25000)."
+
+
+def test_requests_beyond_the_limits_are_refused_as_in_aws(laboratory: Laboratory) -> None:
+    machines = laboratory.cloud.client("stepfunctions")
+    known = machines.exceptions
+    definition = json.dumps({"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": True}}})
+    arn = machines.create_state_machine(name=unique("machine"), definition=definition, roleArn=ROLE)["stateMachineArn"]
+    with pytest.raises(known.InvalidName):
+        machines.create_state_machine(name="a b", definition=definition, roleArn=ROLE)
+    with pytest.raises(known.InvalidDefinition):
+        machines.update_state_machine(stateMachineArn=arn, definition=definition.replace("Pass", "P" * 81))
+    with pytest.raises(known.InvalidName):
+        machines.start_execution(stateMachineArn=arn, name="a/b")
+    with pytest.raises(known.InvalidExecutionInput):
+        machines.start_execution(stateMachineArn=arn, input="{")
+    with pytest.raises(known.ValidationException):
+        machines.start_execution(stateMachineArn=arn, input=json.dumps("a" * 262_143))

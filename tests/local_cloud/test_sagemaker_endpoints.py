@@ -11,7 +11,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.local_cloud.laboratory import BUCKET, REAL_TIME, Laboratory, ended, unique
+from defectory.inspection.line.endpoint import EndpointAnswerError, EndpointBusyError, InspectionEndpoint
+from tests.local_cloud.laboratory import BUCKET, REAL_TIME, Laboratory, ended, packed, unique
 from tests.local_cloud.processes import belonging
 from tests.local_cloud.roles import ROLE
 from tests.local_cloud.sample_app import eventually
@@ -86,6 +87,21 @@ def test_missing_endpoint_is_told(laboratory: Laboratory) -> None:
     told = refused(laboratory, "nowhere", b"?")
     assert told["Error"]["Code"] == "ValidationError"
     assert told["Error"]["Message"] == "Endpoint nowhere of account 123456789012 not found."
+
+
+def test_endpoint_that_is_being_made_is_waited_for_by_the_line(laboratory: Laboratory, tmp_path: Path) -> None:
+    model = {"greeting": "at last", "sign": str(tmp_path / "sign")}
+    archive = laboratory.put("models/slow.tar.gz", packed(model_json=json.dumps(model)))
+    name, config = unique("endpoint"), laboratory.config({**laboratory.container(), "ModelDataUrl": archive})
+    laboratory.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    line = InspectionEndpoint(name, laboratory.runtime, manager=laboratory.sagemaker)
+    with pytest.raises(EndpointBusyError, match="still being made"):
+        line.inspect(b"?", "application/octet-stream")
+    (tmp_path / "sign").touch()
+    assert laboratory.settled(name)["EndpointStatus"] == "InService"
+    # It answers; a greeting is no inspection.
+    with pytest.raises(EndpointAnswerError, match="nonsense"):
+        line.inspect(b"?", "application/octet-stream")
 
 
 def test_payload_over_the_limit_is_refused(laboratory: Laboratory, greeter: str) -> None:

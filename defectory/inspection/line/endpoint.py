@@ -16,6 +16,8 @@ PAYLOAD_LIMIT = 4_000_000
 
 # The caller waits longer than a client should: few attempts here, many there.
 ATTEMPTS = 2
+# Of an endpoint that is being made, and of one that has just been.
+_COMING = ("Creating", "Updating", "SystemUpdating", "RollingBack", "InService")
 
 
 class EndpointMissingError(ServiceError):
@@ -45,11 +47,15 @@ class EndpointAnswerError(ServiceError):
 
 
 class InspectionEndpoint:
-    """The endpoint ``name``, which takes an image and answers an inspection."""
+    """The endpoint ``name``, which takes an image and answers an inspection.
 
-    def __init__(self, name: str, client: BaseClient | None = None) -> None:
+    ``client`` asks it, ``manager``, a client of SageMaker, asks about it.
+    """
+
+    def __init__(self, name: str, client: BaseClient | None = None, *, manager: BaseClient | None = None) -> None:
         self._name = name
         self._client = client or aws_client("sagemaker-runtime", attempts=ATTEMPTS)
+        self._manager = manager
 
     def inspect(self, content: bytes, content_type: str) -> InspectionReply:
         """Ask for the inspection of an image.
@@ -60,7 +66,7 @@ class InspectionEndpoint:
 
         Raises:
             EndpointMissingError: it does not exist; the message says what to do.
-            EndpointBusyError: it may answer later.
+            EndpointBusyError: it may answer later, once it is made for one.
             EndpointFailedError: it died or failed while it was asked.
             EndpointAnswerError: it does not answer as agreed.
             ServiceError: anything else that SageMaker refuses.
@@ -92,7 +98,28 @@ class InspectionEndpoint:
         if fault.is_passing:
             return EndpointBusyError(str(error))
         if fault is Fault.MISSING:
+            if self._is_to_come():
+                return EndpointBusyError(f"The endpoint {self._name} is still being made.")
             return EndpointMissingError(
                 f"The endpoint {self._name} does not exist. Train a model and deploy it there; then upload again."
             )
         return error
+
+    def _is_to_come(self) -> bool:
+        """Whether an endpoint that SageMaker does not find when it is asked is there, and will be found in a while.
+
+        Raises:
+            EndpointBusyError: SageMaker does not say now.
+            ServiceError: SageMaker does not say.
+        """
+        try:
+            with service_errors(f"look at the endpoint {self._name}"):
+                manager = self._manager or aws_client("sagemaker", attempts=ATTEMPTS)
+                return manager.describe_endpoint(EndpointName=self._name)["EndpointStatus"] in _COMING
+        except ServiceError as error:
+            fault = fault_of(error.__cause__)
+            if fault is Fault.MISSING:
+                return False
+            if fault.is_passing:
+                raise EndpointBusyError(str(error)) from error.__cause__
+            raise

@@ -24,10 +24,8 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import stepfunctions
 
+from defectory.local.server.executions import MOST_BYTES, size_of
 from defectory.local.server.hooks import replace, require
-
-INPUT_LIMIT = 262_144
-"""Bytes of a child's input, and of a state's."""
 
 MOST_WORKERS = 64
 """More children at a time than this a laptop does not run, whatever MaxConcurrency says."""
@@ -58,6 +56,7 @@ class DistributedMaps:
         self.executions = require(stepfunctions, "_executions")
         self.map_runs = require(stepfunctions, "_map_runs")
         self.now = require(stepfunctions, "now_iso")
+        self.write = require(stepfunctions, "_add_event", "execution", "event_type", "details")
 
         @replace(
             stepfunctions,
@@ -175,6 +174,8 @@ class _MapRun:
     def run(self) -> Any:  # noqa: ANN401
         """Run all children; return the state's output, and the state that comes next."""
         self._maps.map_runs[self._arn] = self._record
+        started = {"mapRunStartedEventDetails": {"mapRunArn": self._arn}}
+        self._maps.write(self._execution, "MapRunStarted", started)
         if self._share is not None:
             # A share is of all items, so they are counted first.
             self._set_limit_by_share(sum(1 for _ in self._items()))
@@ -183,18 +184,22 @@ class _MapRun:
             self._run_children(self._batches(), results)
             self._record["stopDate"] = self._maps.now()
             if self._problem is not None:
-                self._record["status"] = "FAILED"
+                self._end("FAILED")
                 raise self._problem
             details = results.write(self._s3, self._id, self._arn, self._maps.failed)
         if self._execution["status"] != "RUNNING":
-            self._record["status"] = "ABORTED"
+            self._end("ABORTED")
             return self._scope.raw, None
         if self._exceeded():
-            self._record["status"] = "FAILED"
+            self._end("FAILED")
             cause = "The specified tolerated failure threshold was exceeded"
             raise self._maps.failed("States.ExceedToleratedFailureThreshold", cause)
-        self._record["status"] = "SUCCEEDED"
+        self._end("SUCCEEDED")
         return self._scope.end(details)
+
+    def _end(self, status: str) -> None:
+        self._record["status"] = status
+        self._maps.write(self._execution, f"MapRun{status.capitalize()}")
 
     def _set_limit_by_share(self, total: int) -> None:
         by_share = int(float(self._share) * total / 100)
@@ -229,12 +234,12 @@ class _MapRun:
                 yield self._checked(_Batch(number, item, 1))
             return
         most_items = self._scope.value("MaxItemsPerBatch", of=batcher)
-        most_bytes = min(int(self._scope.value("MaxInputBytesPerBatch", INPUT_LIMIT, of=batcher)), INPUT_LIMIT)
+        most_bytes = min(int(self._scope.value("MaxInputBytesPerBatch", MOST_BYTES, of=batcher)), MOST_BYTES)
         shared = {"BatchInput": self._scope.evaluate(batcher["BatchInput"])} if "BatchInput" in batcher else {}
-        empty = _size({"Items": [], **shared})
+        empty = size_of({"Items": [], **shared})
         number, items, size = 0, list[Any](), empty
         for item in self._selected():
-            more = _size(item) + 1
+            more = size_of(item) + 1
             if items and (len(items) == most_items or size + more > most_bytes):
                 yield self._checked(_Batch(number, {"Items": items, **shared}, len(items)))
                 number, items, size = number + 1, [], empty
@@ -244,8 +249,8 @@ class _MapRun:
             yield self._checked(_Batch(number, {"Items": items, **shared}, len(items)))
 
     def _checked(self, batch: _Batch) -> _Batch:
-        if _size(batch.input) > INPUT_LIMIT:
-            cause = f"The input of a child execution has more than {INPUT_LIMIT} bytes: {json.dumps(batch.input)[:200]}"
+        if size_of(batch.input) > MOST_BYTES:
+            cause = f"The input of a child execution has more than {MOST_BYTES} bytes: {json.dumps(batch.input)[:200]}"
             raise self._maps.failed("States.DataLimitExceeded", cause)
         return batch
 
@@ -321,10 +326,12 @@ class _MapRun:
             "outputDetails": {"included": True},
             "mapRunArn": self._arn,
             "events": [],
+            "type": (self._processor.get("ProcessorConfig") or {}).get("ExecutionType", "STANDARD"),
             "testCase": self._execution.get("testCase"),
             "mockAttempts": {},
         }
         self._maps.executions[child["executionArn"]] = child
+        self._maps.write(child, "ExecutionStarted")
         with self._lock:
             self._running[child["executionArn"]] = child
             self._count(batch, total=1, running=1)
@@ -334,6 +341,7 @@ class _MapRun:
         with self._lock:
             if child["status"] == "RUNNING":
                 child.update(ended)
+                self._maps.write(child, f"Execution{ended['status'].capitalize()}")
             child["stopDate"] = self._maps.now()
             del self._running[child["executionArn"]]
             self._count(batch, running=-1, **{child["status"].lower(): 1})
@@ -346,10 +354,6 @@ class _MapRun:
         for name, change in changes.items():
             self._record["executionCounts"][name] += change
             self._record["itemCounts"][name] += change * batch.items
-
-
-def _size(value: Any) -> int:  # noqa: ANN401
-    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
 
 
 def _read_items(

@@ -17,6 +17,7 @@ from defectory.local.server.budgets import add_budgets
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.service import Pipelines
 from defectory.local.server.events import Events
+from defectory.local.server.executions import Executions
 from defectory.local.server.functions import Functions
 from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
@@ -38,6 +39,7 @@ class Extensions(Extension):
     def __init__(self, settings: Settings) -> None:
         # First: others take hold of what these put in place.
         self.queues = Queues()
+        Executions()
         invocations = Invocations()
         permissions = Permissions(Authority(settings.permissions), Sessions())
         objects = Objects(settings.work / "incoming")

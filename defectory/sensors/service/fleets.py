@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ MAX_REQUESTS = 1000
 """The most requests of a fleet: what becomes of all of them has to fit into the 256 KiB of a state's output."""
 
 MAX_SEED = 2**32 - 1
+
+STEM_LENGTH = 40
+"""Characters of a request's token before its number."""
 
 _LIST_RULE = "a list of machine names, or the key of one (JSON) below <user_id>/ in the data bucket"
 _NUMBER_RULE = "a whole number of machines, from 1 to {limit}, as many as are named where any are"
@@ -124,6 +129,7 @@ class FleetPlanner:
             "seed": secrets.randbits(32) if fleet.seed is None else fleet.seed,
         }
         parse_event({**fields, "number": 1})
+        stem = token_stem(fleet_id)
         for number, names in enumerate(self._chunks(fleet)):
             yield parse_event(
                 {
@@ -131,7 +137,7 @@ class FleetPlanner:
                     "seed": (fields["seed"] + number) % (MAX_SEED + 1),
                     "number": len(names),
                     "machines": list(names),
-                    "idempotency_token": f"{fleet_id}-{number:05d}",
+                    "idempotency_token": f"{stem}-{number:05d}",
                 }
             )
 
@@ -159,3 +165,15 @@ class FleetPlanner:
         if len(named) != fleet.number:
             raise InputError("number", _NUMBER_RULE.format(limit=self.limit), fleet.number, f"{len(named)} are named.")
         return named
+
+
+def token_stem(fleet_id: str) -> str:
+    """What the tokens of a fleet's requests begin with: its name, or, if that has not the form of a token, a like one.
+
+    Names of executions may have 80 characters of any script.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._:-]", "-", fleet_id)
+    if plain == fleet_id and len(plain) <= STEM_LENGTH:
+        return plain
+    digest = hashlib.sha256(fleet_id.encode()).hexdigest()[:12]
+    return f"{plain[: STEM_LENGTH - len(digest) - 1]}-{digest}"

@@ -6,10 +6,12 @@ import json
 
 import boto3
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from defectory.errors import AuthorError, InputError
 from defectory.sensors.service.datasets_bucket import DatasetsBucket
-from defectory.sensors.service.fleets import MAX_REQUESTS, FleetPlanner
+from defectory.sensors.service.fleets import MAX_REQUESTS, STEM_LENGTH, FleetPlanner, token_stem
 from defectory.sensors.service.requests import MAX_MACHINES, parse_event
 from lambdas.request_sensor_data import handler as module
 
@@ -122,3 +124,29 @@ def test_an_author_that_knows_no_machine_is_an_error(plan, author):
 def test_an_input_that_is_no_object_is_refused(plan, event, context):
     with pytest.raises(InputError, match="input"):
         module.handler({"fleet": "night", "input": event}, context)
+
+
+@given(names=st.sets(st.text(min_size=1, max_size=80), min_size=2, max_size=2))
+def test_tokens_of_requests_are_legal_and_a_fleets_own_whatever_its_execution_is_called(names):
+    stems = {token_stem(name) for name in names}
+
+    assert len(stems) == 2
+    for stem in stems:
+        token = f"{stem}-{MAX_REQUESTS:05d}"
+        assert len(stem) <= STEM_LENGTH
+        assert parse_event({**FLEET, "idempotency_token": token}).idempotency_token == token
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("night", "night"),
+        ("n" * 40, "n" * 40),
+        ("n" * 41, "n" * 27 + "-"),
+        ("Nacht+2", "Nacht-2-"),
+        ("夜", "--"),
+    ],
+)
+def test_a_name_that_is_a_token_stays_and_others_are_told_apart_by_a_digest(name, stem):
+    assert token_stem(name).startswith(stem)
+    assert len(token_stem(name).removeprefix(stem)) == (0 if name == stem else 12)

@@ -19,6 +19,8 @@ def model_fn(model_dir):
     model = json.loads((Path(model_dir) / "model.json").read_text())
     if model.get("broken"):
         raise ValueError("this model cannot be loaded")
+    while "sign" in model and not Path(model["sign"]).exists():
+        time.sleep(0.01)
     print("loaded", model["greeting"])
     return model
 

@@ -46,10 +46,21 @@ def reply(verdict: str = "FAIL", score: float = 0.8) -> InspectionReply:
 
 @dataclass
 class FakeSageMaker:
-    """A runtime that answers, in turn, what the test scripts; exceptions are raised."""
+    """A runtime that answers, in turn, what the test scripts; exceptions are raised.
+
+    ``status`` is the endpoint's, or why SageMaker does not say.
+    """
 
     answers: list[object] = field(default_factory=list)
     asked: list[dict] = field(default_factory=list)
+    status: str | Exception = field(
+        default_factory=lambda: refusal("ValidationException", 'Could not find endpoint "line".')
+    )
+
+    def describe_endpoint(self, *, EndpointName):
+        if isinstance(self.status, Exception):
+            raise self.status
+        return {"EndpointName": EndpointName, "EndpointStatus": self.status}
 
     def invoke_endpoint(self, **request):
         self.asked.append(request)
@@ -127,7 +138,7 @@ def upload(s3):
 @pytest.fixture
 def inspector(s3, sagemaker):
     return UploadInspector(
-        endpoint=InspectionEndpoint("line", sagemaker),
+        endpoint=InspectionEndpoint("line", sagemaker, manager=sagemaker),
         results=ResultsBucket("results", s3),
         read=lambda upload: read_upload(upload, s3),
         retention=timedelta(days=30),

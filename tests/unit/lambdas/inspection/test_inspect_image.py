@@ -183,6 +183,28 @@ def test_an_endpoint_that_fails_is_told_by_kind(inspect, upload, photo, sagemake
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        ("Creating", EndpointBusyError, "still being made"),
+        # Made between the two questions.
+        ("InService", EndpointBusyError, "still being made"),
+        ("Failed", EndpointMissingError, "deploy"),
+        ("Deleting", EndpointMissingError, "deploy"),
+        (refusal("ThrottlingException"), EndpointBusyError, "look at"),
+        (refusal("AccessDeniedException"), ServiceError, "look at"),
+    ],
+)
+def test_an_endpoint_that_is_being_made_is_waited_for(inspect, upload, photo, sagemaker, status, error, words):
+    sagemaker.answers = [refusal("ValidationError", "Endpoint line of account 1 not found.")]
+    sagemaker.status = status
+
+    with pytest.raises(ServiceError, match=words) as caught:
+        inspect(upload(photo()))
+
+    assert type(caught.value) is error
+
+
 @pytest.mark.parametrize("field", ["score", "review_threshold", "fail_threshold"])
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "1e200"])
 def test_a_score_that_no_table_takes_is_nonsense(inspect, upload, photo, sagemaker, field, number):
