@@ -22,7 +22,6 @@ from defectory.local.server.functions import HOST_RUNTIME
 from tests.local_cloud.laboratory import REAL_TIME, Laboratory, unique
 from tests.local_cloud.roles import ROLE
 from tests.local_cloud.sample_app import eventually
-from tests.local_cloud.signed import send, sign
 from tests.local_cloud.test_permissions import Visitor
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
@@ -57,7 +56,9 @@ class Place:
                 region_name=self.cloud.settings.region,
                 aws_access_key_id=self.cloud.settings.account,
                 aws_secret_access_key=self.cloud.settings.secret,
-                config=Config(parameter_validation=False, retries={"total_max_attempts": 1}),
+                config=Config(
+                    parameter_validation=False, disable_request_compression=True, retries={"total_max_attempts": 1}
+                ),
             )
         return self._careless[service]
 
@@ -711,27 +712,24 @@ def test_reply_of_a_function_has_a_limit(place: Place) -> None:
 def test_metrics_have_limits(place: Place, number: int, dimensions: int, values: int, collection: str) -> None:
     datum = {"MetricName": "m", "Dimensions": [{"Name": f"d{index}", "Value": "v"} for index in range(dimensions)]}
     first = datum | {"Values": [1.0] * values, "Counts": [1.0] * values}
-    status, told = put_metrics(place, [first, *[{"MetricName": "m", "Value": 1.0}] * (number - 1)])
-    assert status == (400 if collection else 200)
-    if collection:
-        assert told["__type"] == "InvalidParameterValue"
-        assert told["message"].startswith(f"The collection {collection} must not have a size greater than")
+    request = {"Namespace": "Limits", "MetricData": [first, *[{"MetricName": "m", "Value": 1.0}] * (number - 1)]}
+    if not collection:
+        call(place, "cloudwatch.put_metric_data", request)
+        return
+    code, status, message = refusal(place, "cloudwatch.put_metric_data", request, careless=True)
+    assert (code, status) == ("InvalidParameterValue", 400)
+    assert message.startswith(f"The collection {collection} must not have a size greater than")
 
 
 def test_request_of_metrics_has_a_limit(place: Place) -> None:
-    assert put_metrics(place, [{"MetricName": "m" * MIB, "Value": 1.0}])[0] == 413
-
-
-def put_metrics(place: Place, data: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
-    """In JSON: of what boto3 speaks with CloudWatch, MiniStack needs a library to understand it."""
-    body = json.dumps({"Namespace": "Limits", "MetricData": data}).encode()
-    headers = {
-        "X-Amz-Target": "GraniteServiceVersion20100801.PutMetricData",
-        "Content-Type": "application/x-amz-json-1.0",
-    }
-    signed = sign(place.cloud, "POST", "/", body, headers, service="monitoring")
-    answer = send(place.cloud, "POST", "/", body, signed)
-    return answer.status, json.loads(answer.content or b"{}")
+    data = [
+        {"MetricName": letters(255), "Value": 1.0, "Dimensions": [{"Name": letters(255), "Value": letters(1024)}] * 30}
+    ]
+    request = {"Namespace": "Limits", "MetricData": data * 30}
+    # Compressed, it is small.
+    call(place, "cloudwatch.put_metric_data", request)
+    code, status, _ = refusal(place, "cloudwatch.put_metric_data", request, careless=True)
+    assert (code, status) == ("RequestEntityTooLarge", 413)
 
 
 def test_real_time_endpoint_stays_real_time(laboratory: Laboratory) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import uuid
 import zipfile
 from typing import Any
 
@@ -244,7 +245,7 @@ def test_unknown_pipeline_and_execution_are_told(pipelines: BaseClient, sample: 
     with pytest.raises(ClientError, match="PipelineNotFoundException"):
         start(pipelines, "nope")
     with pytest.raises(ClientError, match="PipelineExecutionNotFoundException"):
-        execution(pipelines, sample["Pipeline"], "0" * 8)
+        execution(pipelines, sample["Pipeline"], str(uuid.UUID(int=0)))
 
 
 def test_pipeline_that_aws_would_refuse_is_refused(pipelines: BaseClient, sample: dict[str, str]) -> None:

@@ -167,7 +167,7 @@ def test_code_may_come_with_the_model(laboratory: Laboratory, greeter: str) -> N
 def test_update_brings_the_new_model_and_ends_the_old_process(laboratory: Laboratory) -> None:
     endpoint = laboratory.endpoint(laboratory.container("old"), **REAL_TIME)
     before = laboratory.ask(endpoint)
-    config = laboratory.config(laboratory.container("new"))
+    config = laboratory.config(laboratory.container("new"), **REAL_TIME)
     laboratory.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
     found = laboratory.settled(endpoint)
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", config)

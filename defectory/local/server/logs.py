@@ -6,12 +6,15 @@ import contextlib
 import queue
 import threading
 import time
-from typing import IO
+from collections.abc import Iterator
+from typing import IO, Any
 
 from defectory.local.server.services import ServiceFault, call, in_thread
 
 EVENT_LIMIT = 200_000
 BATCH = 5000
+# What CloudWatch Logs takes at once, and what it counts for an event beside its text.
+BATCH_BYTES, EVENT_BYTES = 1024 * 1024, 26
 SECONDS = 0.25
 
 
@@ -61,6 +64,20 @@ class LogStream:
                 while batch[-1] and len(batch) < BATCH:
                     batch.append(self._lines.get_nowait())
             more = batch[-1] is not None
-            events = [{"timestamp": at, "message": text} for at, text in filter(None, batch)]
-            if events:
+            for events in batches([line for line in batch if line]):
                 call("logs", "Logs_20140328.PutLogEvents", logEvents=events, **self._names)
+
+
+def batches(lines: list[tuple[int, str]]) -> Iterator[list[dict[str, Any]]]:
+    """Lines with their times (ms) as the events of requests that CloudWatch Logs takes: in order, and not too large."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for at, text in sorted(lines, key=lambda line: line[0]):
+        counted = len(text.encode()) + EVENT_BYTES
+        if batch and size + counted > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append({"timestamp": at, "message": text})
+        size += counted
+    if batch:
+        yield batch

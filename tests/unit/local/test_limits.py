@@ -117,6 +117,14 @@ def test_parameter_of_another_type_is_refused_in_words(target: str, members: dic
     assert raised.value.code == "SerializationException"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "functions/f/invocations"), ("PUT", "functions/f/configuration")]
+)
+def test_body_is_not_taken_for_what_the_address_holds(method: str, path: str) -> None:
+    body = json.dumps({"FunctionName": "a b", "Qualifier": "?" * 200}).encode()
+    check(Request("lambda", method, f"/2015-03-31/{path}", {}, body, {}))
+
+
 @pytest.mark.parametrize("name", ["a..b", "10.0.0.1", "xn--bucket", "sthree-bucket", "bucket-s3alias", "bucket--ol-s3"])
 def test_buckets_names_that_s3_keeps_for_itself(name: str) -> None:
     with pytest.raises(LimitExceeded, match="not valid"):

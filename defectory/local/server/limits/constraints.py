@@ -7,8 +7,8 @@ checks the least of them alone, in the client.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from typing import Any
 
 import botocore.session
@@ -16,13 +16,12 @@ from botocore.model import OperationNotFoundError, ServiceModel, Shape
 
 from defectory.local.server.limits.fault import LimitExceeded
 
-Check = Callable[[Any, str], Iterator[str]]
+# Adds what does not hold of a value, which is at a path, to a list.
+Check = Callable[[Any, str, list[str]], None]
 
 # Services that answer so, by the prefix of their actions.  Others have their own words (rules.py), or check it
 # themselves (MiniStack's DynamoDB).
 SERVICES = ("codebuild", "codepipeline", "events", "kms", "lambda", "logs", "sagemaker", "ssm")
-# Where an action's name is not the operation's.
-_OPERATIONS = {"lambda:InvokeFunction": "Invoke"}
 _CODES = {"logs": "InvalidParameterException"}
 # Models that allow more than AWS does: for functions on instances of one's own.
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -31,8 +30,12 @@ _NARROWER = {
     ("lambda", "MemorySize"): {"max": 10_240},
     ("lambda", "EphemeralStorageSize"): {"max": 10_240},
 }
+# Clients name actions, known or not: so many are remembered.
+_ACTIONS = 1024
 # A refusal shall be readable, whatever was too long.
 _SHOWN = 200
+# What is longer is not looked at by a pattern, some of which take long.
+_MATCHED = 4096
 
 
 def known(action: str) -> bool:
@@ -47,21 +50,23 @@ def check(action: str, members: Mapping[str, Any]) -> None:
         LimitExceeded: as AWS words it, with everything that does not hold.
     """
     checked = _check_of(action)
-    violations = list(checked(members, "")) if checked else []
+    violations: list[str] = []
+    if checked:
+        checked(members, "", violations)
     if violations:
         noun = "error" if len(violations) == 1 else "errors"
         message = f"{len(violations)} validation {noun} detected: {'; '.join(violations)}"
         raise LimitExceeded(_CODES.get(action.partition(":")[0], "ValidationException"), message)
 
 
-@cache
+@lru_cache(_ACTIONS)
 def shape_of(action: str) -> Shape | None:
     """The model of an action's request; None if there is none."""
     service, _, name = action.partition(":")
     if service not in SERVICES:
         return None
     try:
-        shape: Shape | None = _model(service).operation_model(_OPERATIONS.get(action, name)).input_shape
+        shape: Shape | None = _model(service).operation_model(name).input_shape
     except OperationNotFoundError:
         return None
     return shape
@@ -72,7 +77,7 @@ def _model(service: str) -> ServiceModel:
     return botocore.session.get_session().get_service_model(service)
 
 
-@cache
+@lru_cache(_ACTIONS)
 def _check_of(action: str) -> Check | None:
     shape = shape_of(action)
     return _Checks(action.partition(":")[0]).of(shape) if shape else None
@@ -99,11 +104,13 @@ class _Checks:
         if not constraints:
             return nested
 
-        def checked(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401
-            for sentence in _broken(constraints, value):
-                yield f"Value{_shown(value, shape)} at '{path}' failed to satisfy constraint: {sentence}"
+        def checked(value: Any, path: str, violations: list[str]) -> None:  # noqa: ANN401
+            for sentence, holds in constraints:
+                if not holds(value):
+                    told = f"Value{_shown(value, shape)} at '{path}' failed to satisfy constraint: {sentence}"
+                    violations.append(told)
             if nested:
-                yield from nested(value, path)
+                nested(value, path, violations)
 
         return checked
 
@@ -111,24 +118,25 @@ class _Checks:
         members = [
             (member.serialization.get("name", name), name[0].lower() + name[1:], made)
             for name, member in shape.members.items()
-            if (made := self.of(member))
+            # What is in the address or the headers is not in the body.
+            if "location" not in member.serialization and (made := self.of(member))
         ]
 
-        def checked(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401
+        def checked(value: Any, path: str, violations: list[str]) -> None:  # noqa: ANN401
             if isinstance(value, Mapping):
                 for wire, name, made in members:
                     if (member := value.get(wire)) is not None:
-                        yield from made(member, f"{path}.{name}" if path else name)
+                        made(member, f"{path}.{name}" if path else name, violations)
 
         return checked if members else None
 
     def _list(self, shape: Shape) -> Check | None:
         made = self.of(shape.member)
 
-        def checked(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401
+        def checked(value: Any, path: str, violations: list[str]) -> None:  # noqa: ANN401
             if isinstance(value, list) and made:
                 for index, item in enumerate(value, 1):
-                    yield from made(item, f"{path}.{index}.member")
+                    made(item, f"{path}.{index}.member", violations)
 
         return checked if made else None
 
@@ -141,19 +149,19 @@ class _Checks:
         ]
         made = self.of(shape.value) if shape.value.type_name in ("structure", "list", "map") else None
 
-        def checked(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401
+        def checked(value: Any, path: str, violations: list[str]) -> None:  # noqa: ANN401
             if not isinstance(value, Mapping):
                 return
             for noun, pick, constraints in rules:
-                if any(True for item in pick(value) for _ in _broken(constraints, item)):
+                if not all(holds(item) for item in pick(value) for _, holds in constraints):
                     sentences = ", ".join(sentence for sentence, _ in constraints)
-                    yield (
+                    violations.append(
                         f"Value{_shown(dict(value), shape)} at '{path}' failed to satisfy constraint: "
                         f"Map {noun} must satisfy constraint: [{sentences}]"
                     )
             if made:
                 for name, item in value.items():
-                    yield from made(item, f"{path}.{name}.member")
+                    made(item, f"{path}.{name}.member", violations)
 
         return checked if rules or made else None
 
@@ -183,10 +191,11 @@ def _constraints(shape: Shape, narrower: Mapping[str, int]) -> list[tuple[str, C
             )
         )
     if pattern := _pattern(given.get("pattern")):
+        matched = given.get("max", _MATCHED)
         made.append(
             (
                 f"Member must satisfy regular expression pattern: {given['pattern']}",
-                lambda value: not isinstance(value, str) or bool(pattern.fullmatch(value)),
+                lambda value: not isinstance(value, str) or len(value) > matched or bool(pattern.fullmatch(value)),
             )
         )
     return made
@@ -194,10 +203,6 @@ def _constraints(shape: Shape, narrower: Mapping[str, int]) -> list[tuple[str, C
 
 # Not of bytes, which travel as longer text.
 _LENGTHS = frozenset({"string", "list", "map"})
-
-
-def _broken(constraints: list[tuple[str, Callable[[Any], bool]]], value: Any) -> Iterator[str]:  # noqa: ANN401
-    return (sentence for sentence, holds in constraints if not holds(value))
 
 
 def _length(value: Any) -> float | None:  # noqa: ANN401

@@ -61,7 +61,9 @@ def _package(operation: str) -> Callable[[Request], None]:
 
 
 def _metrics(request: Request) -> None:
-    if len(request.body) > METRICS:
+    # As it was sent: boto3 compresses it.
+    sent = request.headers.get("content-length", "")
+    if (int(sent) if sent.isdecimal() else len(request.body)) > METRICS:
         raise LimitExceeded("RequestEntityTooLarge", f"Request must be smaller than {METRICS} bytes", 413)
 
 
