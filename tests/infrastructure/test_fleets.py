@@ -145,7 +145,7 @@ def test_the_summary_counts_machines_and_names_the_requests_that_lack_some(state
 def test_whatever_else_fails_is_told_in_its_own_words(states):
     cause = json.dumps({"errorType": "InputError", "errorMessage": "number: must be less."})
     for name in ("Plan", "Make requests", "Store summary"):
-        [caught] = states[name]["Catch"]
+        *_, caught = states[name]["Catch"]
         told = evaluate(caught["Output"], states={"errorOutput": {"Error": "InputError", "Cause": cause}})
 
         assert told == {"problem": "InputError: number: must be less."}

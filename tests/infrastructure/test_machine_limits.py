@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from state_machines import choose, evaluate, longest_loop, states_of
@@ -88,6 +89,22 @@ def test_the_ends_of_the_most_requests_with_the_longest_words_fit_into_a_state(t
     stored = evaluate(states["Store summary"]["Arguments"], states={"input": summary})
     assert len(summary["incomplete"]) == MAX_REQUESTS
     assert size_of(stored) < MOST_BYTES
+
+
+@pytest.mark.parametrize(("stack_name", "like"), [("image-synthesis", ""), ("sensor-data", "Fleets")])
+def test_an_input_that_leaves_no_room_is_told_of(synthesise, stack_name, like):
+    states = states_of(synthesise(stack_name), like)
+    request = {"user_id": "ann", "dataset": "boards", "plan": "p" * (MOST_BYTES - 60)}
+    known = {"context": {"Execution": {"Input": request, "Name": "n" * NAME_LENGTH}}}
+    assert size_of(request) < MOST_BYTES < size_of(evaluate(states["Plan"]["Arguments"], states=known))
+    [caught] = [each for each in states["Plan"]["Catch"] if each["ErrorEquals"] == ["States.DataLimitExceeded"]]
+    told = {**known, "input": evaluate(caught["Output"])}
+    passed = [caught["Next"]]
+    while states[passed[-1]]["Type"] == "Task":
+        assert size_of(evaluate(states[passed[-1]]["Arguments"], states=told)) < 1000
+        passed.append(states[passed[-1]]["Next"])
+    assert "Tell of failure" in passed
+    assert "too long" in evaluate(states["Tell of failure"]["Arguments"]["Message"], states=told)
 
 
 def test_an_upload_of_the_longest_names_that_fails_in_the_longest_words_reaches_its_row(inspection):

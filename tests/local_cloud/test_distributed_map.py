@@ -70,6 +70,9 @@ class Maps:
         [run] = self.machines.list_map_runs(executionArn=execution)["mapRuns"]
         return self.machines.describe_map_run(mapRunArn=run["mapRunArn"])
 
+    def history(self, execution: str) -> list[str]:
+        return [event["type"] for event in self.machines.get_execution_history(executionArn=execution)["events"]]
+
     def json(self, key: str) -> Any:
         return json.loads(self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
 
@@ -118,8 +121,16 @@ def test_objects_of_a_prefix_are_items_and_a_selector_makes_of_them_what_is_hand
 
 def test_items_of_the_input_are_children_of_their_own_without_a_batcher(maps):
     processor = {**PROCESSOR, "StartAt": "Good", "States": {"Good": {"Type": "Pass", "End": True}}}
+    execution = maps.start({"Items": [3, 1, 2], "ItemProcessor": processor})
 
-    assert maps.output({"Items": [3, 1, 2], "ItemProcessor": processor}) == [3, 1, 2]
+    assert json.loads(maps.end(execution)["output"]) == [3, 1, 2]
+    assert maps.history(execution) == [
+        *("ExecutionStarted", "MapStateEntered", "MapStateStarted", "MapRunStarted"),
+        *("MapRunSucceeded", "MapStateSucceeded", "MapStateExited", "ExecutionSucceeded"),
+    ]
+    [run] = maps.machines.list_map_runs(executionArn=execution)["mapRuns"]
+    child = maps.machines.list_executions(mapRunArn=run["mapRunArn"])["executions"][0]["executionArn"]
+    assert maps.history(child) == ["ExecutionStarted", "PassStateEntered", "PassStateExited", "ExecutionSucceeded"]
 
 
 def test_a_batch_is_no_larger_than_an_input_may_be(maps):
