@@ -24,13 +24,17 @@ class AlertTopic(Construct):
         construct_id: str,
         *,
         email: str | None,
-        removal_policy: RemovalPolicy,
         key: kms.IKey | None = None,
         display_name: str = "Defectory",
     ) -> None:
         super().__init__(scope, construct_id)
+        # Topics keep nothing: retained, the key would open nothing, and cost a dollar a month.
         self.key = key or kms.Key(
-            self, "Key", description="Defectory alerts", enable_key_rotation=True, removal_policy=removal_policy
+            self,
+            "Key",
+            description="Defectory alerts",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.DESTROY,
         )
         self.topic = sns.Topic(self, "Topic", display_name=display_name, master_key=self.key, enforce_ssl=True)
         self._allow_alarms(own_key=key is None)

@@ -29,6 +29,7 @@ from defectory.local.server.sagemaker.resources import add_resources
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.services import Extension
 from defectory.local.server.settings import Settings
+from defectory.local.server.tagging import find_by_tags
 
 
 class Extensions(Extension):
@@ -45,6 +46,7 @@ class Extensions(Extension):
         sagemaker = SageMaker(settings, objects, events, permissions)
         add_resources(sagemaker)
         add_budgets()
+        find_by_tags(sagemaker.registry)
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (
             Pipelines(objects, builds, events, permissions),
