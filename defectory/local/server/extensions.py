@@ -21,6 +21,7 @@ from defectory.local.server.functions import Functions
 from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
 from defectory.local.server.invocations import Invocations
+from defectory.local.server.names import name_anew
 from defectory.local.server.notifications import Notifications
 from defectory.local.server.objects import Objects
 from defectory.local.server.queues import Queues
@@ -46,6 +47,7 @@ class Extensions(Extension):
         sagemaker = SageMaker(settings, objects, events, permissions)
         add_resources(sagemaker)
         add_budgets()
+        name_anew()
         find_by_tags(sagemaker.registry)
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (

@@ -1,25 +1,31 @@
-"""Tags by which resources are found (Resource Groups Tagging API), where MiniStack does not look for any."""
+"""Tags by which resources are found (Resource Groups Tagging API), where MiniStack does not keep or look for any."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ministack.services import cloudwatch_logs, tagging
-from ministack.services.cloudformation import provisioners
+from ministack.services import cloudwatch_logs, dynamodb, s3, tagging
 
+from defectory.local.server.authorization.keys import watch
 from defectory.local.server.hooks import require
 from defectory.local.server.sagemaker.registry import PACKAGE_GROUP, Registry
 from defectory.local.server.services import Scope
 
-_TABLE = "AWS::DynamoDB::GlobalTable"
 Tagged = Iterator[tuple[str, list[dict[str, str]]]]
 """ARNs, each with its tags."""
 
 
 def find_by_tags(registry: Registry) -> None:
-    """Find log groups and model registries by their tags; and tables, whose tags a template has for each replica."""
+    """Keep what tags templates give buckets and replicas of tables; find log groups and model registries by theirs."""
+    bucket_tags, tables = require(s3, "_bucket_tags"), require(dynamodb, "_tables")
     groups = require(cloudwatch_logs, "_log_groups")
+
+    def of_bucket(name: str, properties: Mapping[str, Any]) -> None:
+        bucket_tags[name] = _by_key(properties.get("Tags", ()))
+
+    def of_table(name: str, properties: Mapping[str, Any]) -> None:
+        tables[name]["tags"] = _by_key(tag for replica in properties["Replicas"] for tag in replica.get("Tags", ()))
 
     def log_groups() -> Tagged:
         for name, group in groups.items():
@@ -31,24 +37,11 @@ def find_by_tags(registry: Registry) -> None:
             if scope == Scope.current():
                 yield record[PACKAGE_GROUP.arn], record["_Tags"]
 
+    watch("AWS::S3::Bucket", of_bucket)
+    watch("AWS::DynamoDB::GlobalTable", of_table)
     collectors = require(tagging, "_COLLECTORS")
     collectors["logs"], collectors["sagemaker"] = log_groups, model_registries
-    handlers = require(provisioners, "_RESOURCE_HANDLERS")
-    handlers[_TABLE] = _with_replica_tags(handlers[_TABLE])
 
 
-def _with_replica_tags(handler: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
-    def create(logical_id: str, properties: Mapping[str, Any], stack: str) -> Any:  # noqa: ANN401
-        return handler["create"](logical_id, _tagged(properties), stack)
-
-    def update(name: str, old: Mapping[str, Any], new: Mapping[str, Any], stack: str) -> Any:  # noqa: ANN401
-        return handler["update"](name, _tagged(old), _tagged(new), stack)
-
-    return {**handler, "create": create, "update": update}
-
-
-def _tagged(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **properties,
-        "Tags": [tag for replica in properties.get("Replicas", ()) for tag in replica.get("Tags", ())],
-    }
+def _by_key(tags: Any) -> dict[str, str]:  # noqa: ANN401
+    return {tag["Key"]: tag["Value"] for tag in tags}
