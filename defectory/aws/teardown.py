@@ -23,9 +23,6 @@ ATTEMPTS = 3
 """Times that a stack's deletion is tried: logs of accesses arrive in a bucket that was just emptied."""
 
 POLL_SECONDS = 2.0
-KEY_DAYS = 7
-"""Days until a key is gone, the fewest that KMS takes; until then its deletion can be cancelled."""
-
 DEPLOYMENT_TAG = "defectory-deployment"
 """On everything that a deployment's stacks make; its value is the deployment's name."""
 
@@ -262,7 +259,6 @@ class Teardown:
             "AWS::DynamoDB::GlobalTable": lambda name: self._client("dynamodb").delete_table(TableName=name),
             "AWS::SQS::Queue": lambda url: self._client("sqs").delete_queue(QueueUrl=url),
             "AWS::Logs::LogGroup": lambda name: self._client("logs").delete_log_group(logGroupName=name),
-            "AWS::KMS::Key": self._delete_key,
             "AWS::SageMaker::ModelPackageGroup": self._delete_registry,
             _REPOSITORY: lambda name: self._client("codecommit").delete_repository(repositoryName=name),
         }
@@ -280,11 +276,6 @@ class Teardown:
 
     def _delete_registry(self, group: str) -> None:
         self._client("sagemaker").delete_model_package_group(ModelPackageGroupName=group.rpartition("/")[2])
-
-    def _delete_key(self, key: str) -> None:
-        kms = self._client("kms")
-        if kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] != "PendingDeletion":
-            kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=KEY_DAYS)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Aws, RemovalPolicy
+from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
@@ -35,6 +35,7 @@ class AlertTopic(Construct):
             description="Defectory alerts",
             enable_key_rotation=True,
             removal_policy=RemovalPolicy.DESTROY,
+            pending_window=Duration.days(7),
         )
         self.topic = sns.Topic(self, "Topic", display_name=display_name, master_key=self.key, enforce_ssl=True)
         self._allow_alarms(own_key=key is None)
