@@ -16,7 +16,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from defectory.aws.inference_profiles import check_callable, check_not_ended, leaves_area, profile_of
+from defectory.aws.inference_profiles import (
+    application_profile_region,
+    check_callable,
+    check_not_ended,
+    leaves_area,
+    profile_of,
+)
 from defectory.aws.model_capabilities import MODELS, capabilities_of
 from defectory.aws.regions import Region, Service
 from defectory.aws.regions import region as region_of
@@ -113,13 +119,14 @@ class Config(CompanySettings):
     model_id: str = Field(
         default="",
         description="the id of a Bedrock inference profile, or of a model on demand, that can be called from the "
-        "region (empty for catalogue)",
+        "region, or the ARN of an application inference profile in it (empty for catalogue)",
     )
     base_model_id: str = Field(
         default="",
         max_length=200,
         description="the id of the model that model_id behaves like, such as anthropic.claude-sonnet-4-6, where "
-        "Defectory does not know model_id itself (empty where it does)",
+        "Defectory does not know model_id itself (empty where it does); of an application inference profile, the id of "
+        "the inference profile or model that it was made from, such as us.anthropic.claude-sonnet-4-6",
     )
     prompt_style: PromptStyle = Field(default="library", description="library or freeform")
     service_tier: ServiceTier = Field(
@@ -233,10 +240,29 @@ class Config(CompanySettings):
             return self
         if not self.model_id:
             raise ConfigError("model_id", _rules()["model_id"], None, self._ways_without_near_model())
+        name = self._check_application_profile()
         with _as_config_errors(otherwise="Set author=catalogue to do without a model."):
-            check_not_ended(self.model_id, datetime.date.today())
-            self._check_callable("model_id", self.region)
+            check_not_ended(self.routed_model_id, datetime.date.today(), name)
+            self._check_callable(name, self.region)
         return self
+
+    def _check_application_profile(self) -> str:
+        """The setting that says where calls go: ``base_model_id`` where ``model_id`` is a profile of the account's."""
+        region = application_profile_region(self.model_id)
+        if region is None:
+            return "model_id"
+        if region != self.region:
+            fix = f"Give the ARN of a profile in {self.region}, or deploy to {region}."
+            raise ConfigError("model_id", _rules()["model_id"], self.model_id, fix)
+        if not self.base_model_id:
+            fix = "What `aws bedrock get-inference-profile` lists under models says which; permissions follow from it."
+            raise ConfigError("base_model_id", _rules()["base_model_id"], None, fix)
+        return "base_model_id"
+
+    @property
+    def routed_model_id(self) -> str:
+        """What decides where calls of the text model go: ``model_id``, or what an application's profile stands for."""
+        return self.base_model_id if application_profile_region(self.model_id) else self.model_id
 
     def _ways_without_near_model(self) -> str:
         if worldwide := region_of(self.region).worldwide_model:

@@ -61,6 +61,13 @@ def unwinding() -> Iterator[None]:
             _State.is_ending = False
 
 
+def ignore_endings() -> None:
+    """Let no signal that `unwinding` is about end this process any more: for its very end, when all is cleared away."""
+    for number in _ENDING:
+        if signal.getsignal(number) in _DEFAULTS:
+            signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def temporary_folder(prefix: str, parent: Path | str | None = None) -> Iterator[Path]:
     """A new folder that is removed at the block's end, however the process is ended, SIGKILL apart.

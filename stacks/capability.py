@@ -44,9 +44,7 @@ class Capability(Stack):
         super().__init__(scope, construct_id, description=f"Defectory: {description}", **stack)
         self.config = config
         self.removal_policy = removal_policy(config)
-        self.alerts = AlertTopic(
-            self, "Alerts", email=config.alert_email, removal_policy=self.removal_policy, key=self._company_key()
-        )
+        self.alerts = AlertTopic(self, "Alerts", email=config.alert_email, key=self._company_key())
         self.access_logs = SecureBucket(
             self,
             "AccessLogs",

@@ -24,6 +24,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import IConstruct
 
+from defectory.aws.teardown import DEPLOYMENT_TAG
 from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.permissions import allow
@@ -57,7 +58,7 @@ _DESCRIBE = [
 
 def apply_company_rules(app: cdk.App, config: Config) -> None:
     """Put the company's settings on everything in ``app``, whose stacks are finished."""
-    for key, value in (dict([PROJECT_TAG]) | dict(config.tags)).items():
+    for key, value in (dict([PROJECT_TAG]) | dict(config.tags) | {DEPLOYMENT_TAG: config.name}).items():
         cdk.Tags.of(app).add(key, value)
     for stack in app.node.children:
         assert isinstance(stack, Stack)

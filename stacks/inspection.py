@@ -78,7 +78,6 @@ class Inspection(Capability):
             self,
             name,
             email=self.config.defect_email,
-            removal_policy=self.removal_policy,
             key=self.alerts.key,
             display_name=f"Defectory {name.lower()}",
         )

@@ -61,6 +61,7 @@ class SensorData(Capability):
                 "PipelineName": self.pipeline.name,
                 "AlertsTopicArn": self.alerts.topic.topic_arn,
                 "FleetMachineArn": self.fleets.machine.state_machine_arn,
+                **({"RepositoryName": repository} if (repository := self.pipeline.repository_name) else {}),
             }
         )
 

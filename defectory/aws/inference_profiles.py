@@ -3,6 +3,9 @@
 Most models are callable only through a profile, ``<geography>.<provider>.<model>``; whoever calls it needs leave for
 the profile and for the model in every region that the profile may route to.  A few are called by their own id, on
 demand.  What is known of either is in ``regions.toml``; one that is not in it is newer, and goes by its geography.
+
+An account may have profiles of its own (application inference profiles, by which it tells costs apart).  Their ARNs say
+nothing of the model; they are called as the profile, or the model, that they were made from.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from defectory.errors import InputError
 ANYWHERE = "*"
 _PROFILE = re.compile(r"(?P<geography>[a-z-]+)\.(?P<model>(?P<provider>[a-z0-9-]+)\.[a-z0-9.:-]+)")
 _BARE = re.compile(r"(?P<provider>[a-z0-9-]+)\.[a-z0-9.:-]+")
+_OF_AN_APPLICATION = re.compile(
+    r"arn:aws[a-z-]*:bedrock:(?P<region>[a-z0-9-]+):[0-9]{12}:application-inference-profile/[a-z0-9]+"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,12 @@ def profile_of(model_id: str, field: str) -> InferenceProfile | None:
     """
     is_bare = _BARE.fullmatch(model_id) and model_id.partition(".")[0] not in table()["geographies"]
     return None if is_bare else InferenceProfile.parse(model_id, field)
+
+
+def application_profile_region(model_id: str) -> str | None:
+    """The region of the account's own profile whose ARN ``model_id`` is; None where it is none."""
+    match = _OF_AN_APPLICATION.fullmatch(model_id)
+    return match["region"] if match else None
 
 
 def bare_model_id(model_id: str, field: str = "model_id") -> str:

@@ -1,7 +1,8 @@
 """Taking a deployment down: its stacks, all that they hold, and what it made beside them.
 
 CloudFormation deletes no bucket with objects in it, no registry with models, nothing that is to be retained, and
-nothing that a state machine made: endpoints, their configurations, models, and the logs that SageMaker keeps.
+nothing that a state machine made: endpoints, their configurations, models, and the logs that SageMaker keeps.  What was
+retained when a setting left it out of its stack, or when its stack was deleted, is found by its tag.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ ATTEMPTS = 3
 """Times that a stack's deletion is tried: logs of accesses arrive in a bucket that was just emptied."""
 
 POLL_SECONDS = 2.0
-KEY_DAYS = 7
-"""Days until a key is gone, the fewest that KMS takes; until then its deletion can be cancelled."""
+DEPLOYMENT_TAG = "defectory-deployment"
+"""On everything that a deployment's stacks make; its value is the deployment's name."""
 
 _DESCRIPTION = "Defectory: "
+# Their id, which is what CloudFormation calls them by, deletes none.
+_REPOSITORY = "name of AWS::CodeCommit::Repository"
 _TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 # What services answer of what there is no more.
 _GONE = re.compile(r"NoSuch|NotFound|NonExistent|DoesNotExist|does not exist|not find|not exist|404")
@@ -35,8 +38,8 @@ _GONE = re.compile(r"NoSuch|NotFound|NonExistent|DoesNotExist|does not exist|not
 class Deployment:
     """What belongs to a deployment, by its names in AWS.
 
-    ``resources`` are what the stacks hold, by CloudFormation's type; ``endpoints`` to ``training_jobs`` were made
-    beside them, by the training machine.
+    ``resources`` are what the stacks hold, or have left behind, by CloudFormation's type; ``endpoints`` to
+    ``training_jobs`` were made beside them, by the training machine.
     """
 
     stacks: list[str] = field(default_factory=list)
@@ -48,7 +51,7 @@ class Deployment:
     log_groups: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any((self.stacks, self.endpoints, self.endpoint_configs, self.models, self.log_groups))
+        return any((self.stacks, self.resources, self.endpoints, self.endpoint_configs, self.models, self.log_groups))
 
     def of_type(self, kind: str) -> list[str]:
         """Names of the resources of a type, such as ``AWS::S3::Bucket``."""
@@ -62,6 +65,7 @@ class Teardown:
     """
 
     def __init__(self, name: str, stacks: Sequence[str], client: Callable[[str], BaseClient] = aws_client) -> None:
+        self._name = name
         self._stacks = [f"{name}-{stack}" for stack in stacks]
         self._endpoint = f"{name}-inspection"
         self._run = re.compile(rf"{re.escape(self._endpoint)}-\d{{8}}T\d{{9}}(-train|-evaluate)?")
@@ -115,7 +119,32 @@ class Teardown:
                 for entry in page["StackResourceSummaries"]:
                     if entry.get("PhysicalResourceId") and entry["ResourceStatus"] != "DELETE_COMPLETE":
                         resources.setdefault(entry["ResourceType"], []).append(entry["PhysicalResourceId"])
+        for kind, name in self._tagged():
+            if name not in resources.setdefault(kind, []):
+                resources[kind].append(name)
         return resources
+
+    def _tagged(self) -> Iterator[tuple[str, str]]:
+        """Type and name of what may be retained and has the deployment's tag, be it in a stack or not."""
+        pages = self._client("resourcegroupstaggingapi").get_paginator("get_resources")
+        for page in pages.paginate(TagFilters=[{"Key": DEPLOYMENT_TAG, "Values": [self._name]}]):
+            for entry in page["ResourceTagMappingList"]:
+                # arn:<partition>:<service>:<region>:<account>:<resource>
+                _, _, service, _, _, resource = str(entry["ResourceARN"]).split(":", 5)
+                match service, resource.partition("/")[0]:
+                    case "s3", _:
+                        yield "AWS::S3::Bucket", resource
+                    case "dynamodb", "table":
+                        yield "AWS::DynamoDB::GlobalTable", resource.partition("/")[2]
+                    case "sqs", _:
+                        with _unless_gone(f"look for the queue {resource}"):
+                            yield "AWS::SQS::Queue", self._client("sqs").get_queue_url(QueueName=resource)["QueueUrl"]
+                    case "logs", _ if resource.startswith("log-group:"):
+                        yield "AWS::Logs::LogGroup", resource.split(":")[1]
+                    case "sagemaker", "model-package-group":
+                        yield "AWS::SageMaker::ModelPackageGroup", entry["ResourceARN"]
+                    case "codecommit", _:
+                        yield _REPOSITORY, resource
 
     def _named(self, operation: str, listing: str, member: str, *, only: str = "", **filters: str) -> list[str]:
         """SageMaker's resources that runs of this deployment made; or the one called ``only``."""
@@ -230,8 +259,8 @@ class Teardown:
             "AWS::DynamoDB::GlobalTable": lambda name: self._client("dynamodb").delete_table(TableName=name),
             "AWS::SQS::Queue": lambda url: self._client("sqs").delete_queue(QueueUrl=url),
             "AWS::Logs::LogGroup": lambda name: self._client("logs").delete_log_group(logGroupName=name),
-            "AWS::KMS::Key": self._delete_key,
             "AWS::SageMaker::ModelPackageGroup": self._delete_registry,
+            _REPOSITORY: lambda name: self._client("codecommit").delete_repository(repositoryName=name),
         }
         for kind, delete in deletions.items():
             for name in deployment.of_type(kind):
@@ -247,11 +276,6 @@ class Teardown:
 
     def _delete_registry(self, group: str) -> None:
         self._client("sagemaker").delete_model_package_group(ModelPackageGroupName=group.rpartition("/")[2])
-
-    def _delete_key(self, key: str) -> None:
-        kms = self._client("kms")
-        if kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] != "PendingDeletion":
-            kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=KEY_DAYS)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import typer
 from defectory import __version__
 from defectory.cli import aws, datasets, demo, doctor, images, inspect, local, sensors
 from defectory.errors import DefectoryError, missing_extra
-from defectory.unwinding import unwinding
+from defectory.unwinding import ignore_endings, unwinding
 from defectory.writing import disk_problem, unwritable
 
 app = typer.Typer(
@@ -48,6 +49,15 @@ def _root(
     ] = False,
 ) -> None:
     """Runs before every command."""
+
+
+def run() -> None:
+    """What the program ``defectory`` runs: `main`, whose exit code no signal changes that comes when all is done."""
+    try:
+        main()
+    finally:
+        # Threads have ended when it is called; Python and its libraries take some time still to go.
+        atexit.register(ignore_endings)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

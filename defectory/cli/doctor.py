@@ -21,8 +21,9 @@ RegionOption = Annotated[str | None, typer.Option(help="Region to deploy to.", s
 def doctor(context: ContextOption = None, region: RegionOption = None, as_json: JsonOption = False) -> None:
     """Ask the AWS account what would fail of a deployment with these settings, and say the command that mends it.
 
-    Asks for credentials, region, the CDK's bootstrap stack, access to models, quotas, stacks and names in the way, and
-    confirmed e-mail addresses. Changes nothing, and calls nothing that costs. Exit code 1 if something would fail.
+    Asks for credentials, region, the CDK's bootstrap stack, access to models, quotas, stacks and names in the way,
+    confirmed e-mail addresses, and a company's boundary, key and network. Changes nothing, and calls nothing that
+    costs. Exit code 1 if something would fail.
 
     Examples:
 

@@ -190,7 +190,8 @@ class _Deployment:
         return None if description["StackStatus"] == "DELETE_COMPLETE" else str(description["StackStatus"])
 
     def _failures(self, name: str) -> str:
-        events = self._stacks.describe_stack_events(StackName=name)["StackEvents"]
+        pages = self._stacks.get_paginator("describe_stack_events").paginate(StackName=name)
+        events = [event for page in pages for event in page["StackEvents"]]
         failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("FAILED")] or events
         return "\n".join(
             f"  {event['LogicalResourceId']} ({event['ResourceType']}): {event['ResourceStatus']} "

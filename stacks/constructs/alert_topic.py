@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Aws, RemovalPolicy
+from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
@@ -24,13 +24,18 @@ class AlertTopic(Construct):
         construct_id: str,
         *,
         email: str | None,
-        removal_policy: RemovalPolicy,
         key: kms.IKey | None = None,
         display_name: str = "Defectory",
     ) -> None:
         super().__init__(scope, construct_id)
+        # Topics keep nothing: retained, the key would open nothing, and cost a dollar a month.
         self.key = key or kms.Key(
-            self, "Key", description="Defectory alerts", enable_key_rotation=True, removal_policy=removal_policy
+            self,
+            "Key",
+            description="Defectory alerts",
+            enable_key_rotation=True,
+            removal_policy=RemovalPolicy.DESTROY,
+            pending_window=Duration.days(7),
         )
         self.topic = sns.Topic(self, "Topic", display_name=display_name, master_key=self.key, enforce_ssl=True)
         self._allow_alarms(own_key=key is None)

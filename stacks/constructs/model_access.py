@@ -5,7 +5,13 @@ from __future__ import annotations
 from aws_cdk import Aws
 from aws_cdk import aws_iam as iam
 
-from defectory.aws.inference_profiles import InferenceProfile, profile_of, provider_of
+from defectory.aws.inference_profiles import (
+    answering_regions,
+    application_profile_region,
+    bare_model_id,
+    profile_of,
+    provider_of,
+)
 from defectory.config import IMAGE_MODELS, Config
 from stacks.constructs.acknowledgements import acknowledge
 
@@ -14,7 +20,12 @@ _INVOKE = ["bedrock:InvokeModel"]
 
 def grant_invoke_model(role: iam.Role, config: Config) -> None:
     """Let ``role`` call the text model of ``config``.  Does nothing when no model writes the scripts."""
-    if config.author == "bedrock":
+    if config.author != "bedrock":
+        return
+    if application_profile_region(config.model_id):
+        _grant_profile(role, config.model_id, _model_arns(config.routed_model_id, config.region))
+        _grant_subscription(role, {provider_of(config.routed_model_id)})
+    else:
         _grant_models(role, {config.model_id}, config.region)
 
 
@@ -25,21 +36,22 @@ def grant_image_models(role: iam.Role, config: Config) -> None:
 
 def _grant_models(role: iam.Role, model_ids: set[str], region: str) -> None:
     for model_id in sorted(model_ids):
-        if profile := profile_of(model_id, "model_id"):
-            _grant_profile(role, profile, region)
+        models = _model_arns(model_id, region)
+        if profile_of(model_id, "model_id"):
+            profile = f"arn:{Aws.PARTITION}:bedrock:{region}:{Aws.ACCOUNT_ID}:inference-profile/{model_id}"
+            _grant_profile(role, profile, models)
         else:
-            role.add_to_policy(iam.PolicyStatement(actions=_INVOKE, resources=[_model_arn(region, model_id)]))
+            role.add_to_policy(iam.PolicyStatement(actions=_INVOKE, resources=models))
     _grant_subscription(role, {provider_of(model_id) for model_id in model_ids})
 
 
-def _grant_profile(role: iam.Role, profile: InferenceProfile, region: str) -> None:
-    """Leave for an inference profile in ``region``, and through it alone for the model where it routes."""
-    profile_arn = f"arn:{Aws.PARTITION}:bedrock:{region}:{Aws.ACCOUNT_ID}:inference-profile/{profile.profile_id}"
+def _grant_profile(role: iam.Role, profile_arn: str, models: list[str]) -> None:
+    """Leave for an inference profile, and through it alone for the model wherever it routes to."""
     role.add_to_policy(iam.PolicyStatement(actions=_INVOKE, resources=[profile_arn]))
     role.add_to_policy(
         iam.PolicyStatement(
             actions=_INVOKE,
-            resources=[_model_arn(routed, profile.model) for routed in profile.model_regions(region)],
+            resources=models,
             conditions={"StringEquals": {"bedrock:InferenceProfileArn": profile_arn}},
         )
     )
@@ -59,5 +71,10 @@ def _grant_subscription(role: iam.Role, providers: set[str]) -> None:
     acknowledge(role, {"IAM5[Resource::*]": "AWS Marketplace knows no resources; only Bedrock may ask, on a call."})
 
 
-def _model_arn(region: str, model: str) -> str:
-    return f"arn:{Aws.PARTITION}:bedrock:{region}::foundation-model/{model}"
+def _model_arns(model_id: str, region: str) -> list[str]:
+    """The model that ``model_id`` names, or routes to, in every region that may answer a call from ``region``."""
+    model = bare_model_id(model_id)
+    return [
+        f"arn:{Aws.PARTITION}:bedrock:{answering}::foundation-model/{model}"
+        for answering in answering_regions(model_id, region)
+    ]

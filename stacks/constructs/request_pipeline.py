@@ -21,7 +21,7 @@ from constructs import Construct
 from defectory.config import Config
 from stacks.constructs.acknowledgements import acknowledge, acknowledge_wildcards
 from stacks.constructs.build_action import BuildAction
-from stacks.constructs.removal import removal_policy
+from stacks.constructs.removal import name_of_its_own, removal_policy
 from stacks.constructs.secure_bucket import SecureBucket
 from stacks.import_closure import LIBRARY, import_closure
 from stacks.packaging import ROOT
@@ -53,6 +53,7 @@ class RequestPipeline(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
+        self.repository_name: str | None = None
         self._artifacts = self._build_artifact_bucket(access_logs)
         source, scripts, datasets, failures, repaired, rerun_datasets = (
             codepipeline.Artifact(name)
@@ -142,10 +143,13 @@ class RequestPipeline(Construct):
             repository = codecommit.Repository(
                 self,
                 "Repository",
-                repository_name=f"{self._config.name}-sensor-data",
+                repository_name=name_of_its_own(f"{self._config.name}-sensor-data"),
                 description="What the sensor-data pipeline runs",
                 code=codecommit.Code.from_asset(asset, BRANCH),
             )
+            # People's commits are in it.
+            repository.apply_removal_policy(removal_policy(self._config))
+            self.repository_name = repository.repository_name
             return actions.CodeCommitSourceAction(
                 action_name="Source",
                 repository=repository,

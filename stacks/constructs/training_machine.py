@@ -98,8 +98,9 @@ class TrainingMachine(Construct):
         )
 
     def _build_registry(self) -> sagemaker.CfnModelPackageGroup | None:
-        # CloudFormation cannot make one in China; there, and where a function serves, the bucket keeps the models.
-        if self._serving or self._config.region.startswith("cn-"):
+        # CloudFormation cannot make one in China, where the bucket alone keeps the models.  Where a function serves it
+        # is there all the same, unused and free: left out it would be retained, and in the way of its own return.
+        if self._config.region.startswith("cn-"):
             return None
         registry = sagemaker.CfnModelPackageGroup(
             self,
@@ -207,7 +208,7 @@ class TrainingMachine(Construct):
                 **self._deployment(),
                 **training_values(self._config),
             },
-            without=() if self._serving or self.registry else ("Register",),
+            without=() if self.registry or self._serving else ("Register",),
             bad_end="training did not come to its end; the execution says at which step and why.",
             log_data=True,
         )

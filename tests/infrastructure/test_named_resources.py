@@ -1,5 +1,7 @@
 """The doctor looks for every name that the templates give, and for no other."""
 
+import pytest
+
 from defectory.config import load_config
 from defectory.doctor import named_resources
 
@@ -10,12 +12,11 @@ NAMES = {
 }
 
 
-def test_names_are_those_of_the_templates(synthesise):
-    config = load_config({"region": "us-east-1"}, {})
+@pytest.mark.parametrize("settings", [{}, {"inspection_endpoint": "lambda"}])
+def test_names_are_those_of_the_templates(synthesise, settings):
+    config = load_config({"region": "us-east-1", **settings}, {})
     for stack, named in named_resources(config).items():
-        template = synthesise(
-            stack.removeprefix("defectory-"), alert_email="ops@example.com", defect_email="line@example.com"
-        )
+        template = synthesise(stack.removeprefix("defectory-"), **settings)
         names = {
             (kind, properties[field])
             for kind, field in NAMES.items()

@@ -141,6 +141,24 @@ def test_a_model_on_demand_is_called_in_its_region_alone(synthesise):
     }
 
 
+def test_an_applications_own_profile_is_called_through_its_arn_alone(synthesise):
+    profile = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
+    template = synthesise(model_id=profile, base_model_id="us.anthropic.claude-sonnet-4-6")
+    leaves = {leave for leave in template.leaves(template.roles()["write"]) if leave.action.startswith("bedrock")}
+
+    [own] = [leave for leave in leaves if leave.resource == profile]
+    models = leaves - {own}
+    assert {leave.resource for leave in models} == {
+        f"arn:aws:bedrock:{region}::foundation-model/anthropic.claude-sonnet-4-6"
+        for region in ("us-east-1", "us-east-2", "us-west-1", "us-west-2")
+    }
+    assert all(f"bedrock:InferenceProfileArn: {profile}" in leave.conditions for leave in models)
+    # A third party's: Bedrock subscribes to it on the first call.
+    assert "aws-marketplace:Subscribe" in {leave.action for leave in template.leaves(template.roles()["write"])}
+    environment = template.function("RequestSensorData")["Environment"]["Variables"]
+    assert (environment["MODEL_ID"], environment["BASE_MODEL_ID"]) == (profile, "us.anthropic.claude-sonnet-4-6")
+
+
 @pytest.mark.parametrize(("settings", "called"), [({}, False), ({"photos_may_leave": "true"}, True)])
 def test_photos_leave_europe_by_a_setting_alone(synthesise, settings, called):
     template = synthesise("image-synthesis", region="eu-central-1", **settings)

@@ -122,8 +122,8 @@ def test_tables_are_encrypted_and_can_be_restored(template, inspection):
 def test_data_outlives_its_stack_if_configured(synthesise, stack, setting, policy):
     template = synthesise(stack, removal_policy=setting)
     kept = {
-        *("AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::Logs::LogGroup", "AWS::KMS::Key", "AWS::SQS::Queue"),
-        "AWS::SageMaker::ModelPackageGroup",
+        *("AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::Logs::LogGroup", "AWS::SQS::Queue"),
+        *("AWS::SageMaker::ModelPackageGroup", "AWS::CodeCommit::Repository"),
     }
 
     for resource in template.body["Resources"].values():

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,15 +15,12 @@ from defectory.cli import app
 from defectory.config import STACKS
 from defectory.local.cloud import LocalCloud
 from tests.local_cloud.laboratory import IMAGE, SERVERLESS
+from tests.local_cloud.rehearsals import RETAINED, contents
 from tests.local_cloud.roles import ROLE, create_role
 
 pytestmark = pytest.mark.xdist_group("application")
 
 RUN = "defectory-inspection-20261121T150405678"
-RETAINED = {
-    *("AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::SQS::Queue", "AWS::Logs::LogGroup", "AWS::KMS::Key"),
-    "AWS::SageMaker::ModelPackageGroup",
-}
 # Of others, whose names begin as ours do.
 OTHERS = ("defectory-inspection-mine", "defectory-inspector")
 
@@ -90,33 +86,6 @@ def use(cloud: LocalCloud) -> None:
         logs.create_log_stream(logGroupName=group_name, logStreamName=stream)
     s3.create_bucket(Bucket="somebody-elses")
     s3.put_object(Bucket="somebody-elses", Key="kept.txt", Body=b"kept")
-
-
-def contents(cloud: LocalCloud) -> dict[str, Any]:
-    """What is in the account that costs, holds data, or is in the way of another deployment."""
-    sagemaker, logs = cloud.client("sagemaker"), cloud.client("logs")
-    keys = [key["KeyId"] for key in cloud.client("kms").list_keys()["Keys"]]
-    states = [cloud.client("kms").describe_key(KeyId=key)["KeyMetadata"] for key in keys]
-    stacks = cloud.client("cloudformation").describe_stacks()["Stacks"]
-    return {
-        "stacks": {stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"},
-        "buckets": {bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]},
-        "tables": set(cloud.client("dynamodb").list_tables()["TableNames"]),
-        "queues": set(cloud.client("sqs").list_queues().get("QueueUrls", ())),
-        "topics": {topic["TopicArn"] for topic in cloud.client("sns").list_topics()["Topics"]},
-        "functions": {each["FunctionName"] for each in cloud.client("lambda").list_functions()["Functions"]},
-        "roles": {role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]},
-        "machines": {each["name"] for each in cloud.client("stepfunctions").list_state_machines()["stateMachines"]},
-        "log groups": {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]},
-        "models": {model["ModelName"] for model in sagemaker.list_models()["Models"]},
-        "configs": {each["EndpointConfigName"] for each in sagemaker.list_endpoint_configs()["EndpointConfigs"]},
-        "endpoints": {each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]},
-        "registries": {
-            each["ModelPackageGroupName"]
-            for each in sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
-        },
-        "keys": {state["KeyId"] for state in states if state["KeyState"] == "Enabled"},
-    }
 
 
 def test_of_a_deployment_that_was_used_nothing_is_left(cloud: LocalCloud) -> None:

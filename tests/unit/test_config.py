@@ -152,6 +152,36 @@ def test_a_profile_of_another_geography_is_refused_with_one_that_fits():
     assert "eu.amazon.nova-pro-v1:0" in error.fix
 
 
+PROFILE = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
+MADE_FROM = "eu.amazon.nova-pro-v1:0"
+
+
+@pytest.mark.parametrize("tier", ["default", "flex"])
+def test_an_applications_own_profile_goes_by_what_it_was_made_from(tier):
+    settings = {"region": "eu-west-1", "model_id": PROFILE, "base_model_id": MADE_FROM, "service_tier": tier}
+    config = load_config(settings, {})
+
+    assert (config.model_id, config.routed_model_id) == (PROFILE, MADE_FROM)
+    assert load_config({"region": "eu-west-1"}, {}).routed_model_id == "eu.amazon.nova-2-lite-v1:0"
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "said"),
+    [
+        ({}, "base_model_id", "get-inference-profile"),
+        ({"base_model_id": "us.amazon.nova-pro-v1:0"}, "base_model_id", "eu.amazon.nova-pro-v1:0"),
+        ({"base_model_id": "nova"}, "base_model_id", "Known prefixes"),
+        ({"base_model_id": "eu.anthropic.claude-3-7-sonnet-20250219-v1:0"}, "base_model_id", "2026-04-28"),
+        ({"base_model_id": MADE_FROM, "region": "eu-north-1"}, "model_id", "eu-west-1"),
+    ],
+)
+def test_an_applications_own_profile_that_cannot_be_granted_is_refused(settings, field, said):
+    error = refused({"region": "eu-west-1", "model_id": PROFILE, **settings})
+
+    assert error.field == field
+    assert said in f"{error.rule} {error.fix}"
+
+
 def test_flex_is_for_models_that_have_it():
     nova, claude, new = (f"us.{name}" for name in ("amazon.nova-pro-v1:0", "anthropic.claude-opus-5", "amazon.nova-9"))
     # Models that the table of regions does not know.

@@ -148,3 +148,35 @@ def test_access_to_a_model(availability, lifecycle, status, said):
     [finding] = findings_of(account, author="bedrock", model_id="eu.amazon.nova-pro-v1:0")["models"]
     assert finding.status == status
     assert said in finding.detail
+
+
+OWN = "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
+
+
+@pytest.mark.parametrize(
+    ("routed", "statuses"),
+    [
+        (
+            ("eu-west-1::foundation-model/amazon.nova-pro-v1:0", "eu-central-1::foundation-model/amazon.nova-pro-v1:0"),
+            [],
+        ),
+        (("eu-west-1::foundation-model/amazon.nova-lite-v1:0",), ["fails"]),
+        (("us-east-1::foundation-model/amazon.nova-pro-v1:0",), ["fails"]),
+    ],
+)
+def test_an_applications_own_profile_has_to_be_made_from_what_the_settings_say(routed, statuses):
+    account = Account(
+        get_inference_profile={
+            "inferenceProfileArn": OWN,
+            "models": [{"modelArn": f"arn:aws:bedrock:{rest}"} for rest in routed],
+        },
+        get_foundation_model=lambda modelIdentifier: {"modelDetails": {"modelId": modelIdentifier}},
+        get_foundation_model_availability={"authorizationStatus": "AUTHORIZED"},
+    )
+    model = {"author": "bedrock", "model_id": OWN, "base_model_id": "eu.amazon.nova-pro-v1:0"}
+
+    *wrong, called = findings_of(account, **model)["models"]
+
+    assert [finding.status for finding in wrong] == statuses
+    assert all("Set base_model_id" in finding.fix for finding in wrong)
+    assert (called.status, OWN in called.detail) == ("well", True)

@@ -29,8 +29,8 @@ def destroy(
 ) -> None:
     """Delete a deployment from the AWS account and region of the environment, with ALL its data.
 
-    Empties the buckets, every version; deletes the stacks, what they retain, endpoints, models and their logs.  Keys
-    are gone after seven days.  Nothing of other deployments is touched.  Works in the local cloud as well.
+    Empties the buckets, every version; deletes the stacks, what they retain or retained, endpoints, models and their
+    logs.  Keys are gone after seven days.  Nothing of other deployments is touched.  Works in the local cloud as well.
 
     Example: defectory aws destroy --name defectory
     """
@@ -50,7 +50,7 @@ def destroy(
     if as_json:
         print_json({"stacks": deployment.stacks, "left": left})
     elif deployment and not left:
-        typer.echo(f"Deleted: {', '.join(deployment.stacks) or 'what the training machine made'}.")
+        typer.echo(f"Deleted: {', '.join(deployment.stacks) or 'what was left of it'}.")
     if left:
         raise typer.Exit(1)
 

@@ -23,6 +23,7 @@ from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
 from defectory.local.server.invocations import Invocations
 from defectory.local.server.limits.enforcement import hold_limits
+from defectory.local.server.names import name_anew
 from defectory.local.server.notifications import Notifications
 from defectory.local.server.objects import Objects
 from defectory.local.server.queues import Queues
@@ -31,6 +32,7 @@ from defectory.local.server.sagemaker.resources import add_resources
 from defectory.local.server.sagemaker.service import SageMaker
 from defectory.local.server.services import Extension
 from defectory.local.server.settings import Settings
+from defectory.local.server.tagging import find_by_tags
 
 
 class Extensions(Extension):
@@ -48,6 +50,8 @@ class Extensions(Extension):
         sagemaker = SageMaker(settings, objects, events, permissions)
         add_resources(sagemaker)
         add_budgets()
+        name_anew()
+        find_by_tags(sagemaker.registry)
         # Pipelines first when stopping: they shall not take the end of their builds for a result.
         self._extensions: tuple[Extension, ...] = (
             Pipelines(objects, builds, events, permissions),

@@ -38,3 +38,19 @@ def test_an_interruption_within_code_that_is_run_from_a_text_has_its_exit_code()
     )
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_when_all_is_done_changes_nothing(number):
+    program = (
+        "import atexit, os, signal, sys\n"
+        "from defectory.cli import run\n"
+        f"signal.signal({number}, signal.default_int_handler if {number} == signal.SIGINT else signal.SIG_DFL)\n"
+        f"atexit.register(os.kill, os.getpid(), {number})\n"
+        "sys.argv = ['defectory', '--version']\n"
+        "run()\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")

@@ -29,11 +29,12 @@ def keep_keys() -> None:
                     "</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>"
                 )
 
-    _watch("AWS::SNS::Topic", of_topic)
-    _watch("AWS::S3::Bucket", of_bucket)
+    watch("AWS::SNS::Topic", of_topic)
+    watch("AWS::S3::Bucket", of_bucket)
 
 
-def _watch(kind: str, keep: Callable[[str, Mapping[str, Any]], None]) -> None:
+def watch(kind: str, keep: Callable[[str, Mapping[str, Any]], None]) -> None:
+    """Let ``keep`` have the name and the properties of each resource of a type that stacks make and change."""
     handlers = require(provisioners, "_RESOURCE_HANDLERS")
     original = handlers[kind]
 

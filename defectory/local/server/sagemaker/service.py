@@ -110,6 +110,11 @@ class SageMaker(Extension):
             return response
         return json_operations(self._operations, headers, body)
 
+    @property
+    def registry(self) -> Registry:
+        """All records of all accounts."""
+        return self._registry
+
     def get_state(self) -> dict[str, Any]:
         return {"records": self._registry.dump()}
 

@@ -1,4 +1,4 @@
-"""What would fail of a deployment into an AWS account, found by asking the account before anything is paid for.
+"""Asking an AWS account what of a deployment would fail.
 
 Each check asks one service and answers with findings; a question that may not be asked is a finding as well, never
 silence.  Nothing is created, changed or called for money.
@@ -9,18 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
 from defectory.aws.clients import aws_client, error_code
-from defectory.aws.inference_profiles import bare_model_id, profile_of
+from defectory.aws.inference_profiles import (
+    answering_regions,
+    application_profile_region,
+    bare_model_id,
+    profile_of,
+)
 from defectory.config import IMAGE_MODELS, STACKS, Config
-
-Status = Literal["well", "warning", "fails", "unknown"]
-Connect = Callable[[str, str], BaseClient]
-"""A client of a service in a region."""
+from defectory.doctor.company import check_boundary, check_key, check_network
+from defectory.doctor.findings import Connect, Finding
 
 QUALIFIER = "hnb659fds"
 # What templates of the CDK's default synthesizer ask for: BOOTSTRAP_REQUIRED_VERSION of aws-cdk-lib 2.
@@ -34,20 +37,6 @@ SERVERLESS_CONCURRENCY = 10
 
 _LOST = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnrecognizedClientException")
 _ABSENT = ("ParameterNotFound", "ResourceNotFoundException", "StateMachineDoesNotExist", "ResourceNotFound")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found.
-
-    ``well``: nothing is in the way.  ``warning``: it works, with a drawback.  ``fails``: the deployment or its use
-    would fail; ``fix`` says what to do, as a command where there is one.  ``unknown``: the question was not answered.
-    """
-
-    check: str
-    status: Status
-    detail: str
-    fix: str = ""
 
 
 def examine(config: Config, connect: Connect = aws_client) -> Iterator[Finding]:
@@ -69,6 +58,9 @@ def examine(config: Config, connect: Connect = aws_client) -> Iterator[Finding]:
         ("stacks", _check_stacks),
         ("names", _check_names),
         ("e-mail", _check_mail),
+        ("boundary", check_boundary),
+        ("key", check_key),
+        ("network", check_network),
     )
     for name, check in checks:
         try:
@@ -117,17 +109,21 @@ def _check_bootstrap(config: Config, connect: Connect, account: str) -> Iterator
 
 
 def _check_models(config: Config, connect: Connect, account: str) -> Iterator[Finding]:
-    models = [(config.model_id, config.region)] if config.author == "bedrock" else []
-    models += [(str(getattr(config, name)), config.image_region) for name in IMAGE_MODELS]
-    for model_id, region in dict.fromkeys(models):
+    # What is called, what it is or was made from, and where.
+    models = [(config.model_id, config.routed_model_id, config.region)] if config.author == "bedrock" else []
+    models += [(name, name, config.image_region) for name in (str(getattr(config, each)) for each in IMAGE_MODELS)]
+    for model_id, source, region in dict.fromkeys(models):
         if model_id:
-            yield from _check_model(connect("bedrock", region), model_id, region)
+            yield from _check_model(connect("bedrock", region), model_id, source, region)
 
 
-def _check_model(bedrock: BaseClient, model_id: str, region: str) -> Iterator[Finding]:
-    model = bare_model_id(model_id)
+def _check_model(bedrock: BaseClient, model_id: str, source: str, region: str) -> Iterator[Finding]:
+    model = bare_model_id(source)
     try:
-        if profile_of(model_id, "model_id"):
+        if application_profile_region(model_id):
+            profile = bedrock.get_inference_profile(inferenceProfileIdentifier=model_id)
+            yield from _check_source(profile, source, region)
+        elif profile_of(model_id, "model_id"):
             bedrock.get_inference_profile(inferenceProfileIdentifier=model_id)
         lifecycle = bedrock.get_foundation_model(modelIdentifier=model)["modelDetails"].get("modelLifecycle", {})
         access = bedrock.get_foundation_model_availability(modelId=model)
@@ -158,6 +154,19 @@ def _check_model(bedrock: BaseClient, model_id: str, region: str) -> Iterator[Fi
         yield Finding("models", "warning", f"{model_id} is being retired; it ends on {ends}.", "Set another model.")
     else:
         yield Finding("models", "well", f"{model_id} may be called from {region}.")
+
+
+def _check_source(profile: Mapping[str, Any], source: str, region: str) -> Iterator[Finding]:
+    """Calls of an application's profile that permissions do not allow, which follow from what it was made from."""
+    model, allowed = bare_model_id(source), answering_regions(source, region)
+    for routed in (str(entry["modelArn"]) for entry in profile["models"]):
+        answering, name = routed.split(":")[3], routed.rpartition("/")[2]
+        if name != model or (answering not in allowed and "" not in allowed):
+            detail = (
+                f"{profile['inferenceProfileArn']} calls {routed}, which base_model_id={source} gives no leave for."
+            )
+            fix = "Set base_model_id to the inference profile, or the model, that it was made from."
+            yield Finding("models", "fails", detail, fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +282,7 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
     """Kind and name of what each stack names itself; a test compares them with the templates."""
     name = config.name
     sensor_data, inspection, images = stack_names(config)
+    by_function = config.inspection_endpoint == "lambda"
 
     def functions(*folders: str) -> tuple[tuple[str, str], ...]:
         return tuple(("AWS::Lambda::Function", f"{name}-{folder}") for folder in folders)
@@ -283,11 +293,11 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
             ("AWS::StepFunctions::StateMachine", f"{name}-sensor-fleet"),
         ),
         inspection: (
-            *functions("start-inspection", "inspect-image", "record-inspection", "send-alert", "send-digest"),
-            *functions("confirm-inspection", "training-controller"),
+            *functions("start-inspection", "inspect-with-model" if by_function else "inspect-image"),
+            *functions("record-inspection", "send-alert", "send-digest", "confirm-inspection", "training-controller"),
             ("AWS::StepFunctions::StateMachine", f"{name}-inspection"),
             ("AWS::StepFunctions::StateMachine", f"{name}-inspection-training"),
-            ("AWS::CloudWatch::Alarm", f"{name}-inspection-errors"),
+            *(() if by_function else (("AWS::CloudWatch::Alarm", f"{name}-inspection-errors"),)),
         ),
         images: (
             *functions("plan-synthesis", "synthesize-images", "assemble-dataset"),

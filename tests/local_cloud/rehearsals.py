@@ -1,0 +1,145 @@
+"""Rehearsing the life of a deployment: its stacks without their functions' code, which fail where they are told to."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from defectory.aws.teardown import Teardown
+from defectory.config import BUDGET_STACK, STACKS
+from defectory.errors import LocalCloudError
+from defectory.local.cloud import LocalCloud
+
+RETAINED = {
+    *("AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable", "AWS::SQS::Queue", "AWS::Logs::LogGroup"),
+    "AWS::SageMaker::ModelPackageGroup",
+}
+CODE = {"ZipFile": "def handler(event, context):\n    return None\n"}
+FAULT = "Fault"
+# What neither AWS nor the local cloud creates.
+IMPOSSIBLE = {"Type": "AWS::SageMaker::ModelPackageGroup", "Properties": {"ModelPackageGroupName": "no name!"}}
+
+
+def bare_templates(assembly: Path, *, retain: bool = False) -> dict[str, dict[str, Any]]:
+    """The templates of an assembly by stack, with nothing to upload for them.
+
+    Args:
+        assembly: where they are.
+        retain: whether what can be retained is, as it is unless configured otherwise.
+    """
+    templates = {}
+    for file in sorted(assembly.glob("*.template.json")):
+        template = json.loads(file.read_text())
+        for resource in template["Resources"].values():
+            if resource["Type"] == "AWS::Lambda::Function":
+                resource["Properties"] |= {"Code": CODE, "Handler": "index.handler"}
+            if retain and resource["Type"] in RETAINED:
+                resource |= {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+        templates[file.name.removesuffix(".template.json")] = template
+    return templates
+
+
+def write_assembly(folder: Path, templates: Mapping[str, Mapping[str, Any]]) -> Path:
+    """An assembly of these stacks alone."""
+    folder.mkdir(exist_ok=True)
+    artifacts = {}
+    for name, template in templates.items():
+        (folder / f"{name}.json").write_text(json.dumps(template))
+        artifacts[name] = {"type": "aws:cloudformation:stack", "properties": {"templateFile": f"{name}.json"}}
+    (folder / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
+    return folder
+
+
+def status_of(cloud: LocalCloud, stack: str) -> str:
+    return str(cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"])
+
+
+def creation_order(cloud: LocalCloud, stack: str) -> list[str]:
+    """Logical ids of a stack's resources in the order in which they were created."""
+    pages = cloud.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=stack)
+    events = [event for page in pages for event in page["StackEvents"]]
+    created = [event["LogicalResourceId"] for event in events if event["ResourceStatus"] == "CREATE_COMPLETE"]
+    return [name for name in reversed(created) if name != stack]
+
+
+def failing_after(template: Mapping[str, Any], order: Sequence[str], resource: str) -> dict[str, Any]:
+    """The template of a stack whose creation ends in a fault as soon as ``resource`` and those before it are there."""
+    broken = copy.deepcopy(dict(template))
+    resources = broken["Resources"]
+    position = order.index(resource) + 1
+    for name in order[position:]:
+        needed = resources[name].get("DependsOn", [])
+        resources[name]["DependsOn"] = [*([needed] if isinstance(needed, str) else needed), FAULT]
+    resources[FAULT] = {**IMPOSSIBLE, "DependsOn": list(order[:position])}
+    return broken
+
+
+def delete_stack(cloud: LocalCloud, stack: str) -> None:
+    """Delete a stack as ``cdk destroy`` does: what is to be retained stays."""
+    client = cloud.client("cloudformation")
+    client.delete_stack(StackName=stack)
+    client.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 0.05, "MaxAttempts": 1200})
+
+
+def tear_down(cloud: LocalCloud, name: str = "defectory") -> list[str]:
+    """Delete a deployment as ``defectory aws destroy`` does; what is still there, with the reason."""
+    teardown = Teardown(name, (*STACKS, BUDGET_STACK), cloud.client)
+    return teardown.destroy(teardown.find())
+
+
+def rehearse_failure(
+    cloud: LocalCloud, folder: Path, stack: str, template: Mapping[str, Any], order: Sequence[str], resource: str
+) -> None:
+    """Let a stack's creation fail after ``resource``: nothing of it is left, and the stack can be deployed then.
+
+    It is deleted in the end, so that what it retains is there when the next one is made.
+    """
+    before = contents(cloud)
+    with pytest.raises(LocalCloudError, match=FAULT):
+        cloud.deploy(write_assembly(folder, {stack: failing_after(template, order, resource)}))
+    assert status_of(cloud, stack) == "ROLLBACK_COMPLETE", resource
+    left = contents(cloud)
+    assert left.pop("stacks") == before.pop("stacks") | {stack}
+    assert left == before, f"left behind when creation failed after {resource}"
+    outputs = cloud.deploy(write_assembly(folder, {stack: template}))[stack]
+    assert outputs.keys() == template["Outputs"].keys(), resource
+    delete_stack(cloud, stack)
+
+
+def contents(cloud: LocalCloud) -> dict[str, set[str]]:
+    """What is in the account that costs, holds data, or is in the way of another deployment."""
+    sagemaker, logs = cloud.client("sagemaker"), cloud.client("logs")
+    keys = [key["KeyId"] for key in cloud.client("kms").list_keys()["Keys"]]
+    states = [cloud.client("kms").describe_key(KeyId=key)["KeyMetadata"] for key in keys]
+    stacks = cloud.client("cloudformation").describe_stacks()["Stacks"]
+    return {
+        "stacks": {stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"},
+        "buckets": {bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]},
+        "tables": set(cloud.client("dynamodb").list_tables()["TableNames"]),
+        "queues": set(cloud.client("sqs").list_queues().get("QueueUrls", ())),
+        "topics": {topic["TopicArn"] for topic in cloud.client("sns").list_topics()["Topics"]},
+        "functions": {each["FunctionName"] for each in cloud.client("lambda").list_functions()["Functions"]},
+        "roles": {role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]},
+        "machines": {each["name"] for each in cloud.client("stepfunctions").list_state_machines()["stateMachines"]},
+        "pipelines": {each["name"] for each in cloud.client("codepipeline").list_pipelines()["pipelines"]},
+        "projects": set(cloud.client("codebuild").list_projects()["projects"]),
+        "rules": {rule["Name"] for rule in cloud.client("events").list_rules()["Rules"]},
+        "alarms": {alarm["AlarmName"] for alarm in cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]},
+        "dashboards": {
+            entry["DashboardName"] for entry in cloud.client("cloudwatch").list_dashboards()["DashboardEntries"]
+        },
+        "log groups": {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]},
+        "models": {model["ModelName"] for model in sagemaker.list_models()["Models"]},
+        "configs": {each["EndpointConfigName"] for each in sagemaker.list_endpoint_configs()["EndpointConfigs"]},
+        "endpoints": {each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]},
+        "registries": {
+            each["ModelPackageGroupName"]
+            for each in sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+        },
+        "keys": {state["KeyId"] for state in states if state["KeyState"] == "Enabled"},
+    }
