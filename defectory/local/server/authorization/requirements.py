@@ -11,15 +11,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
-from ministack import app
 from ministack.core import iam_actions
-from ministack.services import s3, sns, sqs
+from ministack.services import kms, s3, sns, sqs
 
+from defectory.local.server.authorization import protocols
 from defectory.local.server.authorization.authority import Access
+from defectory.local.server.authorization.protocols import INVOCATION, Unclear
 from defectory.local.server.hooks import require
 from defectory.local.server.services import Scope
 
@@ -117,14 +118,12 @@ TABLE: Mapping[str, Mapping[str, Rule]] = {
         "DescribeLogStreams": _on("log-group:{logGroupName}:log-stream:"),
         "DescribeLogGroups": _on("log-group::log-stream:"),
     },
-    # Their resources MiniStack knows; that they hand over a role it does not.
-    "states": {
-        "CreateStateMachine": _on("stateMachine:{name}", passes="roleArn", to=_STATES),
-        "UpdateStateMachine": _on("{stateMachineArn}", passes="roleArn", to=_STATES),
+    "sqs": {
+        "StartMessageMoveTask": _on("{SourceArn}"),
+        "ListMessageMoveTasks": _on("{SourceArn}"),
     },
-    "lambda": {
-        "CreateFunction": _on("function:{FunctionName}", passes="Role", to=_LAMBDA),
-    },
+    # Both keys: https://docs.aws.amazon.com/kms/latest/APIReference/API_ReEncrypt.html; nothing here needs it.
+    "kms": {"ReEncrypt": _on("{SourceKeyId}", "{DestinationKeyId}")},
 }
 # What the services do with the key behind a resource: https://docs.aws.amazon.com/kms/latest/developerguide/.
 _KEY_USES: Mapping[str, tuple[str, ...]] = {
@@ -135,7 +134,18 @@ _KEY_USES: Mapping[str, tuple[str, ...]] = {
     "s3:GetObject": ("Decrypt",),
     "s3:GetObjectVersion": ("Decrypt",),
 }
-_INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
+_ROLE = re.compile(r"arn:[\w-]+:iam::\d{12}:role/.+")
+# What a service is called whose principal is not called as its permissions are.
+_PRINCIPALS = {"cloudwatch": "monitoring.amazonaws.com"}
+# They hand over nothing: roles are what they work on.
+_ROLES_THEMSELVES = frozenset({"iam", "sts", "kms"})
+# Leave that an upload needs for what it brings in its headers.
+_HEADERS_OF_OBJECTS: Mapping[tuple[str, ...], str] = {
+    ("x-amz-tagging",): "PutObjectTagging",
+    ("x-amz-acl", "x-amz-grant-"): "PutObjectAcl",
+    ("x-amz-object-lock-mode", "x-amz-object-lock-retain"): "PutObjectRetention",
+    ("x-amz-object-lock-legal-hold",): "PutObjectLegalHold",
+}
 _MEMBER = re.compile(r"\{([\w.]+)\}")
 
 
@@ -149,12 +159,22 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     query: Mapping[str, Any]
+    operation: str = ""
+    members: Mapping[str, Any] = field(default_factory=dict)
 
 
 def needed(request: Request) -> list[Access]:
-    """What the caller has to be allowed, in the order in which AWS names it; nothing, if the request is unknown."""
-    query = dict(_routing(request.method, request.path, dict(request.headers), request.body, dict(request.query)))
-    request = replace(request, query=query)
+    """What the caller has to be allowed, in the order in which AWS names it; nothing, if the request is unknown.
+
+    Raises:
+        Unclear: it could be authorized for one thing and do another.
+    """
+    wish = protocols.read(
+        request.service, request.method, request.path, request.headers, request.body, request.query
+    )
+    request = replace(request, body=wish.body, query=wish.query, operation=wish.operation, members=wish.members)
+    if request.service == "s3":
+        request = _of_s3(request)
     action = _action(request)
     if action is None:
         return []
@@ -162,8 +182,33 @@ def needed(request: Request) -> list[Access]:
     rule = TABLE.get(service, {}).get(operation)
     if rule is None and request.service not in _namespaces:
         return []
-    accesses = list(_of_rule(action, rule, request) if rule else _of_ministack(action, request))
+    accesses = [*(_of_rule(action, rule, request) if rule else _of_ministack(action, request))]
+    handed = {access.resource for access in accesses if access.action == "iam:PassRole"}
+    principal = _PRINCIPALS.get(service, f"{service}.amazonaws.com")
+    if service not in _ROLES_THEMSELVES:
+        accesses += [passing(role, principal) for role in dict.fromkeys(_roles_in(_members(request))) if role not in handed]
     return [access for first in accesses for access in with_keys(first)]
+
+
+def _of_s3(request: Request) -> Request:
+    """A request as S3 takes it: what a link has in its query counts as headers."""
+    parts = request.path.lstrip("/").split("/")
+    # MiniStack's reading of the path leaves out what is empty, so it would be another object.
+    if len(parts) > 2 and "" in parts[1:] or request.path.startswith("//"):
+        raise Unclear("its key has an empty part")
+    return replace(request, headers=_with_hoisted(dict(request.headers), dict(request.query)))
+
+
+def _roles_in(value: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401
+    """The roles that a request hands over to a service: members called so whose value is the ARN of one."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _roles_in(inner, str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _roles_in(inner, name)
+    elif name.lower().endswith(("role", "rolearn")) and _ROLE.fullmatch(str(value)):
+        yield str(value)
 
 
 def with_keys(access: Access) -> list[Access]:
@@ -200,11 +245,10 @@ def passing(role_arn: str, service: str) -> Access:
 
 
 def _action(request: Request) -> str | None:
-    if request.service == "sagemaker" and _INVOCATION.fullmatch(request.path):
+    if request.service == "sagemaker" and INVOCATION.fullmatch(request.path):
         return "sagemaker:InvokeEndpoint"
-    if request.service in TABLE and request.service not in _namespaces:
-        target = request.headers.get("x-amz-target", "")
-        return f"{request.service}:{target.rpartition('.')[2]}" if target else None
+    if request.operation:
+        return f"{_namespaces.get(request.service, request.service)}:{request.operation}"
     action: str | None = _extract_action(
         request.service, request.method, request.path, request.headers, request.body, request.query
     )
@@ -244,14 +288,35 @@ def _of_ministack(action: str, request: Request) -> Iterator[Access]:
         return
     if request.service == "s3":
         context |= _s3_context(action, request.query, request.path, request.headers)
-    yield Access(action, _extract_resource(*plain, *where), context)
+    resource = _extract_resource(*plain, *where)
+    if request.service == "sns" and "SubscriptionArn" in request.members:
+        # A subscription belongs to the topic that its ARN begins with.
+        resource = request.members["SubscriptionArn"][0].rpartition(":")[0]
+    if request.service == "kms" and ":alias/" in resource:
+        resource = str((_key(resource) or {}).get("Arn") or resource)
+    if request.service == "monitoring" and "Namespace" in request.members and action.endswith(":PutMetricData"):
+        context["cloudwatch:namespace"] = _only(request.members["Namespace"])
+    yield Access(action, resource, context)
     if request.service == "s3":
-        more = _s3_more(request.method, request.path, request.headers, request.body, request.query)
-        yield from (Access(extra, arn) for extra, arn in more)
+        yield from _of_object(action, resource, request)
     if request.service == "events":
         yield from (Access(action, arn) for arn in _buses(request.body, *where)[1:])
-        roles = [target.get("RoleArn") for target in _members(request).get("Targets") or []]
-        yield from (passing(role, "events.amazonaws.com") for role in roles if role)
+
+
+def _of_object(action: str, resource: str, request: Request) -> Iterator[Access]:
+    """What a request to S3 needs beside its action: the source of a copy, tags and grants in headers."""
+    more = _s3_more(request.method, request.path, request.headers, request.body, request.query)
+    yield from (Access(extra, arn) for extra, arn in more)
+    if action == "s3:PutObject":
+        named = {header for header in request.headers if header.startswith("x-amz-")}
+        for prefixes, verb in _HEADERS_OF_OBJECTS.items():
+            if any(header.startswith(prefixes) for header in named):
+                yield Access(f"s3:{verb}", resource)
+
+
+def _only(value: Any) -> str:  # noqa: ANN401
+    """A parameter, which the query protocol has in a list."""
+    return str(value[0] if isinstance(value, list) else value)
 
 
 def _tag_context(action: str, request: Request) -> dict[str, Any]:
@@ -262,9 +327,11 @@ def _tag_context(action: str, request: Request) -> dict[str, Any]:
     return {}
 
 
-def _members(request: Request) -> dict[str, Any]:
-    if invocation := _INVOCATION.fullmatch(request.path):
+def _members(request: Request) -> Mapping[str, Any]:
+    if request.service == "sagemaker" and (invocation := INVOCATION.fullmatch(request.path)):
         return {"EndpointName": unquote(invocation[1])}
+    if request.operation:
+        return request.members
     try:
         members = json.loads(request.body or b"{}")
     except ValueError:
@@ -301,7 +368,6 @@ def _value(members: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401
     return value
 
 
-_routing = require(app, "_routing_params", "method", "path", "headers", "body", "query_params")
 _namespaces = require(iam_actions, "SERVICE_TO_IAM_NAMESPACE")
 _extract_action = require(
     iam_actions, "extract_iam_action", "service", "method", "path", "headers", "body", "query_params"
@@ -328,3 +394,5 @@ _buses = require(iam_actions, "eventbridge_resource_arns", "body", "region", "ac
 _topics = require(sns, "_topics")
 _queue = require(sqs, "_queue_by_arn")
 _encryption = require(s3, "_bucket_encryption")
+_key = require(kms, "_resolve_key", "key_id_or_arn")
+_with_hoisted = require(s3, "_merge_hoisted_amz_headers", "headers", "query_params")

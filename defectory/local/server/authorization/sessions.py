@@ -12,6 +12,7 @@ from ministack.core import iam_evaluator
 from ministack.services import iam, sts
 
 from defectory.local.server.authorization.authority import Caller
+from defectory.local.server.authorization.evaluation import NotUnderstood
 from defectory.local.server.hooks import require
 from defectory.local.server.services import Scope, ServiceFault
 
@@ -33,10 +34,10 @@ class Session:
 
 
 class Sessions:
-    """The sessions that the cloud gave out; one of each name for a role."""
+    """The sessions that the cloud gave out; one of each name for a role and a service."""
 
     def __init__(self) -> None:
-        self._sessions: dict[tuple[str, str], Session] = {}
+        self._sessions: dict[tuple[str, str, str], Session] = {}
 
     def of(self, role_arn: str, name: str, service: str) -> Session:
         """The session ``name`` of a role that ``service``, such as ``lambda.amazonaws.com``, assumes.
@@ -44,18 +45,20 @@ class Sessions:
         Raises:
             ServiceFault: there is no such role, or it does not let the service assume it.
         """
-        key = (role_arn, name)
-        session = self._sessions.get(key)
-        # A reset of MiniStack forgets them.
-        if session and session.caller.key in _known:
-            return session
         role = _role(role_arn)
+        # Asked anew each time: the role may have gone since, or trust another.
         if role is None or not _trusts(role, service):
             raise ServiceFault(
                 "ValidationException",
                 f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
                 f"'{service}' to assume the role.",
             )
+        # A role that was made anew is another, whatever its name.
+        key = (str(role["RoleId"]), name, service)
+        session = self._sessions.get(key)
+        # A reset of MiniStack forgets them.
+        if session and session.caller.key in _known:
+            return session
         account = Scope.current().account
         arn = f"arn:aws:sts::{account}:assumed-role/{role['RoleName']}/{name[:64]}"
         # Not derived from anything that is known: whoever has it may sign.
@@ -75,11 +78,11 @@ class Sessions:
         self._sessions[key] = session
         return session
 
-    def end(self, role_arn: str, name: str) -> None:
-        """Let nobody sign with the session ``name`` any more."""
-        session = self._sessions.pop((role_arn, name), None)
-        if session:
-            _known.pop(session.caller.key, None)
+    def end(self, session: Session) -> None:
+        """Let nobody sign with a session any more."""
+        for key in [key for key, other in list(self._sessions.items()) if other is session]:
+            self._sessions.pop(key, None)
+        _known.pop(session.caller.key, None)
 
 
 def _role(arn: str) -> Mapping[str, Any] | None:
@@ -99,7 +102,12 @@ def _trusts(role: Mapping[str, Any], service: str) -> bool:
         secure_transport=True,
         service_context={"aws:sourceaccount": scope.account},
     )
-    decision: str = _evaluate(role["AssumeRolePolicyDocument"], context, service=service).decision
+    try:
+        decision: str = _evaluate(role["AssumeRolePolicyDocument"], context, service=service).decision
+    except NotUnderstood as error:
+        raise ServiceFault(
+            "ValidationException", f"The local cloud cannot evaluate whom {role['Arn']} trusts: {error}"
+        ) from None
     return decision == "Allow"
 
 

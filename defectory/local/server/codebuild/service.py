@@ -227,7 +227,7 @@ class Builds(Extension):
             build.status = "FAULT"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            self._permissions.sessions.end(str(build.project.get("serviceRole")), _session_name(build.id))
+            self._permissions.sessions.end(build.session)
             self._finish(build)
 
     def _wait_for_room(self, build: Build) -> bool:

@@ -195,7 +195,7 @@ class TrainingJobs:
             # A job that nobody hears of any more would hold up whoever waits for it.
             self._turn(job.name, "Failed", FailureReason=f"InternalServerError: {error}"[:REASON_LIMIT])
         finally:
-            self._permissions.sessions.end(str(job.request["RoleArn"]), job.name)
+            self._permissions.sessions.end(job.session)
             job.done.set()
 
     def _work(self, job: _Job) -> None:
