@@ -19,7 +19,7 @@ from defectory.errors import LocalCloudError
 
 PINNED = "1.5.33"
 # What each replaced function was, by module and name.
-replaced: dict[tuple[str, str], Any] = {}
+_replaced: dict[tuple[str, str], Any] = {}
 _FIX = f"Install the release that the local cloud was written for: pip install ministack=={PINNED}"
 
 
@@ -67,28 +67,29 @@ def replace(owner: ModuleType, name: str, *parameters: str) -> Callable[[Callabl
             return function(original, *args, **kwargs)
 
         setattr(owner, name, replacement)
-        replaced[owner.__name__, name] = original
+        _replaced[owner.__name__, name] = original
         return function
 
     return put
 
 
-def bypasses() -> list[str]:
-    """Where MiniStack itself still holds a function that ``replace`` put another in the place of, as ``module.name``.
+def check_replacements() -> None:
+    """Raise ``LocalCloudError`` if MiniStack itself still holds a function that another was put in the place of.
 
     It would call the original there, past whatever was put in its place.
     """
-    originals = {id(original): ".".join(key) for key, original in replaced.items()}
-    found = []
+    originals = {id(original): ".".join(key) for key, original in _replaced.items()}
     for module_name, module in list(sys.modules.items()):
         if not module_name.startswith("ministack."):
             continue
         for name, value in list(vars(module).items()):
             members = value.items() if type(value) is dict else ()
             for place, held in ((name, value), *((f"{name}[{key!r}]", member) for key, member in members)):
-                if id(held) in originals:
-                    found.append(f"{module_name}.{place} is still {originals[id(held)]}")
-    return found
+                # Where it is defined it may stay: a module that imported it by name is what was meant.
+                if id(held) in originals and (held.__module__, held.__name__) != (module_name, place):
+                    raise LocalCloudError(
+                        f"{module_name}.{place} is still {originals[id(held)]}, which was replaced: replace it there."
+                    )
 
 
 def _attribute(owner: ModuleType, name: str, parameters: Sequence[str]) -> Any:  # noqa: ANN401

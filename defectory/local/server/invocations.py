@@ -49,9 +49,7 @@ class Invocations(Extension):
     def __init__(self) -> None:
         self._pending = require(responses, "AccountRegionScopedDict")()
         self._execute = require(lambda_svc, "_execute_function", "func", "event")
-        self._give_up = require(
-            lambda_svc, "_route_async_failure", "target_arn", "func_name", "event", "result"
-        )
+        self._give_up = require(lambda_svc, "_route_async_failure", "target_arn", "func_name", "event", "result")
         self._scope = require(lambda_svc, "_account_region_from_function_config", "config")
         self._find = require(lambda_svc, "_get_func_record_for_ref")
         self._record = require(lambda_svc, "_execution_record_for_config", "func", "config")

@@ -114,7 +114,7 @@ def _is_of_another_role(caller: Caller) -> bool:
     session, role = _sessions.get(caller.key), _roles.get(caller.arn.split("/")[1])
     if session is None or role is None or ":assumed-role/" not in caller.arn:
         return False
-    return str(session.get("UserId", "")).partition(":")[0] != role["RoleId"]
+    return bool(str(session.get("UserId", "")).partition(":")[0] != role["RoleId"])
 
 
 def complete(access: Access) -> dict[str, Any]:

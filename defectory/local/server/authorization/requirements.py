@@ -151,7 +151,7 @@ _MEMBER = re.compile(r"\{([\w.]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as MiniStack hands it to a service."""
+    """A request as MiniStack hands it to a service, and what of it was read."""
 
     service: str
     method: str
@@ -169,9 +169,7 @@ def needed(request: Request) -> list[Access]:
     Raises:
         Unclear: it could be authorized for one thing and do another.
     """
-    wish = protocols.read(
-        request.service, request.method, request.path, request.headers, request.body, request.query
-    )
+    wish = protocols.read(request.service, request.method, request.path, request.headers, request.body, request.query)
     request = replace(request, body=wish.body, query=wish.query, operation=wish.operation, members=wish.members)
     if request.service == "s3":
         request = _of_s3(request)
@@ -186,7 +184,9 @@ def needed(request: Request) -> list[Access]:
     handed = {access.resource for access in accesses if access.action == "iam:PassRole"}
     principal = _PRINCIPALS.get(service, f"{service}.amazonaws.com")
     if service not in _ROLES_THEMSELVES:
-        accesses += [passing(role, principal) for role in dict.fromkeys(_roles_in(_members(request))) if role not in handed]
+        accesses += [
+            passing(role, principal) for role in dict.fromkeys(_roles_in(_members(request))) if role not in handed
+        ]
     return [access for first in accesses for access in with_keys(first)]
 
 
@@ -194,7 +194,7 @@ def _of_s3(request: Request) -> Request:
     """A request as S3 takes it: what a link has in its query counts as headers."""
     parts = request.path.lstrip("/").split("/")
     # MiniStack's reading of the path leaves out what is empty, so it would be another object.
-    if len(parts) > 2 and "" in parts[1:] or request.path.startswith("//"):
+    if (len(parts) > 2 and "" in parts[1:]) or request.path.startswith("//"):
         raise Unclear("its key has an empty part")
     return replace(request, headers=_with_hoisted(dict(request.headers), dict(request.query)))
 
@@ -211,23 +211,35 @@ def _roles_in(value: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401
         yield str(value)
 
 
-def with_keys(access: Access) -> list[Access]:
-    """An access, and those to the KMS key that it needs as well."""
-    return [access, *_keys_needed(access)]
+def with_keys(access: Access, key: str = "") -> list[Access]:
+    """An access, and those that it needs as well to the KMS key of what it is about, or to ``key`` in its place."""
+    return [access, *_keys_needed(access, key)]
 
 
-def _keys_needed(access: Access) -> Iterator[Access]:
+def for_volume(key: str) -> list[Access]:
+    """What puts a KMS key behind the disks of instances: leave that AWS hands on to them."""
+    arn = _key_arn(key)
+    return [Access("kms:DescribeKey", arn), Access("kms:CreateGrant", arn, {"kms:GrantIsForAWSResource": "true"})]
+
+
+def _keys_needed(access: Access, key: str) -> Iterator[Access]:
     """The KMS key of a topic, a queue or a bucket, which the service uses in the caller's name."""
     if access.action not in _KEY_USES:
         return
-    scope, key = Scope.current(), _key_of(access)
-    if not key or key.removeprefix("alias/").startswith("aws/"):
+    key = key or _key_of(access)
+    if not key or "alias/aws/" in key:
         # A key of AWS's own serves everybody who may use the service.
         return
-    arn = key if key.startswith("arn:") else scope.arn("kms", key if key.startswith("alias/") else f"key/{key}")
+    scope = Scope.current()
     via = {"kms:ViaService": f"{access.service}.{scope.region}.amazonaws.com", "kms:CallerAccount": scope.account}
     for verb in _KEY_USES[access.action]:
-        yield Access(f"kms:{verb}", arn, via)
+        yield Access(f"kms:{verb}", _key_arn(key), via)
+
+
+def _key_arn(key: str) -> str:
+    """The ARN of a KMS key that is named by it, by its id, or by an alias."""
+    named = str((_key(key) or {}).get("Arn") or key)
+    return named if named.startswith("arn:") else Scope.current().arn("kms", f"key/{named}")
 
 
 def _key_of(access: Access) -> str:
@@ -265,6 +277,8 @@ def _of_rule(action: str, rule: Rule, request: Request) -> Iterator[Access]:
     if members.get("Tags") and service == "sagemaker" and operation.startswith("Create"):
         # Tagging while creating.
         yield Access("sagemaker:AddTags", _arns(service, rule.resources[0], members)[0], context)
+    if members.get("KmsKeyId") and operation == "CreateEndpointConfig":
+        yield from for_volume(str(members["KmsKeyId"]))
     for alarm in _value(members, "DeploymentConfig.AutoRollbackConfiguration.Alarms") or []:
         yield Access("cloudwatch:DescribeAlarms", Scope.current().arn("cloudwatch", f"alarm:{alarm.get('AlarmName')}"))
     role = _value(members, rule.passes) if rule.passes else None
@@ -293,7 +307,7 @@ def _of_ministack(action: str, request: Request) -> Iterator[Access]:
         # A subscription belongs to the topic that its ARN begins with.
         resource = request.members["SubscriptionArn"][0].rpartition(":")[0]
     if request.service == "kms" and ":alias/" in resource:
-        resource = str((_key(resource) or {}).get("Arn") or resource)
+        resource = _key_arn(resource)
     if request.service == "monitoring" and "Namespace" in request.members and action.endswith(":PutMetricData"):
         context["cloudwatch:namespace"] = _only(request.members["Namespace"])
     yield Access(action, resource, context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,8 +53,25 @@ class Sessions:
                 f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
                 f"'{service}' to assume the role.",
             )
+        return self._session(role, name, service)
+
+    def assumed_by(self, session: Session, role_arn: str) -> Session:
+        """The session of a role that another session assumes, if it may; under the same name.
+
+        Raises:
+            ServiceFault: there is no such role, or it does not trust the other.
+        """
+        role, arn = _role(role_arn), session.caller.arn
+        if role is None or not _trusts_principal(role, arn):
+            raise ServiceFault(
+                "AccessDenied",
+                f"User: {arn} is not authorized to perform: sts:AssumeRole on resource: {role_arn}",
+            )
+        return self._session(role, arn.rpartition("/")[2], arn)
+
+    def _session(self, role: Mapping[str, Any], name: str, by: str) -> Session:
         # A role that was made anew is another, whatever its name.
-        key = (str(role["RoleId"]), name, service)
+        key = (str(role["RoleId"]), name, by)
         session = self._sessions.get(key)
         # A reset of MiniStack forgets them.
         if session and session.caller.key in _known:
@@ -102,13 +119,21 @@ def _trusts(role: Mapping[str, Any], service: str) -> bool:
         secure_transport=True,
         service_context={"aws:sourceaccount": scope.account},
     )
+    document = role["AssumeRolePolicyDocument"]
+    return bool(_evaluated(role, lambda: _evaluate(document, context, service=service).decision) == "Allow")
+
+
+def _trusts_principal(role: Mapping[str, Any], arn: str) -> bool:
+    return bool(_evaluated(role, lambda: _trusted(role["AssumeRolePolicyDocument"], arn)))
+
+
+def _evaluated(role: Mapping[str, Any], evaluate: Callable[[], Any]) -> Any:  # noqa: ANN401
     try:
-        decision: str = _evaluate(role["AssumeRolePolicyDocument"], context, service=service).decision
+        return evaluate()
     except NotUnderstood as error:
         raise ServiceFault(
             "ValidationException", f"The local cloud cannot evaluate whom {role['Arn']} trusts: {error}"
         ) from None
-    return decision == "Allow"
 
 
 _roles = require(iam, "_roles")
@@ -116,3 +141,4 @@ _known = require(sts, "_sessions")
 _register = require(sts, "register_session", "access_key", "session")
 _evaluate = require(iam_evaluator, "evaluate_resource_policy", "doc", "ctx", "service")
 _EvalContext = require(iam_evaluator, "EvalContext", "secure_transport", "service_context")
+_trusted = require(iam_evaluator, "evaluate_trust_policy", "trust_doc", "caller_arn")

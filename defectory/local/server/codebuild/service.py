@@ -333,7 +333,8 @@ class Builds(Extension):
 
     def _adopt(self, build: Build, folder: Path) -> None:
         for target in build.order.targets:
-            for access in with_keys(Access("s3:PutObject", f"arn:aws:s3:::{target.bucket}/{target.key}")):
+            putting = Access("s3:PutObject", f"arn:aws:s3:::{target.bucket}/{target.key}")
+            for access in with_keys(putting, str(build.project.get("encryptionKey") or "")):
                 self._permissions.require(build.session, access)
         for target in build.order.targets:
             artifact = jobs.artifact_path(target, folder)
