@@ -20,10 +20,18 @@ import yaml
 from ministack.core.iam_evaluator import EvalContext, ParsedStatement, evaluate, parse_policy_document
 from templates import Template, flat, listed
 
-from tests.support.permissions import nameless
+from tests.support.permissions import BY_FUNCTION, nameless
 
 FOLDER = Path(__file__).parent / "permissions"
-STACKS = {"sensor-data": "template", "inspection": "inspection", "image-synthesis": "synthesis"}
+STACKS = {
+    "sensor-data": "template",
+    "inspection": "inspection",
+    "image-synthesis": "synthesis",
+    f"inspection{BY_FUNCTION}": "inspection_by_function",
+    "sensor-data-from-codecommit": "template_from_codecommit",
+}
+# Of these only what differs from another stack has to be seen: the rest of their roles is the same.
+VARIANTS = {f"inspection{BY_FUNCTION}": "inspection", "sensor-data-from-codecommit": "sensor-data"}
 
 
 class Grant(NamedTuple):
@@ -40,6 +48,18 @@ class Statement(NamedTuple):
 
     text: dict[str, Any]
     parsed: list[ParsedStatement]
+
+
+@pytest.fixture(scope="module")
+def inspection_by_function(synthesise):
+    return synthesise(
+        "inspection", alert_email="ops@example.com", defect_email="line@example.com", inspection_endpoint="lambda"
+    )
+
+
+@pytest.fixture(scope="module")
+def template_from_codecommit(synthesise):
+    return synthesise(alert_email="ops@example.com", defect_email="line@example.com", pipeline_source="codecommit")
 
 
 @cache
@@ -116,7 +136,8 @@ def grants(role: str, found: list[Statement]) -> Iterator[Grant]:
 def needs(role: str, found: list[Statement]) -> set[tuple[int, str]]:
     """Statements, by number, and actions as they stand there, of which something is used that no other allows."""
     needed = set()
-    for use in used().get(role, []):
+    stack, _, name = role.partition("/")
+    for use in [*used().get(role, []), *used().get(f"{VARIANTS.get(stack)}/{name}", [])]:
         allowing = [number for number, statement in enumerate(found) if allows(statement, use)]
         if len(allowing) == 1:
             actions = listed(found[allowing[0]].text["Action"])

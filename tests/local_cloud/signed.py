@@ -39,24 +39,32 @@ def sign(
     service: str = "cloudformation",
     account: str = "",
     secret: str = "",
+    token: str = "",
     ago: timedelta = timedelta(),
 ) -> dict[str, str]:
     """The headers of a signed request, signed some time ago."""
     request = AWSRequest(method, cloud.endpoint + path, data=body, headers=headers or {})
     # That of S3 would say itself what the body is.
     signer = auth.S3SigV4Auth if service == "s3" and DIGEST not in request.headers else auth.SigV4Auth
-    credentials = Credentials(account or cloud.settings.account, secret or cloud.settings.secret)
+    credentials = Credentials(account or cloud.settings.account, secret or cloud.settings.secret, token or None)
     with _clock(ago):
         signer(credentials, service, cloud.settings.region).add_auth(request)
     return {"Host": urlsplit(cloud.endpoint).netloc, **dict(request.headers.items())}
 
 
 def presign(
-    cloud: LocalCloud, path: str, *, ago: timedelta = timedelta(), method: str = "GET", secret: str = ""
+    cloud: LocalCloud,
+    path: str,
+    *,
+    ago: timedelta = timedelta(),
+    method: str = "GET",
+    account: str = "",
+    secret: str = "",
+    token: str = "",
 ) -> str:
     """The path of a presigned address of S3, good for a minute."""
-    request = AWSRequest("GET", cloud.endpoint + path)
-    credentials = Credentials(cloud.settings.account, secret or cloud.settings.secret)
+    request = AWSRequest(method, cloud.endpoint + path)
+    credentials = Credentials(account or cloud.settings.account, secret or cloud.settings.secret, token or None)
     with _clock(ago):
         auth.S3SigV4QueryAuth(credentials, "s3", cloud.settings.region, expires=60).add_auth(request)
     return request.url.removeprefix(cloud.endpoint)

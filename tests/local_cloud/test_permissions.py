@@ -1,10 +1,9 @@
 """Permissions in the local cloud: what a role may not do is denied in AWS's words, whoever acts in its name."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
@@ -15,44 +14,14 @@ from defectory.local.server.authorization.requirements import TABLE
 from tests.local_cloud.laboratory import IMAGE, unique
 from tests.local_cloud.roles import ROLE, create_role, grant, open_queue, policy
 from tests.local_cloud.sample_app import eventually
+from tests.local_cloud.visitors import Visitor
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
 
 BUCKET = "granted"
-# One for all: each would read the models of services anew.
-SESSION = boto3.session.Session()
 OBJECTS = f"arn:aws:s3:::{BUCKET}/*"
 READING = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": OBJECTS}
 LISTING = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": f"arn:aws:s3:::{BUCKET}"}
-TRUST_ALL = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-
-
-class Visitor:
-    """Somebody with a session of a role."""
-
-    def __init__(self, cloud: LocalCloud, *statements: dict[str, Any], boundary: str = "") -> None:
-        self.cloud, self.role = cloud, unique("visitor")
-        arn = create_role(cloud, self.role, *statements, boundary=boundary)
-        iam = cloud.client("iam")
-        iam.update_assume_role_policy(RoleName=self.role, PolicyDocument=policy(TRUST_ALL))
-        given = cloud.client("sts").assume_role(RoleArn=arn, RoleSessionName="visit")["Credentials"]
-        self.keys = (given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
-        self.arn = f"arn:aws:sts::123456789012:assumed-role/{self.role}/visit"
-
-    def client(self, service: str) -> BaseClient:
-        key, secret, token = self.keys
-        keys = {"aws_access_key_id": key, "aws_secret_access_key": secret, "aws_session_token": token}
-        return SESSION.client(service, endpoint_url=self.cloud.endpoint, region_name="us-east-1", **keys)
-
-    def denied(self, call: Callable[[], object], action: str, resource: str, why: str = "") -> str:
-        """The code of the error that ``call`` is answered with, whose message has to be AWS's."""
-        with pytest.raises(ClientError) as caught:
-            call()
-        error = caught.value.response["Error"]
-        why = why or f"because no identity-based policy allows the {action} action"
-        named = f'"{resource}"' if action.startswith("s3:") else resource
-        assert error["Message"] == f"User: {self.arn} is not authorized to perform: {action} on resource: {named} {why}"
-        return str(error["Code"])
 
 
 @pytest.fixture(scope="module")

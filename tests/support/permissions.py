@@ -21,6 +21,9 @@ FILE = Path(__file__).parent.parent / "infrastructure" / "permissions" / "used.j
 # Set by ``make permissions``: what is used is written down instead of compared.
 RECORD = "DEFECTORY_RECORD_PERMISSIONS"
 
+# Marks the stack of inspection whose models a function serves.
+BY_FUNCTION = "-by-function"
+
 Use = dict[str, Any]
 Uses = dict[str, list[Use]]
 
@@ -65,9 +68,9 @@ def recorded(cloud: LocalCloud, name: str) -> Uses:
     lines = cloud.settings.permissions.read_text(encoding="utf-8").splitlines()
     for stack in ("sensor-data", "inspection", "image-synthesis"):
         resources = _resources(cloud, f"{name}-{stack}")
-        if any("InspectWithModel" in logical for logical, _, _ in resources):
-            # Another template's roles: what is compared is the one that the settings' defaults give.
-            continue
+        # Another template's roles: what is compared first is the one that the settings' defaults give.
+        served = any("InspectWithModel" in logical for logical, _, _ in resources)
+        label = f"{stack}{BY_FUNCTION}" if served else stack
         roles = {physical: logical for logical, physical, kind in resources if kind == "AWS::IAM::Role"}
         names = _names(resources)
         for line in map(json.loads, lines):
@@ -76,7 +79,7 @@ def recorded(cloud: LocalCloud, name: str) -> Uses:
                 use = {"action": line["action"], "resource": _steady(_plain(line["resource"], names))}
                 if context:
                     use["context"] = context
-                uses = merged(uses, {f"{stack}/{roles[line['role']]}": [use]})
+                uses = merged(uses, {f"{label}/{roles[line['role']]}": [use]})
     return uses
 
 

@@ -60,10 +60,12 @@ def serve(settings: Settings, listener: socket.socket) -> None:
 
     from defectory.local.server.admission import Admission
     from defectory.local.server.extensions import install
+    from defectory.local.server.hooks import check_replacements
     from defectory.local.server.state.durability import Durability
 
     ministack, extensions = install(settings)
     durability = Durability(settings, extensions.queues) if settings.persistent else None
+    check_replacements()
     application = Admission(durability.applied_to(ministack) if durability else ministack, settings)
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]

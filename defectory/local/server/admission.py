@@ -18,7 +18,7 @@ from uuid import uuid4
 from xml.sax.saxutils import escape
 
 from defectory.door import Door, Refused
-from defectory.local.server.authorization.gate import calling
+from defectory.local.server.authorization.gate import OWN_PATH, calling
 from defectory.local.server.settings import Settings
 from defectory.local.server.signatures import Claim, Denied, Signatures, SignedRequest
 
@@ -76,6 +76,8 @@ class Admission:
         request, body = SignedRequest.of(scope), _Body(receive)
         try:
             claim = self._claim(scope, request)
+            if claim.caller and scope["path"].startswith(OWN_PATH):
+                raise Denied("AccessDenied", f"{claim.caller.arn} is not the operator of this local cloud.")
             pieces = await _read(claim, body)
         except Denied as denial:
             with contextlib.suppress(TimeoutError, _Gone):

@@ -8,6 +8,7 @@ from ministack import app
 
 from defectory.local.server.authorization.authority import Authority
 from defectory.local.server.authorization.deliveries import Deliveries
+from defectory.local.server.authorization.evaluation import mend_evaluator
 from defectory.local.server.authorization.gate import Gate
 from defectory.local.server.authorization.keys import keep_keys
 from defectory.local.server.authorization.machines import Machines
@@ -39,7 +40,7 @@ class Extensions(Extension):
     """All extensions as one."""
 
     def __init__(self, settings: Settings) -> None:
-        # First: others take hold of what these put in place.
+        mend_evaluator()
         self.queues = Queues()
         Executions()
         invocations = Invocations()

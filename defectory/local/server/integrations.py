@@ -34,6 +34,8 @@ from defectory.local.server.settings import Settings
 
 _ITEM_VERBS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem")
 OPTIMIZED = "arn:aws:states:::sagemaker:"
+SDK = "arn:aws:states:::aws-sdk:"
+_ACTIVITY = re.compile(r"arn:aws:states:[\w-]+:\d{12}:activity:.+")
 # What Step Functions marks a job with that it waits for; its role needs leave to tag.
 STARTED = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
 RESOURCE = re.compile(r"arn:aws:states:::(?:aws-sdk:)?(?P<service>\w+):(?P<action>\w+)(?P<pattern>\.[\w:]+)?")
@@ -56,10 +58,28 @@ OF_SAGEMAKER = Flavour(
     "{message} (Service: AmazonSageMaker; Status Code: {status}; Error Code: {code}; Request ID: {request})",
 )
 _SDK_CAUSE = "{message} (Service: {prefix}, Status Code: {status}, Request ID: {request})"
+# SDK integrations, by the name in the resource: the name of botocore's client, and the one that errors begin with.
+_SDK_SERVICES = {
+    "sagemaker": ("sagemaker", "SageMaker"),
+    "sagemakerruntime": ("sagemaker-runtime", "SageMakerRuntime"),
+    "s3": ("s3", "S3"),
+    "sfn": ("stepfunctions", "Sfn"),
+    "cloudwatch": ("cloudwatch", "CloudWatch"),
+    "cloudwatchlogs": ("logs", "CloudWatchLogs"),
+    "dynamodb": ("dynamodb", "DynamoDb"),
+    "eventbridge": ("events", "EventBridge"),
+    "lambda": ("lambda", "Lambda"),
+    "kms": ("kms", "Kms"),
+    "secretsmanager": ("secretsmanager", "SecretsManager"),
+    "sns": ("sns", "Sns"),
+    "sqs": ("sqs", "Sqs"),
+    "ssm": ("ssm", "Ssm"),
+    "codepipeline": ("codepipeline", "CodePipeline"),
+    "codebuild": ("codebuild", "CodeBuild"),
+}
 OF_SDK = {
-    "sagemaker": Flavour("sagemaker", "SageMaker", "SageMakerException", _SDK_CAUSE),
-    "sagemakerruntime": Flavour("sagemaker-runtime", "SageMakerRuntime", "SageMakerRuntimeException", _SDK_CAUSE),
-    "s3": Flavour("s3", "S3", "S3Exception", _SDK_CAUSE),
+    name: Flavour(service, prefix, f"{prefix}Exception", _SDK_CAUSE)
+    for name, (service, prefix) in _SDK_SERVICES.items()
 }
 
 
@@ -135,11 +155,12 @@ class Integrations(Extension):
         require(stepfunctions, "_SERVICE_DISPATCH")[OPTIMIZED] = self._optimized
 
         @replace(stepfunctions, "_invoke_aws_sdk_integration", "resource", "input_data")
-        def invoke(original: Any, resource: str, data: dict[str, Any]) -> Any:  # noqa: ANN401
+        def invoke(_: Any, resource: str, data: dict[str, Any]) -> Any:  # noqa: ANN401
+            # By a client with the role's keys, so that the gate sees it; MiniStack would go to the service itself.
             parts = RESOURCE.match(resource)
             flavour = OF_SDK.get(parts["service"].lower()) if parts else None
             if parts is None or flavour is None:
-                return original(resource, data)
+                raise self._failed("States.Runtime", f"The local cloud does not know {resource}.")
             return self._call(flavour, parts["action"], data)
 
         @replace(stepfunctions, "_invoke_resource", "resource", "input_data")
@@ -147,8 +168,15 @@ class Integrations(Extension):
             self._authorize(resource, data)
             return original(resource, data)
 
+        @replace(stepfunctions, "_invoke_with_callback", "resource", "input_data")
+        def invoke_and_wait(original: Any, resource: str, data: dict[str, Any], *rest: Any) -> Any:  # noqa: ANN401
+            self._authorize(resource, data)
+            return original(resource, data, *rest)
+
         @replace(stepfunctions, "_execute_task", "state_def", "raw_input", "execution", "ctx")
         def execute(original: Any, state: Any, data: Any, execution: dict[str, Any], ctx: Any) -> Any:  # noqa: ANN401
+            if state.get("Credentials"):
+                raise self._failed("States.Runtime", "The local cloud runs no task with Credentials of its own.")
             task = _Task(execution, self._session(execution), threading.Event())
             before = _current.set(task)
             try:
@@ -226,18 +254,33 @@ class Integrations(Extension):
         """The session of the machine's role."""
         arn = _machine(execution)
         try:
-            return self._permissions.session(str(self._machines[arn]["roleArn"]), arn.rpartition(":")[2], SERVICE)
+            machine = self._machines.get(arn)
+            if machine is None:
+                raise ServiceFault("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
+            return self._permissions.session(str(machine["roleArn"]), arn.rpartition(":")[2], SERVICE)
         except ServiceFault as fault:
             raise self._failed("States.Runtime", str(fault)) from None
 
     def _authorize(self, resource: str, data: Mapping[str, Any]) -> None:
         """What MiniStack does for a task by itself, without a request that the gate would see."""
-        name = resource.partition(":states:::")[2].partition(".")[0]
-        if name not in NATIVE:
+        session = _current.get().session
+        if ":function:" in resource:
+            self._require(session, Access("lambda:InvokeFunction", resource), NATIVE["lambda:invoke"].error)
             return
+        if resource.startswith((OPTIMIZED, SDK)) or _ACTIVITY.fullmatch(resource):
+            # By a client; or by whoever asks for the activity.
+            return
+        name, _, pattern = resource.partition(":states:::")[2].partition(".")
+        if name not in NATIVE:
+            raise self._failed("States.Runtime", f"The local cloud does not know what {resource} needs.")
         native = NATIVE[name]
         access = Access(native.action, native.target(Scope.current(), data))
-        self._require(_current.get().session, access, native.error)
+        self._require(session, access, native.error)
+        if name == "states:startExecution" and pattern.startswith("sync"):
+            # https://docs.aws.amazon.com/step-functions/latest/dg/stepfunctions-iam.html
+            execution = access.resource.replace(":stateMachine:", ":execution:")
+            for verb in ("DescribeExecution", "StopExecution"):
+                self._require(session, Access(f"states:{verb}", f"{execution}:*"), native.error)
 
     def _require(self, session: Session, access: Access, error: str) -> None:
         try:

@@ -49,7 +49,7 @@ class Invocations(Extension):
     def __init__(self) -> None:
         self._pending = require(responses, "AccountRegionScopedDict")()
         self._execute = require(lambda_svc, "_execute_function", "func", "event")
-        require(lambda_svc, "_route_async_failure", "target_arn", "func_name", "event", "result")
+        self._give_up = require(lambda_svc, "_route_async_failure", "target_arn", "func_name", "event", "result")
         self._scope = require(lambda_svc, "_account_region_from_function_config", "config")
         self._find = require(lambda_svc, "_get_func_record_for_ref")
         self._record = require(lambda_svc, "_execution_record_for_config", "func", "config")
@@ -89,8 +89,7 @@ class Invocations(Extension):
             return
         if result and result.get("error") and policy.destination:
             name = (record.get("config") or record).get("FunctionName", "")
-            # Looked up now: who may be told is watched over by what is put in its place.
-            lambda_svc._route_async_failure(policy.destination, name, event, result)
+            self._give_up(policy.destination, name, event, result)
         self._pending.pop(id_, None)
 
     def _try(self, record: dict[str, Any], event: object, policy: _Policy, at: float) -> dict[str, Any] | None:

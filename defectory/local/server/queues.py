@@ -18,7 +18,7 @@ from typing import Any
 from ministack.core import concurrency
 from ministack.services import eventbridge, lambda_svc, s3, sns, sqs
 
-from defectory.local.server.hooks import require
+from defectory.local.server.hooks import replace, require
 from defectory.local.server.services import Extension, Scope, in_thread
 
 # AWS: messages a second that a task may be told to move at most.
@@ -105,13 +105,16 @@ class Queues(Extension):
             (eventbridge, "_dispatch_to_sqs"),
             (lambda_svc, "_route_async_failure"),
         ):
-            setattr(module, name, self._locked(require(module, name)))
+            replace(module, name)(self._call_locked)
+
+    def _call_locked(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+        with self.lock:
+            return function(*arguments, **named)
 
     def _locked(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def locked(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-            with self.lock:
-                return function(*arguments, **named)
+            return self._call_locked(function, *arguments, **named)
 
         return locked
 

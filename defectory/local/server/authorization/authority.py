@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ministack.core import iam_evaluator
+from ministack.services import iam, sts
 
+from defectory.local.server.authorization.evaluation import NotUnderstood
 from defectory.local.server.hooks import require
 from defectory.local.server.services import Scope
 
@@ -68,9 +70,15 @@ class Authority:
         """
         # Nothing leaves this machine, so there is no TLS here; policies that ask for it mean the network.
         _pin_origin("127.0.0.1", secure_transport=True)
+        if _is_of_another_role(caller):
+            unknown = f"{caller.arn} is a session of a role that is there no more"
+            raise NotAuthorized(accesses[0], f"The security token included in the request is invalid: {unknown}")
         for access in accesses:
-            region = Scope.current().region
-            denied = _enforce(caller.key, access.action, access.service, region, access.resource, dict(access.context))
+            region, context = Scope.current().region, complete(access)
+            try:
+                denied = _enforce(caller.key, access.action, access.service, region, access.resource, context)
+            except NotUnderstood as error:
+                raise NotAuthorized(access, not_evaluated(caller.arn, access, error)) from None
             if isinstance(denied, _AuthError):
                 raise NotAuthorized(access, denied.message)
             if denied:
@@ -101,6 +109,36 @@ class Authority:
                     file.write(f"{line}\n")
 
 
+def _is_of_another_role(caller: Caller) -> bool:
+    """Whether a role was deleted since, and another made of the same name."""
+    session, role = _sessions.get(caller.key), _roles.get(caller.arn.split("/")[1])
+    if session is None or role is None or ":assumed-role/" not in caller.arn:
+        return False
+    return bool(str(session.get("UserId", "")).partition(":")[0] != role["RoleId"])
+
+
+def complete(access: Access) -> dict[str, Any]:
+    """The condition keys of an access, with those that every request of its kind has."""
+    via = access.context.get("kms:ViaService")
+    return {
+        "aws:PrincipalIsAWSService": "false",
+        "aws:ViaAWSService": "true" if via else "false",
+        **({"aws:CalledVia": [via], "aws:CalledViaLast": via} if via else {}),
+        # As for aws:SecureTransport: there is no TLS on this machine, and who asks for it means the network.
+        **({"s3:TlsVersion": "1.3"} if access.service == "s3" else {}),
+        **({"kms:GrantIsForAWSResource": "false"} if access.action == "kms:CreateGrant" else {}),
+        **access.context,
+    }
+
+
+def not_evaluated(who: str, access: Access, error: NotUnderstood) -> str:
+    """Why an access is denied about which a policy says what cannot be evaluated here."""
+    return (
+        f"User: {who} is not authorized to perform: {access.action} on resource: {access.resource} because the local "
+        f"cloud cannot evaluate {error}"
+    )
+
+
 def _denial(caller: Caller, access: Access, denied: Any) -> str:  # noqa: ANN401 - MiniStack has no types
     resource = f'"{access.resource}"' if access.service == "s3" else access.resource
     text = f"User: {caller.arn} is not authorized to perform: {access.action} on resource: {resource}"
@@ -120,7 +158,7 @@ def _silent_policy(caller: Caller, access: Access) -> str:
         action=access.action,
         resource_arn=access.resource,
         region=Scope.current().region,
-        service_context={name.lower(): value for name, value in access.context.items()},
+        service_context={name.lower(): value for name, value in complete(access).items()},
         principal_keys=principal.keys,
     )
     own = _evaluate(context, principal.policies)
@@ -135,3 +173,5 @@ _resolve_principal = require(iam_evaluator, "resolve_principal", "access_key_id"
 _evaluate = require(iam_evaluator, "evaluate", "ctx", "policies")
 _EvalContext = require(iam_evaluator, "EvalContext", "principal_arn", "secure_transport")
 _AuthError = require(iam_evaluator, "AuthError", "code", "message")
+_sessions = require(sts, "_sessions")
+_roles = require(iam, "_roles")

@@ -1,22 +1,23 @@
 """What services do by themselves is authorized as AWS authorizes it: by the target's policy, or by a role.
 
-S3 and SNS deliver, and EventBridge calls, if the policy of the queue, topic or function lets the service; a queue feeds
-a function, a function's failures go to a queue and its logs are written, if the function's role may.  What is not
-allowed does not arrive, and the server's log says why.
+S3 and SNS deliver, alarms tell, and EventBridge calls, if the policy of the queue, topic or function lets the service,
+and that of the key behind it; a queue or a stream feeds a function, a function's failures go to a queue and its logs
+are written, if the function's role may.  What is not allowed does not arrive, and the server's log says why.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ministack.core import arn as arns
 from ministack.core import iam_evaluator
-from ministack.services import eventbridge, lambda_svc, s3, sns, sqs
+from ministack.services import cloudwatch, cloudwatch_logs, eventbridge, lambda_svc, s3, sns, sqs
 
-from defectory.local.server.authorization.authority import Access, NotAuthorized
+from defectory.local.server.authorization.authority import Access, NotAuthorized, complete, not_evaluated
+from defectory.local.server.authorization.evaluation import NotUnderstood
 from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.authorization.requirements import with_keys
 from defectory.local.server.hooks import replace, require
@@ -25,6 +26,21 @@ from defectory.local.server.services import Scope, ServiceFault
 log = logging.getLogger(__name__)
 
 LAMBDA = "lambda.amazonaws.com"
+# What reaches a target of a service, and what of it the target's own policy allows.
+_REACHING = {
+    "lambda": "lambda:InvokeFunction",
+    "sqs": "sqs:SendMessage",
+    "sns": "sns:Publish",
+    "states": "states:StartExecution",
+    "codepipeline": "codepipeline:StartPipelineExecution",
+    "codebuild": "codebuild:StartBuild",
+    "events": "events:PutEvents",
+}
+_BY_POLICY = frozenset({"lambda:InvokeFunction", "sqs:SendMessage", "sns:Publish"})
+_STREAMS = {
+    "dynamodb": ("DescribeStream", "GetRecords", "GetShardIterator", "ListStreams"),
+    "kinesis": ("DescribeStream", "DescribeStreamSummary", "GetRecords", "GetShardIterator", "ListShards"),
+}
 RECEIVING = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes")
 
 
@@ -33,11 +49,14 @@ class Deliveries:
 
     def __init__(self, permissions: Permissions) -> None:
         self._permissions = permissions
+        self._said: set[str] = set()
         self._watch_notifications()
         self._watch_rules()
         self._watch_functions()
 
     def _watch_notifications(self) -> None:
+        refuse = require(cloudwatch_logs, "error_response_json")
+
         @replace(sqs, "queue_policy_allows", "queue_arn", "service", "source_arn", "source_account")
         def to_queue(_: Any, queue_arn: str, service: str, source_arn: str, source_account: str) -> bool:  # noqa: ANN401
             return service_may(service, Access("sqs:SendMessage", queue_arn), source_arn, source_account)
@@ -57,6 +76,34 @@ class Deliveries:
             if _may_invoke("sns.amazonaws.com", endpoint, topic_arn):
                 original(endpoint, envelope, topic_arn, *rest)
 
+        @replace(cloudwatch_logs, "_put_subscription_filter", "data")
+        def subscribe(original: Any, data: dict[str, Any]) -> Any:  # noqa: ANN401
+            # As AWS, which tries the function at once.
+            function, group = str(data.get("destinationArn")), f"log-group:{data.get('logGroupName')}:*"
+            if ":function:" in function and not _may_invoke(
+                "logs.amazonaws.com", function, Scope.current().arn("logs", group)
+            ):
+                message = (
+                    "Could not execute the lambda function. Make sure you have given CloudWatch Logs permission to "
+                    "execute your function."
+                )
+                return refuse("InvalidParameterException", message, 400)
+            return original(data)
+
+        @replace(cloudwatch, "_dispatch_alarm_actions", "alarm")
+        def from_alarm(original: Any, alarm: dict[str, Any], *rest: Any) -> None:  # noqa: ANN401
+            source, account = str(alarm.get("AlarmArn", "")), Scope.current().account
+            lists = ("AlarmActions", "OKActions", "InsufficientDataActions")
+            allowed = {
+                name: [
+                    arn
+                    for arn in alarm.get(name) or []
+                    if service_may("cloudwatch.amazonaws.com", Access("sns:Publish", arn), source, account)
+                ]
+                for name in lists
+            }
+            original({**alarm, **allowed}, *rest)
+
     def _watch_rules(self) -> None:
         to_queue = require(eventbridge, "_dispatch_to_sqs", "spec", "payload")
         parse = require(arns, "parse_arn", "value")
@@ -73,22 +120,22 @@ class Deliveries:
                 to_queue(parse(letters), json.dumps(view_of(event).event_with_detail()))
 
     def _rule_may(self, rule: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
-        arn = str(target.get("Arn", ""))
-        service = arn.split(":")[2] if arn.count(":") >= 5 else ""
-        by_policy = {"lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage", "sns": "sns:Publish"}
-        if service in by_policy:
-            return _rule_may_reach(rule, Access(by_policy[service], arn))
-        by_role = {"states": "states:StartExecution", "codepipeline": "codepipeline:StartPipelineExecution"}
-        if service not in by_role:
-            return True
+        """Whether a rule of EventBridge, or a schedule of its scheduler, may reach a target."""
+        arn, source = str(target.get("Arn", "")), str(rule.get("Arn", ""))
+        access = Access(_REACHING.get(arn.split(":")[2] if arn.count(":") >= 5 else "", "") or "unknown:Reach", arn)
+        is_schedule = source.startswith("arn:aws:scheduler:")
+        if access.action in _BY_POLICY and not is_schedule:
+            return _rule_may_reach(rule, access)
+        if access.service == "unknown":
+            log.warning("EventBridge: the local cloud does not know what %s needs to reach %s", source, arn)
+            return False
+        service = "scheduler.amazonaws.com" if is_schedule else "events.amazonaws.com"
         try:
-            session = self._permissions.session(
-                str(target.get("RoleArn")), str(rule.get("Name")), "events.amazonaws.com"
-            )
+            session = self._permissions.session(str(target.get("RoleArn")), str(rule.get("Name")), service)
         except ServiceFault as fault:
             log.warning("EventBridge: %s", fault)
             return False
-        return self._permissions.authority.may(session.caller, Access(by_role[service], arn))
+        return self._permissions.authority.may(session.caller, *with_keys(access))
 
     def _watch_functions(self) -> None:
         @replace(lambda_svc, "_sqs_esm_concurrency", "esm", "func_rec", "config")
@@ -99,9 +146,17 @@ class Deliveries:
             limit: int = original(esm, function, config, *rest)
             return limit
 
+        @replace(lambda_svc, "_iter_all_esms")
+        def mappings(original: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:  # noqa: ANN401
+            for account, region, esm in original():
+                with Scope(account, region).entered():
+                    allowed = self._may_read_stream(esm)
+                if allowed:
+                    yield account, region, esm
+
         @replace(lambda_svc, "_route_async_failure", "target_arn", "func_name", "event", "result")
         def fail(original: Any, target_arn: str, func_name: str, *rest: Any) -> None:  # noqa: ANN401
-            verb = "sqs:SendMessage" if ":sqs:" in target_arn else "sns:Publish"
+            verb = _REACHING.get(target_arn.split(":")[2] if target_arn.count(":") >= 5 else "", "unknown:Reach")
             if self._function_may(
                 _configuration(func_name), f"send failures to {target_arn}", *with_keys(Access(verb, target_arn))
             ):
@@ -121,38 +176,65 @@ class Deliveries:
         accesses = [access for action in RECEIVING for access in with_keys(Access(action, queue))]
         return self._function_may(function.get("config") or {}, f"receive from {queue}", *accesses)
 
+    def _may_read_stream(self, mapping: Mapping[str, Any]) -> bool:
+        stream = str(mapping.get("EventSourceArn", ""))
+        service = stream.split(":")[2] if stream.count(":") >= 5 else ""
+        if service not in _STREAMS:
+            return True
+        accesses = [Access(f"{service}:{verb}", stream) for verb in _STREAMS[service]]
+        return self._function_may(_configuration(str(mapping.get("FunctionName"))), f"read {stream}", *accesses)
+
     def _function_may(self, config: Mapping[str, Any], what: str, *accesses: Access) -> bool:
         """Whether a function's role may; if not, the log says ``what`` it was about."""
         try:
             role, name = str(config.get("Role")), str(config.get("FunctionName"))
             self._permissions.require(self._permissions.session(role, name, LAMBDA), *accesses)
         except (NotAuthorized, ServiceFault) as denial:
-            log.warning("Lambda: %s cannot %s: %s", config.get("FunctionName"), what, denial)
+            self._say(f"Lambda: {config.get('FunctionName')} cannot {what}: {denial}")
             return False
         return True
 
+    def _say(self, text: str) -> None:
+        # What polls asks again and again.
+        if text not in self._said:
+            self._said.add(text)
+            log.warning("%s", text)
+
 
 def service_may(service: str, access: Access, source_arn: str, source_account: str) -> bool:
-    """Whether the policy of the resource lets a service, such as ``s3.amazonaws.com``, do it for a resource of ours."""
-    scope = Scope.current()
+    """Whether policies let a service, such as ``s3.amazonaws.com``, do it for a resource of ours.
+
+    That is the policy of the resource, and of the KMS key behind it.
+    """
+    context = {
+        "aws:sourcearn": source_arn,
+        "aws:sourceaccount": source_account,
+        "aws:sourceowner": source_account,
+        "aws:principalisawsservice": "true",
+    }
+    try:
+        return all(_policy_allows(service, each, context) for each in with_keys(access))
+    except NotUnderstood as error:
+        log.warning("%s", not_evaluated(service, access, error))
+        return False
+
+
+def _policy_allows(service: str, access: Access, context: Mapping[str, Any]) -> bool:
     found = _resource_policy(access.service, access.resource)
     if found is None or not found[0]:
         return False
-    context = _EvalContext(
+    completed = {name.lower(): value for name, value in complete(access).items()}
+    evaluated = _EvalContext(
         principal_arn="*",
         principal_type="Service",
         principal_account="",
         action=access.action,
         resource_arn=access.resource,
-        region=scope.region,
+        region=Scope.current().region,
         secure_transport=True,
-        service_context={
-            "aws:sourcearn": source_arn,
-            "aws:sourceaccount": source_account,
-            "aws:sourceowner": source_account,
-        },
+        service_context={**completed, **context},
     )
-    decision: str = _evaluate(found[0], context, service=service).decision
+    decision: str = _evaluate(found[0], evaluated, service=service).decision
     return decision == "Allow"
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace as replace_members
 from typing import Any
+from urllib.parse import parse_qs
 from uuid import uuid4
 
 from ministack import app
@@ -16,18 +18,24 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.services import iam
 
 from defectory.local.server.authorization import requirements
-from defectory.local.server.authorization.authority import Access, Authority, Caller, NotAuthorized
+from defectory.local.server.authorization.authority import Access, Authority, Caller, NotAuthorized, not_evaluated
+from defectory.local.server.authorization.evaluation import NotUnderstood
+from defectory.local.server.authorization.protocols import Unclear
 from defectory.local.server.authorization.requirements import Request
 from defectory.local.server.hooks import replace, require
-from defectory.local.server.services import Response
+from defectory.local.server.services import Response, Scope
 
 Handler = Callable[..., Awaitable[Response]]
 
 # Who made the request that is under way, until a service has it; nobody, if it is the operator or the cloud itself.
 _caller: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("caller", default=None)
 _READS = frozenset({"s3:GetObject", "s3:GetObjectVersion"})
+# What a session is given lives no longer than it does, and has no more.
+_NOT_BY_SESSIONS = frozenset({"sts:GetSessionToken", "sts:GetFederationToken"})
 # Beside services MiniStack answers at these, which know no permissions: its own pages, and buckets by host name.
 _SIDE_DOORS = ("_handle_pre_body_request", "_handle_post_body_shortcuts", "_handle_special_data_plane_request")
+# What MiniStack answers here is its own, past every service.
+OWN_PATH = "/_ministack/"
 
 
 @contextmanager
@@ -72,18 +80,24 @@ class Gate:
         return guarded
 
     def _authorize(self, caller: Caller, request: Request) -> list[Access]:
-        accesses = requirements.needed(request)
+        unknown = Access(f"{request.service}:Unknown")
+        refused = f"User: {caller.arn} is not authorized to perform {request.method} {request.path}: the local cloud"
+        try:
+            accesses = requirements.needed(request)
+        except Unclear as error:
+            raise NotAuthorized(unknown, f"{refused} cannot tell what it wants: {error}.") from None
         if not accesses:
-            unknown = Access(f"{request.service}:Unknown")
-            raise NotAuthorized(
-                unknown,
-                f"User: {caller.arn} is not authorized to perform {request.method} {request.path}: the local cloud "
-                "does not know which permission that needs.",
-            )
-        if accesses[0].action not in _ALWAYS:
+            raise NotAuthorized(unknown, f"{refused} does not know which permission that needs.")
+        first = accesses[0]
+        if first.action in _NOT_BY_SESSIONS and caller.key.startswith("ASIA"):
+            operation = first.action.partition(":")[2]
+            raise NotAuthorized(first, f"Cannot call {operation} with session credentials")
+        if first.action.startswith("sts:AssumeRoleWith"):
+            raise NotAuthorized(first, f"{refused} knows no identity providers.")
+        if first.action not in _ALWAYS:
             self._authority.require(caller, *accesses)
-        if accesses[0].action == "sts:AssumeRole":
-            _check_trust(caller, accesses[0])
+        if first.action == "sts:AssumeRole":
+            _check_trust(caller, first, request)
         return accesses
 
     def _authorize_absence(self, caller: Caller, accesses: list[Access], response: Response) -> None:
@@ -98,13 +112,33 @@ class Gate:
             return None if _caller.get() else await original(*arguments, **named)
 
 
-def _check_trust(caller: Caller, access: Access) -> None:
+def _check_trust(caller: Caller, access: Access, request: Request) -> None:
+    given = parse_qs(request.body.decode("utf-8", "replace")) | dict(request.query)
+    names = {"ExternalId": "sts:externalid", "RoleSessionName": "sts:rolesessionname"}
+    context = _EvalContext(
+        principal_arn=caller.arn,
+        principal_type="User" if ":user/" in caller.arn else "AssumedRole",
+        principal_account=caller.arn.split(":")[4],
+        action=access.action,
+        resource_arn=access.resource,
+        region=Scope.current().region,
+        service_context={key: given[name][0] for name, key in names.items() if given.get(name)},
+    )
+    actions = [access.action, *(["sts:TagSession"] if any(name.startswith("Tags.") for name in given) else [])]
     role = _roles.get(access.resource.rpartition("/")[2])
-    if role is None or not _trusted(role["AssumeRolePolicyDocument"], caller.arn):
-        raise NotAuthorized(
-            access,
-            f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {access.resource}",
-        )
+    for action in actions:
+        try:
+            trusted = (
+                role is not None
+                and role["Arn"] == access.resource
+                and _trusted(role["AssumeRolePolicyDocument"], caller.arn, replace_members(context, action=action))
+            )
+        except NotUnderstood as error:
+            raise NotAuthorized(access, not_evaluated(caller.arn, access, error)) from None
+        if not trusted:
+            raise NotAuthorized(
+                access, f"User: {caller.arn} is not authorized to perform: {action} on resource: {access.resource}"
+            )
 
 
 def _denied(request: Request, caller: Caller, denial: NotAuthorized) -> Response:
@@ -132,5 +166,6 @@ _denied_response = require(
     "resource_arn",
 )
 _ALWAYS = require(iam_evaluator, "_ALWAYS_ALLOWED_ACTIONS")
-_trusted = require(iam_evaluator, "evaluate_trust_policy", "trust_doc", "caller_arn")
+_trusted = require(iam_evaluator, "evaluate_trust_policy", "trust_doc", "caller_arn", "ctx")
+_EvalContext = require(iam_evaluator, "EvalContext", "principal_arn", "service_context")
 _roles = require(iam, "_roles")

@@ -24,7 +24,10 @@ LOG_DELIVERY = (
     *(f"logs:{verb}LogDelivery" for verb in ("Create", "Get", "Update", "Delete")),
     *("logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:DescribeResourcePolicies", "logs:DescribeLogGroups"),
 )
-MANAGED_RULES = {"sagemaker:createTrainingJob.sync": "StepFunctionsGetEventsForSageMakerTrainingJobsRule"}
+MANAGED_RULES = {
+    "sagemaker:createTrainingJob.sync": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
+    "states:startExecution.sync": "StepFunctionsGetEventsForStepFunctionsExecutionRule",
+}
 
 
 class Machines:

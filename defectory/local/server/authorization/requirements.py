@@ -11,15 +11,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
-from ministack import app
 from ministack.core import iam_actions
-from ministack.services import s3, sns, sqs
+from ministack.services import kms, s3, sns, sqs
 
+from defectory.local.server.authorization import protocols
 from defectory.local.server.authorization.authority import Access
+from defectory.local.server.authorization.protocols import INVOCATION, Unclear
 from defectory.local.server.hooks import require
 from defectory.local.server.services import Scope
 
@@ -117,14 +118,12 @@ TABLE: Mapping[str, Mapping[str, Rule]] = {
         "DescribeLogStreams": _on("log-group:{logGroupName}:log-stream:"),
         "DescribeLogGroups": _on("log-group::log-stream:"),
     },
-    # Their resources MiniStack knows; that they hand over a role it does not.
-    "states": {
-        "CreateStateMachine": _on("stateMachine:{name}", passes="roleArn", to=_STATES),
-        "UpdateStateMachine": _on("{stateMachineArn}", passes="roleArn", to=_STATES),
+    "sqs": {
+        "StartMessageMoveTask": _on("{SourceArn}"),
+        "ListMessageMoveTasks": _on("{SourceArn}"),
     },
-    "lambda": {
-        "CreateFunction": _on("function:{FunctionName}", passes="Role", to=_LAMBDA),
-    },
+    # Both keys: https://docs.aws.amazon.com/kms/latest/APIReference/API_ReEncrypt.html; nothing here needs it.
+    "kms": {"ReEncrypt": _on("{SourceKeyId}", "{DestinationKeyId}")},
 }
 # What the services do with the key behind a resource: https://docs.aws.amazon.com/kms/latest/developerguide/.
 _KEY_USES: Mapping[str, tuple[str, ...]] = {
@@ -135,13 +134,24 @@ _KEY_USES: Mapping[str, tuple[str, ...]] = {
     "s3:GetObject": ("Decrypt",),
     "s3:GetObjectVersion": ("Decrypt",),
 }
-_INVOCATION = re.compile(r"/endpoints/([^/]+)/invocations")
+_ROLE = re.compile(r"arn:[\w-]+:iam::\d{12}:role/.+")
+# What a service is called whose principal is not called as its permissions are.
+_PRINCIPALS = {"cloudwatch": "monitoring.amazonaws.com"}
+# They hand over nothing: roles are what they work on.
+_ROLES_THEMSELVES = frozenset({"iam", "sts", "kms"})
+# Leave that an upload needs for what it brings in its headers.
+_HEADERS_OF_OBJECTS: Mapping[tuple[str, ...], str] = {
+    ("x-amz-tagging",): "PutObjectTagging",
+    ("x-amz-acl", "x-amz-grant-"): "PutObjectAcl",
+    ("x-amz-object-lock-mode", "x-amz-object-lock-retain"): "PutObjectRetention",
+    ("x-amz-object-lock-legal-hold",): "PutObjectLegalHold",
+}
 _MEMBER = re.compile(r"\{([\w.]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as MiniStack hands it to a service."""
+    """A request as MiniStack hands it to a service, and what of it was read."""
 
     service: str
     method: str
@@ -149,17 +159,20 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     query: Mapping[str, Any]
-
-
-def routed(request: Request) -> Request:
-    """A request with the parameters of its form beside those of its address."""
-    query = dict(_routing(request.method, request.path, dict(request.headers), request.body, dict(request.query)))
-    return replace(request, query=query)
+    operation: str = ""
+    members: Mapping[str, Any] = field(default_factory=dict)
 
 
 def needed(request: Request) -> list[Access]:
-    """What the caller has to be allowed, in the order in which AWS names it; nothing, if the request is unknown."""
-    request = routed(request)
+    """What the caller has to be allowed, in the order in which AWS names it; nothing, if the request is unknown.
+
+    Raises:
+        Unclear: it could be authorized for one thing and do another.
+    """
+    wish = protocols.read(request.service, request.method, request.path, request.headers, request.body, request.query)
+    request = replace(request, body=wish.body, query=wish.query, operation=wish.operation, members=wish.members)
+    if request.service == "s3":
+        request = _of_s3(request)
     action = action_of(request)
     if action is None:
         return []
@@ -167,27 +180,66 @@ def needed(request: Request) -> list[Access]:
     rule = TABLE.get(service, {}).get(operation)
     if rule is None and request.service not in _namespaces:
         return []
-    accesses = list(_of_rule(action, rule, request) if rule else _of_ministack(action, request))
+    accesses = [*(_of_rule(action, rule, request) if rule else _of_ministack(action, request))]
+    handed = {access.resource for access in accesses if access.action == "iam:PassRole"}
+    principal = _PRINCIPALS.get(service, f"{service}.amazonaws.com")
+    if service not in _ROLES_THEMSELVES:
+        accesses += [
+            passing(role, principal) for role in dict.fromkeys(_roles_in(_members(request))) if role not in handed
+        ]
     return [access for first in accesses for access in with_keys(first)]
 
 
-def with_keys(access: Access) -> list[Access]:
-    """An access, and those to the KMS key that it needs as well."""
-    return [access, *_keys_needed(access)]
+def _of_s3(request: Request) -> Request:
+    """A request as S3 takes it: what a link has in its query counts as headers."""
+    parts = request.path.lstrip("/").split("/")
+    # MiniStack's reading of the path leaves out what is empty, so it would be another object.
+    if (len(parts) > 2 and "" in parts[1:]) or request.path.startswith("//"):
+        raise Unclear("its key has an empty part")
+    return replace(request, headers=_with_hoisted(dict(request.headers), dict(request.query)))
 
 
-def _keys_needed(access: Access) -> Iterator[Access]:
+def _roles_in(value: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401
+    """The roles that a request hands over to a service: members called so whose value is the ARN of one."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _roles_in(inner, str(key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _roles_in(inner, name)
+    elif name.lower().endswith(("role", "rolearn")) and _ROLE.fullmatch(str(value)):
+        yield str(value)
+
+
+def with_keys(access: Access, key: str = "") -> list[Access]:
+    """An access, and those that it needs as well to the KMS key of what it is about, or to ``key`` in its place."""
+    return [access, *_keys_needed(access, key)]
+
+
+def for_volume(key: str) -> list[Access]:
+    """What puts a KMS key behind the disks of instances: leave that AWS hands on to them."""
+    arn = _key_arn(key)
+    return [Access("kms:DescribeKey", arn), Access("kms:CreateGrant", arn, {"kms:GrantIsForAWSResource": "true"})]
+
+
+def _keys_needed(access: Access, key: str) -> Iterator[Access]:
     """The KMS key of a topic, a queue or a bucket, which the service uses in the caller's name."""
     if access.action not in _KEY_USES:
         return
-    scope, key = Scope.current(), _key_of(access)
-    if not key or key.removeprefix("alias/").startswith("aws/"):
+    key = key or _key_of(access)
+    if not key or "alias/aws/" in key:
         # A key of AWS's own serves everybody who may use the service.
         return
-    arn = key if key.startswith("arn:") else scope.arn("kms", key if key.startswith("alias/") else f"key/{key}")
+    scope = Scope.current()
     via = {"kms:ViaService": f"{access.service}.{scope.region}.amazonaws.com", "kms:CallerAccount": scope.account}
     for verb in _KEY_USES[access.action]:
-        yield Access(f"kms:{verb}", arn, via)
+        yield Access(f"kms:{verb}", _key_arn(key), via)
+
+
+def _key_arn(key: str) -> str:
+    """The ARN of a KMS key that is named by it, by its id, or by an alias."""
+    named = str((_key(key) or {}).get("Arn") or key)
+    return named if named.startswith("arn:") else Scope.current().arn("kms", f"key/{named}")
 
 
 def _key_of(access: Access) -> str:
@@ -205,12 +257,11 @@ def passing(role_arn: str, service: str) -> Access:
 
 
 def action_of(request: Request) -> str | None:
-    """The action of a routed request, such as ``s3:GetObject``; None if it is unknown."""
-    if request.service == "sagemaker" and _INVOCATION.fullmatch(request.path):
+    """The action of a request that has been read, such as ``s3:GetObject``; None if it is unknown."""
+    if request.service == "sagemaker" and INVOCATION.fullmatch(request.path):
         return "sagemaker:InvokeEndpoint"
-    if request.service in TABLE and request.service not in _namespaces:
-        target = request.headers.get("x-amz-target", "")
-        return f"{request.service}:{target.rpartition('.')[2]}" if target else None
+    if request.operation:
+        return f"{_namespaces.get(request.service, request.service)}:{request.operation}"
     action: str | None = _extract_action(
         request.service, request.method, request.path, request.headers, request.body, request.query
     )
@@ -227,6 +278,8 @@ def _of_rule(action: str, rule: Rule, request: Request) -> Iterator[Access]:
     if members.get("Tags") and service == "sagemaker" and operation.startswith("Create"):
         # Tagging while creating.
         yield Access("sagemaker:AddTags", _arns(service, rule.resources[0], members)[0], context)
+    if members.get("KmsKeyId") and operation == "CreateEndpointConfig":
+        yield from for_volume(str(members["KmsKeyId"]))
     for alarm in _value(members, "DeploymentConfig.AutoRollbackConfiguration.Alarms") or []:
         yield Access("cloudwatch:DescribeAlarms", Scope.current().arn("cloudwatch", f"alarm:{alarm.get('AlarmName')}"))
     role = _value(members, rule.passes) if rule.passes else None
@@ -250,14 +303,35 @@ def _of_ministack(action: str, request: Request) -> Iterator[Access]:
         return
     if request.service == "s3":
         context |= _s3_context(action, request.query, request.path, request.headers)
-    yield Access(action, _extract_resource(*plain, *where), context)
+    resource = _extract_resource(*plain, *where)
+    if request.service == "sns" and "SubscriptionArn" in request.members:
+        # A subscription belongs to the topic that its ARN begins with.
+        resource = request.members["SubscriptionArn"][0].rpartition(":")[0]
+    if request.service == "kms" and ":alias/" in resource:
+        resource = _key_arn(resource)
+    if request.service == "monitoring" and "Namespace" in request.members and action.endswith(":PutMetricData"):
+        context["cloudwatch:namespace"] = _only(request.members["Namespace"])
+    yield Access(action, resource, context)
     if request.service == "s3":
-        more = _s3_more(request.method, request.path, request.headers, request.body, request.query)
-        yield from (Access(extra, arn) for extra, arn in more)
+        yield from _of_object(action, resource, request)
     if request.service == "events":
         yield from (Access(action, arn) for arn in _buses(request.body, *where)[1:])
-        roles = [target.get("RoleArn") for target in _members(request).get("Targets") or []]
-        yield from (passing(role, "events.amazonaws.com") for role in roles if role)
+
+
+def _of_object(action: str, resource: str, request: Request) -> Iterator[Access]:
+    """What a request to S3 needs beside its action: the source of a copy, tags and grants in headers."""
+    more = _s3_more(request.method, request.path, request.headers, request.body, request.query)
+    yield from (Access(extra, arn) for extra, arn in more)
+    if action == "s3:PutObject":
+        named = {header for header in request.headers if header.startswith("x-amz-")}
+        for prefixes, verb in _HEADERS_OF_OBJECTS.items():
+            if any(header.startswith(prefixes) for header in named):
+                yield Access(f"s3:{verb}", resource)
+
+
+def _only(value: Any) -> str:  # noqa: ANN401
+    """A parameter, which the query protocol has in a list."""
+    return str(value[0] if isinstance(value, list) else value)
 
 
 def _tag_context(action: str, request: Request) -> dict[str, Any]:
@@ -268,9 +342,11 @@ def _tag_context(action: str, request: Request) -> dict[str, Any]:
     return {}
 
 
-def _members(request: Request) -> dict[str, Any]:
-    if invocation := _INVOCATION.fullmatch(request.path):
+def _members(request: Request) -> Mapping[str, Any]:
+    if request.service == "sagemaker" and (invocation := INVOCATION.fullmatch(request.path)):
         return {"EndpointName": unquote(invocation[1])}
+    if request.operation:
+        return request.members
     try:
         members = json.loads(request.body or b"{}")
     except ValueError:
@@ -307,7 +383,6 @@ def _value(members: Mapping[str, Any], path: str) -> Any:  # noqa: ANN401
     return value
 
 
-_routing = require(app, "_routing_params", "method", "path", "headers", "body", "query_params")
 _namespaces = require(iam_actions, "SERVICE_TO_IAM_NAMESPACE")
 _extract_action = require(
     iam_actions, "extract_iam_action", "service", "method", "path", "headers", "body", "query_params"
@@ -334,3 +409,5 @@ _buses = require(iam_actions, "eventbridge_resource_arns", "body", "region", "ac
 _topics = require(sns, "_topics")
 _queue = require(sqs, "_queue_by_arn")
 _encryption = require(s3, "_bucket_encryption")
+_key = require(kms, "_resolve_key", "key_id_or_arn")
+_with_hoisted = require(s3, "_merge_hoisted_amz_headers", "headers", "query_params")

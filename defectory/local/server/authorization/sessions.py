@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from ministack.core import iam_evaluator
 from ministack.services import iam, sts
 
 from defectory.local.server.authorization.authority import Caller
+from defectory.local.server.authorization.evaluation import NotUnderstood
 from defectory.local.server.hooks import require
 from defectory.local.server.services import Scope, ServiceFault
 
@@ -33,10 +34,10 @@ class Session:
 
 
 class Sessions:
-    """The sessions that the cloud gave out; one of each name for a role."""
+    """The sessions that the cloud gave out; one of each name for a role and a service."""
 
     def __init__(self) -> None:
-        self._sessions: dict[tuple[str, str], Session] = {}
+        self._sessions: dict[tuple[str, str, str], Session] = {}
 
     def of(self, role_arn: str, name: str, service: str) -> Session:
         """The session ``name`` of a role that ``service``, such as ``lambda.amazonaws.com``, assumes.
@@ -44,18 +45,37 @@ class Sessions:
         Raises:
             ServiceFault: there is no such role, or it does not let the service assume it.
         """
-        key = (role_arn, name)
-        session = self._sessions.get(key)
-        # A reset of MiniStack forgets them.
-        if session and session.caller.key in _known:
-            return session
         role = _role(role_arn)
+        # Asked anew each time: the role may have gone since, or trust another.
         if role is None or not _trusts(role, service):
             raise ServiceFault(
                 "ValidationException",
                 f"Could not assume role {role_arn}. Please ensure that the role exists and allows principal "
                 f"'{service}' to assume the role.",
             )
+        return self._session(role, name, service)
+
+    def assumed_by(self, session: Session, role_arn: str) -> Session:
+        """The session of a role that another session assumes, if it may; under the same name.
+
+        Raises:
+            ServiceFault: there is no such role, or it does not trust the other.
+        """
+        role, arn = _role(role_arn), session.caller.arn
+        if role is None or not _trusts_principal(role, arn):
+            raise ServiceFault(
+                "AccessDenied",
+                f"User: {arn} is not authorized to perform: sts:AssumeRole on resource: {role_arn}",
+            )
+        return self._session(role, arn.rpartition("/")[2], arn)
+
+    def _session(self, role: Mapping[str, Any], name: str, by: str) -> Session:
+        # A role that was made anew is another, whatever its name.
+        key = (str(role["RoleId"]), name, by)
+        session = self._sessions.get(key)
+        # A reset of MiniStack forgets them.
+        if session and session.caller.key in _known:
+            return session
         account = Scope.current().account
         arn = f"arn:aws:sts::{account}:assumed-role/{role['RoleName']}/{name[:64]}"
         # Not derived from anything that is known: whoever has it may sign.
@@ -75,11 +95,11 @@ class Sessions:
         self._sessions[key] = session
         return session
 
-    def end(self, role_arn: str, name: str) -> None:
-        """Let nobody sign with the session ``name`` any more."""
-        session = self._sessions.pop((role_arn, name), None)
-        if session:
-            _known.pop(session.caller.key, None)
+    def end(self, session: Session) -> None:
+        """Let nobody sign with a session any more."""
+        for key in [key for key, other in list(self._sessions.items()) if other is session]:
+            self._sessions.pop(key, None)
+        _known.pop(session.caller.key, None)
 
 
 def _role(arn: str) -> Mapping[str, Any] | None:
@@ -99,8 +119,21 @@ def _trusts(role: Mapping[str, Any], service: str) -> bool:
         secure_transport=True,
         service_context={"aws:sourceaccount": scope.account},
     )
-    decision: str = _evaluate(role["AssumeRolePolicyDocument"], context, service=service).decision
-    return decision == "Allow"
+    document = role["AssumeRolePolicyDocument"]
+    return bool(_evaluated(role, lambda: _evaluate(document, context, service=service).decision) == "Allow")
+
+
+def _trusts_principal(role: Mapping[str, Any], arn: str) -> bool:
+    return bool(_evaluated(role, lambda: _trusted(role["AssumeRolePolicyDocument"], arn)))
+
+
+def _evaluated(role: Mapping[str, Any], evaluate: Callable[[], Any]) -> Any:  # noqa: ANN401
+    try:
+        return evaluate()
+    except NotUnderstood as error:
+        raise ServiceFault(
+            "ValidationException", f"The local cloud cannot evaluate whom {role['Arn']} trusts: {error}"
+        ) from None
 
 
 _roles = require(iam, "_roles")
@@ -108,3 +141,4 @@ _known = require(sts, "_sessions")
 _register = require(sts, "register_session", "access_key", "session")
 _evaluate = require(iam_evaluator, "evaluate_resource_policy", "doc", "ctx", "service")
 _EvalContext = require(iam_evaluator, "EvalContext", "secure_transport", "service_context")
+_trusted = require(iam_evaluator, "evaluate_trust_policy", "trust_doc", "caller_arn")

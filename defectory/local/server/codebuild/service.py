@@ -227,7 +227,7 @@ class Builds(Extension):
             build.status = "FAULT"
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            self._permissions.sessions.end(str(build.project.get("serviceRole")), _session_name(build.id))
+            self._permissions.sessions.end(build.session)
             self._finish(build)
 
     def _wait_for_room(self, build: Build) -> bool:
@@ -333,7 +333,8 @@ class Builds(Extension):
 
     def _adopt(self, build: Build, folder: Path) -> None:
         for target in build.order.targets:
-            for access in with_keys(Access("s3:PutObject", f"arn:aws:s3:::{target.bucket}/{target.key}")):
+            putting = Access("s3:PutObject", f"arn:aws:s3:::{target.bucket}/{target.key}")
+            for access in with_keys(putting, str(build.project.get("encryptionKey") or "")):
                 self._permissions.require(build.session, access)
         for target in build.order.targets:
             artifact = jobs.artifact_path(target, folder)

@@ -48,6 +48,8 @@ class Action(_Part):
     input_artifacts: Annotated[list[Artifact], Field(max_length=ARTIFACT_LIMIT)] = Field(default_factory=list)
     output_artifacts: Annotated[list[Artifact], Field(max_length=ARTIFACT_LIMIT)] = Field(default_factory=list)
     namespace: str | None = None
+    # The action's own; the pipeline's, if there is none.
+    role_arn: str | None = None
 
 
 class Stage(_Part):
@@ -62,11 +64,24 @@ class Stage(_Part):
             yield [action for action in self.actions if action.run_order == order]
 
 
+class EncryptionKey(_Part):
+    """The KMS key of an artifact store."""
+
+    id: str
+    type: Literal["KMS"] = "KMS"
+
+
 class ArtifactStore(_Part):
     """The bucket that artifacts are kept in."""
 
     type: Literal["S3"] = "S3"
     location: str
+    encryption_key: EncryptionKey | None = None
+
+    @property
+    def key(self) -> str:
+        """The KMS key that artifacts are encrypted with, where it is not the bucket's own; else empty."""
+        return self.encryption_key.id if self.encryption_key else ""
 
 
 class Variable(_Part):

@@ -9,7 +9,7 @@ from defectory.local.server.authorization.permissions import Access, NotAuthoriz
 from defectory.local.server.authorization.requirements import with_keys
 from defectory.local.server.codebuild.jobs import Order, Target
 from defectory.local.server.codebuild.service import Builds
-from defectory.local.server.codepipeline.execution import ActionFailed, ActionRun, Execution, Location, Provider
+from defectory.local.server.codepipeline.execution import ActionFailed, ActionRun, Execution, Provider
 from defectory.local.server.objects import Objects
 from defectory.local.server.services import ServiceFault
 
@@ -29,8 +29,16 @@ class S3Source:
     def run(self, execution: Execution, run: ActionRun) -> None:
         bucket, key = run.configuration["S3Bucket"], run.configuration["S3ObjectKey"]
         (target,) = run.outputs.values()
-        reading = Access("s3:GetObject", f"arn:aws:s3:::{bucket}/{key}")
-        _require(self._permissions, execution, *with_keys(reading), *with_keys(_putting(target)))
+        # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-S3.html
+        verbs = {"GetBucketVersioning": bucket, "GetObject": f"{bucket}/{key}", "GetObjectVersion": f"{bucket}/{key}"}
+        reading = [
+            access
+            for verb, place in verbs.items()
+            for access in with_keys(Access(f"s3:{verb}", f"arn:aws:s3:::{place}"))
+        ]
+        putting = Access("s3:PutObject", f"arn:aws:s3:::{'/'.join(target)}")
+        encryption = execution.pipeline.artifact_store.key
+        _require(self._permissions, execution, run, *reading, *with_keys(putting, encryption))
         try:
             size = self._objects.path(bucket, key).stat().st_size
             if size > SOURCE_BYTES:
@@ -61,7 +69,7 @@ class CodeBuildProject:
         secondary = [name for name in run.inputs if name != primary]
         project = execution.scope.arn("codebuild", f"project/{run.configuration['ProjectName']}")
         starting = (Access(f"codebuild:{verb}", project) for verb in ("StartBuild", "BatchGetBuilds"))
-        _require(self._permissions, execution, *starting)
+        _require(self._permissions, execution, run, *starting)
         order = Order(
             project=run.configuration["ProjectName"],
             sources=[
@@ -95,19 +103,22 @@ def check_variables(variables: Mapping[str, str]) -> None:
         raise ActionFailed(message, "ConfigurationError")
 
 
-def _require(permissions: Permissions, execution: Execution, *accesses: Access) -> None:
-    """Let pass what the pipeline's role may do; raises ``ActionFailed`` in CodePipeline's words."""
+def _require(permissions: Permissions, execution: Execution, run: ActionRun, *accesses: Access) -> None:
+    """Let pass what the action's role may do, the pipeline's if it has none of its own.
+
+    Raises:
+        ActionFailed: it may not; in CodePipeline's words.
+    """
     try:
         session = permissions.session(execution.pipeline.role_arn, execution.pipeline.name, SERVICE)
+        if own := run.action.role_arn:
+            permissions.require(session, Access("sts:AssumeRole", own))
+            session = permissions.sessions.assumed_by(session, own)
         permissions.require(session, *accesses)
     except (NotAuthorized, ServiceFault) as denial:
         raise ActionFailed(
             f"The provided role does not have sufficient permissions: {denial}", "PermissionError"
         ) from None
-
-
-def _putting(place: Location) -> Access:
-    return Access("s3:PutObject", f"arn:aws:s3:::{'/'.join(place)}")
 
 
 def _variables(execution: Execution, configuration: Mapping[str, str]) -> list[dict[str, str]]:

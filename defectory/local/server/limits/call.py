@@ -6,15 +6,34 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
 from botocore.parsers import RpcV2CBORParser
+from ministack import app
 
+from defectory.local.server.authorization import protocols
 from defectory.local.server.authorization.requirements import Request
+from defectory.local.server.hooks import require
 
 _CBOR = RpcV2CBORParser()
 _ITEM = re.compile(r"(?:member|entry)\.(\d+)")
+
+
+def read(request: Request) -> Request:
+    """A request with its operation, if it names one, and the parameters of its form beside those of its address.
+
+    What the operator alone may ask, because it says things twice, is taken as its service takes it.
+    """
+    try:
+        wish = protocols.read(
+            request.service, request.method, request.path, request.headers, request.body, request.query
+        )
+    except protocols.Unclear:
+        query = dict(_routing(request.method, request.path, dict(request.headers), request.body, dict(request.query)))
+        return replace(request, query=query, operation=request.headers.get("x-amz-target", "").rpartition(".")[2])
+    return replace(request, body=wish.body, query=wish.query, operation=wish.operation)
 
 
 def members(request: Request) -> dict[str, Any]:
@@ -51,3 +70,6 @@ def _listed(branch: Any) -> Any:  # noqa: ANN401
     if branch and all(name.startswith("#") for name in branch):
         return [_listed(branch[name]) for name in sorted(branch, key=lambda name: int(name[1:]))]
     return {name: _listed(value) for name, value in branch.items()}
+
+
+_routing = require(app, "_routing_params", "method", "path", "headers", "body", "query_params")

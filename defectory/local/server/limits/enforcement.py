@@ -12,7 +12,7 @@ from ministack import app
 from ministack.core import responses
 from ministack.services import cloudwatch, s3, sns, sqs
 
-from defectory.local.server.authorization.requirements import Request, action_of, routed
+from defectory.local.server.authorization.requirements import Request, action_of
 from defectory.local.server.hooks import require
 from defectory.local.server.limits import call, constraints
 from defectory.local.server.limits.fault import LimitExceeded
@@ -60,10 +60,10 @@ def check(request: Request) -> None:
     if request.service == "s3":
         check_s3(request)
         return
-    request = routed(request)
-    action = action_of(request) or ""
+    wanted = call.read(request)
+    action = action_of(wanted) or ""
     check_size(action, request)
-    members = call.members(request) if action in RULES or constraints.known(action) else {}
+    members = call.members(wanted) if action in RULES or constraints.known(action) else {}
     check_region(request.service, action, members)
     constraints.check(action, members)
     if action in RULES:

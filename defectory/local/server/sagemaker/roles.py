@@ -1,10 +1,11 @@
-"""What SageMaker does with a job's or a model's role before the container runs: pull the image."""
+"""What SageMaker does with a job's or a model's role before the container runs: pull the image, encrypt the disk."""
 
 from __future__ import annotations
 
 import re
 
 from defectory.local.server.authorization.permissions import Access, NotAuthorized, Permissions, Session
+from defectory.local.server.authorization.requirements import for_volume
 from defectory.local.server.sagemaker.volume import ContentError
 
 SERVICE = "sagemaker.amazonaws.com"
@@ -30,3 +31,15 @@ def require_image(image: str, session: Session, permissions: Permissions) -> Non
         )
     except NotAuthorized as denial:
         raise ContentError(f"The image {image} cannot be pulled: {denial}") from None
+
+
+def require_key(key: str, session: Session, permissions: Permissions) -> None:
+    """Let pass a KMS key for the disks of a job's instances that the role may use.
+
+    Raises:
+        ContentError: it may not.
+    """
+    try:
+        permissions.require(session, *for_volume(key))
+    except NotAuthorized as denial:
+        raise ContentError(f"The volume cannot be encrypted: {denial}") from None

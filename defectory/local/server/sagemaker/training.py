@@ -27,7 +27,7 @@ from defectory.local.server.events import Events
 from defectory.local.server.logs import LogStream
 from defectory.local.server.objects import Objects
 from defectory.local.server.sagemaker.registry import TRAINING_JOB, Record, Registry, public
-from defectory.local.server.sagemaker.roles import SERVICE, require_image
+from defectory.local.server.sagemaker.roles import SERVICE, require_image, require_key
 from defectory.local.server.sagemaker.volume import MOUNT, PROGRAM, SUBMIT_DIRECTORY, ContentError, Volume, python
 from defectory.local.server.services import Scope, ServiceFault, in_thread
 from defectory.local.server.settings import Settings
@@ -195,7 +195,7 @@ class TrainingJobs:
             # A job that nobody hears of any more would hold up whoever waits for it.
             self._turn(job.name, "Failed", FailureReason=f"InternalServerError: {error}"[:REASON_LIMIT])
         finally:
-            self._permissions.sessions.end(str(job.request["RoleArn"]), job.name)
+            self._permissions.sessions.end(job.session)
             job.done.set()
 
     def _work(self, job: _Job) -> None:
@@ -203,6 +203,8 @@ class TrainingJobs:
         require_image(
             str(job.request["AlgorithmSpecification"].get("TrainingImage", "")), job.session, self._permissions
         )
+        if key := (job.request.get("ResourceConfig") or {}).get("VolumeKmsKeyId"):
+            require_key(str(key), job.session, self._permissions)
         logs = LogStream(LOG_GROUP, stream, discard=not self._permissions.may_log(job.session, LOG_GROUP, stream))
         volume = Volume(self._folder / secrets.token_hex(4), self._objects, self._permissions.permit(job.session))
         try:
@@ -216,10 +218,11 @@ class TrainingJobs:
                 raise _Failed(INTERRUPTED)
             self._turn(job.name, "Uploading")
             uri = str(self._registry.find(TRAINING_JOB, job.name)["ModelArtifacts"]["S3ModelArtifacts"])
+            key = str(job.request["OutputDataConfig"].get("KmsKeyId") or "")
             if any(volume.model.iterdir()) or not job.stopping.is_set():
-                volume.upload(volume.model, uri)
+                volume.upload(volume.model, uri, key)
             if any((volume.output / "data").iterdir()):
-                volume.upload(volume.output / "data", f"{uri.rpartition('/')[0]}/output.tar.gz")
+                volume.upload(volume.output / "data", f"{uri.rpartition('/')[0]}/output.tar.gz", key)
         finally:
             logs.close()
             volume.remove()

@@ -125,7 +125,7 @@ class Volume:
         target.mkdir(parents=True, exist_ok=True)
         copied = 0
         for key in self._keys(uri, bucket, prefix):
-            self._allow(uri, "s3:GetObject", bucket, key)
+            self._allow(uri, Access("s3:GetObject", _arn(bucket, key)))
             place = (target / _relative(key, prefix)).resolve()
             if key.endswith("/") or not place.is_relative_to(target.resolve()):
                 continue
@@ -144,13 +144,13 @@ class Volume:
         """The content of an object; raises ``ContentError`` if it is missing."""
         return self._objects_path(uri).read_bytes()
 
-    def upload(self, folder: Path, uri: str) -> None:
-        """Pack what is in a folder to an archive of S3.
+    def upload(self, folder: Path, uri: str, key: str = "") -> None:
+        """Pack what is in a folder to an archive of S3, encrypted with a KMS ``key`` if not with the bucket's.
 
         Raises:
             ContentError: there is no such bucket.
         """
-        self._allow(uri, "s3:PutObject", *split(uri))
+        self._allow(uri, Access("s3:PutObject", _arn(*split(uri))), key)
         packed = self._objects.incoming()
         # As good as not compressed: it never leaves the machine.
         # The same files make the same archive, whenever they were written.
@@ -181,26 +181,30 @@ class Volume:
 
     def _objects_path(self, uri: str) -> Path:
         bucket, key = split(uri)
-        self._allow(uri, "s3:GetObject", bucket, key)
+        self._allow(uri, Access("s3:GetObject", _arn(bucket, key)))
         try:
             return self._objects.path(bucket, key)
         except ServiceFault as fault:
             raise ContentError(f"{uri}: {fault}") from None
 
     def _keys(self, uri: str, bucket: str, prefix: str) -> Iterable[str]:
-        self._allow(uri, "s3:ListBucket", bucket)
+        self._allow(uri, Access("s3:ListBucket", _arn(bucket), {"s3:prefix": prefix}))
         try:
             return self._objects.keys(bucket, prefix)
         except ServiceFault as fault:
             raise ContentError(f"{uri}: {fault}") from None
 
-    def _allow(self, uri: str, action: str, *place: str) -> None:
+    def _allow(self, uri: str, needed: Access, key: str = "") -> None:
         """Raises ``ContentError``: the container's role may not do this to a bucket, or an object in it."""
         try:
-            for access in with_keys(Access(action, f"arn:aws:s3:::{'/'.join(place)}")):
+            for access in with_keys(needed, key):
                 self._permit(access)
         except NotAuthorized as denial:
             raise ContentError(f"{uri}: AccessDenied: {denial}") from None
+
+
+def _arn(*place: str) -> str:
+    return f"arn:aws:s3:::{'/'.join(place)}"
 
 
 def split(uri: str) -> tuple[str, str]:
