@@ -221,6 +221,7 @@ class Store:
 @pytest.mark.parametrize(("size", "fits"), [(SOURCE_BYTES, True), (SOURCE_BYTES + 1, False)])
 def test_source_of_a_pipeline_has_a_limit(tmp_path: Path, size: int, fits: bool) -> None:
     anyone, pipeline = mock.Mock(), mock.Mock()
+    pipeline.pipeline.artifact_store.key = ""
     run = ActionRun("Source", mock.Mock(), outputs={"Source": ("artifacts", "p/Source/1")})
     run.configuration = {"S3Bucket": "sources", "S3ObjectKey": "photos.zip"}
     source = S3Source(cast(Objects, Store(tmp_path / "object", size)), anyone)
