@@ -27,8 +27,8 @@ DEPLOYMENT_TAG = "defectory-deployment"
 """On everything that a deployment's stacks make; its value is the deployment's name."""
 
 _DESCRIPTION = "Defectory: "
-# Their id, which is what CloudFormation calls them by, deletes none.
-_REPOSITORY = "name of AWS::CodeCommit::Repository"
+# By their names: with the ids, which CloudFormation has of them, none is deleted.
+_REPOSITORY = "CodeCommit repository"
 _TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 # What services answer of what there is no more.
 _GONE = re.compile(r"NoSuch|NotFound|NonExistent|DoesNotExist|does not exist|not find|not exist|404")

@@ -57,10 +57,11 @@ def complain(text: str) -> None:
 def counted(number: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> counted(1, "mask"), counted(2, "mask")
-    ('1 mask', '2 masks')
+    >>> counted(1, "mask"), counted(2, "mask"), counted(2, "registry")
+    ('1 mask', '2 masks', '2 registries')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    plural = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
 
 
 @contextmanager

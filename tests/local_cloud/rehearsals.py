@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,35 +111,54 @@ def rehearse_failure(
     delete_stack(cloud, stack)
 
 
+# What lists each kind, and what its entries are called by.
+LISTINGS = {
+    "buckets": ("s3", "list_buckets", "Buckets", "Name"),
+    "tables": ("dynamodb", "list_tables", "TableNames", ""),
+    "queues": ("sqs", "list_queues", "QueueUrls", ""),
+    "topics": ("sns", "list_topics", "Topics", "TopicArn"),
+    "functions": ("lambda", "list_functions", "Functions", "FunctionName"),
+    "roles": ("iam", "list_roles", "Roles", "RoleName"),
+    "machines": ("stepfunctions", "list_state_machines", "stateMachines", "name"),
+    "pipelines": ("codepipeline", "list_pipelines", "pipelines", "name"),
+    "projects": ("codebuild", "list_projects", "projects", ""),
+    "rules": ("events", "list_rules", "Rules", "Name"),
+    "alarms": ("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+    "dashboards": ("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+    "log groups": ("logs", "describe_log_groups", "logGroups", "logGroupName"),
+    "models": ("sagemaker", "list_models", "Models", "ModelName"),
+    "configs": ("sagemaker", "list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
+    "endpoints": ("sagemaker", "list_endpoints", "Endpoints", "EndpointName"),
+    "registries": (
+        *("sagemaker", "list_model_package_groups", "ModelPackageGroupSummaryList"),
+        "ModelPackageGroupName",
+    ),
+}
+# A key that is going to be deleted stays that; there may be hundreds of them.
+_going: set[str] = set()
+
+
 def contents(cloud: LocalCloud) -> dict[str, set[str]]:
     """What is in the account that costs, holds data, or is in the way of another deployment."""
-    sagemaker, logs = cloud.client("sagemaker"), cloud.client("logs")
-    keys = [key["KeyId"] for key in cloud.client("kms").list_keys()["Keys"]]
-    states = [cloud.client("kms").describe_key(KeyId=key)["KeyMetadata"] for key in keys]
-    stacks = cloud.client("cloudformation").describe_stacks()["Stacks"]
-    return {
-        "stacks": {stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"},
-        "buckets": {bucket["Name"] for bucket in cloud.client("s3").list_buckets()["Buckets"]},
-        "tables": set(cloud.client("dynamodb").list_tables()["TableNames"]),
-        "queues": set(cloud.client("sqs").list_queues().get("QueueUrls", ())),
-        "topics": {topic["TopicArn"] for topic in cloud.client("sns").list_topics()["Topics"]},
-        "functions": {each["FunctionName"] for each in cloud.client("lambda").list_functions()["Functions"]},
-        "roles": {role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]},
-        "machines": {each["name"] for each in cloud.client("stepfunctions").list_state_machines()["stateMachines"]},
-        "pipelines": {each["name"] for each in cloud.client("codepipeline").list_pipelines()["pipelines"]},
-        "projects": set(cloud.client("codebuild").list_projects()["projects"]),
-        "rules": {rule["Name"] for rule in cloud.client("events").list_rules()["Rules"]},
-        "alarms": {alarm["AlarmName"] for alarm in cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]},
-        "dashboards": {
-            entry["DashboardName"] for entry in cloud.client("cloudwatch").list_dashboards()["DashboardEntries"]
-        },
-        "log groups": {group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]},
-        "models": {model["ModelName"] for model in sagemaker.list_models()["Models"]},
-        "configs": {each["EndpointConfigName"] for each in sagemaker.list_endpoint_configs()["EndpointConfigs"]},
-        "endpoints": {each["EndpointName"] for each in sagemaker.list_endpoints()["Endpoints"]},
-        "registries": {
-            each["ModelPackageGroupName"]
-            for each in sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
-        },
-        "keys": {state["KeyId"] for state in states if state["KeyState"] == "Enabled"},
+    found = {
+        kind: {
+            entry[name] if name else entry
+            for page in cloud.client(service).get_paginator(operation).paginate()
+            for entry in page.get(listing, ())
+        }
+        for kind, (service, operation, listing, name) in LISTINGS.items()
     }
+    stacks = cloud.client("cloudformation").describe_stacks()["Stacks"]
+    found["stacks"] = {stack["StackName"] for stack in stacks if stack["StackStatus"] != "DELETE_COMPLETE"}
+    found["keys"] = set(_enabled_keys(cloud))
+    return found
+
+
+def _enabled_keys(cloud: LocalCloud) -> Iterator[str]:
+    kms = cloud.client("kms")
+    for page in kms.get_paginator("list_keys").paginate():
+        for key in {entry["KeyId"] for entry in page["Keys"]} - _going:
+            if kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled":
+                yield key
+            else:
+                _going.add(key)

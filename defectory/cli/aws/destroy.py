@@ -19,6 +19,7 @@ _KINDS = {
     "AWS::Logs::LogGroup": "log group",
     "AWS::KMS::Key": "key",
     "AWS::SageMaker::ModelPackageGroup": "model registry",
+    "CodeCommit repository": "repository",
 }
 
 
