@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 
 import boto3
 import botocore.session
 from botocore.client import BaseClient
 from botocore.config import Config
+from botocore.loaders import Loader, create_loader
+from botocore.model import ServiceModel
 
 
 def connect(service: str, endpoint: str, key: str, secret: str, region: str, token: str | None = None) -> BaseClient:
@@ -15,6 +18,7 @@ def connect(service: str, endpoint: str, key: str, secret: str, region: str, tok
     # Name in the configuration, environment variable, default, conversion: as botocore lists its own.
     deaf = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
     session = botocore.session.Session({name: (None, None, value, None) for name, value in deaf.items()})
+    session.register_component("data_loader", _loader())
     return boto3.session.Session(botocore_session=session).client(
         service,
         endpoint_url=endpoint,
@@ -31,3 +35,15 @@ def connect(service: str, endpoint: str, key: str, secret: str, region: str, tok
             proxies={},
         ),
     )
+
+
+@cache
+def service_model(service: str) -> ServiceModel:
+    """What botocore knows of a service: its operations with their parameters."""
+    return ServiceModel(_loader().load_service_model(service, "service-2"), service)
+
+
+@cache
+def _loader() -> Loader:
+    # Whoever reads for himself spends a tenth of a second on each client.
+    return create_loader()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -18,11 +19,11 @@ UNTOUCHED = "eu-north-1"
 NO_IMAGE_MODELS = {"image_model_id": "", "inpaint_model_id": ""}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(cloud):
-    """Makes clients of the cloud in a region where nothing is."""
+    """Makes clients of the cloud in a region where nothing is, each once."""
     account, secret = cloud.settings.account, cloud.settings.secret
-    return lambda service, region=UNTOUCHED: connect(service, cloud.endpoint, account, secret, region)
+    return cache(lambda service, region=UNTOUCHED: connect(service, cloud.endpoint, account, secret, region))
 
 
 @pytest.fixture

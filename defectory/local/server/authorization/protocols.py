@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
-import botocore.session
+from defectory.local.clients import service_model
 
 Kind = Literal["json", "query", "either", "rest"]
 
@@ -121,7 +121,7 @@ def _check_members(model: str, wish: Wish) -> None:
 @cache
 def _members(model: str, operation: str) -> frozenset[str] | None:
     """The parameters of an operation, as the wire has them; None if there is no such operation."""
-    description = _session().get_service_model(model)
+    description = service_model(model)
     if operation not in description.operation_names:
         return None
     shape = description.operation_model(operation).input_shape
@@ -132,9 +132,4 @@ def _members(model: str, operation: str) -> frozenset[str] | None:
 @cache
 def _prefix(model: str) -> str:
     """What stands before the operation in X-Amz-Target."""
-    return str(_session().get_service_model(model).metadata.get("targetPrefix", ""))
-
-
-@cache
-def _session() -> botocore.session.Session:
-    return botocore.session.Session()
+    return str(service_model(model).metadata.get("targetPrefix", ""))

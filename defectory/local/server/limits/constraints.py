@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
-import botocore.session
-from botocore.model import OperationNotFoundError, ServiceModel, Shape
+from botocore.model import OperationNotFoundError, Shape
 
+from defectory.local.clients import service_model
 from defectory.local.server.limits.fault import LimitExceeded
 
 # Adds what does not hold of a value, which is at a path, to a list.
@@ -66,15 +66,10 @@ def shape_of(action: str) -> Shape | None:
     if service not in SERVICES:
         return None
     try:
-        shape: Shape | None = _model(service).operation_model(name).input_shape
+        shape: Shape | None = service_model(service).operation_model(name).input_shape
     except OperationNotFoundError:
         return None
     return shape
-
-
-@cache
-def _model(service: str) -> ServiceModel:
-    return botocore.session.get_session().get_service_model(service)
 
 
 @lru_cache(_ACTIONS)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-import botocore.session
 import botocore.validate
 from botocore.model import Shape
 from ministack.core import concurrency
 
+from defectory.local.clients import service_model
 from defectory.local.server.authorization.permissions import Permissions
 from defectory.local.server.events import Events
 from defectory.local.server.hooks import require
@@ -60,7 +60,7 @@ class SageMaker(Extension):
         self._lock = threading.Lock()
         self.endpoints = Endpoints(settings, objects, self._registry, events, permissions)
         self.jobs = TrainingJobs(settings, objects, self._registry, events, permissions)
-        self._model = botocore.session.get_session().get_service_model("sagemaker")
+        self._model = service_model("sagemaker")
         # Each invocation in a thread of its own: what a model does may come back to this server.
         self._run_reentrant = require(concurrency, "run_reentrant", "fn")
         operations: dict[str, Operation] = {
