@@ -53,6 +53,35 @@ def encode_runs(mask: NDArray[np.generic]) -> tuple[int, ...]:
     return (0, *lengths) if column[0] else tuple(lengths)
 
 
+def encode_runs_within(
+    mask: NDArray[np.generic], corner: tuple[int, int], size: tuple[int, int]
+) -> tuple[int, ...]:
+    """What `encode_runs` makes of a mask of ``size`` (width, height) that is empty but for ``mask``, without making it.
+
+    Args:
+        mask: not 0 = marked, shape ``(h, w)``.
+        corner: left and top of it.
+        size: of the whole, in which it lies.
+
+    >>> encode_runs_within(np.ones((1, 2), np.uint8), (1, 0), (4, 3))
+    (3, 1, 2, 1, 5)
+    """
+    height, width = mask.shape
+    # Each column between two unmarked pixels, so that every run begins and ends within it.
+    columns = np.zeros((width, height + 2), np.int8)
+    columns[:, 1:-1] = (mask != 0).T
+    steps = np.diff(columns, axis=1)
+    (first_columns, first_rows), (_, end_rows) = np.nonzero(steps == 1), np.nonzero(steps == -1)
+    offsets = (first_columns + corner[0]) * size[1] + corner[1]
+    starts, ends = offsets + first_rows, offsets + end_rows
+    # A run that reaches a column's end goes on in the next one's beginning.
+    breaks = np.flatnonzero(starts[1:] != ends[:-1])
+    starts, ends = starts[np.concatenate([[0], breaks + 1])[: len(starts)]], ends[np.concatenate([breaks, [-1]])[: len(ends)]]
+    edges = np.stack([starts, ends], axis=1).ravel()
+    lengths = np.diff(np.concatenate([[0], edges, [size[0] * size[1]]])).tolist()
+    return tuple(lengths if lengths[-1] else lengths[:-1])
+
+
 def decode_runs(runs: Sequence[int], width: int, height: int) -> NDArray[np.uint8]:
     """The mask, uint8 ``(height, width)``, 255 = marked, that `encode_runs` wrote.
 
