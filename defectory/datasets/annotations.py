@@ -143,31 +143,50 @@ def coco_json(images: Iterable[AnnotatedImage], classes: Sequence[str], descript
         description: of the whole.
     """
     numbers = {name: number for number, name in enumerate(classes, 1)}
-    yield f'{{"info": {_json({"description": description})}, "images": ['
-    yield from separated(
-        _json({"id": number, "file_name": image.file, "width": image.width, "height": image.height})
-        for number, image in enumerate(images, 1)
-    )
+    yield coco_begin(description)
+    yield from separated(coco_image(image, number) for number, image in enumerate(images, 1))
     yield '], "annotations": ['
     annotation_ids = itertools.count(1)
     yield from separated(
-        _json(
-            {
-                "id": next(annotation_ids),
-                "image_id": number,
-                "category_id": numbers[item.name],
-                "bbox": list(item.box),
-                "area": item.area,
-                "segmentation": {"counts": list(item.runs), "size": [image.height, image.width]},
-                # 1 would have most trainers pass the object by.
-                "iscrowd": 0,
-            }
-        )
+        coco_annotation(image, item, (next(annotation_ids), number, numbers[item.name]))
         for number, image in enumerate(images, 1)
         for item in image.objects
     )
-    categories = [{"id": number, "name": name, "supercategory": "defect"} for name, number in numbers.items()]
-    yield f'], "categories": {_json(categories)}}}\n'
+    yield coco_end(classes, "defect")
+
+
+def coco_begin(description: str) -> str:
+    """The file of `coco_json` up to its first image."""
+    return f'{{"info": {_json({"description": description})}, "images": ['
+
+
+def coco_end(classes: Sequence[str], supercategory: str) -> str:
+    """The file of `coco_json` from behind its last annotation."""
+    categories = [
+        {"id": number, "name": name, "supercategory": supercategory} for number, name in enumerate(classes, 1)
+    ]
+    return f'], "categories": {_json(categories)}}}\n'
+
+
+def coco_image(image: AnnotatedImage, number: int) -> str:
+    """The entry of an image."""
+    return _json({"id": number, "file_name": image.file, "width": image.width, "height": image.height})
+
+
+def coco_annotation(image: AnnotatedImage, item: Object, ids: tuple[int, int, int]) -> str:
+    """The entry of an object of ``image``; ``ids`` are its own, its image's and its category's."""
+    return _json(
+        {
+            "id": ids[0],
+            "image_id": ids[1],
+            "category_id": ids[2],
+            "bbox": list(item.box),
+            "area": item.area,
+            "segmentation": {"counts": list(item.runs), "size": [image.height, image.width]},
+            # 1 would have most trainers pass the object by.
+            "iscrowd": 0,
+        }
+    )
 
 
 def separated(pieces: Iterable[str]) -> Iterator[str]:

@@ -41,7 +41,12 @@ def draw(label: str, rng: np.random.Generator) -> np.ndarray:
     else:
         cv2.rectangle(rgba, (4, 0), (91, 95), colour, -1)
         cv2.rectangle(rgba, (20, 20), (70, 60), (*rng.integers(40, 230, 3).tolist(), 255), -1)
-    return rgba
+    return _tight(rgba, rgba)
+
+
+def _tight(picture: np.ndarray, rgba: np.ndarray) -> np.ndarray:
+    x, y, wide, high = cv2.boundingRect(rgba[..., 3])
+    return picture[y : y + high, x : x + wide]
 
 
 def draw_person(rng: np.random.Generator, wears: tuple[str, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -62,7 +67,7 @@ def draw_person(rng: np.random.Generator, wears: tuple[str, ...]) -> tuple[np.nd
             rgba[mask > 0] = (220, 250, 40, 255)
             rgba[60:66, 12:53] = (200, 200, 200, 255)
         masks[label] = mask
-    return rgba, masks
+    return _tight(rgba, rgba), {label: _tight(mask, rgba) for label, mask in masks.items()}
 
 
 def write_cutouts(folder: Path, *, variants: int = 2, views: int = 2) -> Path:
@@ -87,8 +92,6 @@ def write_cutouts(folder: Path, *, variants: int = 2, views: int = 2) -> Path:
 
 def _store(folder, label, variant, view, split, rgba, height, stands):
     name = f"{label}/{variant}-{view:02d}"
-    ys, xs = np.nonzero(rgba[..., 3])
-    assert (ys.min(), xs.min()) >= (0, 0)
     file = folder / f"{name}.png"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(encode_png(rgba))

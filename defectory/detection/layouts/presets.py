@@ -106,6 +106,7 @@ class Preset(FrozenModel):
     """A world to sample scenes from.
 
     Args:
+        name: what it is called, and how the names of its scenes begin; of a file of one's own, that of the file.
         classes: those that stand by themselves, each with its plan; worn ones are in ``wears``.
         wears, beside, together: relations between them.
         events: rare ones; their rates add up to 1 at most.
@@ -115,7 +116,8 @@ class Preset(FrozenModel):
         truncated: share of objects that may reach beyond the picture.
     """
 
-    title: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$")] = "own"
+    title: str = ""
     classes: dict[ClassName, ClassPlan] = Field(min_length=1)
     wears: tuple[Wears, ...] = ()
     beside: tuple[Beside, ...] = ()
@@ -175,7 +177,8 @@ def load_preset(name: str | Path) -> Preset:
         fix = "A preset of your own is a .yaml file, as `docs/detection.md` says."
         raise InputError("preset", f"one of {', '.join(_presets())}, or a YAML file", str(name), fix)
     try:
-        return Preset.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return Preset.model_validate({"name": file.stem, **content} if isinstance(content, dict) else content)
     except OSError as error:
         raise InputError("preset", f"a file that can be read ({error.strerror})", str(name)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -188,4 +191,4 @@ def load_preset(name: str | Path) -> Preset:
 @cache
 def _presets() -> dict[str, Preset]:
     content = yaml.safe_load(PRESETS_FILE.read_text(encoding="utf-8"))
-    return {name: Preset.model_validate(preset) for name, preset in content.items()}
+    return {name: Preset.model_validate({"name": name, **preset}) for name, preset in content.items()}

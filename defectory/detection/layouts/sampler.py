@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from typing import Literal
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from defectory.detection.layouts.presets import Preset
 from defectory.detection.layouts.records import Layout, parse_layout
+from defectory.detection.parallel import map_in_order
 
 BLOCK = 2048
 """Layouts that are drawn at a time."""
@@ -77,7 +76,7 @@ def sample_layouts(
     >>> from defectory.detection.layouts.presets import load_preset
     >>> [layout] = sample_layouts(load_preset("housekeeping"), 1, seed=7)
     >>> layout.image_id, layout.size
-    ('train-7-000000', (512, 512))
+    ('housekeeping-train-7-000000', (512, 512))
     """
     for lines in sample_lines(preset, count, seed=seed, split=split, size=size):
         for line in lines.splitlines():
@@ -103,17 +102,12 @@ def sample_lines(
         size: width and height of the canvases.
         workers: processes that sample; what they give is the same for any number.
     """
-    numbers = range(-(-count // BLOCK))
-    work = partial(_block_lines, preset, seed, split, size)
-    rows = [min(BLOCK, count - number * BLOCK) for number in numbers]
-    if workers == 1 or len(rows) == 1:
-        yield from map(work, numbers, rows)
-        return
-    with ProcessPoolExecutor(min(workers, len(rows)), get_context("spawn")) as pool:
-        yield from pool.map(work, numbers, rows)
+    blocks = ((number, min(BLOCK, count - number * BLOCK)) for number in range(-(-count // BLOCK)))
+    yield from map_in_order(partial(_block_lines, preset, seed, split, size), blocks, workers=workers)
 
 
-def _block_lines(preset: Preset, seed: int, split: Split, size: tuple[int, int], number: int, rows: int) -> bytes:
+def _block_lines(preset: Preset, seed: int, split: Split, size: tuple[int, int], block: tuple[int, int]) -> bytes:
+    number, rows = block
     stream = io.BytesIO()
     sample_block(preset, number, seed=seed, split=split, size=size).head(rows).write_ndjson(stream)
     return stream.getvalue()
@@ -124,7 +118,7 @@ def sample_block(preset: Preset, number: int, *, seed: int, split: Split, size: 
     rng = np.random.default_rng([seed, 0 if split == "train" else 1, number])
     scenes = _draw_scenes(preset, size, rng)
     objects = _place(preset, scenes, _draw_objects(preset, scenes, rng), size, rng)
-    return _frame(preset, scenes, objects, size, rng, names=(f"{split}-{seed}-", number * BLOCK))
+    return _frame(preset, scenes, objects, size, rng, names=(f"{preset.name}-{split}-{seed}-", number * BLOCK))
 
 
 def _draw_scenes(preset: Preset, size: tuple[int, int], rng: np.random.Generator) -> _Scenes:

@@ -82,7 +82,9 @@ def _grain(image: Image, spread: float, rng: np.random.Generator) -> Image:
     height, width = image.shape[:2]
     sheet = sheet_noise(int(rng.integers(4)))
     y, x = rng.integers(0, TILE, 2)
-    rows, columns = -(-height // TILE) + 1, -(-width // TILE) + 1
-    tiled = np.tile(sheet, (rows, columns, 1))[y : y + height, x : x + width]
+    repeats = -(-(height + int(y)) // len(sheet)), -(-(width + int(x)) // len(sheet))
+    if repeats != (1, 1):
+        sheet = np.tile(sheet, (*repeats, 1))
+    tiled = sheet[y : y + height, x : x + width]
     levels = image.astype(np.int16)
     return np.asarray(cv2.addWeighted(levels, 1.0, tiled, spread / 16, 0, dtype=cv2.CV_8U), np.uint8)

@@ -15,13 +15,14 @@ import cv2
 import numpy as np
 
 from defectory.datasets.annotations import box_of, encode_runs_within
+from defectory.detection.cutouts.library import CutOutLibrary
 from defectory.detection.layouts.records import Layout, LayoutObject, View
 from defectory.detection.layouts.sampler import Split
 from defectory.detection.scenes.backgrounds import Backgrounds
 from defectory.detection.scenes.backgrounds.perspective import Perspective
 from defectory.detection.scenes.camera import expose
 from defectory.detection.scenes.clutter import draw_clutter
-from defectory.detection.scenes.records import CutOuts, Scene, SceneObject
+from defectory.detection.scenes.records import Scene, SceneObject
 from defectory.detection.scenes.shadows import Sun, cast_shadow
 from defectory.detection.scenes.sprites import Sprite, choose_cutout, make_sprite
 from defectory.errors import InputError
@@ -61,7 +62,7 @@ class Compositor:
         distractors: most things of other classes, and boxes, that are added to a scene.
     """
 
-    cutouts: CutOuts
+    cutouts: CutOutLibrary
     backgrounds: Backgrounds
     classes: tuple[str, ...]
     split: Split = "train"
@@ -232,7 +233,7 @@ def _paint(image: Image, seen: Sequence[_Seen], layout: Layout, rng: np.random.G
         cast_shadow(image, sprite, sun)
         part = image[sprite.window]
         lit = cv2.multiply(sprite.colour, (*gain.tolist(), 1.0))
-        # Nothing is brighter than its own opacity lets it be: colours are multiplied by it.
+        # Colours come multiplied by alpha.
         rest = cv2.multiply(part, cv2.merge([cv2.bitwise_not(sprite.alpha)] * 3), scale=1 / 255)
         cv2.add(lit, rest, dst=part)
 

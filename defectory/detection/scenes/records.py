@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 from pydantic import Field
 
 from defectory.datasets.annotations import AnnotatedImage, Box, Object
 from defectory.detection.layouts.records import Conditions, Layout
 from defectory.detection.layouts.sampler import Split
 from defectory.validation import FrozenModel
-from defectory.vision.arrays import Image, Mask
+from defectory.vision.arrays import Image
 
 
 class SceneObject(FrozenModel):
@@ -85,52 +83,4 @@ class SceneRenderer(Protocol):
         Raises:
             InputError: the layout asks for what there is not.
         """
-        ...
-
-
-class Part(Protocol):
-    """What a person in a cut-out wears; ``box`` is in the cut-out's pixels, ``mask`` uint8 of its size, 255 = worn."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def box(self) -> Box: ...
-    @property
-    def mask(self) -> Mask: ...
-
-
-class CutOut(Protocol):
-    """A picture of one object; see `defectory.detection.cutouts`."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def variant(self) -> str: ...
-    @property
-    def height_m(self) -> float: ...
-    @property
-    def elevation(self) -> float: ...
-    @property
-    def stands(self) -> bool: ...
-    @property
-    def parts(self) -> Sequence[Part]: ...
-    @property
-    def rgba(self) -> Image: ...
-
-
-class CutOuts(Protocol):
-    """Where cut-outs come from."""
-
-    def choose(self, label: str, rng: np.random.Generator, split: Split) -> CutOut:
-        """A cut-out of a class.
-
-        Raises:
-            InputError: there is none.
-        """
-        ...
-
-    def labels(self, split: Split) -> Sequence[str]:
-        """The classes that there are cut-outs of."""
         ...

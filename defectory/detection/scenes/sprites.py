@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from defectory.detection.cutouts.library import CutOut, CutOutLibrary
 from defectory.detection.layouts.records import LayoutObject
 from defectory.detection.layouts.sampler import Split
 from defectory.detection.scenes.backgrounds.perspective import Perspective
-from defectory.detection.scenes.records import CutOut, CutOuts
 from defectory.vision.arrays import Image, Mask
 
-_LOOKS = 10
-"""Cut-outs that are looked at for one that is dressed and seen as asked."""
+_LOOKS = 3
+"""Cut-outs that are looked at for one that is seen as asked: with more, few views would be everywhere."""
 
 _LARGEST = 3.0
 """Times the canvas's longer side: a larger sprite shows nothing that could be told."""
@@ -65,27 +65,26 @@ class Sprite:
 
 
 def choose_cutout(
-    cutouts: CutOuts, item: LayoutObject, camera: Perspective, split: Split, rng: np.random.Generator
+    cutouts: CutOutLibrary, item: LayoutObject, camera: Perspective, split: Split, rng: np.random.Generator
 ) -> CutOut:
-    """Of a few cut-outs of the class the one that is dressed as asked, and seen from about as high.
+    """Of a few cut-outs of the class, dressed as asked where there are such, the one that is seen from about as high.
 
     Raises:
-        InputError: there is none of the class.
+        InputError: there is none of the class, or of the variant.
     """
-    wanted, elevation = set(item.wears), camera.elevation(item.box[1] + item.box[3])
+    elevation = camera.elevation(item.box[1] + item.box[3])
+    dress = _nearest_dress(cutouts, item, split)
+    looks = [cutouts.choose(item.label, rng, split, variant=item.variant, wears=dress) for _ in range(_LOOKS)]
+    return min(looks, key=lambda cutout: abs(cutout.elevation - elevation))
 
-    def mismatch(cutout: CutOut) -> float:
-        dress = len(wanted ^ {part.label for part in cutout.parts})
-        variant = bool(item.variant) and cutout.variant != item.variant
-        return 100 * dress + 100 * variant + abs(cutout.elevation - elevation)
 
-    best = cutouts.choose(item.label, rng, split)
-    for look in range(1, _LOOKS):
-        # Any of the right kind within some degrees will do, or the nearest view would be everywhere.
-        if mismatch(best) < 12 or (look > _LOOKS // 2 and mismatch(best) < 30):
-            break
-        best = min(best, cutouts.choose(item.label, rng, split), key=mismatch)
-    return best
+def _nearest_dress(cutouts: CutOutLibrary, item: LayoutObject, split: Split) -> frozenset[str] | None:
+    """What is worn by those that come nearest to what is asked for."""
+    asked = frozenset(item.wears)
+    if cutouts.select(item.label, split, variant=item.variant, wears=asked):
+        return asked
+    others = {cutout.wears for cutout in cutouts.select(item.label, split, variant=item.variant)}
+    return min(others, key=lambda dress: (len(dress ^ asked), sorted(dress)), default=None)
 
 
 def make_sprite(
@@ -102,7 +101,7 @@ def make_sprite(
         layers = [cv2.flip(layer, 1) for layer in layers]
     if item.tilt:
         layers = [_turn(layer, item.tilt) for layer in layers]
-    width, height = _size(cutout, item, layers[1].shape[:2], rng)
+    width, height = _size(cutout, item, layers[1].shape[:2], camera, rng)
     if max(width, height) > _LARGEST * max(camera.width, camera.height):
         return None
     left, top = item.box[0] + item.box[2] / 2 - width / 2, item.box[1] + item.box[3] - height
@@ -110,21 +109,25 @@ def make_sprite(
 
 
 def _size(
-    cutout: CutOut, item: LayoutObject, shape: tuple[int, ...], rng: np.random.Generator
+    cutout: CutOut, item: LayoutObject, shape: tuple[int, ...], camera: Perspective, rng: np.random.Generator
 ) -> tuple[int, int]:
     """Width and height in pixels: what the thing measures where it stands, or what the box leaves it."""
     rows, columns = shape[:2]
     box_width, box_height = item.box[2:]
     if item.px_per_m is None:
         if not cutout.stands and not item.tilt:
-            # What lies flat is seen as slanted as the box is.
             return max(round(box_width), 1), max(round(box_height), 1)
         scale = min(box_width / columns, box_height / rows)
     else:
         # A cut-out knows its height as it was seen; turned over, that is its width.
         upright = rows if abs(abs(item.tilt) - 90) > 45 else columns
         scale = item.px_per_m * cutout.height_m * rng.uniform(0.94, 1.06) / upright
-    return max(round(columns * scale), 1), max(round(rows * scale), 1)
+    slant = 1.0
+    if not cutout.stands and not item.tilt:
+        # What lies flat is seen lower the flatter one looks at it.
+        seen, taken = (max(angle, 6.0) for angle in (camera.elevation(item.box[1] + item.box[3]), cutout.elevation))
+        slant = min(float(np.sin(np.radians(seen)) / np.sin(np.radians(taken))), 1.5)
+    return max(round(columns * scale), 1), max(round(rows * scale * slant), 1)
 
 
 def _cut(

@@ -83,7 +83,7 @@ def _tiles(rng: np.random.Generator) -> Field:
 
 
 def _earth(rng: np.random.Generator) -> Field:
-    level = 120 + 9 * fractal(rng, 3, 6, 0.95) + 12 * rng.standard_normal((TILE, TILE)).astype(np.float32)
+    level = 122 + 5 * fractal(rng, 4, 6, 1.0) + 12 * rng.standard_normal((TILE, TILE)).astype(np.float32)
     _pit(level, rng, 700)
     colour = np.array([(142, 124, 100), (132, 118, 104), (150, 138, 118), (118, 122, 96)][rng.integers(4)])
     return level[..., None] * (colour / 124).astype(np.float32)
@@ -191,13 +191,13 @@ def _joints(level: Field, every: int, depth: float, wide: int) -> None:
 
 
 def sheet_noise(seed: int) -> NDArray[np.int16]:
-    """Noise of a sensor with spread 16, ``(TILE, TILE, 3)``; the channels share a third of it, as demosaicing leaves it."""
-    return _sheet_noise(seed % 4)
+    """Noise of a sensor with spread 16, ``(2 * TILE, 2 * TILE, 3)``; the channels share some, as demosaicing leaves it."""
+    return _sheet_noise(seed % 2)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _sheet_noise(seed: int) -> NDArray[np.int16]:
     rng = np.random.default_rng(seed)
-    grey = rng.standard_normal((TILE, TILE, 1)).astype(np.float32)
-    colour = rng.standard_normal((TILE, TILE, 3)).astype(np.float32)
+    grey = rng.standard_normal((2 * TILE, 2 * TILE, 1), np.float32)
+    colour = rng.standard_normal((2 * TILE, 2 * TILE, 3), np.float32)
     return np.rint((0.6 * grey + 0.8 * colour) * 16).astype(np.int16)
