@@ -41,15 +41,18 @@ def noise(rng: np.random.Generator, cells: int, side: int = TILE) -> Field:
 
 
 def fractal(rng: np.random.Generator, cells: int, octaves: int, fall: float = 0.55) -> Field:
-    """Noise of several sizes, each twice as fine as the one before."""
-    total = np.zeros((TILE, TILE), np.float32)
+    """Noise of several sizes, each twice as fine as the one before; shape ``(TILE, TILE)``."""
+    total = np.zeros((1, 1), np.float32)
     for octave in range(octaves):
-        total += fall**octave * noise(rng, min(cells << octave, TILE // 2))
-    return total
+        # Four pixels a bump say all of it; only the sum is made as large as the tile.
+        side = min(4 * (cells << octave), TILE)
+        total = np.asarray(cv2.resize(total, (side, side)), np.float32)
+        total += fall**octave * noise(rng, min(cells << octave, side // 2), side)
+    return np.asarray(cv2.resize(total, (TILE, TILE), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _concrete(rng: np.random.Generator) -> Field:
-    level = 128 + 5 * fractal(rng, 3, 6, 0.75) + 5 * rng.standard_normal((TILE, TILE)).astype(np.float32)
+    level = 128 + 5 * fractal(rng, 3, 6, 0.75) + 5 * rng.standard_normal((TILE, TILE), np.float32)
     _pit(level, rng, 160)
     _crack(level, rng, int(rng.integers(0, 3)))
     _blotch(level, rng, int(rng.integers(2, 7)), 22)
@@ -59,7 +62,7 @@ def _concrete(rng: np.random.Generator) -> Field:
 
 
 def _epoxy(rng: np.random.Generator) -> Field:
-    level = 128 + 4 * fractal(rng, 2, 4) + 2 * rng.standard_normal((TILE, TILE)).astype(np.float32)
+    level = 128 + 4 * fractal(rng, 2, 4) + 2 * rng.standard_normal((TILE, TILE), np.float32)
     _blotch(level, rng, int(rng.integers(1, 4)), 10)
     _scuff(level, rng, int(rng.integers(6, 30)))
     colour = np.array([(124, 130, 128), (104, 128, 112), (112, 120, 132), (138, 116, 104), (132, 130, 122)][rng.integers(5)])
@@ -67,7 +70,7 @@ def _epoxy(rng: np.random.Generator) -> Field:
 
 
 def _asphalt(rng: np.random.Generator) -> Field:
-    level = 112 + 5 * fractal(rng, 3, 4) + 17 * rng.standard_normal((TILE, TILE)).astype(np.float32)
+    level = 112 + 5 * fractal(rng, 3, 4) + 17 * rng.standard_normal((TILE, TILE), np.float32)
     _crack(level, rng, int(rng.integers(1, 5)))
     _blotch(level, rng, int(rng.integers(2, 6)), 20)
     return _tinted(level, rng, 4)
@@ -83,14 +86,14 @@ def _tiles(rng: np.random.Generator) -> Field:
 
 
 def _earth(rng: np.random.Generator) -> Field:
-    level = 122 + 5 * fractal(rng, 4, 6, 1.0) + 12 * rng.standard_normal((TILE, TILE)).astype(np.float32)
+    level = 122 + 5 * fractal(rng, 4, 6, 1.0) + 12 * rng.standard_normal((TILE, TILE), np.float32)
     _pit(level, rng, 700)
     colour = np.array([(142, 124, 100), (132, 118, 104), (150, 138, 118), (118, 122, 96)][rng.integers(4)])
     return level[..., None] * (colour / 124).astype(np.float32)
 
 
 def _plaster(rng: np.random.Generator) -> Field:
-    level = 132 + 5 * fractal(rng, 2, 5) + 2 * rng.standard_normal((TILE, TILE)).astype(np.float32)
+    level = 132 + 5 * fractal(rng, 2, 5) + 2 * rng.standard_normal((TILE, TILE), np.float32)
     _blotch(level, rng, int(rng.integers(0, 4)), 12)
     return _tinted(level, rng, 8)
 
@@ -144,8 +147,8 @@ _MAKERS: dict[str, Callable[[np.random.Generator], Field]] = {
 
 
 def _tinted(level: Field, rng: np.random.Generator, spread: float) -> Field:
-    tint = 1 + rng.normal(0, spread, 3).astype(np.float32) / 256
-    return np.asarray(level[..., None] * tint, np.float32)
+    tint = 1 + rng.normal(0, spread, 3) / 256
+    return np.asarray(cv2.merge([level * np.float32(share) for share in tint]), np.float32)
 
 
 def _pit(level: Field, rng: np.random.Generator, count: int) -> None:
@@ -167,12 +170,13 @@ def _crack(level: Field, rng: np.random.Generator, count: int) -> None:
 def _blotch(level: Field, rng: np.random.Generator, count: int, depth: float) -> None:
     """Old stains with ragged edges."""
     ragged = noise(rng, 12)
-    rows, columns = np.mgrid[:TILE, :TILE].astype(np.float32)
     for _ in range(count):
-        x, y = rng.uniform(60, TILE - 60, 2)
-        radius = rng.uniform(12, 60)
-        away = np.hypot((columns - x) * rng.uniform(0.6, 1.4), rows - y) / radius + 0.22 * ragged
-        level -= np.clip((1.05 - away) * 4, 0, 1) * rng.normal(depth / 2, depth / 2)
+        x, y = rng.integers(100, TILE - 100, 2)
+        radius, squeeze = rng.uniform(12, 60), rng.uniform(0.7, 1.4)
+        window = slice(y - 100, y + 100), slice(x - 100, x + 100)
+        across, along = np.arange(-100, 100, dtype=np.float32) * squeeze, np.arange(-100, 100, dtype=np.float32)[:, None]
+        away = np.sqrt(across * across + along * along) / radius + 0.22 * ragged[window]
+        level[window] -= np.clip((1.05 - away) * 4, 0, 1) * rng.normal(depth / 2, depth / 2)
 
 
 def _scuff(level: Field, rng: np.random.Generator, count: int) -> None:
