@@ -1,0 +1,15 @@
+"""``defectory detect``: scenes with true boxes, and detectors of objects trained on them; one module a command."""
+
+from __future__ import annotations
+
+import typer
+
+from defectory.cli.detect import cutouts
+
+app = typer.Typer(no_args_is_help=True, help="Scenes with true boxes, and detectors of objects trained on them.")
+app.command()(cutouts.cutouts)
+
+
+@app.callback()
+def _group() -> None:
+    """Makes it a group though it has one command."""
