@@ -53,9 +53,7 @@ def encode_runs(mask: NDArray[np.generic]) -> tuple[int, ...]:
     return (0, *lengths) if column[0] else tuple(lengths)
 
 
-def encode_runs_within(
-    mask: NDArray[np.generic], corner: tuple[int, int], size: tuple[int, int]
-) -> tuple[int, ...]:
+def encode_runs_within(mask: NDArray[np.generic], corner: tuple[int, int], size: tuple[int, int]) -> tuple[int, ...]:
     """What `encode_runs` makes of a mask of ``size`` (width, height) that is empty but for ``mask``, without making it.
 
     Args:
@@ -76,7 +74,10 @@ def encode_runs_within(
     starts, ends = offsets + first_rows, offsets + end_rows
     # A run that reaches a column's end goes on in the next one's beginning.
     breaks = np.flatnonzero(starts[1:] != ends[:-1])
-    starts, ends = starts[np.concatenate([[0], breaks + 1])[: len(starts)]], ends[np.concatenate([breaks, [-1]])[: len(ends)]]
+    starts, ends = (
+        starts[np.concatenate([[0], breaks + 1])[: len(starts)]],
+        ends[np.concatenate([breaks, [-1]])[: len(ends)]],
+    )
     edges = np.stack([starts, ends], axis=1).ravel()
     lengths = np.diff(np.concatenate([[0], edges, [size[0] * size[1]]])).tolist()
     return tuple(lengths if lengths[-1] else lengths[:-1])

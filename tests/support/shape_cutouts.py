@@ -78,7 +78,9 @@ def write_cutouts(folder: Path, *, variants: int = 2, views: int = 2) -> Path:
             for view in range(views):
                 rng = np.random.default_rng([variant, view, split == "test"])
                 for label, (height, stands) in SHAPES.items():
-                    lines.append(_store(folder, label, f"{split}{variant}", view, split, draw(label, rng), height, stands))
+                    lines.append(
+                        _store(folder, label, f"{split}{variant}", view, split, draw(label, rng), height, stands)
+                    )
                 for code in range(4):
                     wears = tuple(name for bit, name in enumerate(("hard_hat", "safety_vest")) if code >> bit & 1)
                     rgba, masks = draw_person(rng, wears)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from defectory.cli.detect import cutouts
+from defectory.cli.detect import compose, cutouts, layouts
 
 app = typer.Typer(no_args_is_help=True, help="Scenes with true boxes, and detectors of objects trained on them.")
+app.command()(layouts.layouts)
+app.command()(compose.compose)
 app.command()(cutouts.cutouts)
-
-
-@app.callback()
-def _group() -> None:
-    """Makes it a group though it has one command."""

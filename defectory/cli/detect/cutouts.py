@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from defectory.cli.detect.options import SplitOption
 from defectory.cli.options import JsonOption, OutOption, named_as_options
 from defectory.cli.output import complain, counted, print_json, progress_bars
-
-
-class SplitOption(StrEnum):
-    """The sides of the split."""
-
-    train = "train"
-    test = "test"
-
 
 PhotosArgument = Annotated[
     list[Path], typer.Argument(metavar="PHOTOS...", help="Photos of one object, its views, or folders of them.")

@@ -30,13 +30,13 @@ class ClassPlan(FrozenModel):
         number: how many where it is shown, each with its weight.
         height_m: metres, from and to; of what lies flat, its width.
         aspect: width over height; of what lies flat, depth over width.
-        size: height in the picture (of what lies flat, its width) as a share of the picture's shorter side, from and to.
+        size: height in the picture (of what lies flat, its width) as a share of its shorter side, from and to.
         place: it stands on the floor, or lies flat on it.
         context: it belongs to the scene and is no class of the dataset: drawn, never labelled.
     """
 
     share: Share
-    number: dict[Count, Weight] = {1: 1.0}
+    number: dict[Count, Weight] = Field(default={1: 1.0}, min_length=1)
     height_m: tuple[Metres, Metres]
     aspect: tuple[Metres, Metres]
     size: tuple[Size, Size]
@@ -45,7 +45,10 @@ class ClassPlan(FrozenModel):
 
 
 class Wears(FrozenModel):
-    """``wearer`` wears ``label`` in this share of cases, within ``box``: left, top, width, height in shares of its own."""
+    """``wearer`` wears ``label`` in this share of cases.
+
+    ``box`` is where: left, top, width, height in shares of the wearer's box.
+    """
 
     wearer: ClassName
     label: ClassName
@@ -85,8 +88,8 @@ class RareEvent(FrozenModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
     rate: Share
-    number: dict[ClassName, Count] = {}
-    wears: dict[ClassName, Share] = {}
+    number: dict[ClassName, Count] = Field(default={})
+    wears: dict[ClassName, Share] = Field(default={})
     tilted: tuple[ClassName, ...] = ()
     size: tuple[Size, Size] | None = None
     light: Light | None = None
@@ -124,9 +127,9 @@ class Preset(FrozenModel):
     together: tuple[Together, ...] = ()
     events: tuple[RareEvent, ...] = ()
     backgrounds: dict[str, Weight] = Field(min_length=1)
-    light: dict[Light, Weight] = {"even": 1.0}
-    camera: dict[CameraQuality, Weight] = {"sharp": 1.0}
-    occlusion: dict[Occlusion, Weight] = {"none": 1.0}
+    light: dict[Light, Weight] = Field(default={"even": 1.0}, min_length=1)
+    camera: dict[CameraQuality, Weight] = Field(default={"sharp": 1.0}, min_length=1)
+    occlusion: dict[Occlusion, Weight] = Field(default={"none": 1.0}, min_length=1)
     view: ViewPlan = ViewPlan()
     empty: Share = 0.0
     truncated: Share = 0.15

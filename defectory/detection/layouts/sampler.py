@@ -159,7 +159,8 @@ def _choose(weights: Mapping[str, float] | Mapping[int, float], count: int, rng:
     """``count`` places among the weights."""
     cumulative = np.cumsum(list(weights.values()))
     drawn = np.searchsorted(cumulative, rng.random(count) * cumulative[-1], side="right")
-    return np.minimum(drawn, len(cumulative) - 1).astype(np.int64)
+    places: Ints = np.minimum(drawn, len(cumulative) - 1).astype(np.int64)
+    return places
 
 
 def _draw_objects(preset: Preset, scenes: _Scenes, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
@@ -377,7 +378,9 @@ class _Rows:
     tilt: Ints
 
 
-def _order(preset: Preset, scenes: _Scenes, objects: _Objects, size: tuple[int, int], rng: np.random.Generator) -> _Rows:
+def _order(
+    preset: Preset, scenes: _Scenes, objects: _Objects, size: tuple[int, int], rng: np.random.Generator
+) -> _Rows:
     """From the back to the front; what lies on the floor is under all that stands on it."""
     plans = list(preset.classes.values())
     lies = np.array([plan.place == "lies" for plan in plans])[objects.label]
@@ -386,9 +389,7 @@ def _order(preset: Preset, scenes: _Scenes, objects: _Objects, size: tuple[int, 
     meets = (box[:, 0] < size[0]) & (box[:, 1] < size[1]) & (box[:, :2] + box[:, 2:] > 0).all(axis=1)
     order = np.lexsort(((box[:, 1] + box[:, 3]), ~lies, objects.scene))
     order = order[meets[order]]
-    scene, label, box, scale = (
-        values[order] for values in (objects.scene, objects.label, box, objects.px_per_m.round(2))
-    )
+    scene, label, box, scale = objects.scene[order], objects.label[order], box[order], objects.px_per_m[order].round(2)
     tilt = np.zeros(len(scene), np.int64)
     names = list(preset.classes)
     for place, event in enumerate(preset.events):
@@ -443,10 +444,10 @@ def _dress(
         )
     wearer, layer, scene, label, box, scale, tilt = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((layer, wearer))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
     starts = np.searchsorted(scene[order], scene[order], side="left")
-    worn_by = np.where(layer > 0, place[wearer], -1)[order]
+    worn_by = np.where(layer > 0, position[wearer], -1)[order]
     return _Rows(
         scene[order],
         label[order],
@@ -493,7 +494,9 @@ def _frame(
         pl.concat_list(pl.lit(size[0]), pl.lit(size[1])).alias("size"),
         pl.col("objects").fill_null([]),
         "background",
-        pl.format("A photo of a {}, {}, with {}", "background", words, pl.col("words").fill_null("nobody")).alias("prompt"),
+        pl.format("A photo of a {}, {}, with {}", "background", words, pl.col("words").fill_null("nobody")).alias(
+            "prompt"
+        ),
         "seed",
         pl.struct("light", "camera", "occlusion", "event").alias("conditions"),
         pl.struct("horizon", "height_m", "fov").alias("view"),
@@ -518,9 +521,7 @@ def _gathered(preset: Preset, rows: _Rows) -> pl.DataFrame:
             "px_per_m": rows.px_per_m,
             "tilt": rows.tilt,
         }
-    ).with_columns(
-        pl.when(pl.col("worn_by") >= 0).then("worn_by").alias("worn_by"), pl.col("px_per_m").fill_nan(None)
-    )
+    ).with_columns(pl.when(pl.col("worn_by") >= 0).then("worn_by").alias("worn_by"), pl.col("px_per_m").fill_nan(None))
     item = pl.struct("label", "box", "wears", "worn_by", "px_per_m", "tilt")
     return flat.group_by("scene", maintain_order=True).agg(
         item.alias("objects"), pl.col("word").str.join(", ").alias("words")

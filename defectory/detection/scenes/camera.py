@@ -9,6 +9,7 @@ import numpy as np
 
 from defectory.detection.layouts.records import CameraQuality, Conditions, Light
 from defectory.detection.scenes.backgrounds.textures import TILE, sheet_noise
+from defectory.detection.scenes.raster import weigh
 from defectory.vision.arrays import Image
 
 # Of each light: red, green and blue gain, and how far the overall gain varies.
@@ -69,7 +70,7 @@ def _smear(length: float, angle: float) -> np.ndarray[tuple[int, ...], np.dtype[
 def _vignette(image: Image, depth: float) -> Image:
     shade = _corners(image.shape[1], image.shape[0])
     table = np.rint(255 * (1 - depth * np.arange(256) / 255)).astype(np.uint8)
-    return np.asarray(cv2.multiply(image, cv2.merge([cv2.LUT(shade, table)] * 3), scale=1 / 255), np.uint8)
+    return weigh(image, np.asarray(cv2.LUT(shade, table), np.uint8))
 
 
 @lru_cache(maxsize=4)

@@ -8,11 +8,20 @@ import numpy as np
 from defectory.detection.layouts.records import LayoutObject
 from defectory.detection.scenes.backgrounds.perspective import Perspective
 from defectory.detection.scenes.backgrounds.textures import texture
+from defectory.detection.scenes.raster import at_least, count, resize
 from defectory.detection.scenes.sprites import Sprite
 from defectory.vision.arrays import Image
 
 _SIDE = 128
-_COLOURS = ((176, 142, 102), (160, 128, 92), (92, 104, 118), (134, 136, 132), (84, 92, 78), (196, 192, 182), (70, 74, 80))
+_COLOURS = (
+    (176, 142, 102),
+    (160, 128, 92),
+    (92, 104, 118),
+    (134, 136, 132),
+    (84, 92, 78),
+    (196, 192, 182),
+    (70, 74, 80),
+)
 
 
 def draw_clutter(item: LayoutObject, camera: Perspective, rng: np.random.Generator) -> Sprite | None:
@@ -23,10 +32,9 @@ def draw_clutter(item: LayoutObject, camera: Perspective, rng: np.random.Generat
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + width, camera.width), min(top + height, camera.height)
     if x1 <= x0 or y1 <= y0:
         return None
-    scaled = np.asarray(cv2.resize(rgba, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    scaled = resize(rgba, (width, height))
     inside = scaled[y0 - top : y1 - top, x0 - left : x1 - left]
-    mask = cv2.compare(inside[..., 3], 127, cv2.CMP_GT)
-    full = int(cv2.countNonZero(cv2.compare(scaled[..., 3], 127, cv2.CMP_GT)))
+    mask, full = at_least(inside[..., 3], 128), count(at_least(scaled[..., 3], 128))
     colour = np.ascontiguousarray(inside[..., :3])
     return Sprite(item.label, "", x0, y0, colour, inside[..., 3], mask, full, float(top + height), True)
 

@@ -20,6 +20,7 @@ from defectory.detection.scenes.backgrounds import open_backgrounds
 from defectory.detection.scenes.compositor import MIN_VISIBLE, Compositor
 from defectory.detection.scenes.exports import publish
 from defectory.detection.scenes.folder import SceneFolder, explained, layout_digest
+from defectory.detection.scenes.plans import ScenePlan
 from defectory.detection.scenes.records import Scene, SceneRecord, SceneRenderer
 from defectory.errors import DefectoryError, InputError
 from defectory.progress import OnProgress, Progress, ignore_progress
@@ -159,11 +160,10 @@ class _Writer:
 
 
 def compose_scenes(
-    lines: Iterable[tuple[int, bytes]],
+    plan: ScenePlan,
     sources: SceneSources,
     out: Path,
     *,
-    total: int,
     form: PictureFormat = "jpg",
     workers: int = 1,
     on_progress: OnProgress = ignore_progress,
@@ -174,10 +174,9 @@ def compose_scenes(
     interrupted.  A layout that cannot be made is reported and the others are.
 
     Args:
-        lines: layouts with their numbers, as `read_layout_lines` gives them; gone through once.
+        plan: which layouts.
         sources: what scenes are made of.
         out: a new or empty folder, or one of an earlier run, whose scenes are not made again.
-        total: how many layouts there are, for ``on_progress``.
         form: of the pictures.
         workers: processes that compose.
         on_progress: hears of each shard.
@@ -190,14 +189,14 @@ def compose_scenes(
     summary = ComposeSummary()
     with SceneFolder(out, sources.classes, sources.split) as folder:
         setting = _Setting(sources, out, folder.classes, form)
-        shards = _shards(lines, folder, summary)
+        shards = _shards(plan.lines(), folder, summary)
         start = partial(_start, setting)
         for composed in map_in_order(_compose, shards, workers=workers, start=start, on_death=_fail):
             folder.add([scene.line for scene in composed if scene.error is None])
             for scene in composed:
                 _count(scene, summary)
             through = summary.made + summary.done + summary.repeated + summary.failed
-            on_progress(Progress("composing", min(through, total), total))
+            on_progress(Progress("composing", min(through, plan.count), plan.count))
         folder.report_failures(summary.failures)
         with explained(out):
             publish(out, folder.classes, sources.split, workers=workers, on_progress=on_progress)
@@ -213,9 +212,7 @@ def _count(scene: _Composed, summary: ComposeSummary) -> None:
     summary.dropped.update(scene.dropped)
 
 
-def _shards(
-    lines: Iterable[tuple[int, bytes]], folder: SceneFolder, summary: ComposeSummary
-) -> Iterator[list[Layout]]:
+def _shards(lines: Iterable[tuple[int, bytes]], folder: SceneFolder, summary: ComposeSummary) -> Iterator[list[Layout]]:
     """The layouts that are still to be made, some at a time."""
     shard: list[Layout] = []
     new: set[str] = set()

@@ -22,6 +22,7 @@ from defectory.detection.scenes.backgrounds import Backgrounds
 from defectory.detection.scenes.backgrounds.perspective import Perspective
 from defectory.detection.scenes.camera import expose
 from defectory.detection.scenes.clutter import draw_clutter
+from defectory.detection.scenes.raster import both, count, times, weigh
 from defectory.detection.scenes.records import Scene, SceneObject
 from defectory.detection.scenes.shadows import Sun, cast_shadow
 from defectory.detection.scenes.sprites import Sprite, choose_cutout, make_sprite
@@ -36,6 +37,8 @@ MIN_PIXELS = 12
 
 CLUTTER = "clutter"
 
+# Metres to either side, and ahead, that a room is made for.
+_WIDEST, _DEEPEST = 14.0, 45.0
 # Levels that cut-outs are lit for.
 _MIDDLE = 128.0
 
@@ -84,7 +87,7 @@ class Compositor:
         sprites = self._sprites(layout, camera, available, rng)
         sprites = self._distract(layout, sprites, camera, available, rng)
         seen, dropped = self._settle(sprites, layout)
-        image = self.backgrounds.draw(layout.background, layout.size, view, rng)
+        image = self.backgrounds.draw(layout.background, layout.size, view, _room(seen, camera), rng)
         _paint(image, seen, layout, rng)
         image = expose(image, layout.conditions, rng)
         return Scene(image, self._objects(seen, layout), layout, dropped)
@@ -151,18 +154,18 @@ class Compositor:
 
     def _look(self, sprite: Sprite, covered: Mask) -> _Seen | None:
         """The sprite as far as it is not ``covered``; None where that is too little of it or of what it wears."""
-        visible = cv2.subtract(sprite.mask, covered[sprite.window])
+        visible = np.asarray(cv2.subtract(sprite.mask, covered[sprite.window]), np.uint8)
         if not self._is_enough(visible, sprite.full):
             return None
-        parts = tuple(cv2.bitwise_and(part.mask, visible) for part in sprite.parts)
+        parts = tuple(both(part.mask, visible) for part in sprite.parts)
         for part, mask in zip(sprite.parts, parts, strict=True):
             if part.label in self.classes and mask.any() and not self._is_enough(mask, part.full):
                 return None
-        return _Seen(sprite, np.asarray(visible, np.uint8), tuple(np.asarray(mask, np.uint8) for mask in parts))
+        return _Seen(sprite, visible, parts)
 
     def _is_enough(self, visible: Mask, full: int) -> bool:
-        count = cv2.countNonZero(visible)
-        return count >= MIN_PIXELS and count >= self.min_visible * full
+        pixels = count(visible)
+        return pixels >= MIN_PIXELS and pixels >= self.min_visible * full
 
     def _objects(self, seen: Sequence[_Seen], layout: Layout) -> tuple[SceneObject, ...]:
         objects: list[SceneObject] = []
@@ -170,11 +173,11 @@ class Compositor:
             sprite, wearer = entry.sprite, None
             if sprite.label in self.classes:
                 wearer = len(objects)
-                inside = cv2.countNonZero(sprite.mask)
-                objects.append(_object(sprite, sprite.label, entry.visible, (sprite.full, inside), layout))
+                counts = sprite.full, count(sprite.mask)
+                objects.append(_object(sprite, sprite.label, entry.visible, counts, layout))
             for part, mask in zip(sprite.parts, entry.parts, strict=True):
                 if part.label in self.classes and mask.any():
-                    counts = part.full, cv2.countNonZero(part.mask)
+                    counts = part.full, count(part.mask)
                     worn = _object(sprite, part.label, mask, counts, layout)
                     objects.append(worn.model_copy(update={"worn_by": wearer}))
         return tuple(objects)
@@ -189,7 +192,7 @@ def _object(sprite: Sprite, label: str, visible: Mask, counts: tuple[int, int], 
     left, top, width, height = box
     tight = visible[top : top + height, left : left + width]
     place = sprite.left + left, sprite.top + top
-    area = int(cv2.countNonZero(tight))
+    area = count(tight)
     return SceneObject(
         label=label,
         box=(*place, width, height),
@@ -224,17 +227,28 @@ def _depth(sprite: Sprite, sprites: Sequence[tuple[Sprite | None, str]]) -> int:
     )
 
 
+def _room(seen: Sequence[_Seen], camera: Perspective) -> tuple[float, float]:
+    """Metres of floor to either side and ahead on which something stands."""
+    aside, ahead = 0.0, 0.0
+    for sprite in (entry.sprite for entry in seen):
+        if sprite.foot > camera.horizon + 2:
+            edges = sprite.left, sprite.left + sprite.mask.shape[1]
+            aside = max(aside, *(abs(camera.aside(edge, sprite.foot)) for edge in edges))
+            ahead = max(ahead, camera.distance(sprite.foot))
+    return min(aside, _WIDEST), min(ahead, _DEEPEST)
+
+
 def _paint(image: Image, seen: Sequence[_Seen], layout: Layout, rng: np.random.Generator) -> None:
     sun = _sun(layout, rng)
     shade = 0.62 if layout.conditions.light == "backlit" else 1.0
     for entry in seen:
         sprite = entry.sprite
-        gain = _light(image, sprite, rng) * shade
+        gain = _light(image, sprite, shade, rng)
         cast_shadow(image, sprite, sun)
         part = image[sprite.window]
-        lit = cv2.multiply(sprite.colour, (*gain.tolist(), 1.0))
+        lit = times(sprite.colour, gain)
         # Colours come multiplied by alpha.
-        rest = cv2.multiply(part, cv2.merge([cv2.bitwise_not(sprite.alpha)] * 3), scale=1 / 255)
+        rest = weigh(part, ~sprite.alpha)
         cv2.add(lit, rest, dst=part)
 
 
@@ -251,10 +265,11 @@ def _sun(layout: Layout, rng: np.random.Generator) -> Sun:
     )
 
 
-def _light(image: Image, sprite: Sprite, rng: np.random.Generator) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _light(image: Image, sprite: Sprite, shade: float, rng: np.random.Generator) -> list[float]:
     """Gains of red, green and blue by which a sprite looks lit as its place is."""
     around = np.array(cv2.mean(image[sprite.window])[:3])
     level = max(float(around.mean()), 8.0)
-    gain = float(np.clip((level / _MIDDLE) ** 0.4, 0.6, 1.3)) * rng.uniform(0.85, 1.15)
+    gain: float = np.clip((level / _MIDDLE) ** 0.4, 0.6, 1.3) * rng.uniform(0.85, 1.15) * shade
     tint = (np.maximum(around, 8.0) / level) ** 0.3
-    return np.asarray(gain * tint * rng.normal(1, 0.015, 3))
+    balance: list[float] = (gain * tint * rng.normal(1, 0.015, 3)).tolist()
+    return balance

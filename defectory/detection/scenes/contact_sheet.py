@@ -22,7 +22,18 @@ MOST_PICTURES = 120
 """More pictures than this would make a page that opens slowly: they are taken evenly from all."""
 
 _SIDE = 320
-_COLOURS = ("#e6194b", "#3cb44b", "#ffe119", "#4363d8", "#f58231", "#42d4f4", "#f032e6", "#bfef45", "#fabed4", "#469990")
+_COLOURS = (
+    "#e6194b",
+    "#3cb44b",
+    "#ffe119",
+    "#4363d8",
+    "#f58231",
+    "#42d4f4",
+    "#f032e6",
+    "#bfef45",
+    "#fabed4",
+    "#469990",
+)
 
 
 @dataclass(slots=True)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 
-from defectory.datasets.annotations import coco_annotation, coco_begin, coco_end, coco_image, yolo_yaml
+from defectory.datasets.annotations import coco_annotation, coco_image, yolo_yaml
+from defectory.detection.coco import write_coco_pieces
 from defectory.detection.layouts.records import MOST_OBJECTS
 from defectory.detection.layouts.sampler import Split
+from defectory.detection.parallel import map_in_order
 from defectory.detection.scenes.contact_sheet import CONTACT_SHEET, contact_sheet
 from defectory.detection.scenes.folder import SCENES_FILE, parse_scene
-from defectory.detection.parallel import map_in_order
 from defectory.progress import OnProgress, Progress, ignore_progress
-from defectory.writing import UNFINISHED, write_whole
+from defectory.writing import write_whole
 
 COCO_FILE = "coco.json"
 YOLO_FILE = "data.yaml"
@@ -58,17 +58,16 @@ def write_coco(
         OSError: it cannot be written.
     """
     work = partial(_convert, tuple(classes))
-    # Annotations stand behind all images: they wait in a file meanwhile.
-    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder) as name:
-        images, annotations = Path(name) / "images", Path(name) / "annotations"
-        with images.open("wb") as first, annotations.open("wb") as second:
-            done = 0
-            for pieces in map_in_order(work, _chunks(folder / SCENES_FILE), workers=workers):
-                for stream, piece in ((first, pieces.images), (second, pieces.annotations)):
-                    stream.write((b",\n" if stream.tell() and piece else b"") + piece)
-                done += pieces.count
-                on_progress(Progress("converting", done, done))
-        return write_whole(folder / COCO_FILE, _coco_pieces(images, annotations, classes))
+
+    def pieces() -> Iterator[tuple[bytes, bytes]]:
+        done = 0
+        for chunk in map_in_order(work, _chunks(folder / SCENES_FILE), workers=workers):
+            yield chunk.images, chunk.annotations
+            done += chunk.count
+            on_progress(Progress("converting", done, done))
+
+    description = "Synthetic scenes: to train on; figures on them are no figures on photos."
+    return write_coco_pieces(folder / COCO_FILE, pieces(), classes, description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +100,3 @@ def _chunks(file: Path) -> Iterator[tuple[int, list[bytes]]]:
         while lines := list(islice(stream, _CHUNK)):
             yield first, lines
             first += len(lines)
-
-
-def _coco_pieces(images: Path, annotations: Path, classes: Sequence[str]) -> Iterator[bytes]:
-    yield coco_begin("Synthetic scenes: to train on; figures on them are no figures on photos.").encode() + b"\n"
-    yield from _blocks(images)
-    yield b'\n], "annotations": [\n'
-    yield from _blocks(annotations)
-    yield b"\n" + coco_end(classes, "object").encode()
-
-
-def _blocks(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            yield block

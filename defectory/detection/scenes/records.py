@@ -63,7 +63,7 @@ class SceneRecord(FrozenModel):
     split: Split
     objects: tuple[SceneObject, ...]
     conditions: Conditions
-    dropped: dict[str, int] = {}
+    dropped: dict[str, int] = Field(default={})
     layout: Layout
 
     def annotated(self) -> AnnotatedImage:
@@ -73,9 +73,12 @@ class SceneRecord(FrozenModel):
 
 
 class SceneRenderer(Protocol):
-    """Makes scenes of layouts; ``name`` is what it is called."""
+    """Makes scenes of layouts."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
 
     def render(self, layout: Layout) -> Scene:
         """The scene of ``layout``; the same layout gives the same scene.

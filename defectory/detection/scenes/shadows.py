@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from defectory.detection.scenes.raster import weigh
 from defectory.detection.scenes.sprites import Sprite
 from defectory.vision.arrays import Image, Mask
 
@@ -59,9 +60,11 @@ def _cast(image: Image, sprite: Sprite, sun: Sun) -> None:
         ]
     )
     size = (columns + reach + 2 * margin, deep + 2 * margin)
-    shadow = cv2.warpAffine(small, matrix, size, flags=cv2.INTER_LINEAR)
-    shadow = cv2.GaussianBlur(shadow, (0, 0), blur)
-    _darken(image, shadow, (sprite.left - (left + margin) * _COARSE, round(sprite.foot) - (up + margin) * _COARSE), sun.cast)
+    fallen = cv2.warpAffine(small, matrix, size)
+    shadow = np.asarray(cv2.GaussianBlur(fallen, (0, 0), blur), np.uint8)
+    _darken(
+        image, shadow, (sprite.left - (left + margin) * _COARSE, round(sprite.foot) - (up + margin) * _COARSE), sun.cast
+    )
 
 
 def _touch(image: Image, sprite: Sprite, sun: Sun) -> None:
@@ -77,7 +80,7 @@ def _touch(image: Image, sprite: Sprite, sun: Sun) -> None:
     canvas = np.zeros((int(2 * high) + 2 * margin, int(wide) + 2 * margin), np.uint8)
     centre = (canvas.shape[1] * 8, canvas.shape[0] * 8)
     cv2.ellipse(canvas, centre, (round(wide * 8.6), round(high * 16)), 0, 0, 360, 255, -1, cv2.LINE_AA, 4)
-    shadow = cv2.GaussianBlur(canvas, (0, 0), blur)
+    shadow = np.asarray(cv2.GaussianBlur(canvas, (0, 0), blur), np.uint8)
     middle = sprite.left + (int(columns[0]) + int(columns[-1])) / 2
     foot = sprite.foot - high * _COARSE * 0.55
     corner = round(middle - canvas.shape[1] * _COARSE / 2), round(foot - canvas.shape[0] * _COARSE / 2)
@@ -93,6 +96,6 @@ def _darken(image: Image, shadow: Mask, corner: tuple[int, int], strength: float
     if x1 <= x0 or y1 <= y0:
         return
     light = cv2.LUT(shadow, np.rint(255 - np.arange(256) * strength).astype(np.uint8))
-    fine = cv2.resize(light, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    fine = np.asarray(cv2.resize(light, (right - left, bottom - top)), np.uint8)
     part = image[y0:y1, x0:x1]
-    cv2.multiply(part, cv2.merge([fine[y0 - top : y1 - top, x0 - left : x1 - left]] * 3), dst=part, scale=1 / 255)
+    part[:] = weigh(part, fine[y0 - top : y1 - top, x0 - left : x1 - left])

@@ -12,6 +12,7 @@ from defectory.detection.cutouts.library import CutOut, CutOutLibrary
 from defectory.detection.layouts.records import LayoutObject
 from defectory.detection.layouts.sampler import Split
 from defectory.detection.scenes.backgrounds.perspective import Perspective
+from defectory.detection.scenes.raster import at_least, both, count, resize, weigh
 from defectory.vision.arrays import Image, Mask
 
 _LOOKS = 3
@@ -26,6 +27,7 @@ _COLOURS: dict[str, tuple[int | None, ...]] = {
     "safety_vest": (32, 36, 28, 40, 9, 6, 12),
 }
 _RECOLOURED = 0.6
+_DULL = 45, 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +89,17 @@ def _nearest_dress(cutouts: CutOutLibrary, item: LayoutObject, split: Split) -> 
     return min(others, key=lambda dress: (len(dress ^ asked), sorted(dress)), default=None)
 
 
-def make_sprite(
-    cutout: CutOut, item: LayoutObject, camera: Perspective, rng: np.random.Generator
-) -> Sprite | None:
+def make_sprite(cutout: CutOut, item: LayoutObject, camera: Perspective, rng: np.random.Generator) -> Sprite | None:
     """The cut-out where ``item`` asks for it; None where nothing of it meets the canvas."""
     rgba = cutout.rgba
     masks = [(part.label, part.mask) for part in cutout.parts]
     if masks or cutout.label in _COLOURS:
         rgba = _recolour(rgba, masks or [(cutout.label, rgba[..., 3])], rng)
-    layers = [cv2.multiply(rgba[..., :3], cv2.merge([rgba[..., 3]] * 3), scale=1 / 255), rgba[..., 3]]
-    layers += [mask for _, mask in masks]
+    layers = [weigh(rgba[..., :3], rgba[..., 3]), rgba[..., 3], *(mask for _, mask in masks)]
     if rng.random() < 0.5:
-        layers = [cv2.flip(layer, 1) for layer in layers]
+        layers = [np.ascontiguousarray(layer[:, ::-1]) for layer in layers]
     if item.tilt:
-        layers = [_turn(layer, item.tilt) for layer in layers]
+        layers = _turn(layers, item.tilt)
     width, height = _size(cutout, item, layers[1].shape[:2], camera, rng)
     if max(width, height) > _LARGEST * max(camera.width, camera.height):
         return None
@@ -134,15 +133,10 @@ def _cut(
     cutout: CutOut, layers: Sequence[Image], labels: Sequence[str], box: tuple[int, int, int, int], camera: Perspective
 ) -> Sprite | None:
     left, top, width, height = box
-    rows, columns = layers[1].shape[:2]
-    shrinks = width * height < rows * columns
-    colour, alpha, *masks = (
-        cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        for layer in layers
-    )
+    colour, alpha, *masks = (resize(layer, (width, height)) for layer in layers)
     # Half of what it is at its densest: a puddle is nowhere opaque.
-    mask = cv2.compare(alpha, max(float(alpha.max()) / 2, 1.0), cv2.CMP_GE)
-    worn = [cv2.bitwise_and(cv2.compare(part, 127, cv2.CMP_GT), mask) for part in masks]
+    mask = at_least(alpha, max(float(alpha.max()) / 2, 1.0))
+    worn = [both(at_least(part, 128), mask) for part in masks]
     x0, y0 = max(left, 0), max(top, 0)
     x1, y1 = min(left + width, camera.width), min(top + height, camera.height)
     if x1 <= x0 or y1 <= y0:
@@ -156,26 +150,23 @@ def _cut(
         colour=colour[inside],
         alpha=alpha[inside],
         mask=mask[inside],
-        full=int(cv2.countNonZero(mask)),
+        full=count(mask),
         foot=float(top + height),
         stands=cutout.stands,
-        parts=tuple(
-            SpritePart(label, part[inside], int(cv2.countNonZero(part)))
-            for label, part in zip(labels, worn, strict=True)
-        ),
+        parts=tuple(SpritePart(label, part[inside], count(part)) for label, part in zip(labels, worn, strict=True)),
     )
 
 
-def _turn(layer: Image, degrees: float) -> Image:
-    """The layer turned about its middle, on a canvas that holds all of it and nothing around."""
-    rows, columns = layer.shape[:2]
-    if degrees % 90 == 0:
-        return np.ascontiguousarray(np.rot90(layer, round(degrees / 90)))
+def _turn(layers: Sequence[Image], degrees: float) -> list[Image]:
+    """Colour, alpha and masks turned about their middle, cut tight to what the alpha shows."""
+    rows, columns = layers[0].shape[:2]
     matrix = cv2.getRotationMatrix2D((columns / 2, rows / 2), degrees, 1.0)
     cosine, sine = abs(matrix[0, 0]), abs(matrix[0, 1])
     wide, high = round(rows * sine + columns * cosine), round(rows * cosine + columns * sine)
     matrix[:, 2] += [(wide - columns) / 2, (high - rows) / 2]
-    return np.asarray(cv2.warpAffine(layer, matrix, (wide, high)), np.uint8)
+    turned = [np.asarray(cv2.warpAffine(layer, matrix, (wide, high)), np.uint8) for layer in layers]
+    x, y, width, height = cv2.boundingRect(turned[1])
+    return [np.ascontiguousarray(layer[y : y + height, x : x + width]) for layer in turned] if width else turned
 
 
 def _recolour(rgba: Image, parts: Sequence[tuple[str, Mask]], rng: np.random.Generator) -> Image:
@@ -199,14 +190,17 @@ def _dye(rgba: Image, mask: Mask, hue: int | None, strength: float) -> None:
     if not wide:
         return
     part, worn = rgba[y : y + high, x : x + wide, :3], mask[y : y + high, x : x + wide] > 127
-    hsv = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2HSV)
+    hsv = np.asarray(cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_RGB2HSV), np.uint8)
     is_white = float(np.median(hsv[..., 1][worn])) < 60
     dyed = worn if is_white else worn & (hsv[..., 1] > 60)
     if hue is None:
-        hsv[..., 1][dyed] //= 8
+        hsv[..., 1][dyed] = hsv[..., 1][dyed] // 8
         hsv[..., 2][dyed] = np.clip(hsv[..., 2][dyed] * 1.1 + 12, 0, 255).astype(np.uint8)
     else:
         saturation = 190.0 if is_white else hsv[..., 1][dyed].astype(np.float32)
         hsv[..., 0][dyed] = hue
-        hsv[..., 1][dyed] = np.clip(saturation * strength, 0, 255)
+        # Only signal colours glow.
+        glow = 1.0 if hue < _DULL[0] or hue > _DULL[1] else 0.7
+        hsv[..., 1][dyed] = np.clip(saturation * strength * glow, 0, 255)
+        hsv[..., 2][dyed] = (hsv[..., 2][dyed] * glow).astype(np.uint8)
     part[dyed] = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[dyed]

@@ -31,13 +31,16 @@ _PHOTOS_AT_HAND = 16
 class Backgrounds(Protocol):
     """Gives the picture of a place."""
 
-    def draw(self, kind: str, size: tuple[int, int], view: View, rng: np.random.Generator) -> Image:
+    def draw(
+        self, kind: str, size: tuple[int, int], view: View, room: tuple[float, float], rng: np.random.Generator
+    ) -> Image:
         """A place, uint8 RGB of ``size`` (width, height), that may be written to.
 
         Args:
             kind: what the layout asks for; "" for any.
             size: of the canvas.
             view: where the camera stands.
+            room: metres of floor that things stand on, to either side and ahead: no wall may stand there.
             rng: decides what is left open.
 
         Raises:
@@ -52,13 +55,15 @@ class DrawnBackgrounds:
 
     split: Split
 
-    def draw(self, kind: str, size: tuple[int, int], view: View, rng: np.random.Generator) -> Image:
+    def draw(
+        self, kind: str, size: tuple[int, int], view: View, room: tuple[float, float], rng: np.random.Generator
+    ) -> Image:
         """A place of a kind of `PLACES`; see `Backgrounds`."""
         if kind and kind not in PLACES:
             raise InputError("background", f"one of {', '.join(PLACES)}", kind)
         kinds = tuple(PLACES)
         name = kind or kinds[int(rng.integers(len(kinds)))]
-        return draw_place(name, size, view, seed=int(rng.integers(2**62)), test=self.split == "test")
+        return draw_place(name, size, view, room, seed=int(rng.integers(2**62)), test=self.split == "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,9 @@ class PhotoBackgrounds:
 
     files: tuple[Path, ...]
 
-    def draw(self, kind: str, size: tuple[int, int], view: View, rng: np.random.Generator) -> Image:
+    def draw(
+        self, kind: str, size: tuple[int, int], view: View, room: tuple[float, float], rng: np.random.Generator
+    ) -> Image:
         """A cut from a photo, in any case of the canvas's aspect; the camera is taken to be that of the layout."""
         file = self.files[int(rng.integers(len(self.files)))]
         photo = _photo(file)
@@ -105,7 +112,9 @@ def open_backgrounds(folder: Path | None, split: Split, sizes: Sequence[tuple[in
         raise InputError("backgrounds", "a folder of photos", str(folder))
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
-        raise InputError("backgrounds", f"a folder of photos ({', '.join(sorted(IMAGE_SUFFIXES))})", f"none in {folder}")
+        raise InputError(
+            "backgrounds", f"a folder of photos ({', '.join(sorted(IMAGE_SUFFIXES))})", f"none in {folder}"
+        )
     for file in files:
         height, width = load_image(file).shape[:2]
         for size in sizes:

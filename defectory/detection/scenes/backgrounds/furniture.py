@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from defectory.detection.scenes.backgrounds.stage import Colour, Stage
+from defectory.detection.scenes.raster import weigh
 from defectory.vision.arrays import Image
 
 Tiles = Callable[[str], tuple[Image, ...]]
@@ -37,6 +38,16 @@ def paint(stage: Stage, low: float, high: float) -> Colour:
     return level + warm, level + stage.uniform(-4, 4), level - warm
 
 
+def width(stage: Stage, low: float, high: float) -> float:
+    """Of a room, in metres; no less than what stands in it needs."""
+    return max(stage.uniform(low, high), 2 * stage.room[0] + stage.uniform(0.4, 1.5))
+
+
+def depth(stage: Stage, low: float, high: float) -> float:
+    """Of a room, in metres; no less than what stands in it needs."""
+    return max(stage.uniform(low, high), stage.room[1] + stage.uniform(0.5, 3))
+
+
 def headroom(stage: Stage, low: float, high: float) -> float:
     """A ceiling's height in metres, over the camera's."""
     return max(stage.uniform(low, high), stage.camera.camera_m + 0.5)
@@ -59,7 +70,12 @@ def shell(
     beams = stage.uniform(1.5, 5)
     for ahead in np.arange(deep, 1, -beams):
         for edge, light in ((0.0, 0.82), (0.25, 1.08)):
-            corners = [(-wide, high, ahead + edge), (wide, high, ahead + edge), (wide, high, ahead + edge + 0.25), (-wide, high, ahead + edge + 0.25)]
+            corners = [
+                (-wide, high, ahead + edge),
+                (wide, high, ahead + edge),
+                (wide, high, ahead + edge + 0.25),
+                (-wide, high, ahead + edge + 0.25),
+            ]
             stage.fill(corners, (shade[0] * light, shade[1] * light, shade[2] * light))
     ground(stage, tiles, floor, deep)
     tile, metres = tiles(covering), stage.uniform(2.5, 5)
@@ -157,7 +173,10 @@ def wall_furniture(stage: Stage, wide: float, deep: float) -> None:
     for _ in range(int(stage.rng.integers(1, 6))):
         x, low = stage.uniform(-wide / 2, wide / 2 - 1), stage.uniform(1.2, 2.4)
         a, b = stage.uniform(0.3, 1.8), stage.uniform(0.3, 1.1)
-        colour = pick(stage, ((236, 236, 230), (60, 100, 160), (190, 60, 48), (70, 130, 84), (224, 190, 60), _DARK, (200, 196, 180)))
+        colour = pick(
+            stage,
+            ((236, 236, 230), (60, 100, 160), (190, 60, 48), (70, 130, 84), (224, 190, 60), _DARK, (200, 196, 180)),
+        )
         z = deep - 0.03
         stage.panel((x, low, z), a, b, near(colour, stage))
         if b > 0.5:
@@ -173,7 +192,11 @@ def doors(stage: Stage, wide: float, deep: float) -> None:
     """A door or a gate in the back wall."""
     for _ in range(int(stage.rng.integers(0, 3))):
         gate = stage.rng.random() < 0.5 and wide > 6
-        a, b = (stage.uniform(2.6, 4.5), stage.uniform(2.8, 4.5)) if gate else (stage.uniform(0.9, 1.8), stage.uniform(2.0, 2.3))
+        a, b = (
+            (stage.uniform(2.6, 4.5), stage.uniform(2.8, 4.5))
+            if gate
+            else (stage.uniform(0.9, 1.8), stage.uniform(2.0, 2.3))
+        )
         x, z = stage.uniform(-wide / 2 + 0.3, max(wide / 2 - a, -wide / 2 + 0.4)), deep - 0.02
         colour = near(pick(stage, _DOORS), stage)
         stage.panel((x - 0.1, 0, z), a + 0.2, b + 0.1, _times(colour, 0.6))
@@ -202,7 +225,12 @@ def lamps(stage: Stage, wide: float, deep: float, high: float, step: float, *, s
     for x in columns:
         for z in np.arange(deep - 1, 1.5, -step):
             a, b = (0.15, 0.75) if strips else (0.3, 0.3)
-            corners = [(x - a, high - 0.1, z - b), (x + a, high - 0.1, z - b), (x + a, high - 0.1, z + b), (x - a, high - 0.1, z + b)]
+            corners = [
+                (x - a, high - 0.1, z - b),
+                (x + a, high - 0.1, z - b),
+                (x + a, high - 0.1, z + b),
+                (x - a, high - 0.1, z + b),
+            ]
             stage.fill(corners, _times((252, 250, 240), bright))
             mirrored = np.array(stage.camera.project([(px, -high, pz) for px, _, pz in corners]))
             cv2.fillConvexPoly(sheen, np.rint(np.clip(mirrored / 4, -2000, 2000)).astype(np.int32), 255)
@@ -234,7 +262,9 @@ def racks(stage: Stage, x: float, side: float, deep: float, high: float, frame: 
         stage.side_panel((x, 0, z - 0.06), 0.12, high, near(frame, stage, 8))
 
 
-def _goods(stage: Stage, x: float, side: float, place: tuple[float, float], bay: float, shelf: float, full: float) -> None:
+def _goods(
+    stage: Stage, x: float, side: float, place: tuple[float, float], bay: float, shelf: float, full: float
+) -> None:
     z, level = place
     start = 0.12
     while start < bay - 0.4:
@@ -266,7 +296,12 @@ def clutter(stage: Stage, wide: float, deep: float) -> None:
     for ahead in sorted(stage.rng.uniform(3, deep, int(stage.rng.integers(0, 5))), reverse=True):
         size = (stage.uniform(0.3, 1.0), stage.uniform(0.2, 1.0), stage.uniform(0.3, 0.9))
         x = float(stage.rng.choice([-1, 1])) * stage.uniform(0.2, 0.48) * wide
-        stage.box((x, float(ahead)), size, near(pick(stage, (*_CARDBOARD, *_MACHINES)), stage, 20), turn=stage.uniform(-0.8, 0.8))
+        stage.box(
+            (x, float(ahead)),
+            size,
+            near(pick(stage, (*_CARDBOARD, *_MACHINES)), stage, 20),
+            turn=stage.uniform(-0.8, 0.8),
+        )
 
 
 def pools_of_light(stage: Stage) -> None:
@@ -275,7 +310,7 @@ def pools_of_light(stage: Stage) -> None:
     coarse += np.linspace(-1, 1, 4, dtype=np.float32) * stage.lit_from * stage.uniform(0, 1.2)
     levels = np.clip(128 * (1 + coarse * stage.uniform(0.04, 0.14)), 40, 250).astype(np.uint8)
     field = cv2.resize(cv2.resize(levels, (32, 32), interpolation=cv2.INTER_CUBIC), stage.image.shape[1::-1])
-    cv2.multiply(stage.image, cv2.merge([field] * 3), dst=stage.image, scale=1 / 128)
+    stage.image[:] = weigh(stage.image, np.asarray(field, np.uint8), 1 / 128)
 
 
 def sky(stage: Stage, tiles: Tiles) -> None:
@@ -299,9 +334,18 @@ def skyline(stage: Stage, deep: float) -> None:
         if stage.rng.random() < 0.45:
             green = near((88, 104, 74), stage, 20)
             for _ in range(6):
-                middle = stage.camera.project([(x + stage.uniform(0, wide), high * stage.uniform(0.2, 0.7), deep * 1.5)])[0]
+                middle = stage.camera.project(
+                    [(x + stage.uniform(0, wide), high * stage.uniform(0.2, 0.7), deep * 1.5)]
+                )[0]
                 radius = int(stage.camera.focal * stage.uniform(0.8, 2.2) / (deep * 1.5)) + 1
-                cv2.circle(stage.image, tuple(np.rint(np.clip(middle, -4000, 4000)).astype(int).tolist()), radius, near(green, stage, 14), -1, cv2.LINE_AA)
+                cv2.circle(
+                    stage.image,
+                    tuple(np.rint(np.clip(middle, -4000, 4000)).astype(int).tolist()),
+                    radius,
+                    near(green, stage, 14),
+                    -1,
+                    cv2.LINE_AA,
+                )
         elif stage.rng.random() < 0.7:
             colour = paint(stage, 110, 190)
             stage.panel((x, 0, deep * 1.4), wide, high, colour)
@@ -323,7 +367,9 @@ def facade(stage: Stage, tiles: Tiles, ahead: float) -> None:
     """A building under construction, with a scaffold or bare floors."""
     wide, high = stage.uniform(6, 20), stage.uniform(4, 12)
     x = stage.uniform(-wide, 2)
-    stage.wall((x, 0, ahead), (wide, 0), high, tiles(pick(stage, ("bricks", "plaster", "plaster"))), paint(stage, 100, 180), 4)
+    stage.wall(
+        (x, 0, ahead), (wide, 0), high, tiles(pick(stage, ("bricks", "plaster", "plaster"))), paint(stage, 100, 180), 4
+    )
     for row in np.arange(0.9, high - 1.4, 2.8):
         for column in np.arange(x + 0.8, x + wide - 1.5, stage.uniform(2, 3.4)):
             z = ahead - 0.01

@@ -52,6 +52,10 @@ class Perspective:
         below = row - self.horizon
         return min(self.focal * self.camera_m / below, 1000.0) if below > 0 else 1000.0
 
+    def aside(self, column: float, row: float) -> float:
+        """Metres to the right of the camera of what stands on the floor at a pixel."""
+        return (column - self.width / 2) * self.distance(row) / self.focal
+
     def elevation(self, row: float) -> float:
         """Degrees by which the camera looks down on what stands at a row of the floor."""
         return float(np.degrees(np.arctan2(max(row - self.horizon, 0.0), self.focal)))

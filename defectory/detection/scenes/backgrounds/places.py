@@ -17,18 +17,19 @@ VARIANTS = 8
 """Textures of each kind, for training; as many others for testing."""
 
 
-def draw_place(kind: str, size: tuple[int, int], view: View, *, seed: int, test: bool) -> Image:
+def draw_place(kind: str, size: tuple[int, int], view: View, room: tuple[float, float], *, seed: int, test: bool) -> Image:
     """A place as the camera of ``view`` sees it, uint8 RGB ``(height, width, 3)``, in neutral light.
 
     Args:
         kind: one of `PLACES`.
         size: width and height.
         view: where the camera stands.
+        room: metres of floor that no wall stands on, to either side and ahead.
         seed: another seed, another place.
         test: whether it is to test on: those have textures of their own.
     """
     rng = np.random.default_rng([seed, int(test)])
-    stage = Stage(Perspective.of(view, size), rng)
+    stage = Stage(Perspective.of(view, size), room, rng)
     PLACES[kind](stage, (lambda name: texture(name, int(rng.integers(VARIANTS)) + VARIANTS * int(test))))
     parts.pools_of_light(stage)
     return stage.image
@@ -38,7 +39,7 @@ parts.Tiles = Callable[[str], tuple[Image, ...]]
 
 
 def _hall(stage: Stage, tiles: parts.Tiles) -> None:
-    wide, deep, high = stage.uniform(14, 36), stage.uniform(16, 45), parts.headroom(stage, 5, 9)
+    wide, deep, high = parts.width(stage, 14, 36), parts.depth(stage, 16, 45), parts.headroom(stage, 5, 9)
     paint = parts.paint(stage, 96, 178)
     floor = parts.pick(stage, ("concrete", "epoxy", "epoxy", "concrete", "tiles"))
     walls = parts.pick(stage, ("panels", "corrugated", "plaster", "bricks"))
@@ -56,7 +57,7 @@ def _hall(stage: Stage, tiles: parts.Tiles) -> None:
 
 
 def _warehouse(stage: Stage, tiles: parts.Tiles) -> None:
-    aisle, deep, high = stage.uniform(3.2, 8), stage.uniform(14, 40), parts.headroom(stage, 6, 10)
+    aisle, deep, high = parts.width(stage, 3.2, 8), parts.depth(stage, 14, 40), parts.headroom(stage, 6, 10)
     wide = aisle + 2.4
     floor = parts.pick(stage, ("concrete", "concrete", "epoxy"))
     walls = parts.pick(stage, ("panels", "corrugated", "bricks"))
@@ -75,7 +76,7 @@ def _warehouse(stage: Stage, tiles: parts.Tiles) -> None:
 
 
 def _workshop(stage: Stage, tiles: parts.Tiles) -> None:
-    wide, deep, high = stage.uniform(6, 13), stage.uniform(5, 13), parts.headroom(stage, 2.9, 4.5)
+    wide, deep, high = parts.width(stage, 6, 13), parts.depth(stage, 5, 13), parts.headroom(stage, 2.9, 4.5)
     floor = parts.pick(stage, ("concrete", "tiles", "epoxy", "concrete"))
     walls = parts.pick(stage, ("plaster", "bricks", "plaster", "panels"))
     parts.shell(stage, tiles, (wide, deep, high), floor, walls, parts.paint(stage, 104, 190))
@@ -92,7 +93,7 @@ def _workshop(stage: Stage, tiles: parts.Tiles) -> None:
 
 
 def _corridor(stage: Stage, tiles: parts.Tiles) -> None:
-    wide, deep, high = stage.uniform(2.4, 4.5), stage.uniform(9, 35), parts.headroom(stage, 2.5, 3.3)
+    wide, deep, high = parts.width(stage, 2.4, 4.5), parts.depth(stage, 9, 35), parts.headroom(stage, 2.5, 3.3)
     paint = parts.paint(stage, 120, 198)
     floor = parts.pick(stage, ("tiles", "epoxy", "concrete", "tiles"))
     walls = parts.pick(stage, ("plaster", "plaster", "bricks", "panels"))
@@ -116,7 +117,9 @@ def _yard(stage: Stage, tiles: parts.Tiles) -> None:
     if stage.rng.random() < 0.55:
         built.append((stage.uniform(8, deep), lambda ahead: parts.facade(stage, tiles, ahead)))
     for _ in range(int(stage.rng.integers(0, 4))):
-        built.append((stage.uniform(9, deep), lambda ahead: parts.container(stage, tiles, stage.uniform(-16, 16), ahead)))
+        built.append(
+            (stage.uniform(9, deep), lambda ahead: parts.container(stage, tiles, stage.uniform(-16, 16), ahead))
+        )
     if stage.rng.random() < 0.6:
         built.append((stage.uniform(8, 22), lambda ahead: parts.fence(stage, ahead)))
     for _ in range(int(stage.rng.integers(0, 3))):

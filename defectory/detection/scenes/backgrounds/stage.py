@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from defectory.detection.scenes.backgrounds.perspective import NEAREST, Perspective, Point
 from defectory.detection.scenes.backgrounds.textures import TILE
+from defectory.detection.scenes.raster import times, weigh
 from defectory.vision.arrays import Image
 
 Colour = tuple[float, float, float]
@@ -21,10 +23,13 @@ _FAR = 8000.0
 
 
 class Stage:
-    """A picture to draw on, in metres; ``lit_from`` is -1 where light comes from the left and 1 from the right."""
+    """A picture to draw on, in metres; ``lit_from`` is -1 where light comes from the left and 1 from the right.
 
-    def __init__(self, camera: Perspective, rng: np.random.Generator) -> None:
-        self.camera, self.rng = camera, rng
+    ``room`` is the floor that has to be free: so many metres to either side, and ahead.
+    """
+
+    def __init__(self, camera: Perspective, room: tuple[float, float], rng: np.random.Generator) -> None:
+        self.camera, self.room, self.rng = camera, room, rng
         self.image: Image = np.full((camera.height, camera.width, 3), 128, np.uint8)
         self.lit_from = float(rng.choice([-1.0, 1.0]))
 
@@ -54,7 +59,13 @@ class Stage:
         cv2.line(self.image, first, last, colour, thickness, cv2.LINE_AA, _SHIFT)
 
     def wall(
-        self, corner: Point, along: tuple[float, float], high: float, tile: tuple[Image, ...], colour: Colour, metres: float
+        self,
+        corner: Point,
+        along: tuple[float, float],
+        high: float,
+        tile: tuple[Image, ...],
+        colour: Colour,
+        metres: float,
     ) -> None:
         """A wall from ``corner`` (its foot), ``along`` so many metres right and ahead, covered with ``tile``.
 
@@ -87,8 +98,8 @@ class Stage:
             return
         matrix = cv2.getPerspectiveTransform(source, pixels - np.array([left, top], np.float32))
         size = (int(right - left), int(bottom - top))
-        patch = cv2.warpPerspective(tile, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        cv2.multiply(patch, (*(level / 128 for level in colour), 1.0), dst=patch)
+        patch = np.asarray(cv2.warpPerspective(tile, matrix, size, borderMode=cv2.BORDER_WRAP), np.uint8)
+        patch = times(patch, [level / 128 for level in colour])
         mask = np.zeros((size[1], size[0]), np.uint8)
         cv2.fillConvexPoly(mask, _fixed((pixels - [left, top]).tolist()), 255, cv2.LINE_8, _SHIFT)
         cv2.copyTo(patch, mask, self.image[top:bottom, left:right])
@@ -111,13 +122,12 @@ class Stage:
             matrix = self._to_floor(turn, offset, int(band[0]), tile[level].shape[0] / metres)
             size = (camera.width, len(band))
             flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-            part = cv2.warpPerspective(tile[level], matrix, size, flags=flags, borderMode=cv2.BORDER_WRAP)
-            cv2.multiply(part, (*(value / 128 for value in colour), 1.0), dst=part)
-            self.image[band[0] : band[-1] + 1] = part
+            part = np.asarray(
+                cv2.warpPerspective(tile[level], matrix, size, flags=flags, borderMode=cv2.BORDER_WRAP), np.uint8
+            )
+            self.image[band[0] : band[-1] + 1] = times(part, [value / 128 for value in colour])
 
-    def _to_floor(
-        self, turn: float, offset: NDArray[np.float64], first_row: int, scale: float
-    ) -> NDArray[np.float64]:
+    def _to_floor(self, turn: float, offset: NDArray[np.float64], first_row: int, scale: float) -> NDArray[np.float64]:
         """From pixels, whose rows count from ``first_row``, to those of a tile of ``scale`` pixels a metre."""
         camera = self.camera
         middle, horizon = camera.width / 2, camera.horizon - first_row
@@ -131,7 +141,7 @@ class Stage:
 
     def stripe(self, points: Sequence[tuple[float, float]], wide_m: float, colour: Colour, worn: float = 0.85) -> None:
         """A painted line on the floor, through points (right, ahead); ``worn`` is its opacity."""
-        for (x, z), (far_x, far_z) in zip(points, points[1:], strict=False):
+        for (x, z), (far_x, far_z) in pairwise(points):
             length = max(float(np.hypot(far_x - x, far_z - z)), 1e-6)
             a, b = -(far_z - z) / length * wide_m / 2, (far_x - x) / length * wide_m / 2
             corners = [(x - a, 0, z - b), (x + a, 0, z + b), (far_x + a, 0, far_z + b), (far_x - a, 0, far_z - b)]
@@ -197,9 +207,9 @@ class Stage:
             return
         mask = np.zeros((bottom - top, right - left), np.uint8)
         cv2.fillConvexPoly(mask, _fixed((pixels - [left, top]).tolist()), round(255 * strength), cv2.LINE_AA, _SHIFT)
-        shade = 255 - cv2.blur(cv2.blur(mask, (margin, margin)), (margin, margin))
+        shade = ~np.asarray(cv2.blur(cv2.blur(mask, (margin, margin)), (margin, margin)), np.uint8)
         part = self.image[top:bottom, left:right]
-        cv2.multiply(part, cv2.merge([shade] * 3), dst=part, scale=1 / 255)
+        part[:] = weigh(part, shade)
 
 
 def _fixed(pixels: Pixels) -> NDArray[np.int32]:

@@ -65,7 +65,9 @@ def _epoxy(rng: np.random.Generator) -> Field:
     level = 128 + 4 * fractal(rng, 2, 4) + 2 * rng.standard_normal((TILE, TILE), np.float32)
     _blotch(level, rng, int(rng.integers(1, 4)), 10)
     _scuff(level, rng, int(rng.integers(6, 30)))
-    colour = np.array([(124, 130, 128), (104, 128, 112), (112, 120, 132), (138, 116, 104), (132, 130, 122)][rng.integers(5)])
+    colour = np.array(
+        [(124, 130, 128), (104, 128, 112), (112, 120, 132), (138, 116, 104), (132, 130, 122)][rng.integers(5)]
+    )
     return level[..., None] * (colour / 128).astype(np.float32)
 
 
@@ -101,7 +103,9 @@ def _plaster(rng: np.random.Generator) -> Field:
 def _panels(rng: np.random.Generator) -> Field:
     level = 130 + 3 * fractal(rng, 2, 4)
     width = TILE // int(rng.choice([2, 4]))
-    level += cv2.resize(rng.normal(0, 4, (1, TILE // width)).astype(np.float32), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    level += cv2.resize(
+        rng.normal(0, 4, (1, TILE // width)).astype(np.float32), (TILE, TILE), interpolation=cv2.INTER_NEAREST
+    )
     level[:, ::width] -= 30
     level[:, 1::width] += 12
     return _tinted(level, rng, 10)
@@ -109,7 +113,9 @@ def _panels(rng: np.random.Generator) -> Field:
 
 def _bricks(rng: np.random.Generator) -> Field:
     rows, columns = int(rng.choice([16, 24])), int(rng.choice([6, 8]))
-    each = cv2.resize(rng.normal(0, 11, (rows, columns * 2)).astype(np.float32), (TILE, TILE), interpolation=cv2.INTER_NEAREST)
+    each = cv2.resize(
+        rng.normal(0, 11, (rows, columns * 2)).astype(np.float32), (TILE, TILE), interpolation=cv2.INTER_NEAREST
+    )
     level = 118 + each + 6 * fractal(rng, 8, 4)
     tall, wide = TILE / rows, TILE / columns
     for row in range(rows):
@@ -174,7 +180,10 @@ def _blotch(level: Field, rng: np.random.Generator, count: int, depth: float) ->
         x, y = rng.integers(100, TILE - 100, 2)
         radius, squeeze = rng.uniform(12, 60), rng.uniform(0.7, 1.4)
         window = slice(y - 100, y + 100), slice(x - 100, x + 100)
-        across, along = np.arange(-100, 100, dtype=np.float32) * squeeze, np.arange(-100, 100, dtype=np.float32)[:, None]
+        across, along = (
+            np.arange(-100, 100, dtype=np.float32) * squeeze,
+            np.arange(-100, 100, dtype=np.float32)[:, None],
+        )
         away = np.sqrt(across * across + along * along) / radius + 0.22 * ragged[window]
         level[window] -= np.clip((1.05 - away) * 4, 0, 1) * rng.normal(depth / 2, depth / 2)
 
@@ -184,7 +193,14 @@ def _scuff(level: Field, rng: np.random.Generator, count: int) -> None:
     for _ in range(count):
         start = rng.uniform(0, TILE, 2)
         end = start + rng.normal(0, 60, 2)
-        cv2.line(lines, tuple(start.astype(int).tolist()), tuple(end.astype(int).tolist()), 255, int(rng.integers(1, 4)), cv2.LINE_AA)
+        cv2.line(
+            lines,
+            tuple(start.astype(int).tolist()),
+            tuple(end.astype(int).tolist()),
+            255,
+            int(rng.integers(1, 4)),
+            cv2.LINE_AA,
+        )
     level -= cv2.GaussianBlur(lines, (0, 0), 1.2).astype(np.float32) * (rng.uniform(5, 16) / 255)
 
 
@@ -195,7 +211,7 @@ def _joints(level: Field, every: int, depth: float, wide: int) -> None:
 
 
 def sheet_noise(seed: int) -> NDArray[np.int16]:
-    """Noise of a sensor with spread 16, ``(2 * TILE, 2 * TILE, 3)``; the channels share some, as demosaicing leaves it."""
+    """Noise of a sensor with spread 16, ``(2 * TILE, 2 * TILE, 3)``; channels share some, as demosaicing leaves it."""
     return _sheet_noise(seed % 2)
 
 
@@ -204,4 +220,5 @@ def _sheet_noise(seed: int) -> NDArray[np.int16]:
     rng = np.random.default_rng(seed)
     grey = rng.standard_normal((2 * TILE, 2 * TILE, 1), np.float32)
     colour = rng.standard_normal((2 * TILE, 2 * TILE, 3), np.float32)
-    return np.rint((0.6 * grey + 0.8 * colour) * 16).astype(np.int16)
+    levels: NDArray[np.int16] = np.rint((0.6 * grey + 0.8 * colour) * 16).astype(np.int16)
+    return levels
