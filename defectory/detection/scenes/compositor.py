@@ -16,8 +16,7 @@ import numpy as np
 
 from defectory.datasets.annotations import box_of, encode_runs_within
 from defectory.detection.cutouts.library import CutOutLibrary
-from defectory.detection.layouts.records import Layout, LayoutObject, View
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.layouts.records import Layout, LayoutObject, Split, View
 from defectory.detection.scenes.backgrounds import Backgrounds
 from defectory.detection.scenes.backgrounds.perspective import Perspective
 from defectory.detection.scenes.camera import expose

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 
 from defectory.detection.cutouts.library import CutOut, CutOutLibrary
-from defectory.detection.layouts.records import LayoutObject
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.layouts.records import LayoutObject, Split
 from defectory.detection.scenes.backgrounds.perspective import Perspective
 from defectory.detection.scenes.raster import at_least, both, count, resize, weigh
 from defectory.vision.arrays import Image, Mask

@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 
 from defectory.detection.layouts.presets import Preset, load_preset, preset_names
 from defectory.detection.layouts.records import Layout, layout_line, layout_schema, parse_layout
-from defectory.detection.layouts.sampler import BLOCK, sample_layouts, sample_lines
+from defectory.detection.layouts.sampler import BLOCK, sample_chunks, sample_layouts
 from defectory.errors import InputError
 
 CONE = {"label": "safety_cone", "box": [10, 10, 20, 30]}
+
+
+def lines_of(preset: Preset, count: int, **options: object) -> bytes:
+    return b"".join(chunk.lines for chunk in sample_chunks(preset, count, **options))
 
 
 def line(**changes: object) -> str:
@@ -97,13 +101,13 @@ def test_all_that_is_sampled_is_a_layout(name):
 def test_the_nth_layout_hangs_neither_on_the_number_nor_on_the_workers():
     preset = load_preset("floor")
 
-    many = b"".join(sample_lines(preset, BLOCK + 20, seed=3))
-    few = b"".join(sample_lines(preset, 10, seed=3))
+    many = lines_of(preset, BLOCK + 20, seed=3)
+    few = lines_of(preset, 10, seed=3)
 
     assert many.startswith(few)
-    assert many == b"".join(sample_lines(preset, BLOCK + 20, seed=3, workers=2))
-    assert few != b"".join(sample_lines(preset, 10, seed=4))
-    assert few.replace(b"floor-train", b"floor-test") != b"".join(sample_lines(preset, 10, seed=3, split="test"))
+    assert many == lines_of(preset, BLOCK + 20, seed=3, workers=2)
+    assert few != lines_of(preset, 10, seed=4)
+    assert few.replace(b"floor-train", b"floor-test") != lines_of(preset, 10, seed=3, split="test")
 
 
 def test_things_stand_on_the_floor_as_large_as_they_are_there():

@@ -14,7 +14,7 @@ from pycocotools.coco import COCO
 from defectory.datasets.annotations import decode_runs
 from defectory.detection.layouts.presets import load_preset
 from defectory.detection.layouts.records import Layout, LayoutObject, layout_line
-from defectory.detection.layouts.sampler import sample_lines
+from defectory.detection.layouts.sampler import sample_chunks
 from defectory.detection.parallel import WorkerError, map_in_order
 from defectory.detection.scenes import compose
 from defectory.detection.scenes.compose import SceneSources, compose_scenes
@@ -287,7 +287,8 @@ def test_a_line_that_is_no_scene_is_named(composed, tmp_path):
 
 def test_sampled_lines_are_what_plans_give(tmp_path):
     file = tmp_path / "layouts.jsonl"
-    file.write_bytes(b"".join(sample_lines(load_preset("housekeeping"), 5, seed=3, size=SIZE)))
+    [chunk] = sample_chunks(load_preset("housekeeping"), 5, seed=3, size=SIZE)
+    file.write_bytes(chunk.lines)
 
     assert [line.rstrip() for _, line in plan_file(file).lines()] == [line for _, line in plan(5).lines()]
     assert plan_file(file, 2).count == 2
