@@ -1,7 +1,7 @@
 """Layouts sampled and their labels converted to COCO and YOLO, in fresh processes, against a plain Python loop.
 
-The loop keeps to the same rules on the same preset.  Both write a line a layout, one file of COCO, and YOLO's rows in one
-file: 75,000 small files cost whoever writes them the same.
+The loop keeps to the same rules on the same preset.  Both write a line a layout, one file of COCO, and YOLO's rows in
+one file: 75,000 small files cost whoever writes them the same.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ def report(runs: int = 3) -> str:
     )
     least = costs["Defectory"].cpu_seconds
     rows = [
-        (name, f"{cost.cpu_seconds:.2f}", f"{cost.cpu_seconds / least:.1f}x", f"{cost.wall_seconds:.2f}", f"{cost.peak_mb:.0f}")
+        (
+            name,
+            f"{cost.cpu_seconds:.2f}",
+            f"{cost.cpu_seconds / least:.1f}x",
+            f"{cost.wall_seconds:.2f}",
+            f"{cost.peak_mb:.0f}",
+        )
         for name, cost in costs.items()
     ]
     return table((f"{COUNT:,} layouts", "CPU s", "CPU / ours", "wall s", "peak MB"), rows)

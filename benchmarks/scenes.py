@@ -66,12 +66,16 @@ def report(scenes: int = 60) -> str:
                 "Pillow, the same steps": _measured(lambda n: compose(pictures[n % 12], pasted[n], rng), scenes),
                 "albumentations 2.0.8, fewer steps": _albumentations(backgrounds, layouts, pasted),
                 "Defectory, places drawn too": _measured(lambda n: drawn.render(layouts[n]), scenes),
-                "Defectory, places drawn, JPEG": _measured(lambda n: encode_jpeg(drawn.render(layouts[n]).image), scenes),
+                "Defectory, places drawn, JPEG": _measured(
+                    lambda n: encode_jpeg(drawn.render(layouts[n]).image), scenes
+                ),
             }
         finally:
             cv2.setNumThreads(threads)
     ours = seconds["Defectory, backgrounds given"]
-    rows = [(name, f"{1 / spent:.1f}", f"{spent * 1000:.3g}", f"{spent / ours:.2f}x") for name, spent in seconds.items()]
+    rows = [
+        (name, f"{1 / spent:.1f}", f"{spent * 1000:.3g}", f"{spent / ours:.2f}x") for name, spent in seconds.items()
+    ]
     count = statistics.mean(len(layout.objects) for layout in layouts)
     return (
         f"{table((f'512x512, {count:.1f} objects each, one core', 'scenes / s', 'ms each', 'ms / ours'), rows)}\n\n"

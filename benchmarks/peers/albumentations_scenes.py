@@ -44,7 +44,11 @@ def main():
             x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + wide, 512), min(top + high, 512)
             sprite = np.ascontiguousarray(sprite[y0 - top : y1 - top, x0 - left : x1 - left])
             overlays.append(
-                {"image": sprite[..., :3], "mask": (sprite[..., 3] > 127).astype(np.uint8), "bbox": [x0 / 512, y0 / 512, x1 / 512, y1 / 512]}
+                {
+                    "image": sprite[..., :3],
+                    "mask": (sprite[..., 3] > 127).astype(np.uint8),
+                    "bbox": [x0 / 512, y0 / 512, x1 / 512, y1 / 512],
+                }
             )
         transform(image=image, overlay_metadata=overlays)
         spent.append(time.process_time() - started)

@@ -1,7 +1,8 @@
 """Layouts sampled and converted as one would write it at first: a loop over scenes, dictionaries, the standard library.
 
 The same world as the preset (it reads the same file), the same rules: classes, numbers, sizes under a camera, what goes
-together and beside, six candidates for a place, rare events.  Writes layouts.jsonl, coco.json and, with rows of YOLO, yolo.jsonl.
+together and beside, six candidates for a place, rare events.  Writes layouts.jsonl, coco.json and, with rows of YOLO,
+yolo.jsonl.
 
 python -m benchmarks.peers.plain_layouts COUNT [PRESET]
 """
@@ -127,7 +128,14 @@ def sample(preset, number):
         lies = preset["classes"][label].get("place") == "lies"
         tilt = random.choice([-90, 90]) if event and label in event.get("tilted", ()) else 0
         objects.append(
-            {"label": label, "box": box, "wears": [], "worn_by": None, "px_per_m": None if lies else round(scale, 2), "tilt": tilt}
+            {
+                "label": label,
+                "box": box,
+                "wears": [],
+                "worn_by": None,
+                "px_per_m": None if lies else round(scale, 2),
+                "tilt": tilt,
+            }
         )
     background = pick(preset["backgrounds"])
     words = ", ".join(item["label"].replace("_", " ") for item in objects) or "nobody"
@@ -178,7 +186,9 @@ def main():
                 )
                 shares = (left + box[2] / 2) / width, (top + box[3] / 2) / height, box[2] / width, box[3] / height
                 rows.append(f"{code} " + " ".join(f"{share:.6f}" for share in shares))
-            stream.write(json.dumps({"image_id": layout["image_id"], "rows": "".join(row + "\n" for row in rows)}) + "\n")
+            stream.write(
+                json.dumps({"image_id": layout["image_id"], "rows": "".join(row + "\n" for row in rows)}) + "\n"
+            )
     Path("coco.json").write_text(json.dumps(coco))
 
 

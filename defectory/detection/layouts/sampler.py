@@ -240,22 +240,24 @@ def _place(
     scene, label, beside = drawn
     rank = _rank(scene)
     candidates, candidate_scales = _candidates(preset, scenes, scene, label, size, rng)
+    by_rank = np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank)))
     boxes, scales = candidates[:, 0], candidate_scales[:, 0]
     most = int(rank.max(initial=0))
-    placed = np.full((BLOCK, most + 1, 4), np.nan)
+    # Hundredths of a pixel are enough to see who overlaps whom.
+    placed = np.full((BLOCK, most + 1, 4), np.nan, np.float32)
     placed[scene[rank == 0], 0] = boxes[rank == 0]
     low, high = np.array([_OVERLAP[name] for name in _names(preset, "occlusion")])[scenes.occlusion[scene]].T
     # Only one pair has to overlap; others may stand apart.
     low = np.where(rng.random(len(scene)) < 0.5, low, 0.0)
     for step in range(1, most + 1):
-        now = np.flatnonzero(rank == step)
+        now = by_rank[step]
         anchored = now[beside[now] >= 0]
         if len(anchored):
             anchors = boxes[beside[anchored]]
             candidates[anchored], candidate_scales[anchored] = _beside(
                 preset, scenes, scene[anchored], label[anchored], anchors, rng
             )
-        overlap = _overlap(candidates[now], placed[scene[now], :step])
+        overlap = _overlap(candidates[now].astype(np.float32), placed[scene[now], :step])
         miss = np.maximum(np.maximum(low[now, None] - overlap, overlap - high[now, None]), 0)
         best = miss.argmin(axis=1)
         boxes[now], scales[now] = candidates[now, best], candidate_scales[now, best]
@@ -273,14 +275,14 @@ def _rank(scene: Ints) -> Ints:
     return rank
 
 
-def _overlap(candidates: Floats, placed: Floats) -> Floats:
+def _overlap(candidates: NDArray[np.float32], placed: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest overlap of each candidate ``(n, k, 4)`` with what is there ``(n, m, 4)``, of the smaller's area."""
     left, top, width, height = np.moveaxis(candidates, 2, 0)[..., None]
     other_left, other_top, other_width, other_height = np.moveaxis(placed, 2, 0)[:, :, None]
     across = np.minimum(left + width, other_left + other_width) - np.maximum(left, other_left)
     down = np.minimum(top + height, other_top + other_height) - np.maximum(top, other_top)
     common = np.maximum(across, 0) * np.maximum(down, 0)
-    share: Floats = (common / np.minimum(width * height, other_width * other_height)).max(axis=2)
+    share: NDArray[np.float32] = (common / np.minimum(width * height, other_width * other_height)).max(axis=2)
     return share
 
 
@@ -510,7 +512,7 @@ def _frame(preset: Preset, scenes: _Scenes, rows: _Rows, size: tuple[int, int], 
     words = pl.col("light").replace_strict(_LIGHT_WORDS)
     return frame.select(
         "image_id",
-        pl.concat_list(pl.lit(size[0]), pl.lit(size[1])).alias("size"),
+        pl.lit(pl.Series([list(size)])).first().alias("size"),
         pl.col("objects").fill_null([]),
         "background",
         pl.format("A photo of a {}, {}, with {}", "background", words, pl.col("words").fill_null("nobody")).alias(
