@@ -88,7 +88,9 @@ def light(view: View, centre: Vector, size: float) -> None:
         bpy.data.objects.remove(item)
     turn = math.radians(view.light_turn)
 
-    def area(place: Sequence[float], power: float, width: float, depth: float, tint: Sequence[float] = (1, 1, 1)) -> None:
+    def area(
+        place: Sequence[float], power: float, width: float, depth: float, tint: Sequence[float] = (1, 1, 1)
+    ) -> None:
         lamp = bpy.data.lights.new("lamp", "AREA")
         lamp.shape, lamp.size, lamp.size_y, lamp.energy, lamp.color = "RECTANGLE", width, depth, power, tint
         item = bpy.data.objects.new("lamp", lamp)
@@ -122,7 +124,7 @@ def light(view: View, centre: Vector, size: float) -> None:
         camera = scene.camera.location
         toward = centre + (camera - centre).normalized() * max(1.6, 1.4 * size)
         turn = 0.0
-        area((toward.x + 0.3, toward.y, toward.z + 0.5), 60 * max(1.0, size) ** 2, 0.35, 0.35)
+        area((toward.x + 0.3, toward.y, toward.z + 0.5), 34 * max(1.0, size) ** 2, 0.35, 0.35)
         strength = 0.55
     _sky(sky, wall, strength)
     _floor()
@@ -133,7 +135,11 @@ def _sky(sky: Sequence[float], wall: Sequence[float], strength: float) -> None:
     tree = bpy.context.scene.world.node_tree
     tree.nodes.clear()
     output, back = tree.nodes.new("ShaderNodeOutputWorld"), tree.nodes.new("ShaderNodeBackground")
-    place, split, ramp = tree.nodes.new("ShaderNodeTexCoord"), tree.nodes.new("ShaderNodeSeparateXYZ"), tree.nodes.new("ShaderNodeValToRGB")
+    place, split, ramp = (
+        tree.nodes.new("ShaderNodeTexCoord"),
+        tree.nodes.new("ShaderNodeSeparateXYZ"),
+        tree.nodes.new("ShaderNodeValToRGB"),
+    )
     scale = tree.nodes.new("ShaderNodeMath")
     scale.operation, scale.inputs[1].default_value, scale.inputs[2].default_value = "MULTIPLY_ADD", 0.5, 0.5
     waves, mix = tree.nodes.new("ShaderNodeTexNoise"), tree.nodes.new("ShaderNodeMix")
@@ -235,7 +241,7 @@ def render_masks(items: Sequence[Any], parts: Sequence[Sequence[Any]]) -> list[N
     lamps = [item for item in scene.objects if item.type == "LIGHT"]
     for lamp in lamps:
         lamp.hide_render = True
-    picture = render(4, denoise=False)
+    picture = render(2, denoise=False)
     for item in items:
         item.data.materials[0] = before[item.name]
     scene.world.node_tree.nodes["Background"].inputs["Strength"].default_value = strength

@@ -83,13 +83,11 @@ def cut_out(image: Image, mask: Mask | None = None, *, side: int = SIDE) -> NDAr
     margin = int(np.ceil(3 * FEATHER)) + 1
     scale = min(1.0, (side - 2 * margin) / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), np.uint8)
-    cover = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA), np.uint8)
-    cover = cv2.copyMakeBorder(cover, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
-    small = cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    alpha = np.asarray(cv2.GaussianBlur(cover, (0, 0), FEATHER), np.uint8)
+    around = (margin, margin)
+    small = np.pad(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), (around, around, (0, 0)), "edge")
+    cover = np.pad(cv2.resize(inside, size, interpolation=cv2.INTER_AREA), margin)
     # Feathered inwards: a soft edge around the object would be made of its surroundings.
-    alpha = np.minimum(alpha, cover)
+    alpha = np.minimum(np.asarray(cv2.GaussianBlur(cover, (0, 0), FEATHER), np.uint8), cover)
     if int((alpha > 127).sum()) < MIN_PIXELS:
         raise ImageError("mask", f"of an object of at least {MIN_PIXELS} pixels")
     picture = np.dstack([small, alpha])
@@ -124,7 +122,8 @@ def write_cutouts(
         raise InputError("photos", f"at least one image file ({', '.join(sorted(IMAGE_SUFFIXES))})")
     others = _others(folder, options)
     _check(options)
-    records, failures = [], {}
+    records: list[CutOutRecord] = []
+    failures: dict[str, str] = {}
     with writing_to(folder):
         for number, photo in enumerate(photos, 1):
             try:

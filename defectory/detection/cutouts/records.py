@@ -32,7 +32,10 @@ class PartRecord(FrozenModel):
 
     label: Name
     box: tuple[
-        Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]
+        Annotated[int, Field(ge=0)],
+        Annotated[int, Field(ge=0)],
+        Annotated[int, Field(gt=0)],
+        Annotated[int, Field(gt=0)],
     ]
     mask: FileName
 
