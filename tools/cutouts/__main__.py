@@ -70,8 +70,12 @@ def render_view(
     size = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0)))
     placed = studio.View(view.azimuth, view.elevation, view.distance * size, view.light, view.light_turn)
     metres = studio.frame(placed, points, side)
-    studio.light(placed, Vector((points.min(axis=0) + points.max(axis=0)) / 2), size)
-    picture = studio.render(samples)
+    centre = Vector((points.min(axis=0) + points.max(axis=0)) / 2)
+    studio.light(placed, centre, size, mirrored=variant.label == "spill")
+    if variant.label == "spill":
+        picture = studio.render_liquid(studio.models(), samples)
+    else:
+        picture = studio.render(samples * variant.fineness)
     masks: list[tuple[str, NDArray[np.bool_]]] = []
     if variant.label == "person" and body is not None and (body.hat or body.vest):
         found = studio.render_masks(body.all, [body.hat, body.vest])

@@ -32,6 +32,7 @@ class Variant:
         poses: how many of them there are.
         elevations: degrees, from and to.
         stands: whether it stands on the floor, a pose each.
+        fineness: times the usual samples, where much is seen through.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Variant:
     poses: int = 1
     elevations: tuple[float, float] = LOW
     stands: Sequence[bool] = field(default=(True,))
+    fineness: int = 1
 
 
 def _plain(
@@ -51,13 +53,14 @@ def _plain(
     test: bool = False,
     elevations: tuple[float, float] = LOW,
     stands: bool = True,
+    fineness: int = 1,
     poses: Sequence[dict[str, Any]] = ({},),
     **settings: Any,
 ) -> Variant:
     def build(pose: int) -> None:
         make(*arguments, **{**settings, **poses[pose]})
 
-    return Variant(label, name, test, build, len(poses), elevations, (stands,) * len(poses))
+    return Variant(label, name, test, build, len(poses), elevations, (stands,) * len(poses), fineness)
 
 
 def _worker(name: str, worker: Worker, seed: int, *, test: bool = False) -> Variant:
@@ -528,7 +531,7 @@ GOODS = [
 _lying = partial(_plain, elevations=LYING, stands=False)
 FLOOR = [
     _lying(
-        "spill", "water", floor.spill, "#3a3c3d", 0.38, poses=({"seed": 121}, {"seed": 122}, {"seed": 123, "run": 0.9})
+        "spill", "water", floor.spill, "#202223", 0.46, poses=({"seed": 121}, {"seed": 122}, {"seed": 123, "run": 0.9})
     ),
     _lying(
         "spill",
@@ -567,8 +570,8 @@ FLOOR = [
         "spill",
         "test-hydraulic",
         floor.spill,
-        "#8c2a12",
-        0.7,
+        "#74200c",
+        0.74,
         size=0.8,
         poses=({"seed": 135}, {"seed": 136}, {"seed": 137}),
         test=True,
@@ -577,8 +580,8 @@ FLOOR = [
         "spill",
         "test-dirty-water",
         floor.spill,
-        "#5d5448",
-        0.5,
+        "#4a4237",
+        0.58,
         size=1.2,
         blobs=13,
         poses=({"seed": 138}, {"seed": 139}, {"seed": 140}),
@@ -594,6 +597,7 @@ FLOOR = [
         "debris",
         "film",
         floor.film,
+        fineness=6,
         poses=({"seed": 154}, {"seed": 155}, {"seed": 156, "share": 0.5, "tint": (0.35, 0.5, 0.62)}),
     ),
     _lying("debris", "splinters", floor.splinters, poses=({"seed": 157}, {"seed": 158}, {"seed": 159, "plank": False})),
@@ -606,7 +610,9 @@ FLOOR = [
     ),
     _lying("debris", "papers", floor.papers, poses=({"seed": 166}, {"seed": 167}, {"seed": 168, "count": 3})),
     _lying("debris", "test-swarf", floor.swarf, poses=({"seed": 169}, {"seed": 170, "count": 9}), test=True),
-    _lying("debris", "test-mixed", floor.mixed, poses=({"seed": 171}, {"seed": 175}, {"seed": 179}), test=True),
+    _lying(
+        "debris", "test-mixed", floor.mixed, fineness=3, poses=({"seed": 171}, {"seed": 175}, {"seed": 179}), test=True
+    ),
 ]
 
 VARIANTS: tuple[Variant, ...] = (*WORKERS, *HATS, *VESTS, *EQUIPMENT, *GOODS, *FLOOR)

@@ -9,7 +9,7 @@ import numpy as np
 
 from tools.cutouts import materials, solids
 from tools.cutouts.materials import cardboard, paint, plastic, rubber, steel, wood
-from tools.cutouts.solids import box, disc, move, prism, tapered, tube, turned
+from tools.cutouts.solids import box, disc, frame, move, prism, tapered, tube, turned
 
 
 def pallet_jack(
@@ -364,7 +364,7 @@ def wheelie_bin(colour: str, lid: str, *, ajar: float = 0, seed: int = 0) -> Non
     body, cover = plastic(colour, seed, bump=0.12), plastic(lid, seed + 1, bump=0.12)
     tub = tapered((0.40, 0.42), (0.48, 0.54), 0.86, body, wall=0.008, corner=0.05)
     tub.location = (0, 0, 0.05)
-    rim = tapered((0.50, 0.56), (0.51, 0.57), 0.035, body, wall=0.02, corner=0.06)
+    rim = frame((0.51, 0.57), 0.035, 0.025, body, corner=0.06)
     rim.location = (0, 0, 0.875)
     parts = [
         box((0.51, 0.55, 0.028), (0, -0.275, 0.014), cover, bevel=0.012),
@@ -388,7 +388,7 @@ def round_bin(colour: str, *, kind: str = "tub", bag: str = "", seed: int = 0) -
     """
     shine = kind == "pedal"
     body = (
-        steel(seed, rough=0.22, dirt=0.2)
+        steel(seed, rough=0.3, dirt=0.1, mottle=0.03, metal=0.65)
         if shine
         else (paint(colour, seed) if kind in {"drum", "oily"} else plastic(colour, seed, bump=0.1))
     )

@@ -86,9 +86,9 @@ def spill(
     height = 0.0015 + 0.004 * thick + 0.0007 * fields.waves(points, size * 0.22, seed + 5) * thick
     vertices = np.stack([x, y, height], 1)[used]
     colours = np.repeat((thick * np.clip(thin, 0.5, 1))[used][:, None], 3, 1)
-    solids.mesh(
-        vertices, faces.reshape(-1, 4), materials.liquid(materials.linear(code), density, rough), colours=colours
-    )
+    liquid = materials.liquid(materials.linear(code), rough)
+    puddle = solids.mesh(vertices, faces.reshape(-1, 4), liquid, colours=colours)
+    puddle["density"] = density
 
 
 def _sheet(

@@ -6,7 +6,7 @@ import numpy as np
 
 from tools.cutouts import materials, solids
 from tools.cutouts.materials import cardboard, plastic, steel, wood
-from tools.cutouts.solids import box, move, prism, tapered, tube
+from tools.cutouts.solids import box, frame, move, prism, tapered, tube
 
 
 def _jitter(rng: np.random.Generator, size: float) -> tuple[float, float, float]:
@@ -187,7 +187,7 @@ def euro_box(
         tapered((length - 0.03, depth - 0.03), (length - 0.022, depth - 0.022), height, coat, wall=0.006, corner=0.02)
     ]
     for z, tall in ((height - 0.02, 0.035), (height * 0.62, 0.010), (0.022, 0.03)):
-        ring = tapered((length, depth), (length, depth), tall, coat, wall=0.014, corner=0.025)
+        ring = frame((length, depth), tall, 0.014, coat, corner=0.025)
         ring.location = (0, 0, z - tall / 2)
         items.append(ring)
     for side in (-1, 1):
@@ -272,7 +272,7 @@ def lidded_tote(code: str, lid: str, *, ajar: bool = False, seed: int = 0, level
     items = [
         tapered((length - 0.12, depth - 0.08), (length - 0.03, depth - 0.02), height, coat, wall=0.006, corner=0.03)
     ]
-    rim = tapered((length, depth), (length, depth), 0.03, coat, wall=0.02, corner=0.03)
+    rim = frame((length, depth), 0.03, 0.02, coat)
     rim.location = (0, 0, height - 0.03)
     items.append(rim)
     for side in (-1, 1):

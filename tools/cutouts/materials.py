@@ -217,29 +217,27 @@ def flat(colour: Colour, strength: float = 1.0) -> Any:
     return nodes.material
 
 
-def liquid(colour: Colour, density: float, rough: float = 0.04) -> Any:
-    """A film of liquid on a floor: what it hides (attribute ``Col``, red, times ``density``) and what it mirrors."""
+def liquid(colour: Colour, rough: float = 0.04) -> Any:
+    """The surface of a liquid: its own colour, and what it mirrors; how much it hides is rendered apart (`hiding`)."""
     nodes = _Nodes("liquid")
+    nodes.shader.inputs["Base Color"].default_value = (*colour, 1)
+    nodes.shader.inputs["Roughness"].default_value = rough
+    nodes.shader.inputs["IOR"].default_value = 1.42
+    return nodes.material
+
+
+def hiding(density: float) -> Any:
+    """Light as strong as the share of the floor that a liquid hides: ``density`` times the attribute ``Col``."""
+    nodes = _Nodes("hiding")
     nodes.tree.nodes.remove(nodes.shader)
-    clear, body, gloss = nodes.add("BsdfTransparent"), nodes.add("BsdfDiffuse"), nodes.add("BsdfGlossy")
-    body.inputs["Color"].default_value = (*colour, 1)
-    gloss.inputs["Roughness"].default_value = rough
-    thick = nodes.add("Attribute", attribute_name="Col")
-    split = nodes.add("SeparateColor")
+    light, thick, split = (
+        nodes.add("Emission"),
+        nodes.add("Attribute", attribute_name="Col"),
+        nodes.add("SeparateColor"),
+    )
     nodes.link(thick.outputs["Color"], split.inputs[0])
-    hides, mirrors = nodes.add("MixShader"), nodes.add("MixShader")
-    nodes.link(nodes.range(split.outputs[0], 0, 1, 0, density), hides.inputs[0])
-    nodes.link(clear.outputs[0], hides.inputs[1])
-    nodes.link(body.outputs[0], hides.inputs[2])
-    fresnel = nodes.add("Fresnel")
-    fresnel.inputs["IOR"].default_value = 1.42
-    edge = nodes.add("Math", operation="MULTIPLY")
-    nodes.link(fresnel.outputs[0], edge.inputs[0])
-    nodes.link(nodes.range(split.outputs[0], 0, 0.25, 0, 1), edge.inputs[1])
-    nodes.link(edge.outputs[0], mirrors.inputs[0])
-    nodes.link(hides.outputs[0], mirrors.inputs[1])
-    nodes.link(gloss.outputs[0], mirrors.inputs[2])
-    nodes.link(mirrors.outputs[0], nodes.tree.nodes["Material Output"].inputs["Surface"])
+    nodes.link(nodes.range(split.outputs[0], 0, 1, 0, density), light.inputs["Strength"])
+    nodes.link(light.outputs[0], nodes.tree.nodes["Material Output"].inputs["Surface"])
     return nodes.material
 
 

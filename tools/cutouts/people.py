@@ -335,15 +335,15 @@ def _shirt(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
     def shape(points: Floats) -> Floats:
         local = bones.in_torso(points)
         total = _torso(local, worker.belly, worker.shoulders)
+        # The collar's opening, and the hem over the belt.
+        total = np.maximum(np.maximum(total, -(local[:, 2] + 0.015)), local[:, 2] - 0.558)
         for shoulder, elbow, wrist in zip(bones.shoulder, bones.elbow, bones.wrist, strict=True):
             end = shoulder + (elbow - shoulder) * sleeve
             arm = round_cone(points, shoulder, end, 0.06, 0.056 if sleeve < 1 else 0.05)
             if sleeve == 1:
                 arm = blend(arm, round_cone(points, elbow, elbow + (wrist - elbow) * 0.93, 0.052, 0.041), 0.03)
             total = blend(total, arm, 0.05)
-        total += waves(points, 0.12, seed + 5) * 0.0045
-        # The collar's opening, and the hem over the belt.
-        return np.maximum(np.maximum(total, -(local[:, 2] + 0.015)), local[:, 2] - 0.558)
+        return total + waves(points, 0.12, seed + 5) * 0.0045
 
     colour = np.array(materials.linear(worker.shirt))
 
@@ -352,8 +352,8 @@ def _shirt(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
         local = bones.in_torso(points)
         front = (local[:, 1] < 0) & (np.abs(local[:, 0]) < 0.006) & (local[:, 2] < 0.53)
         values[front] *= 0.35
-        values[local[:, 2] > 0.545] *= 0.6
-        values[(local[:, 2] < 0.0) & (np.abs(local[:, 0]) < 0.2)] *= 0.7
+        values[(local[:, 2] > 0.545) & (np.abs(local[:, 0]) < 0.1)] *= 0.6
+        values[(local[:, 2] < 0.0) & (np.abs(local[:, 0]) < 0.17)] *= 0.7
         return values
 
     joints = np.stack([bones.pelvis, bones.neck, *bones.shoulder, *bones.elbow, *bones.wrist])

@@ -162,6 +162,37 @@ def thick(item: Object, depth: float) -> Object:
     return item
 
 
+def _rounded(width: float, depth: float, z: float, corner: float) -> NDArray[np.floating]:
+    """A rectangle with rounded corners."""
+    radius = min(corner, width / 2.01, depth / 2.01)
+    points = []
+    for quarter, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
+        x, y = sx * (width / 2 - radius), sy * (depth / 2 - radius)
+        for angle in np.linspace(0, math.pi / 2, 6) + quarter * math.pi / 2:
+            points.append((x + radius * math.cos(angle), y + radius * math.sin(angle), z))
+    return np.array(points)
+
+
+def _strip(rings: Sequence[NDArray[np.floating]], material: Any, *, closed: bool, capped: bool) -> Object:
+    """Rings joined one to the next; ``closed``: the last to the first; ``capped``: the first and the last filled."""
+    count, number = len(rings[0]), len(rings)
+    faces: list[tuple[int, ...]] = [
+        (
+            r * count + n,
+            r * count + (n + 1) % count,
+            (r + 1) % number * count + (n + 1) % count,
+            (r + 1) % number * count + n,
+        )
+        for r in range(number if closed else number - 1)
+        for n in range(count)
+    ]
+    if capped:
+        faces += [tuple(range(count))[::-1], tuple(range((number - 1) * count, number * count))]
+    item = mesh(np.concatenate(rings), faces, material)
+    item.data.set_sharp_from_angle(angle=math.radians(35))
+    return item
+
+
 def tapered(
     size: Vector,
     top: Vector,
@@ -173,38 +204,23 @@ def tapered(
     open_top: bool = True,
 ) -> Object:
     """A tub: a rectangle ``size`` at the floor, ``top`` at ``height``, rounded corners, hollow if open."""
-
-    def ring(width: float, depth: float, z: float) -> NDArray[np.floating]:
-        radius = min(corner, width / 2.01, depth / 2.01)
-        points = []
-        for quarter, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
-            for a in np.linspace(0, math.pi / 2, 6) + quarter * math.pi / 2:
-                points.append(
-                    (
-                        sx * (width / 2 - radius) + radius * math.cos(a),
-                        sy * (depth / 2 - radius) + radius * math.sin(a),
-                        z,
-                    )
-                )
-        return np.array(points)
-
-    outer = [ring(size[0], size[1], 0.0), ring(top[0], top[1], height)]
+    rings = [_rounded(size[0], size[1], 0.0, corner), _rounded(top[0], top[1], height, corner)]
     if open_top:
-        outer += [
-            ring(top[0] - 2 * wall, top[1] - 2 * wall, height),
-            ring(size[0] - 2 * wall, size[1] - 2 * wall, wall),
-        ]
-    count = len(outer[0])
-    faces: list[tuple[int, ...]] = [
-        (r * count + n, r * count + (n + 1) % count, (r + 1) * count + (n + 1) % count, (r + 1) * count + n)
-        for r in range(len(outer) - 1)
-        for n in range(count)
+        rings.append(_rounded(top[0] - 2 * wall, top[1] - 2 * wall, height, corner))
+        rings.append(_rounded(size[0] - 2 * wall, size[1] - 2 * wall, wall, corner))
+    return _strip(rings, material, closed=False, capped=True)
+
+
+def frame(size: Vector, height: float, wall: float, material: Any, *, corner: float = 0.03) -> Object:
+    """A rim: a rectangle ``size``, ``height`` tall, its wall all there is."""
+    inner = size[0] - 2 * wall, size[1] - 2 * wall
+    rings = [
+        _rounded(size[0], size[1], 0.0, corner),
+        _rounded(size[0], size[1], height, corner),
+        _rounded(*inner, height, corner),
+        _rounded(*inner, 0.0, corner),
     ]
-    faces.append(tuple(range(count))[::-1])
-    faces.append(tuple(range((len(outer) - 1) * count, len(outer) * count)))
-    item = mesh(np.concatenate(outer), faces, material, smooth=True)
-    item.data.set_sharp_from_angle(angle=math.radians(35))
-    return item
+    return _strip(rings, material, closed=True, capped=False)
 
 
 def move(items: Sequence[Object], shift: Vector = (0, 0, 0), *, turn: Vector = (0, 0, 0)) -> None:

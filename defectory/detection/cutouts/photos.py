@@ -120,8 +120,8 @@ def write_cutouts(
     """
     if not photos:
         raise InputError("photos", f"at least one image file ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    others = _others(folder, options)
-    _check(options)
+    _record(options, 0, Path())  # is refused before any work, if it is
+    others, before = _known(folder, options)
     records: list[CutOutRecord] = []
     failures: dict[str, str] = {}
     with writing_to(folder):
@@ -138,6 +138,8 @@ def write_cutouts(
         if records:
             lines = [record.model_dump_json(exclude_defaults=True) for record in (*others, *records)]
             write_whole(folder / INDEX, "".join(f"{line}\n" for line in lines).encode())
+            for file in {record.file for record in before} - {record.file for record in records}:
+                (folder / file).unlink(missing_ok=True)
     return PhotoSummary(tuple(records), failures)
 
 
@@ -197,12 +199,8 @@ def _mask_of(photo: Path, masks: Path | None) -> Mask | None:
     return np.where(load_image(file).max(axis=2) > 127, 255, 0).astype(np.uint8)
 
 
-def _check(options: PhotoOptions) -> None:
-    _record(options, 0, Path("photo"))
-
-
 def _record(options: PhotoOptions, view: int, photo: Path) -> CutOutRecord:
-    name = f"{_slug(options.label)}/{_slug(options.variant)}-{view:02d}"
+    name = f"{_stem(options)}-{view:02d}"
     stands = options.label not in _LYING if options.stands is None else options.stands
     try:
         return CutOutRecord(
@@ -226,14 +224,23 @@ def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name) or "-"
 
 
-def _others(folder: Path, options: PhotoOptions) -> list[CutOutRecord]:
-    """What the folder has of other objects."""
+def _known(folder: Path, options: PhotoOptions) -> tuple[list[CutOutRecord], list[CutOutRecord]]:
+    """What the folder has of other objects, and of this one."""
     if not (folder / INDEX).exists():
-        return []
+        return [], []
     CutOutLibrary.open(folder)
     lines = (folder / INDEX).read_bytes().splitlines()
     records = [CutOutRecord.model_validate_json(line) for line in lines if line.strip()]
-    return [record for record in records if (record.label, record.variant) != (options.label, options.variant)]
+    same = [record for record in records if (record.label, record.variant) == (options.label, options.variant)]
+    others = [record for record in records if record not in same]
+    stem = _stem(options)
+    if any(record.id.rpartition("-")[0] == stem for record in others):
+        raise InputError("variant", f"such that {stem} names no other object of the folder", options.variant)
+    return others, same
+
+
+def _stem(options: PhotoOptions) -> str:
+    return f"{_slug(options.label)}/{_slug(options.variant)}"
 
 
 def _encode(picture: NDArray[np.uint8]) -> bytes:
