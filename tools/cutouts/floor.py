@@ -68,7 +68,7 @@ def spill(
             + rng.normal(0, size * 0.10 * (1 - 0.5 * run), 2)
         )
     for _ in range(drops):
-        a, far = rng.uniform(0, 2 * math.pi), size * rng.uniform(0.28, 0.62)
+        a, far = rng.uniform(0, 2 * math.pi), size * rng.uniform(0.2, 0.44)
         radius = size * rng.uniform(0.006, 0.028)
         long = rng.uniform(1, 1.8)
         along = (px - far * math.cos(a)) * math.cos(a) + (py - far * math.sin(a)) * math.sin(a)
