@@ -1,6 +1,7 @@
 """Scenes as one would paste them with Pillow, step for step what Defectory's compositor does, on whole pictures.
 
-A background, objects with size, mirror, light of their place, a cast and a contact shadow; visible masks, boxes, run lengths, what is hardly seen left out; tone, blur, vignette and noise of a camera at the end.
+A background, objects with size, mirror, light of their place, a cast and a contact shadow; visible masks, boxes, run
+lengths, what is hardly seen left out; tone, blur, vignette and noise of a camera at the end.
 """
 
 import numpy as np

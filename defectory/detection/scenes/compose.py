@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -259,8 +260,9 @@ _writer: list[_Writer] = []
 
 
 def _start(setting: _Setting) -> None:
-    # Workers share the cores already.
-    cv2.setNumThreads(1)
+    if parent_process() is not None:
+        # Workers share the cores already.
+        cv2.setNumThreads(1)
     _writer[:] = [setting.open()]
 
 

@@ -144,6 +144,16 @@ def test_what_cannot_be_made_is_named_and_the_rest_is_made(sources, layouts_file
     assert "unicorn" in failures[2]["reason"]
 
 
+def test_workers_name_what_cannot_be_made(sources, layouts_file, tmp_path):
+    names = [f"n{number}" for number in range(17)]
+    file = layouts_file(*map(asked, names), asked("last", "unicorn"))
+
+    summary = compose_scenes(plan_file(file), sources, tmp_path / "out", workers=2)
+
+    assert (summary.made, summary.failed) == (17, 1)
+    assert "unicorn" in summary.failures[0]["reason"]
+
+
 def test_the_same_layout_twice_is_made_once(sources, layouts_file, tmp_path):
     file = layouts_file(asked("a"), asked("b"), asked("a"), asked("b"))
 
