@@ -215,7 +215,8 @@ class Stage:
 
 def _fixed(pixels: Pixels) -> NDArray[np.int32]:
     """Pixels as OpenCV's fixed-point coordinates."""
-    return np.maximum(np.minimum(np.array(pixels) * (1 << _SHIFT), _FAR), -_FAR).astype(np.int32)
+    fixed: NDArray[np.int32] = np.maximum(np.minimum(np.array(pixels) * (1 << _SHIFT), _FAR), -_FAR).astype(np.int32)
+    return fixed
 
 
 def _lit(colour: Colour, light: float) -> Colour:
