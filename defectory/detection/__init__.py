@@ -1,0 +1,31 @@
+"""Grounded generation: layouts in, images with true boxes out, and detectors of objects trained on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from defectory.lazy import load_lazily
+
+if TYPE_CHECKING:
+    from defectory.detection.cutouts.library import CutOut as CutOut
+    from defectory.detection.cutouts.library import CutOutLibrary as CutOutLibrary
+    from defectory.detection.layouts.presets import load_preset as load_preset
+    from defectory.detection.layouts.records import Layout as Layout
+    from defectory.detection.layouts.sampler import sample_layouts as sample_layouts
+    from defectory.detection.scenes.compositor import Compositor as Compositor
+    from defectory.detection.scenes.folder import read_scenes as read_scenes
+    from defectory.detection.scenes.records import Scene as Scene
+    from defectory.detection.scenes.records import SceneRenderer as SceneRenderer
+
+__getattr__, __dir__, __all__ = load_lazily(
+    __name__,
+    {
+        "defectory.detection.cutouts.library": ("CutOut", "CutOutLibrary"),
+        "defectory.detection.layouts.presets": ("load_preset",),
+        "defectory.detection.layouts.records": ("Layout",),
+        "defectory.detection.layouts.sampler": ("sample_layouts",),
+        "defectory.detection.scenes.compositor": ("Compositor",),
+        "defectory.detection.scenes.folder": ("read_scenes",),
+        "defectory.detection.scenes.records": ("Scene", "SceneRenderer"),
+    },
+)
