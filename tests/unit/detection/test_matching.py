@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from defectory.detection.evaluation.matching import (
+from defectory.detection.matching import (
     COCO_AREAS,
     BoxTable,
     average_precision,

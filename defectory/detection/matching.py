@@ -6,8 +6,9 @@ ties included; crowds are no part of it.  All images, classes, thresholds and ra
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -67,6 +68,29 @@ class BoxTable:
     def select(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> BoxTable:
         """Only some of the rows."""
         return BoxTable(self.images[rows], self.labels[rows], self.boxes[rows], self.areas[rows], self.scores[rows])
+
+
+@dataclass(slots=True)
+class BoxRows:
+    """A `BoxTable` that is being filled, row by row."""
+
+    images: array[int] = field(default_factory=lambda: array("l"))
+    labels: array[int] = field(default_factory=lambda: array("l"))
+    numbers: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, image: int, label: int, box: Sequence[float], *, area: float | None = None, score: float = 0) -> None:
+        """Add a box (left, top, width, height); its area is its own by default."""
+        self.images.append(image)
+        self.labels.append(label)
+        self.numbers.extend([*box, box[2] * box[3] if area is None else area, score])
+
+    def table(self) -> BoxTable:
+        """All rows so far."""
+        numbers = np.array(self.numbers, np.float64).reshape(-1, 6)
+        return BoxTable.of(
+            np.array(self.images, np.intp), np.array(self.labels, np.intp), numbers[:, :4],
+            areas=numbers[:, 4], scores=numbers[:, 5],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
