@@ -39,7 +39,7 @@ _MOST_FOR_ONE = 20.0
 _HEAT_FROM = 0.05
 _PLACE_WEIGHT, _REGION_WEIGHT = 8.0, 4.0
 # Strengths of the penalties, chosen on scenes that no benchmark tests on: features are many and objects few.
-_SCORE_STRENGTH, _BOX_STRENGTH = 2e-2, 1e-1
+_SCORE_STRENGTH, _BOX_STRENGTH = 2e-2, 2e-1
 _REGION_FACTOR = 10.0
 _PROJECTED = 64
 _SAMPLE_IMAGES = 16
