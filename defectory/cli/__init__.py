@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from defectory import __version__
-from defectory.cli import aws, datasets, demo, doctor, images, inspect, local, sensors
+from defectory.cli import aws, datasets, demo, detect, doctor, images, inspect, local, sensors
 from defectory.errors import DefectoryError, missing_extra
 from defectory.unwinding import unwinding
 from defectory.writing import disk_problem, unwritable
@@ -29,6 +29,7 @@ app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.add_typer(aws.app, name="aws")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(detect.app, name="detect")
 app.add_typer(images.app, name="images")
 app.add_typer(inspect.app, name="inspect")
 app.add_typer(local.app, name="local")

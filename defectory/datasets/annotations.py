@@ -53,6 +53,36 @@ def encode_runs(mask: NDArray[np.generic]) -> tuple[int, ...]:
     return (0, *lengths) if column[0] else tuple(lengths)
 
 
+def encode_runs_within(mask: NDArray[np.generic], corner: tuple[int, int], size: tuple[int, int]) -> tuple[int, ...]:
+    """What `encode_runs` makes of a mask of ``size`` (width, height) that is empty but for ``mask``, without making it.
+
+    Args:
+        mask: not 0 = marked, shape ``(h, w)``.
+        corner: left and top of it.
+        size: of the whole, in which it lies.
+
+    >>> encode_runs_within(np.ones((1, 2), np.uint8), (1, 0), (4, 3))
+    (3, 1, 2, 1, 5)
+    """
+    height, width = mask.shape
+    # Each column between two unmarked pixels, so that every run begins and ends within it.
+    columns = np.zeros((width, height + 2), np.int8)
+    columns[:, 1:-1] = (mask != 0).T
+    steps = np.diff(columns, axis=1)
+    (first_columns, first_rows), (_, end_rows) = np.nonzero(steps == 1), np.nonzero(steps == -1)
+    offsets = (first_columns + corner[0]) * size[1] + corner[1]
+    starts, ends = offsets + first_rows, offsets + end_rows
+    # A run that reaches a column's end goes on in the next one's beginning.
+    breaks = np.flatnonzero(starts[1:] != ends[:-1])
+    starts, ends = (
+        starts[np.concatenate([[0], breaks + 1])[: len(starts)]],
+        ends[np.concatenate([breaks, [-1]])[: len(ends)]],
+    )
+    edges = np.stack([starts, ends], axis=1).ravel()
+    lengths = np.diff(np.concatenate([[0], edges, [size[0] * size[1]]])).tolist()
+    return tuple(lengths if lengths[-1] else lengths[:-1])
+
+
 def decode_runs(runs: Sequence[int], width: int, height: int) -> NDArray[np.uint8]:
     """The mask, uint8 ``(height, width)``, 255 = marked, that `encode_runs` wrote.
 
@@ -114,31 +144,50 @@ def coco_json(images: Iterable[AnnotatedImage], classes: Sequence[str], descript
         description: of the whole.
     """
     numbers = {name: number for number, name in enumerate(classes, 1)}
-    yield f'{{"info": {_json({"description": description})}, "images": ['
-    yield from separated(
-        _json({"id": number, "file_name": image.file, "width": image.width, "height": image.height})
-        for number, image in enumerate(images, 1)
-    )
+    yield coco_begin(description)
+    yield from separated(coco_image(image, number) for number, image in enumerate(images, 1))
     yield '], "annotations": ['
     annotation_ids = itertools.count(1)
     yield from separated(
-        _json(
-            {
-                "id": next(annotation_ids),
-                "image_id": number,
-                "category_id": numbers[item.name],
-                "bbox": list(item.box),
-                "area": item.area,
-                "segmentation": {"counts": list(item.runs), "size": [image.height, image.width]},
-                # 1 would have most trainers pass the object by.
-                "iscrowd": 0,
-            }
-        )
+        coco_annotation(image, item, (next(annotation_ids), number, numbers[item.name]))
         for number, image in enumerate(images, 1)
         for item in image.objects
     )
-    categories = [{"id": number, "name": name, "supercategory": "defect"} for name, number in numbers.items()]
-    yield f'], "categories": {_json(categories)}}}\n'
+    yield coco_end(classes, "defect")
+
+
+def coco_begin(description: str) -> str:
+    """The file of `coco_json` up to its first image."""
+    return f'{{"info": {_json({"description": description})}, "images": ['
+
+
+def coco_end(classes: Sequence[str], supercategory: str) -> str:
+    """The file of `coco_json` from behind its last annotation."""
+    categories = [
+        {"id": number, "name": name, "supercategory": supercategory} for number, name in enumerate(classes, 1)
+    ]
+    return f'], "categories": {_json(categories)}}}\n'
+
+
+def coco_image(image: AnnotatedImage, number: int) -> str:
+    """The entry of an image."""
+    return _json({"id": number, "file_name": image.file, "width": image.width, "height": image.height})
+
+
+def coco_annotation(image: AnnotatedImage, item: Object, ids: tuple[int, int, int]) -> str:
+    """The entry of an object of ``image``; ``ids`` are its own, its image's and its category's."""
+    return _json(
+        {
+            "id": ids[0],
+            "image_id": ids[1],
+            "category_id": ids[2],
+            "bbox": list(item.box),
+            "area": item.area,
+            "segmentation": {"counts": list(item.runs), "size": [image.height, image.width]},
+            # 1 would have most trainers pass the object by.
+            "iscrowd": 0,
+        }
+    )
 
 
 def separated(pieces: Iterable[str]) -> Iterator[str]:

@@ -5,22 +5,19 @@ Nothing is held but one image's labels at a time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
-
+from defectory.datasets.annotations import Box
 from defectory.datasets.boxes import BoxProblem, find_coco, open_coco, open_yolo, refuse
+from defectory.detection.scenes.folder import CLASSES_FILE, SCENES_FILE, read_classes_file, read_scenes
 from defectory.errors import InputError
-from defectory.validation import explain
 
 Origin = Literal["real", "synthetic"]
 """Whether images are photos, or were made: figures of both are never mixed."""
 
-SCENES, CLASSES = "scenes.jsonl", "classes.json"
 FloatBox = tuple[float, float, float, float]
 
 
@@ -107,67 +104,34 @@ def open_labelled(
     """
     if not path.exists():
         raise InputError("DIR", "an existing folder of scenes or YOLO labels, or a COCO file", str(path))
-    if path.is_dir() and (path / SCENES).is_file():
-        return LabelledSet(path, _scene_classes(path), origin or "synthetic", lambda: _read_scenes(path))
+    if path.is_dir() and (path / SCENES_FILE).is_file():
+        return LabelledSet(path, read_classes_file(path), origin or "synthetic", lambda: _read_scenes(path))
     coco = find_coco(path)
     boxes = open_coco(coco, images=images, on_problem=on_problem) if coco else open_yolo(path, on_problem=on_problem)
 
     def read() -> Iterator[LabelledImage]:
         for image in boxes:
             objects = tuple(
-                LabelledObject(item.name, tuple(map(float, item.box)), float(item.area)) for item in image.objects
+                LabelledObject(item.name, _floats(item.box), item.area) for item in image.objects
             )
             yield LabelledImage(image.file, boxes.images / image.file, image.width, image.height, objects)
 
     return LabelledSet(path, boxes.classes, origin or "real", read)
 
 
-class _SceneObject(BaseModel):
-    label: str
-    box: FloatBox
-    area: float = Field(gt=0)
-    visible: float | None = Field(default=None, ge=0, le=1)
-    truncated: float | None = Field(default=None, ge=0, le=1)
-
-
-class _SceneLine(BaseModel):
-    """What is read of a line; scenes say more."""
-
-    image_id: str
-    file: str
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
-    objects: tuple[_SceneObject, ...] = ()
-    conditions: dict[str, object] = Field(default_factory=dict)
-
-
-def _scene_classes(folder: Path) -> tuple[str, ...]:
-    path = folder / CLASSES
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), f"a list of classes that can be read ({error})") from None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        raise InputError(str(path), "a list of the classes' names", names)
-    return tuple(names)
-
-
 def _read_scenes(folder: Path) -> Iterator[LabelledImage]:
-    classes = frozenset(_scene_classes(folder))
-    with (folder / SCENES).open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            place = f"{folder / SCENES}, line {number}"
-            try:
-                scene = _SceneLine.model_validate_json(line)
-            except ValidationError as error:
-                reason = explain(error)
-                raise InputError(f"{place}, {reason.field}", reason.rule, reason.got) from None
-            if unknown := [item.label for item in scene.objects if item.label not in classes]:
-                raise InputError(place, f"of the classes in {CLASSES}", unknown[0])
-            conditions = {name: value for name, value in scene.conditions.items() if value and isinstance(value, str)}
-            objects = tuple(
-                LabelledObject(item.label, item.box, item.area, item.visible, item.truncated) for item in scene.objects
-            )
-            yield LabelledImage(
-                scene.image_id, folder / scene.file, scene.width, scene.height, objects, conditions
-            )
+    classes = frozenset(read_classes_file(folder))
+    for scene in read_scenes(folder):
+        if unknown := [item.label for item in scene.objects if item.label not in classes]:
+            raise InputError(f"{folder / SCENES_FILE}: {scene.image_id}", f"of the classes in {CLASSES_FILE}", unknown[0])
+        conditions = {name: value for name, value in scene.conditions.model_dump().items() if value}
+        objects = tuple(
+            LabelledObject(item.label, _floats(item.box), item.area, item.visible, item.truncated)
+            for item in scene.objects
+        )
+        yield LabelledImage(scene.image_id, folder / scene.file, scene.width, scene.height, objects, conditions)
+
+
+def _floats(box: Box) -> FloatBox:
+    left, top, width, height = map(float, box)
+    return left, top, width, height

@@ -160,7 +160,7 @@ def compose(
         mask = np.asarray(layer) > 127
         owner[mask] = number
         placed.append((number, label, int((np.asarray(cut)[..., 3] > 127).sum()), int(mask.sum())))
-    light = "dim" if rng.random() < 0.3 else "day"
+    light = "dim" if rng.random() < 0.3 else "even"
     image = np.asarray(canvas, np.float32) * (0.5 if light == "dim" else 1) + rng.normal(0, 5, (size, size, 1))
     objects = []
     for number, label, whole, inside in placed:
@@ -194,6 +194,7 @@ def write_scenes(
             name = f"{split}-{number:05d}"
             Image.fromarray(image).save(folder / "images" / f"{name}.png", compress_level=1)
             record = {"image_id": name, "file": f"images/{name}.png", "width": size, "height": size, "split": split}
-            record |= {"objects": objects, "conditions": conditions, "layout": {"seed": seed}}
+            record |= {"objects": objects, "conditions": conditions}
+            record |= {"layout": {"image_id": name, "size": [size, size], "seed": seed}}
             lines.write(json.dumps(record) + "\n")
     return folder

@@ -1,0 +1,12 @@
+"""``defectory detect``: scenes with true boxes, and detectors of objects trained on them; one module a command."""
+
+from __future__ import annotations
+
+import typer
+
+from defectory.cli.detect import compose, cutouts, layouts
+
+app = typer.Typer(no_args_is_help=True, help="Scenes with true boxes, and detectors of objects trained on them.")
+app.command()(layouts.layouts)
+app.command()(compose.compose)
+app.command()(cutouts.cutouts)

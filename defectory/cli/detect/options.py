@@ -1,0 +1,40 @@
+"""The options that several commands of ``defectory detect`` have."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class SplitOption(StrEnum):
+    """The sides of the split."""
+
+    train = "train"
+    test = "test"
+
+
+class PictureOption(StrEnum):
+    """What pictures are written as."""
+
+    jpg = "jpg"
+    png = "png"
+
+
+WORKERS = min(os.cpu_count() or 1, 4)
+
+PresetOption = Annotated[
+    str | None,
+    typer.Option(help="ppe, housekeeping, floor, or a YAML file of your own.", metavar="NAME"),
+]
+SplitChoice = Annotated[
+    SplitOption, typer.Option(help="To train on, or to test on: nothing is shared between the two.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")]
+CountOption = Annotated[int, typer.Option(min=1, help="How many.")]
+SizeOption = Annotated[int, typer.Option(min=64, max=4096, help="Width and height of the canvas in pixels.")]
+WorkersOption = Annotated[
+    int, typer.Option(min=1, max=64, help="Processes at work.", show_default="one for each core, 4 at most")
+]

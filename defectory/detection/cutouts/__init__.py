@@ -1,0 +1,1 @@
+"""Cut-outs: pictures of objects without their surroundings, of which scenes are composed."""

@@ -1,0 +1,189 @@
+"""``python -m tools.cutouts``: render the embedded cut-outs, or a sheet of a few to look at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mathutils import Vector
+from numpy.typing import NDArray
+from PIL import Image
+
+from tools.cutouts import pictures, studio
+from tools.cutouts.catalogue import VARIANTS, Variant
+from tools.cutouts.people import Body
+
+ASSETS = Path(__file__).parents[2] / "defectory/detection/cutouts/assets"
+SIDE = 224
+LICENSE, SOURCE = "MIT-0", "rendered by tools/cutouts"
+
+
+def seed_of(variant: Variant) -> int:
+    """The same in every run, another for each variant."""
+    return zlib.crc32(f"{variant.label}/{variant.name}".encode())
+
+
+def views(variant: Variant, count: int) -> list[tuple[int, studio.View]]:
+    """``count`` views with the number of their pose: all around, low and high, near and far, in every light.
+
+    Views of one pose follow each other, since building one takes as long as some renders.
+    """
+    rng = np.random.default_rng(seed_of(variant))
+    low, high = variant.elevations
+    heights = low + (high - low) * ((np.arange(count) + rng.random(count)) / count) ** 1.3
+    turns = (np.arange(count) + rng.uniform(0, 0.8, count)) * 360 / count
+    lights = [studio.LIGHTS[number % len(studio.LIGHTS)] for number in range(count)]
+    order = rng.permutation(count)
+    drawn = [
+        (
+            number % variant.poses,
+            studio.View(
+                float(turns[number]),
+                float(heights[order[number]]),
+                float(rng.uniform(3.2, 7.0)),
+                lights[int(rng.integers(count))],
+                float(rng.uniform(0, 360)),
+            ),
+        )
+        for number in range(count)
+    ]
+    return sorted(drawn, key=lambda item: item[0])
+
+
+def develop(picture: NDArray[np.float32], variant: Variant, number: int) -> NDArray[np.uint8]:
+    """With the exposure and white balance of that view's camera."""
+    rng = np.random.default_rng([seed_of(variant), number])
+    warm = rng.normal(0, 0.035)
+    return pictures.develop(picture, exposure=float(np.exp(rng.normal(0.05, 0.14))), tint=(1 + warm, 1.0, 1 - warm))
+
+
+def render_view(variant: Variant, body: Body | None, points: NDArray[np.float64], view: studio.View, side: int, samples: int) -> tuple[NDArray[np.float32], float, list[tuple[str, NDArray[np.bool_]]]]:
+    """The picture, how many metres one pixel is, and the masks of what a person wears."""
+    size = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0)))
+    placed = studio.View(view.azimuth, view.elevation, view.distance * size, view.light, view.light_turn)
+    metres = studio.frame(placed, points, side)
+    studio.light(placed, Vector((points.min(axis=0) + points.max(axis=0)) / 2), size)
+    picture = studio.render(samples)
+    masks: list[tuple[str, NDArray[np.bool_]]] = []
+    if variant.label == "person" and body is not None and (body.hat or body.vest):
+        found = studio.render_masks(body.all, [body.hat, body.vest])
+        masks = [(label, mask) for label, mask in zip(("hard_hat", "safety_vest"), found, strict=True) if mask.sum() >= 12]
+    return picture, metres, masks
+
+
+def scenes(variant: Variant, chosen: list[tuple[int, studio.View]]) -> Iterator[tuple[int, int, studio.View, Body | None, NDArray[np.float64]]]:
+    """The views with their numbers and what was built for them."""
+    last, body, points = -1, None, np.zeros((0, 3))
+    for number, (pose, view) in enumerate(chosen):
+        if pose != last:
+            studio.empty()
+            body = variant.build(pose)
+            shown = body.vest if body is not None and variant.label == "safety_vest" else [item for item in studio.models() if not item.is_holdout]
+            points, last = studio.points_of(shown), pose
+        yield number, pose, view, body, points
+
+
+def make(variant: Variant, count: int, samples: int, out: Path) -> list[dict[str, Any]]:
+    """Render all views of a variant into ``out``; the lines of its cut-outs."""
+    lines = []
+    for number, pose, view, body, points in scenes(variant, views(variant, count)):
+        picture, metres, masks = render_view(variant, body, points, view, SIDE, samples)
+        developed = develop(picture, variant, number)
+        left, top, right, bottom = pictures.bounds(developed[..., 3])
+        if max(right - left, bottom - top) > SIDE:
+            raise SystemExit(f"{variant.label}/{variant.name}: larger than {SIDE} pixels")
+        name = f"{variant.label}/{variant.name}-{number:02d}"
+        (out / variant.label).mkdir(parents=True, exist_ok=True)
+        (out / f"{name}.webp").write_bytes(pictures.encode(np.ascontiguousarray(developed[top:bottom, left:right])))
+        parts = []
+        for label, mask in masks:
+            cut = mask[top:bottom, left:right] & (developed[top:bottom, left:right, 3] > 0)
+            if cut.sum() < 12:
+                continue
+            l, t, r, b = pictures.bounds(cut.astype(np.uint8))
+            (out / f"{name}-{label}.png").write_bytes(pictures.encode_mask(cut))
+            parts.append({"label": label, "box": [l, t, r - l, b - t], "mask": f"{name}-{label}.png"})
+        lines.append(
+            {
+                "id": name,
+                "file": f"{name}.webp",
+                "label": variant.label,
+                "variant": variant.name,
+                "view": number,
+                "split": "test" if variant.test else "train",
+                "height_m": round((bottom - top) * metres, 4),
+                "azimuth": round(view.azimuth % 360, 1),
+                "elevation": round(view.elevation, 1),
+                "stands": bool(variant.stands[pose]),
+                "license": LICENSE,
+                "source": SOURCE,
+                **({"parts": parts} if parts else {}),
+            }
+        )
+    return lines
+
+
+def make_all(chosen: list[Variant], count: int, samples: int, out: Path) -> None:
+    """Render what is not there yet: a variant is done once its lines are written; then join all lines."""
+    done = out / ".lines"
+    done.mkdir(parents=True, exist_ok=True)
+    for variant in chosen:
+        place = done / f"{variant.label}-{variant.name}.jsonl"
+        if place.exists():
+            continue
+        started = time.process_time(), time.time()
+        lines = make(variant, count, samples, out)
+        place.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        print(f"{variant.label}/{variant.name}: {len(lines)} views, {time.process_time() - started[0]:.0f} CPU s, {time.time() - started[1]:.0f} s", flush=True)
+    joined = [place.read_text() for variant in VARIANTS if (place := done / f"{variant.label}-{variant.name}.jsonl").exists()]
+    (out / "cutouts.jsonl").write_text("".join(joined))
+
+
+def draft(chosen: list[Variant], count: int, samples: int, side: int, out: Path) -> None:
+    """A sheet of a few views of each variant."""
+    shown = []
+    for variant in chosen:
+        started = time.process_time()
+        for number, _, view, body, points in scenes(variant, views(variant, max(count, variant.poses))[:: 1]):
+            picture, metres, _ = render_view(variant, body, points, view, side, samples)
+            shown.append((develop(picture, variant, number), f"{variant.name} {view.elevation:.0f} {view.light} {picture.shape[0] * metres:.2f}m"))
+        print(f"{variant.label}/{variant.name}: {time.process_time() - started:.1f} CPU s", flush=True)
+        pictures.sheet(shown, 8, 224).save(out)
+
+
+def sheet(folder: Path, label: str, out: Path, columns: int = 24, cell: int = 88) -> None:
+    """A sheet of a class of finished cut-outs, a row a variant."""
+    lines = [json.loads(line) for line in (folder / "cutouts.jsonl").read_text().splitlines()]
+    chosen = [line for line in lines if not label or line["label"] == label]
+    pictures.sheet([(np.asarray(Image.open(folder / line["file"]).convert("RGBA")), line["id"].partition("/")[2][-14:]) for line in chosen], columns, cell).save(out)
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tools.cutouts", description=__doc__)
+    parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the cut-outs, or file of the sheet")
+    parser.add_argument("--only", nargs="*", default=[], metavar="LABEL[/VARIANT]", help="classes or variants")
+    parser.add_argument("--views", type=int, default=24, help="of each variant")
+    parser.add_argument("--samples", type=int, default=8, help="a pixel, before the denoiser")
+    parser.add_argument("--draft", action="store_true", help="a sheet of few views in place of cut-outs")
+    parser.add_argument("--sheet", type=Path, metavar="FOLDER", help="a sheet of finished cut-outs")
+    parser.add_argument("--side", type=int, default=SIDE, help="of a draft's pictures")
+    given = parser.parse_args()
+    if given.sheet:
+        sheet(given.sheet, "".join(given.only), given.out)
+        return
+    chosen = [v for v in VARIANTS if not given.only or v.label in given.only or f"{v.label}/{v.name}" in given.only]
+    if given.draft:
+        draft(chosen, given.views, given.samples, given.side, given.out)
+    else:
+        make_all(chosen, given.views, given.samples, given.out)
+
+
+if __name__ == "__main__":
+    main()
