@@ -230,7 +230,9 @@ def _yolo_objects(
         elif not 0 <= label < len(classes):
             on_problem(BoxProblem(place, "unknown class", shorten(line)))
         else:
-            centre_x, centre_y, wide, high = (share * side for share, side in zip(shares, (width, height) * 2, strict=True))
+            centre_x, centre_y, wide, high = (
+                share * side for share, side in zip(shares, (width, height) * 2, strict=True)
+            )
             box = (centre_x - wide / 2, centre_y - high / 2, wide, high)
             key = (label, *shares)
             made = _object(classes[label], box, None, (width, height), key in seen)

@@ -111,9 +111,7 @@ def open_labelled(
 
     def read() -> Iterator[LabelledImage]:
         for image in boxes:
-            objects = tuple(
-                LabelledObject(item.name, _floats(item.box), item.area) for item in image.objects
-            )
+            objects = tuple(LabelledObject(item.name, _floats(item.box), item.area) for item in image.objects)
             yield LabelledImage(image.file, boxes.images / image.file, image.width, image.height, objects)
 
     return LabelledSet(path, boxes.classes, origin or "real", read)
@@ -123,7 +121,9 @@ def _read_scenes(folder: Path) -> Iterator[LabelledImage]:
     classes = frozenset(read_classes_file(folder))
     for scene in read_scenes(folder):
         if unknown := [item.label for item in scene.objects if item.label not in classes]:
-            raise InputError(f"{folder / SCENES_FILE}: {scene.image_id}", f"of the classes in {CLASSES_FILE}", unknown[0])
+            raise InputError(
+                f"{folder / SCENES_FILE}: {scene.image_id}", f"of the classes in {CLASSES_FILE}", unknown[0]
+            )
         conditions = {name: value for name, value in scene.conditions.model_dump().items() if value}
         objects = tuple(
             LabelledObject(item.label, _floats(item.box), item.area, item.visible, item.truncated)

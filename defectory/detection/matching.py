@@ -290,7 +290,7 @@ def _give(
 
 
 def _best(values: NDArray[np.float64], starts: NDArray[np.intp], lengths: NDArray[np.intp]) -> NDArray[np.intp]:
-    """In each run of the last axis, the place of its highest value, the last of equal ones; -1 where all are below 0."""
+    """In each run of the last axis, the place of the highest value, of equal ones the last; -1 if all are negative."""
     highest = np.maximum.reduceat(values, starts, axis=-1)
     is_highest = (values == np.repeat(highest, lengths, axis=-1)) & (values >= 0)
     places = np.where(is_highest, np.arange(values.shape[-1]), -1)

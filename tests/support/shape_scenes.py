@@ -25,7 +25,9 @@ _SIDE = 160
 Colour = tuple[int, int, int]
 
 
-def _colour(rng: np.random.Generator, hue: float, spread: float = 0.03, light: tuple[float, float] = (0.6, 1)) -> Colour:
+def _colour(
+    rng: np.random.Generator, hue: float, spread: float = 0.03, light: tuple[float, float] = (0.6, 1)
+) -> Colour:
     red, green, blue = colorsys.hsv_to_rgb(
         (hue + rng.uniform(-spread, spread)) % 1, rng.uniform(0.6, 1), rng.uniform(*light)
     )

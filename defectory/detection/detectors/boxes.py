@@ -16,7 +16,7 @@ def overlaps(first: Corners, second: Corners) -> NDArray[np.float32]:
     inside = sides[..., 0] * sides[..., 1]
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
     union = areas[0][:, None] + areas[1][None] - inside
-    return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    return np.asarray(np.divide(inside, union, out=np.zeros_like(inside), where=union > 0), np.float32)
 
 
 def suppress(boxes: Corners, scores: NDArray[np.float32], iou: float) -> NDArray[np.intp]:

@@ -37,7 +37,6 @@ from defectory.detection.evaluation.results import (
 from defectory.detection.labelled import LabelledImage, LabelledSet
 from defectory.detection.matching import (
     COCO_AREAS,
-    COCO_IOUS,
     BoxRows,
     BoxTable,
     average_precision,
@@ -131,7 +130,7 @@ def evaluate_detector(
     objects, detections = seen.truth.table(), seen.found.table()
     if only_labelled:
         keys = [table.images * len(classes) + table.labels for table in (detections, objects)]
-        detections = detections.select(np.isin(*keys))
+        detections = detections.select(np.isin(keys[0], keys[1]))
     evaluation = _figures(detector, labelled, seen, classes, objects, detections, iou, only_labelled, problems)
     evaluation = write_pictures(evaluation, {image.name: image.path for image in seen.images}, out)
     write_evaluation(evaluation, out)

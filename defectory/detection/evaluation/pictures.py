@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from defectory.detection.drawing import DrawnBox, draw_boxes
-from defectory.detection.evaluation.results import DetectionEvaluation, FalseAlarm, Miss
+from defectory.detection.evaluation.results import DetectionEvaluation
 from defectory.vision.images import encode_jpeg, load_image
 from defectory.writing import write_whole, writing_to
 
@@ -28,36 +28,29 @@ def picture_path(folder: Path, kind: str, number: int) -> Path:
     return folder / PICTURES / f"{kind}-{number:03d}.jpg"
 
 
-def write_pictures(
-    evaluation: DetectionEvaluation, paths: Mapping[str, Path], folder: Path
-) -> DetectionEvaluation:
+def write_pictures(evaluation: DetectionEvaluation, paths: Mapping[str, Path], folder: Path) -> DetectionEvaluation:
     """Write a picture of each miss and false alarm that is told of; the evaluation with their numbers."""
-    misses, alarms = (
-        [item.model_copy(update={"picture": number}) for number, item in enumerate(items, 1)]
-        for items in (evaluation.misses, evaluation.false_alarms)
-    )
+    misses = [item.model_copy(update={"picture": number}) for number, item in enumerate(evaluation.misses, 1)]
+    alarms = [item.model_copy(update={"picture": number}) for number, item in enumerate(evaluation.false_alarms, 1)]
     with writing_to(folder):
-        for kind, items, colour in (("miss", misses, TRUTH_COLOUR), ("alarm", alarms, ALARM_COLOUR)):
-            for item in items:
-                image = load_image(paths[item.image])
-                text = f"{item.label} {item.score:.2f}" if isinstance(item, FalseAlarm) else item.label
-                picture = _cut(image, item, text, colour)
-                write_whole(picture_path(folder, kind, item.picture or 0), encode_jpeg(picture, quality=82))
+        for number, miss in enumerate(misses, 1):
+            picture = _cut(load_image(paths[miss.image]), miss.box, miss.label, TRUTH_COLOUR)
+            write_whole(picture_path(folder, "miss", number), encode_jpeg(picture, quality=82))
+        for number, alarm in enumerate(alarms, 1):
+            text = f"{alarm.label} {alarm.score:.2f}"
+            picture = _cut(load_image(paths[alarm.image]), alarm.box, text, ALARM_COLOUR)
+            write_whole(picture_path(folder, "alarm", number), encode_jpeg(picture, quality=82))
     return evaluation.model_copy(update={"misses": tuple(misses), "false_alarms": tuple(alarms)})
 
 
-def _cut(
-    image: NDArray[np.uint8], item: Miss | FalseAlarm, text: str, colour: tuple[int, int, int]
-) -> NDArray[np.uint8]:
+def _cut(image: NDArray[np.uint8], box: Sequence[float], text: str, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
-    left, top, right, bottom = _window(item.box, width, height)
+    left, top, right, bottom = _window(box, width, height)
     scale = SIDE / max(right - left, bottom - top)
     size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
     window = np.asarray(Image.fromarray(image[top:bottom, left:right]).resize(size, Image.Resampling.BICUBIC))
-    box = [
-        (item.box[0] - left) * scale, (item.box[1] - top) * scale, item.box[2] * scale, item.box[3] * scale
-    ]  # fmt: skip
-    return draw_boxes(window, [DrawnBox(box, text, colour)])
+    inside = [(box[0] - left) * scale, (box[1] - top) * scale, box[2] * scale, box[3] * scale]
+    return draw_boxes(window, [DrawnBox(inside, text, colour)])
 
 
 def _window(box: Sequence[float], width: int, height: int) -> tuple[int, int, int, int]:

@@ -119,9 +119,7 @@ class Backbone:
         return maps
 
 
-def embedded_backbone(
-    name: str = EMBEDDED[0], *, features: Sequence[str] = (), cache: Path | None = None
-) -> Backbone:
+def embedded_backbone(name: str = EMBEDDED[0], *, features: Sequence[str] = (), cache: Path | None = None) -> Backbone:
     """A backbone by name, built from its weights once and then cached in ``cache``.
 
     Args:

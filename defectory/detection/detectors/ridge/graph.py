@@ -102,7 +102,9 @@ class DetectorGraph:
             side = self._floats(ANCHORS[stride])
             boxes.append(self._decode(*self._centres(level, stride), shift, side, side))
             scores.append(score)
-        size = self._op("Gather", self._op("Cast", self._op("Shape", IMAGE), to=TensorProto.FLOAT), self._ints([3, 2, 3, 2]))
+        size = self._op(
+            "Gather", self._op("Cast", self._op("Shape", IMAGE), to=TensorProto.FLOAT), self._ints([3, 2, 3, 2])
+        )
         corners = self._op("Min", self._op("Max", self._op("Concat", *boxes, axis=0), self._floats(0.0)), size)
         all_scores = self._op("Concat", *scores, axis=0)
         best = self._op("ReduceMax", all_scores, axes=[1], keepdims=0)
@@ -141,9 +143,7 @@ class DetectorGraph:
             the name of a tensor ``(n, depth * grid ** 2 + classes + 2)``.
         """
         centre_x, centre_y, width, height = self._measure(corners)
-        reach_x, reach_y = (
-            self._op("Mul", side, self._floats(options.context / 2)) for side in (width, height)
-        )
+        reach_x, reach_y = (self._op("Mul", side, self._floats(options.context / 2)) for side in (width, height))
         regions = self._op(
             "Concat",
             self._op("Sub", centre_x, reach_x), self._op("Sub", centre_y, reach_y),
@@ -157,9 +157,7 @@ class DetectorGraph:
             output_height=options.grid, output_width=options.grid, sampling_ratio=2,
             spatial_scale=1 / self.maps[0].stride, coordinate_transformation_mode="half_pixel",
         )  # fmt: skip
-        sizes = [
-            self._op("Log", self._op("Div", side, self._floats(_TYPICAL_SIDE))) for side in (width, height)
-        ]
+        sizes = [self._op("Log", self._op("Div", side, self._floats(_TYPICAL_SIDE))) for side in (width, height)]
         return self._op("Concat", self._op("Flatten", pooled, axis=1), scores, *sizes, axis=1)
 
     def add_region_head(
@@ -173,7 +171,9 @@ class DetectorGraph:
     def add_answer(self, corners: str, scores: str) -> dict[str, str]:
         """Add the outputs as `OutputSpec` has ``queries``: centres and sides in shares of the input, and scores."""
         centre_x, centre_y, width, height = self._measure(corners, smallest=0.0)
-        size = self._op("Gather", self._op("Cast", self._op("Shape", IMAGE), to=TensorProto.FLOAT), self._ints([3, 2, 3, 2]))
+        size = self._op(
+            "Gather", self._op("Cast", self._op("Shape", IMAGE), to=TensorProto.FLOAT), self._ints([3, 2, 3, 2])
+        )
         shares = self._op("Div", self._op("Concat", centre_x, centre_y, width, height, axis=1), size)
         first = self._ints([0])
         return {BOXES: self._op("Unsqueeze", shares, first), SCORES: self._op("Unsqueeze", scores, first)}

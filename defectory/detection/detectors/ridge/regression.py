@@ -45,7 +45,7 @@ class RidgeSums:
         size = len(self.gram)
         penalty = np.full(size, strength * np.trace(self.gram[:-1, :-1]) / (size - 1) + 1e-9)
         penalty[-1] = 1e-9 * self.gram[-1, -1]
-        return np.linalg.solve(self.gram + np.diag(penalty), self.moments)
+        return np.asarray(np.linalg.solve(self.gram + np.diag(penalty), self.moments), np.float64)
 
 
 class Standardiser:
@@ -59,7 +59,7 @@ class Standardiser:
 
     def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """The features, standardised."""
-        return ((features - self.mean) / self.spread).astype(np.float32)
+        return np.asarray((features - self.mean) / self.spread, np.float32)
 
     def fold(self, weights: NDArray[np.float64]) -> NDArray[np.float32]:
         """Weights for standardised features (the intercept last), made ones for the features as they are."""

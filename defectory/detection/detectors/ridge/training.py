@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,9 @@ def train_ridge(
     options = options or RidgeOptions()
     images = TrainingImages.read(sets)
     with one_thread():
-        return _Training(images, options, on_problem, on_progress).run(", ".join(labelled.root.name for labelled in sets))
+        return _Training(images, options, on_problem, on_progress).run(
+            ", ".join(labelled.root.name for labelled in sets)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,9 +170,7 @@ class _Training:
         standards = self._gather("learning where", rows, scorers, boxers, _PLACE_WEIGHT)
         heads = {
             stride: standards[stride].fold(
-                np.concatenate(
-                    [scorers[stride].solve(_SCORE_STRENGTH), boxers[stride].solve(_BOX_STRENGTH)], axis=1
-                )
+                np.concatenate([scorers[stride].solve(_SCORE_STRENGTH), boxers[stride].solve(_BOX_STRENGTH)], axis=1)
             )
             for stride in strides
         }
@@ -235,9 +236,7 @@ class _Training:
         share = min(1.0, _BACKGROUND_ROWS[stride] / max(int(background.sum()), 1))
         chosen = np.flatnonzero(has_heat | (background & (self.rng.random(len(features)) < share)))
         weights = np.where(has_heat[chosen], 1.0, min(1 / share, _MOST_FOR_ONE)).astype(np.float32)
-        part = Targets(
-            targets.scores[chosen], targets.shifts[chosen], targets.has_box[chosen], targets.ignored[chosen]
-        )
+        part = Targets(targets.scores[chosen], targets.shifts[chosen], targets.has_box[chosen], targets.ignored[chosen])
         return _Rows(stride, np.ascontiguousarray(features[chosen]), part, weights)
 
     def _project(self, gram: NDArray[np.float64], standard: Standardiser) -> list[NDArray[np.float32]]:
@@ -253,7 +252,7 @@ class _Training:
         begins = np.cumsum([0, *(item.channels for item in self.graph.maps)])
         return [
             np.concatenate([axes[begin:end], -(centre[begin:end] @ axes[begin:end])[None]]).astype(np.float32)
-            for begin, end in zip(begins[:-1], begins[1:], strict=True)
+            for begin, end in pairwise(begins)
         ]
 
     def _card(self, dataset: str) -> DetectorCard:
@@ -297,13 +296,14 @@ class _Training:
         objects, detections = truth.table(), found.table()
         classes = calibrate(detector.card.classes, objects, detections, precision=self.options.precision)
         precision = average_precision(objects, detections, self.classes)
-        which = "held-out images of the same folders" if self.is_held_out else "the training images, too few to hold out"
+        which = (
+            "held-out images of the same folders" if self.is_held_out else "the training images, too few to hold out"
+        )
         aim = f"precision {self.options.precision:g}" if self.options.precision else "the best F1"
         figures = {"map50": precision.mean(ious=0), "map50_95": precision.mean()}
         changes = {
             "classes": classes,
-            "calibration": f"Platt's curves and thresholds of {aim} at IoU {OVERLAP:g}, on {len(self.held_out)} {which}",
+            "calibration": f"Platt's curves, thresholds of {aim} at IoU {OVERLAP:g}; on {len(self.held_out)} {which}",
             "metrics": {name: round(value, 4) for name, value in figures.items() if np.isfinite(value)},
         }
         return assemble(detector.card.model_copy(update=changes), detector.content)
-
