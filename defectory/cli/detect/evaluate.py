@@ -47,7 +47,7 @@ def evaluate(
 
         defectory detect evaluate detector.tar.gz scenes/test --out evaluation
 
-        defectory detect evaluate detector.tar.gz photos --map Hardhat=hard_hat --map Person=person --out evaluation --json
+        defectory detect evaluate detector.tar.gz photos --map Hardhat=hard_hat --out evaluation --json
     """
     from defectory.detection.detectors.detector import load_detector
     from defectory.detection.evaluation.evaluate import Problems, evaluate_detector
