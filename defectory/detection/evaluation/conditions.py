@@ -14,7 +14,7 @@ from defectory.metrics.estimates import proportion
 MOST_GROUPS = 12
 """Groups of one condition of images, the largest."""
 
-_OCCLUSION = ((0.9, "seen by 90 % or more"), (0.6, "seen by 60 to 90 %"), (0.0, "seen by less than 60 %"))
+_VISIBLE = ((0.9, "seen by 90 % or more"), (0.6, "seen by 60 to 90 %"), (0.0, "seen by less than 60 %"))
 _TRUNCATION = ((0.3, "cut off by 30 % or more"), (0.02, "cut off by less than 30 %"), (0.0, "within the picture"))
 
 
@@ -38,7 +38,7 @@ def group_results(objects: Sequence[Case], detections: Sequence[Case]) -> tuple[
     results = []
     for condition, group_of, has_precision in (
         ("size", _size, True),
-        ("occlusion", _occlusion, False),
+        ("visible share", _visible_share, False),
         ("truncation", _truncation, False),
     ):
         results += _by(condition, [(group_of(case), case) for case in objects], has_precision, [
@@ -58,7 +58,6 @@ def _by(
     right = Counter(group for group, case in detections if case.is_right)
     return [
         GroupResult(
-            # An image's condition may be called as an object's is.
             condition=condition,
             group=group,
             objects=count,
@@ -74,8 +73,8 @@ def _size(case: Case) -> str:
     return next(name for name in ("small", "medium", "large") if case.area <= COCO_AREAS[name][1])
 
 
-def _occlusion(case: Case) -> str:
-    return "" if case.item is None or case.item.visible is None else _band(case.item.visible, _OCCLUSION)
+def _visible_share(case: Case) -> str:
+    return "" if case.item is None or case.item.visible is None else _band(case.item.visible, _VISIBLE)
 
 
 def _truncation(case: Case) -> str:
