@@ -1,4 +1,4 @@
-"""Training images: labels kept as numbers, pictures read one at a time, each time mirrored and sized anew."""
+"""Training images: labels kept as numbers, pictures read one at a time, each time mirrored, sized and coloured anew."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ class Sample:
     prepared: PreparedImage
     boxes: Corners
     labels: NDArray[np.intp]
+
+
+def recolour(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The image as another camera and another light might show it: saturation, exposure, white balance and gamma.
+
+    What is told apart by its shape is then not told apart by the colours of the few variants that were shown.
+    """
+    saturation, exposure, gamma = rng.uniform(0.2, 1.3), rng.uniform(0.7, 1.3), math.exp(rng.uniform(-0.35, 0.35))
+    balance = np.exp(rng.normal(0, 0.06, 3)).astype(np.float32) * exposure
+    mix = (np.eye(3) * saturation + np.array([[0.299, 0.587, 0.114]]) * (1 - saturation)).astype(np.float32)
+    levels = np.linspace(0, 1, 256) ** gamma * 255
+    pixels = np.clip(image.reshape(-1, 3) @ (mix * balance[:, None]).T, 0, 255).astype(np.uint8)
+    return np.rint(levels).astype(np.uint8)[pixels].reshape(image.shape)
 
 
 @dataclass(slots=True)
@@ -105,7 +118,7 @@ def draw_samples(
     rng: np.random.Generator,
     on_problem: Callable[[BoxProblem], None],
 ) -> Iterator[Sample | None]:
-    """Each of the images by its number, at a size drawn from `SCALES` and mirrored or not; None for one that cannot be
+    """Each of the images by its number, at a size drawn from `SCALES`, mirrored or not and `recolour`ed; None for one that cannot be
     read, which ``on_problem`` hears of.
     """
     for number in numbers:
@@ -117,6 +130,7 @@ def draw_samples(
             yield None
             continue
         sides = {"height": round(spec.height * scale), "width": round(spec.width * scale)}
+        image = recolour(image, rng)
         boxes, labels = images.boxes(number)
         if mirrored:
             image = np.ascontiguousarray(image[:, ::-1])
