@@ -63,6 +63,17 @@ class DefectoryError(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(shorten(message, MESSAGE_LIMIT))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Python would make it anew of its message alone, which those that take more refuse: it could not leave a worker.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[DefectoryError], arguments: tuple[object, ...], state: Mapping[str, object]) -> DefectoryError:
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
+
 
 class InputError(DefectoryError):
     """Input breaks a rule.

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from defectory.detection.detectors.training import train_detector as train_detector
     from defectory.detection.evaluation.evaluate import evaluate_detector as evaluate_detector
     from defectory.detection.labelled import open_labelled as open_labelled
+    from defectory.detection.layouts.presets import load_preset as load_preset
+    from defectory.detection.layouts.records import Layout as Layout
+    from defectory.detection.layouts.sampler import sample_layouts as sample_layouts
+    from defectory.detection.scenes.compositor import Compositor as Compositor
+    from defectory.detection.scenes.folder import read_scenes as read_scenes
+    from defectory.detection.scenes.records import Scene as Scene
+    from defectory.detection.scenes.records import SceneRenderer as SceneRenderer
 
 __getattr__, __dir__, __all__ = load_lazily(
     __name__,
@@ -26,5 +33,11 @@ __getattr__, __dir__, __all__ = load_lazily(
         "defectory.detection.detectors.training": ("train_detector",),
         "defectory.detection.evaluation.evaluate": ("evaluate_detector",),
         "defectory.detection.labelled": ("open_labelled",),
+        "defectory.detection.layouts.presets": ("load_preset",),
+        "defectory.detection.layouts.records": ("Layout",),
+        "defectory.detection.layouts.sampler": ("sample_layouts",),
+        "defectory.detection.scenes.compositor": ("Compositor",),
+        "defectory.detection.scenes.folder": ("read_scenes",),
+        "defectory.detection.scenes.records": ("Scene", "SceneRenderer"),
     },
 )

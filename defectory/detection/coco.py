@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from defectory.datasets.annotations import coco_begin, coco_end
 from defectory.writing import UNFINISHED, write_whole
 
 
-def write_coco_pieces(
-    file: Path, pieces: Iterable[tuple[bytes, bytes]], classes: Sequence[str], description: str
-) -> Path:
-    """Write ``file``: all of it, or nothing.
+@dataclass(frozen=True, slots=True)
+class CocoPieces:
+    """Takes pieces; annotations stand behind all images, so both wait in files meanwhile."""
+
+    images: BinaryIO
+    annotations: BinaryIO
+
+    def add(self, images: bytes, annotations: bytes) -> None:
+        """Some entries of each as JSON, with commas between."""
+        for stream, piece in ((self.images, images), (self.annotations, annotations)):
+            stream.write((b",\n" if stream.tell() and piece else b"") + piece)
+
+
+@contextmanager
+def writing_coco(file: Path, classes: Sequence[str], description: str) -> Iterator[CocoPieces]:
+    """Write ``file`` of what is added within: all of it, or nothing.
 
     Args:
         file: where.
-        pieces: of images and of annotations, each some entries as JSON with commas between.
         classes: the categories, numbered from 1.
         description: of the whole.
 
@@ -25,14 +39,11 @@ def write_coco_pieces(
         OSError: it cannot be written.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Annotations stand behind all images: they wait in a file meanwhile.
     with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=file.parent) as name:
         images, annotations = Path(name) / "images", Path(name) / "annotations"
         with images.open("wb") as first, annotations.open("wb") as second:
-            for both in pieces:
-                for stream, piece in zip((first, second), both, strict=True):
-                    stream.write((b",\n" if stream.tell() and piece else b"") + piece)
-        return write_whole(file, _whole(images, annotations, classes, description))
+            yield CocoPieces(first, second)
+        write_whole(file, _whole(images, annotations, classes, description))
 
 
 def _whole(images: Path, annotations: Path, classes: Sequence[str], description: str) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -37,25 +38,27 @@ def map_in_order(
     Args:
         work: a function of a module, which another process can find.
         items: gone through once, as they are needed.
-        workers: processes; 1 works in this one.
+        workers: processes; 1 works in this one, and so does a single item.
         start: called once in each process before its work.
         on_death: gives the result of what kills its process every time; by default that is an error.
 
     Raises:
         WorkerError: a process died four times at the same piece of work.
     """
-    if workers == 1:
+    rest = iter(items)
+    first = list(islice(rest, 2))
+    rest = chain(first, rest)
+    if workers == 1 or len(first) < 2:
         if start is not None:
             start()
-        yield from map(work, items)
+        yield from map(work, rest)
         return
-    rest = iter(items)
     pending: deque[tuple[Item, Future[Result]]] = deque()
     deaths = 0
     pool = _pool(workers, start)
     try:
         while True:
-            while len(pending) < 2 * workers and (ahead := list(_take(rest))):
+            while len(pending) < 2 * workers and (ahead := list(islice(rest, 1))):
                 pending.append((ahead[0], pool.submit(work, ahead[0])))
             if not pending:
                 return
@@ -80,13 +83,6 @@ def map_in_order(
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _take(rest: Iterator[Item]) -> Iterator[Item]:
-    """The next one, if there is one."""
-    for item in rest:
-        yield item
-        return
 
 
 def _pool(workers: int, start: Callable[[], None] | None) -> ProcessPoolExecutor:

@@ -63,28 +63,42 @@ def develop(picture: NDArray[np.float32], variant: Variant, number: int) -> NDAr
     return pictures.develop(picture, exposure=float(np.exp(rng.normal(0.05, 0.14))), tint=(1 + warm, 1.0, 1 - warm))
 
 
-def render_view(variant: Variant, body: Body | None, points: NDArray[np.float64], view: studio.View, side: int, samples: int) -> tuple[NDArray[np.float32], float, list[tuple[str, NDArray[np.bool_]]]]:
+def render_view(
+    variant: Variant, body: Body | None, points: NDArray[np.float64], view: studio.View, side: int, samples: int
+) -> tuple[NDArray[np.float32], float, list[tuple[str, NDArray[np.bool_]]]]:
     """The picture, how many metres one pixel is, and the masks of what a person wears."""
     size = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0)))
     placed = studio.View(view.azimuth, view.elevation, view.distance * size, view.light, view.light_turn)
     metres = studio.frame(placed, points, side)
-    studio.light(placed, Vector((points.min(axis=0) + points.max(axis=0)) / 2), size)
-    picture = studio.render(samples)
+    centre = Vector((points.min(axis=0) + points.max(axis=0)) / 2)
+    studio.light(placed, centre, size, mirrored=variant.label == "spill")
+    if variant.label == "spill":
+        picture = studio.render_liquid(studio.models(), samples)
+    else:
+        picture = studio.render(samples * variant.fineness)
     masks: list[tuple[str, NDArray[np.bool_]]] = []
     if variant.label == "person" and body is not None and (body.hat or body.vest):
         found = studio.render_masks(body.all, [body.hat, body.vest])
-        masks = [(label, mask) for label, mask in zip(("hard_hat", "safety_vest"), found, strict=True) if mask.sum() >= 12]
+        masks = [
+            (label, mask) for label, mask in zip(("hard_hat", "safety_vest"), found, strict=True) if mask.sum() >= 12
+        ]
     return picture, metres, masks
 
 
-def scenes(variant: Variant, chosen: list[tuple[int, studio.View]]) -> Iterator[tuple[int, int, studio.View, Body | None, NDArray[np.float64]]]:
+def scenes(
+    variant: Variant, chosen: list[tuple[int, studio.View]]
+) -> Iterator[tuple[int, int, studio.View, Body | None, NDArray[np.float64]]]:
     """The views with their numbers and what was built for them."""
     last, body, points = -1, None, np.zeros((0, 3))
     for number, (pose, view) in enumerate(chosen):
         if pose != last:
             studio.empty()
             body = variant.build(pose)
-            shown = body.vest if body is not None and variant.label == "safety_vest" else [item for item in studio.models() if not item.is_holdout]
+            shown = (
+                body.vest
+                if body is not None and variant.label == "safety_vest"
+                else [item for item in studio.models() if not item.is_holdout]
+            )
             points, last = studio.points_of(shown), pose
         yield number, pose, view, body, points
 
@@ -106,9 +120,9 @@ def make(variant: Variant, count: int, samples: int, out: Path) -> list[dict[str
             cut = mask[top:bottom, left:right] & (developed[top:bottom, left:right, 3] > 0)
             if cut.sum() < 12:
                 continue
-            l, t, r, b = pictures.bounds(cut.astype(np.uint8))
+            x0, y0, x1, y1 = pictures.bounds(cut.astype(np.uint8))
             (out / f"{name}-{label}.png").write_bytes(pictures.encode_mask(cut))
-            parts.append({"label": label, "box": [l, t, r - l, b - t], "mask": f"{name}-{label}.png"})
+            parts.append({"label": label, "box": [x0, y0, x1 - x0, y1 - y0], "mask": f"{name}-{label}.png"})
         lines.append(
             {
                 "id": name,
@@ -129,19 +143,37 @@ def make(variant: Variant, count: int, samples: int, out: Path) -> list[dict[str
     return lines
 
 
+def in_turn(chosen: list[Variant]) -> list[Variant]:
+    """One of each class, then a second of each: a run that is stopped early has some of all; tests come second."""
+    ranks: dict[str, int] = {}
+    ordered = []
+    for test in (False, True):
+        for variant in (variant for variant in chosen if variant.test is test):
+            number = ranks.get(f"{variant.label} {test}", 0)
+            ranks[f"{variant.label} {test}"] = number + 1
+            ordered.append((number + 0.5 * test, variant))
+    return [variant for _, variant in sorted(ordered, key=lambda item: item[0])]
+
+
 def make_all(chosen: list[Variant], count: int, samples: int, out: Path) -> None:
     """Render what is not there yet: a variant is done once its lines are written; then join all lines."""
     done = out / ".lines"
     done.mkdir(parents=True, exist_ok=True)
-    for variant in chosen:
+    for variant in in_turn(chosen):
         place = done / f"{variant.label}-{variant.name}.jsonl"
         if place.exists():
             continue
         started = time.process_time(), time.time()
         lines = make(variant, count, samples, out)
         place.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        print(f"{variant.label}/{variant.name}: {len(lines)} views, {time.process_time() - started[0]:.0f} CPU s, {time.time() - started[1]:.0f} s", flush=True)
-    joined = [place.read_text() for variant in VARIANTS if (place := done / f"{variant.label}-{variant.name}.jsonl").exists()]
+        print(
+            f"{variant.label}/{variant.name}: {len(lines)} views, {time.process_time() - started[0]:.0f} CPU s, "
+            f"{time.time() - started[1]:.0f} s",
+            flush=True,
+        )
+    joined = [
+        place.read_text() for variant in VARIANTS if (place := done / f"{variant.label}-{variant.name}.jsonl").exists()
+    ]
     (out / "cutouts.jsonl").write_text("".join(joined))
 
 
@@ -150,9 +182,14 @@ def draft(chosen: list[Variant], count: int, samples: int, side: int, out: Path)
     shown = []
     for variant in chosen:
         started = time.process_time()
-        for number, _, view, body, points in scenes(variant, views(variant, max(count, variant.poses))[:: 1]):
+        for number, _, view, body, points in scenes(variant, views(variant, max(count, variant.poses))[::1]):
             picture, metres, _ = render_view(variant, body, points, view, side, samples)
-            shown.append((develop(picture, variant, number), f"{variant.name} {view.elevation:.0f} {view.light} {picture.shape[0] * metres:.2f}m"))
+            shown.append(
+                (
+                    develop(picture, variant, number),
+                    f"{variant.name} {view.elevation:.0f} {view.light} {picture.shape[0] * metres:.2f}m",
+                )
+            )
         print(f"{variant.label}/{variant.name}: {time.process_time() - started:.1f} CPU s", flush=True)
         pictures.sheet(shown, 8, 224).save(out)
 
@@ -161,7 +198,14 @@ def sheet(folder: Path, label: str, out: Path, columns: int = 24, cell: int = 88
     """A sheet of a class of finished cut-outs, a row a variant."""
     lines = [json.loads(line) for line in (folder / "cutouts.jsonl").read_text().splitlines()]
     chosen = [line for line in lines if not label or line["label"] == label]
-    pictures.sheet([(np.asarray(Image.open(folder / line["file"]).convert("RGBA")), line["id"].partition("/")[2][-14:]) for line in chosen], columns, cell).save(out)
+    pictures.sheet(
+        [
+            (np.asarray(Image.open(folder / line["file"]).convert("RGBA")), line["id"].partition("/")[2][-14:])
+            for line in chosen
+        ],
+        columns,
+        cell,
+    ).save(out)
 
 
 def main() -> None:
@@ -170,7 +214,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the cut-outs, or file of the sheet")
     parser.add_argument("--only", nargs="*", default=[], metavar="LABEL[/VARIANT]", help="classes or variants")
     parser.add_argument("--views", type=int, default=24, help="of each variant")
-    parser.add_argument("--samples", type=int, default=8, help="a pixel, before the denoiser")
+    parser.add_argument("--samples", type=int, default=4, help="a pixel, before the denoiser")
     parser.add_argument("--draft", action="store_true", help="a sheet of few views in place of cut-outs")
     parser.add_argument("--sheet", type=Path, metavar="FOLDER", help="a sheet of finished cut-outs")
     parser.add_argument("--side", type=int, default=SIDE, help="of a draft's pictures")

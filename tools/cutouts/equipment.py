@@ -9,10 +9,21 @@ import numpy as np
 
 from tools.cutouts import materials, solids
 from tools.cutouts.materials import cardboard, paint, plastic, rubber, steel, wood
-from tools.cutouts.solids import box, disc, move, prism, tapered, tube, turned
+from tools.cutouts.solids import box, disc, frame, move, prism, tapered, tube, turned
 
 
-def pallet_jack(colour: str, *, handle: float = 12, steer: float = 0, length: float = 1.15, raised: float = 0.0, dark_forks: bool = False, powered: bool = False, wear: float = 0.4, seed: int = 0) -> None:
+def pallet_jack(
+    colour: str,
+    *,
+    handle: float = 12,
+    steer: float = 0,
+    length: float = 1.15,
+    raised: float = 0.0,
+    dark_forks: bool = False,
+    powered: bool = False,
+    wear: float = 0.4,
+    seed: int = 0,
+) -> None:
     """A hand pallet truck, forks towards -y; ``handle`` is its tiller's angle from upright, degrees."""
     coat = paint(colour, seed, wear=wear)
     forks = paint("#26272a", seed + 1, wear=0.5) if dark_forks else coat
@@ -21,11 +32,19 @@ def pallet_jack(colour: str, *, handle: float = 12, steer: float = 0, length: fl
     top = 0.088 + raised
     for side in (-1, 1):
         x = side * 0.19
-        outline = [(-0.08, 0), (0.08, 0), (0.08, -length + 0.12), (0.045, -length), (-0.045, -length), (-0.08, -length + 0.12)]
+        outline = [
+            (-0.08, 0),
+            (0.08, 0),
+            (0.08, -length + 0.12),
+            (0.045, -length),
+            (-0.045, -length),
+            (-0.08, -length + 0.12),
+        ]
         fork = solids.mesh(
             np.array([(x + a, b, z) for z in (top - 0.055, top) for a, b in outline]),
             [(5, 4, 3, 2, 1, 0), (6, 7, 8, 9, 10, 11), *[(n, (n + 1) % 6, (n + 1) % 6 + 6, n + 6) for n in range(6)]],
-            forks, smooth=False,
+            forks,
+            smooth=False,
         )
         solids.bevelled(fork, 0.012, 3)
         for y in (-length + 0.18, -length + 0.28):
@@ -59,7 +78,21 @@ def pallet_jack(colour: str, *, handle: float = 12, steer: float = 0, length: fl
     arm = [
         tube([(0, 0, 0), (0, 0, reach)], 0.019, coat),
         tube([(-0.03, 0, 0), (-0.03, 0, 0.25)], 0.008, bare),
-        tube([(0, 0, reach - 0.02), (-0.10, 0, reach + 0.02), (-0.13, 0, reach + 0.14), (-0.10, 0, reach + 0.23), (0.10, 0, reach + 0.23), (0.13, 0, reach + 0.14), (0.10, 0, reach + 0.02), (0, 0, reach - 0.02)], 0.014, dark, corner=0.05),
+        tube(
+            [
+                (0, 0, reach - 0.02),
+                (-0.10, 0, reach + 0.02),
+                (-0.13, 0, reach + 0.14),
+                (-0.10, 0, reach + 0.23),
+                (0.10, 0, reach + 0.23),
+                (0.13, 0, reach + 0.14),
+                (0.10, 0, reach + 0.02),
+                (0, 0, reach - 0.02),
+            ],
+            0.014,
+            dark,
+            corner=0.05,
+        ),
         tube([(0, 0, reach - 0.03), (0, -0.02, reach + 0.10)], 0.009, bare),
         box((0.06, 0.016, 0.035), (0, -0.02, reach + 0.12), dark),
     ]
@@ -74,7 +107,7 @@ def pallet_jack(colour: str, *, handle: float = 12, steer: float = 0, length: fl
     move([*arm, *pump], (0, 0.11, 0))
 
 
-def _castors(width: float, length: float, radius: float, seed: int, tyre: Any = None) -> None:  # noqa: ANN401
+def _castors(width: float, length: float, radius: float, seed: int, tyre: Any = None) -> None:
     bare, tyre = steel(seed), tyre or rubber(seed)
     for x in (-1, 1):
         for y in (-1, 1):
@@ -86,7 +119,9 @@ def _castors(width: float, length: float, radius: float, seed: int, tyre: Any = 
             box((0.08, 0.08, 0.008), (px, py, radius * 2.1), bare, bevel=0)
 
 
-def _cartons(width: float, length: float, floor: float, rng: np.random.Generator, seed: int, *, full: float = 0.8) -> None:
+def _cartons(
+    width: float, length: float, floor: float, rng: np.random.Generator, seed: int, *, full: float = 0.8
+) -> None:
     """Cartons and a tote stacked on a deck."""
     y = -length / 2 + 0.04
     while y < length / 2 - 0.22:
@@ -99,13 +134,35 @@ def _cartons(width: float, length: float, floor: float, rng: np.random.Generator
                 height = float(rng.uniform(0.14, 0.36))
                 turn = float(rng.normal(0, 3))
                 board = cardboard(seed + int(rng.integers(99)), mottle=float(rng.uniform(0.1, 0.5)))
-                box((wide - 0.012, depth - 0.012, height), (x + wide / 2, y + depth / 2, floor + height / 2), board, turn=(0, 0, turn))
-                box((0.05, depth - 0.01, 0.002), (x + wide / 2, y + depth / 2, floor + height + 0.001), plastic("#b98f5e", seed, rough=0.2), turn=(0, 0, turn), bevel=0)
+                box(
+                    (wide - 0.012, depth - 0.012, height),
+                    (x + wide / 2, y + depth / 2, floor + height / 2),
+                    board,
+                    turn=(0, 0, turn),
+                )
+                box(
+                    (0.05, depth - 0.01, 0.002),
+                    (x + wide / 2, y + depth / 2, floor + height + 0.001),
+                    plastic("#b98f5e", seed, rough=0.2),
+                    turn=(0, 0, turn),
+                    bevel=0,
+                )
             x += wide
         y += depth
 
 
-def platform_cart(colour: str, *, deck: str = "", folded: bool = False, ends: int = 1, width: float = 0.6, length: float = 0.95, load: float = 0.0, seed: int = 0, mesh_sides: bool = False) -> None:
+def platform_cart(
+    colour: str,
+    *,
+    deck: str = "",
+    folded: bool = False,
+    ends: int = 1,
+    width: float = 0.6,
+    length: float = 0.95,
+    load: float = 0.0,
+    seed: int = 0,
+    mesh_sides: bool = False,
+) -> None:
     """A platform trolley with one push handle or two."""
     rng = np.random.default_rng(seed)
     coat = paint(colour, seed)
@@ -120,12 +177,38 @@ def platform_cart(colour: str, *, deck: str = "", folded: bool = False, ends: in
         side = 1 if number == 0 else -1
         high = 0.86
         if folded:
-            bars = [tube([(-half, length / 2 - 0.05, floor + 0.03), (-half, length / 2 - 0.8, floor + 0.05), (half, length / 2 - 0.8, floor + 0.05), (half, length / 2 - 0.05, floor + 0.03)], 0.014, chrome, corner=0.08)]
+            bars = [
+                tube(
+                    [
+                        (-half, length / 2 - 0.05, floor + 0.03),
+                        (-half, length / 2 - 0.8, floor + 0.05),
+                        (half, length / 2 - 0.8, floor + 0.05),
+                        (half, length / 2 - 0.05, floor + 0.03),
+                    ],
+                    0.014,
+                    chrome,
+                    corner=0.08,
+                )
+            ]
         else:
             y = side * (length / 2 - 0.03)
-            bars = [tube([(-half, y, floor), (-half, y + side * 0.04, high), (half, y + side * 0.04, high), (half, y, floor)], 0.0145, chrome, corner=0.09)]
+            bars = [
+                tube(
+                    [
+                        (-half, y, floor),
+                        (-half, y + side * 0.04, high),
+                        (half, y + side * 0.04, high),
+                        (half, y, floor),
+                    ],
+                    0.0145,
+                    chrome,
+                    corner=0.09,
+                )
+            ]
             bars.append(tube([(-half, y + side * 0.02, 0.52), (half, y + side * 0.02, 0.52)], 0.010, chrome))
-            bars.append(tube([(-half + 0.12, y + side * 0.04, high), (half - 0.12, y + side * 0.04, high)], 0.018, rubber(seed)))
+            bars.append(
+                tube([(-half + 0.12, y + side * 0.04, high), (half - 0.12, y + side * 0.04, high)], 0.018, rubber(seed))
+            )
         if mesh_sides and not folded:
             for x in np.linspace(-half + 0.05, half - 0.05, 9):
                 tube([(x, side * (length / 2 - 0.02), floor), (x, side * length / 2, 0.8)], 0.0035, chrome)
@@ -148,7 +231,9 @@ def shelf_cart(shelves: int, *, colour: str = "#26282b", metal: bool = False, lo
     _castors(width, length, 0.055, seed + 1, plastic("#6f7378", seed))
     levels = np.linspace(0.17, high, shelves)
     for level in levels:
-        tub = tapered((width, length), (width + 0.03, length + 0.03), 0.10 if not metal else 0.035, coat, wall=0.012, corner=0.05)
+        tub = tapered(
+            (width, length), (width + 0.03, length + 0.03), 0.10 if not metal else 0.035, coat, wall=0.012, corner=0.05
+        )
         tub.location = (0, 0, float(level) - 0.05)
     for x in (-1, 1):
         for y in (-1, 1):
@@ -158,13 +243,32 @@ def shelf_cart(shelves: int, *, colour: str = "#26282b", metal: bool = False, lo
             else:
                 box((0.06, 0.09, high - 0.2), (*place, high / 2 + 0.05), coat, bevel=0.02)
     grip = rubber(seed + 2) if metal else coat
-    tube([(-width / 2 + 0.03, length / 2, high), (-width / 2 + 0.03, length / 2 + 0.12, high + 0.09), (width / 2 - 0.03, length / 2 + 0.12, high + 0.09), (width / 2 - 0.03, length / 2, high)], 0.016, grip, corner=0.05)
+    tube(
+        [
+            (-width / 2 + 0.03, length / 2, high),
+            (-width / 2 + 0.03, length / 2 + 0.12, high + 0.09),
+            (width / 2 - 0.03, length / 2 + 0.12, high + 0.09),
+            (width / 2 - 0.03, length / 2, high),
+        ],
+        0.016,
+        grip,
+        corner=0.05,
+    )
     if load:
         for level in levels:
             _cartons(width - 0.06, length - 0.08, float(level) - 0.035, rng, seed + int(level * 50), full=load)
 
 
-def step_ladder(steps: int, *, rails: str = "", cap: str = "#d8262c", treads: str = "", wooden: bool = False, platform: bool = False, seed: int = 0) -> None:
+def step_ladder(
+    steps: int,
+    *,
+    rails: str = "",
+    cap: str = "#d8262c",
+    treads: str = "",
+    wooden: bool = False,
+    platform: bool = False,
+    seed: int = 0,
+) -> None:
     """An A-frame step ladder, steps towards -y; ``rails`` in colour are fibreglass, else aluminium."""
     pitch = 0.265
     height = pitch * steps + (0.06 if not platform else 0.0)
@@ -188,10 +292,14 @@ def step_ladder(steps: int, *, rails: str = "", cap: str = "#d8262c", treads: st
             lean = -math.degrees(math.atan2(way[1], way[2]))
             sway = math.degrees(math.atan2(way[0], way[2]))
             thin = 0.026 if not back else 0.022
-            bar = box((thin, depth if not back else depth * 0.6, length), (0, 0, 0), body if not back or wooden or rails else bright, bevel=0.004)
+            bar = box(
+                (thin, depth if not back else depth * 0.6, length),
+                (0, 0, 0),
+                body if not back or wooden or rails else bright,
+                bevel=0.004,
+            )
             move([bar], tuple((low + top) / 2), turn=(lean, sway, 0))
-            foot = box((thin + 0.012, depth * 0.9, 0.045), (low[0], low[1], 0.022), rubber(seed + 2), bevel=0.004)
-            del foot
+            box((thin + 0.012, depth * 0.9, 0.045), (low[0], low[1], 0.022), rubber(seed + 2), bevel=0.004)
     for number in range(1, steps + (0 if not platform else 1)):
         z = number * pitch
         share = z / height
@@ -210,13 +318,42 @@ def step_ladder(steps: int, *, rails: str = "", cap: str = "#d8262c", treads: st
     z = height * 0.48
     for side in (-1, 1):
         x = side * (half_top + (height - z) * spread + 0.005)
-        tube([(x, -(height - z) * slope - 0.03, z), (x, 0, z - 0.03), (x * 0.97, (height - z) * slope * 0.95 + 0.03, z)], 0.006, bright)
+        tube(
+            [(x, -(height - z) * slope - 0.03, z), (x, 0, z - 0.03), (x * 0.97, (height - z) * slope * 0.95 + 0.03, z)],
+            0.006,
+            bright,
+        )
     if platform:
         box((2 * half_top + 0.04, 0.30, 0.03), (0, 0.03, height), bright, bevel=0.005)
-        tube([(-half_top, 0.12, height), (-half_top, 0.14, height + 0.6), (half_top, 0.14, height + 0.6), (half_top, 0.12, height)], 0.014, bright if not rails else body, corner=0.06)
+        tube(
+            [
+                (-half_top, 0.12, height),
+                (-half_top, 0.14, height + 0.6),
+                (half_top, 0.14, height + 0.6),
+                (half_top, 0.12, height),
+            ],
+            0.014,
+            bright if not rails else body,
+            corner=0.06,
+        )
     elif steps <= 3 and not wooden:
-        tube([(-half_top + 0.02, 0.03, height - 0.1), (-half_top + 0.03, 0.06, height + 0.42), (half_top - 0.03, 0.06, height + 0.42), (half_top - 0.02, 0.03, height - 0.1)], 0.013, bright, corner=0.1)
-        box((2 * half_top + 0.05, 0.24, 0.035), (0, 0, height), plastic(cap, seed + 4) if not treads else step, bevel=0.012)
+        tube(
+            [
+                (-half_top + 0.02, 0.03, height - 0.1),
+                (-half_top + 0.03, 0.06, height + 0.42),
+                (half_top - 0.03, 0.06, height + 0.42),
+                (half_top - 0.02, 0.03, height - 0.1),
+            ],
+            0.013,
+            bright,
+            corner=0.1,
+        )
+        box(
+            (2 * half_top + 0.05, 0.24, 0.035),
+            (0, 0, height),
+            plastic(cap, seed + 4) if not treads else step,
+            bevel=0.012,
+        )
     else:
         top = wood("#b58a52", seed + 5) if wooden else plastic(cap, seed + 4)
         box((2 * half_top + 0.06, 0.17, 0.05), (0, 0, height + 0.01), top, bevel=0.014)
@@ -227,9 +364,13 @@ def wheelie_bin(colour: str, lid: str, *, ajar: float = 0, seed: int = 0) -> Non
     body, cover = plastic(colour, seed, bump=0.12), plastic(lid, seed + 1, bump=0.12)
     tub = tapered((0.40, 0.42), (0.48, 0.54), 0.86, body, wall=0.008, corner=0.05)
     tub.location = (0, 0, 0.05)
-    rim = tapered((0.50, 0.56), (0.51, 0.57), 0.035, body, wall=0.02, corner=0.06)
+    rim = frame((0.51, 0.57), 0.035, 0.025, body, corner=0.06)
     rim.location = (0, 0, 0.875)
-    parts = [box((0.51, 0.55, 0.028), (0, -0.275, 0.014), cover, bevel=0.012), box((0.46, 0.42, 0.03), (0, -0.26, 0.035), cover, bevel=0.014), box((0.14, 0.04, 0.03), (0, -0.56, 0.02), cover, bevel=0.008)]
+    parts = [
+        box((0.51, 0.55, 0.028), (0, -0.275, 0.014), cover, bevel=0.012),
+        box((0.46, 0.42, 0.03), (0, -0.26, 0.035), cover, bevel=0.014),
+        box((0.14, 0.04, 0.03), (0, -0.56, 0.02), cover, bevel=0.008),
+    ]
     move(parts, (0, 0.275, 0.912), turn=(-ajar, 0, 0))
     for side in (-1, 1):
         disc(0.10, 0.05, (side * 0.21, 0.20, 0.10), rubber(seed + 2))
@@ -240,18 +381,41 @@ def wheelie_bin(colour: str, lid: str, *, ajar: float = 0, seed: int = 0) -> Non
 
 
 def round_bin(colour: str, *, kind: str = "tub", bag: str = "", seed: int = 0) -> None:
-    """A round container: "tub" of ribbed plastic with handles, "drum" with a domed lid, "pedal" of steel, "oily" with a steel lid, "mesh"."""
+    """A round container.
+
+    ``kind``: a "tub" of ribbed plastic with handles, a "drum" with a domed lid, a "pedal" bin of steel, one for "oily"
+    rags with a steel lid, one of "mesh".
+    """
     shine = kind == "pedal"
-    body = steel(seed, rough=0.22, dirt=0.2) if shine else (paint(colour, seed) if kind in {"drum", "oily"} else plastic(colour, seed, bump=0.1))
-    radius, height = {"tub": (0.25, 0.72), "drum": (0.29, 0.88), "pedal": (0.15, 0.62), "oily": (0.20, 0.46), "mesh": (0.16, 0.36)}[kind]
+    body = (
+        steel(seed, rough=0.3, dirt=0.1, mottle=0.03, metal=0.65)
+        if shine
+        else (paint(colour, seed) if kind in {"drum", "oily"} else plastic(colour, seed, bump=0.1))
+    )
+    radius, height = {
+        "tub": (0.25, 0.72),
+        "drum": (0.29, 0.88),
+        "pedal": (0.15, 0.62),
+        "oily": (0.20, 0.46),
+        "mesh": (0.16, 0.36),
+    }[kind]
     low = radius * (0.84 if kind in {"tub", "mesh"} else 1.0)
     if kind == "mesh":
         wire = paint(colour, seed, wear=0.1)
         for z in np.linspace(0.01, height, 13):
             r = low + (radius - low) * z / height
-            tube([(r * math.cos(a), r * math.sin(a), z) for a in np.linspace(0, 2 * math.pi, 28, endpoint=False)], 0.0022 if z < height - 0.01 else 0.007, wire, closed=True)
+            tube(
+                [(r * math.cos(a), r * math.sin(a), z) for a in np.linspace(0, 2 * math.pi, 28, endpoint=False)],
+                0.0022 if z < height - 0.01 else 0.007,
+                wire,
+                closed=True,
+            )
         for a in np.linspace(0, 2 * math.pi, 44, endpoint=False):
-            tube([(low * math.cos(a), low * math.sin(a), 0.01), (radius * math.cos(a), radius * math.sin(a), height)], 0.0022, wire)
+            tube(
+                [(low * math.cos(a), low * math.sin(a), 0.01), (radius * math.cos(a), radius * math.sin(a), height)],
+                0.0022,
+                wire,
+            )
         disc(low, 0.008, (0, 0, 0.006), wire, axis="z")
     else:
         profile = [(0.001, 0.0), (low - 0.01, 0.0), (low, 0.012)]
@@ -260,18 +424,58 @@ def round_bin(colour: str, *, kind: str = "tub", bag: str = "", seed: int = 0) -
             z = rib * height
             r = low + (radius - low) * rib
             profile += [(r, z - 0.012), (r + 0.010, z - 0.006), (r + 0.010, z + 0.006), (r, z + 0.012)]
-        profile += [(radius, height - 0.03), (radius + 0.014, height - 0.028), (radius + 0.016, height), (radius - 0.006, height), (low - 0.012, 0.05), (0.001, 0.05)]
+        profile += [
+            (radius, height - 0.03),
+            (radius + 0.014, height - 0.028),
+            (radius + 0.016, height),
+            (radius - 0.006, height),
+            (low - 0.012, 0.05),
+            (0.001, 0.05),
+        ]
         turned(profile, body)
     if kind == "tub":
         for side in (-1, 1):
-            tube([(side * (radius + 0.005), -0.06, height - 0.10), (side * (radius + 0.04), -0.05, height - 0.09), (side * (radius + 0.04), 0.05, height - 0.09), (side * (radius + 0.005), 0.06, height - 0.10)], 0.011, body, corner=0.02)
+            tube(
+                [
+                    (side * (radius + 0.005), -0.06, height - 0.10),
+                    (side * (radius + 0.04), -0.05, height - 0.09),
+                    (side * (radius + 0.04), 0.05, height - 0.09),
+                    (side * (radius + 0.005), 0.06, height - 0.10),
+                ],
+                0.011,
+                body,
+                corner=0.02,
+            )
     if kind == "drum":
         top = paint("#2a2c2f", seed + 1, wear=0.1)
-        turned([(radius + 0.02, height - 0.02), (radius + 0.02, height + 0.02), (radius * 0.9, height + 0.16), (radius * 0.45, height + 0.25), (0.001, height + 0.27)], top)
-        box((0.26, 0.02, 0.15), (0, -radius * 0.80, height + 0.115), plastic("#3d4045", seed), turn=(35, 0, 0), bevel=0.01)
+        turned(
+            [
+                (radius + 0.02, height - 0.02),
+                (radius + 0.02, height + 0.02),
+                (radius * 0.9, height + 0.16),
+                (radius * 0.45, height + 0.25),
+                (0.001, height + 0.27),
+            ],
+            top,
+        )
+        box(
+            (0.26, 0.02, 0.15),
+            (0, -radius * 0.80, height + 0.115),
+            plastic("#3d4045", seed),
+            turn=(35, 0, 0),
+            bevel=0.01,
+        )
     if kind in {"pedal", "oily"}:
         top = plastic("#1c1d20", seed + 1) if shine else body
-        turned([(radius + 0.008, height), (radius + 0.008, height + 0.03), (radius * 0.85, height + 0.075), (0.001, height + 0.10)], top)
+        turned(
+            [
+                (radius + 0.008, height),
+                (radius + 0.008, height + 0.03),
+                (radius * 0.85, height + 0.075),
+                (0.001, height + 0.10),
+            ],
+            top,
+        )
         box((0.09, 0.07, 0.014), (0, -radius - 0.03, 0.03), top, turn=(12, 0, 0))
         tube([(-0.035, radius, height + 0.02), (0.035, radius, height + 0.02)], 0.012, steel(seed + 2))
         if not shine:
@@ -280,17 +484,37 @@ def round_bin(colour: str, *, kind: str = "tub", bag: str = "", seed: int = 0) -
         material = plastic(bag, seed + 5, rough=0.2, bump=0.6, grain=14)
         rng = np.random.default_rng(seed)
         waves = rng.uniform(0, 7, 6)
+
         def crease(a: float) -> float:
             return 1 + 0.012 * sum(math.sin((n + 3) * a + waves[n]) for n in range(6))
-        turned([(radius * 0.96, height - 0.12), (radius * 0.985, height + 0.004), (radius + 0.022, height + 0.010), (radius + 0.028, height - 0.05), (radius + 0.022, height - 0.13)], material, shape=crease, segments=80, sharp=False)
-        heap = [(radius * 0.95, height - 0.14), (radius * 0.7, height - 0.06), (radius * 0.35, height + 0.02), (0.001, height + 0.03)]
-        turned(heap, plastic("#c9c7c0", seed + 6, bump=1.0, grain=12, mottle=0.6), shape=lambda a: 1 + 3 * (crease(a) - 1))
+
+        turned(
+            [
+                (radius * 0.96, height - 0.12),
+                (radius * 0.985, height + 0.004),
+                (radius + 0.022, height + 0.010),
+                (radius + 0.028, height - 0.05),
+                (radius + 0.022, height - 0.13),
+            ],
+            material,
+            shape=crease,
+            segments=80,
+            sharp=False,
+        )
+        heap = [
+            (radius * 0.95, height - 0.14),
+            (radius * 0.7, height - 0.06),
+            (radius * 0.35, height + 0.02),
+            (0.001, height + 0.03),
+        ]
+        turned(
+            heap, plastic("#c9c7c0", seed + 6, bump=1.0, grain=12, mottle=0.6), shape=lambda a: 1 + 3 * (crease(a) - 1)
+        )
 
 
 def swing_bin(colour: str, lid: str, seed: int = 0) -> None:
     """A square bin with a swing lid."""
-    tub = tapered((0.34, 0.30), (0.42, 0.38), 0.62, plastic(colour, seed), wall=0.01, corner=0.04)
-    del tub
+    tapered((0.34, 0.30), (0.42, 0.38), 0.62, plastic(colour, seed), wall=0.01, corner=0.04)
     top = plastic(lid, seed + 1)
     rim = tapered((0.44, 0.40), (0.36, 0.24), 0.16, top, corner=0.05, open_top=False)
     rim.location = (0, 0, 0.61)
@@ -298,7 +522,18 @@ def swing_bin(colour: str, lid: str, seed: int = 0) -> None:
     box((0.12, 0.003, 0.12), (0, -0.171, 0.38), plastic("#f2f2ee", seed + 3), turn=(3.7, 0, 0), bevel=0)
 
 
-def cone(colour: str, *, height: float = 0.75, bands: tuple[tuple[float, float], ...] = ((0.44, 0.16), (0.70, 0.10)), band: str = "#dcdcd8", base: str = "#1f1f20", slim: float = 1.0, lean: float = 0.0, dirt: float = 0.5, seed: int = 0) -> None:
+def cone(
+    colour: str,
+    *,
+    height: float = 0.75,
+    bands: tuple[tuple[float, float], ...] = ((0.44, 0.16), (0.70, 0.10)),
+    band: str = "#dcdcd8",
+    base: str = "#1f1f20",
+    slim: float = 1.0,
+    lean: float = 0.0,
+    dirt: float = 0.5,
+    seed: int = 0,
+) -> None:
     """A traffic cone; ``bands`` are (middle, width) in shares of its height."""
     foot = 0.026 + 0.012 * height
     low, top = 0.165 * height * slim * 1.15, 0.036 * (0.6 + 0.4 * height)
@@ -310,7 +545,17 @@ def cone(colour: str, *, height: float = 0.75, bands: tuple[tuple[float, float],
 
     edges = sorted({edge for middle, width in bands for edge in (middle - width / 2, middle + width / 2)})
     levels = sorted({*np.linspace(0.06, 0.985, 12), *edges, *[edge + 0.004 for edge in edges]})
-    profile = [(low * 1.22, foot), (low * 1.13, foot + 0.012), *[(radius(level * height) + (0.0022 if any(abs(level - m) <= w / 2 for m, w in bands) else 0), level * height) for level in levels], (top * 0.98, height), (top * 0.72, height), (top * 0.7, height * 0.9)]
+    profile = [
+        (low * 1.22, foot),
+        (low * 1.13, foot + 0.012),
+        *[
+            (radius(level * height) + (0.0022 if any(abs(level - m) <= w / 2 for m, w in bands) else 0), level * height)
+            for level in levels
+        ],
+        (top * 0.98, height),
+        (top * 0.72, height),
+        (top * 0.7, height * 0.9),
+    ]
 
     def colours(points: np.ndarray) -> np.ndarray:
         values = np.tile(shade, (len(points), 1))
@@ -341,5 +586,21 @@ def post(colour: str, *, height: float = 1.05, seed: int = 0) -> None:
         return values
 
     coat = materials.surface(None, rough=0.4, dirt=0.4, bump=0.05, glow=0.06, seed=seed)
-    turned([(0.075, 0.05), *[(0.058 - 0.022 * level, level * height) for level in levels], (0.028, height * 0.95), (0.045, height * 0.97), (0.045, height), (0.001, height)], coat, colours=colours, sharp=False)
-    turned([(0.001, 0), (0.19, 0), (0.195, 0.02), (0.17, 0.05), (0.09, 0.075), (0.001, 0.075)], rubber(seed + 1), segments=8)
+    turned(
+        [
+            (0.075, 0.05),
+            *[(0.058 - 0.022 * level, level * height) for level in levels],
+            (0.028, height * 0.95),
+            (0.045, height * 0.97),
+            (0.045, height),
+            (0.001, height),
+        ],
+        coat,
+        colours=colours,
+        sharp=False,
+    )
+    turned(
+        [(0.001, 0), (0.19, 0), (0.195, 0.02), (0.17, 0.05), (0.09, 0.075), (0.001, 0.075)],
+        rubber(seed + 1),
+        segments=8,
+    )

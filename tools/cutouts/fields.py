@@ -54,11 +54,26 @@ def waves(points: Floats, size: float, seed: int) -> Floats:
     return np.asarray(total / 3, np.float32)
 
 
+def _grid(axes: list[Floats], chosen: NDArray[np.intp] | None = None) -> Floats:
+    """The points of a grid ``(n, 3)``, or those of them that are chosen by their number."""
+    if chosen is None:
+        return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    places = np.unravel_index(chosen, [len(axis) for axis in axes])
+    return np.stack([axis[place] for axis, place in zip(axes, places, strict=True)], axis=-1)
+
+
 def surface(field: Field, low: Floats, high: Floats, step: float) -> tuple[Floats, NDArray[np.int32]]:
     """The surface of ``field`` within a box: vertices ``(n, 3)`` and triangles ``(m, 3)``."""
+    coarse = 3 * step
+    near = [np.arange(a, b + 2 * coarse, coarse, dtype=np.float32) for a, b in zip(low, high, strict=True)]
+    rough = field(_grid(near)).reshape([len(axis) for axis in near])
     axes = [np.arange(a, b + step, step, dtype=np.float32) for a, b in zip(low, high, strict=True)]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    volume = field(points).reshape([len(axis) for axis in axes])
+    shape = tuple(len(axis) for axis in axes)
+    volume = rough.repeat(3, 0).repeat(3, 1).repeat(3, 2)[: shape[0], : shape[1], : shape[2]]
+    # Far from the surface its sign is enough; distances are not quite exact, so there is a margin.
+    band = np.flatnonzero(np.abs(volume).ravel() < 3.5 * coarse)
+    volume = np.ascontiguousarray(volume)
+    volume.ravel()[band] = field(_grid(axes, band))
     volume = np.pad(volume, 1, constant_values=1.0)  # closed where the box ends
     vertices, triangles, _, _ = marching_cubes(volume, 0.0, spacing=(step,) * 3)
     return np.asarray(vertices + np.asarray(low) - step, np.float32), np.asarray(triangles[:, ::-1], np.int32)

@@ -25,16 +25,16 @@ class _Nodes:
         self.tree = self.material.node_tree
         self.shader = self.tree.nodes["Principled BSDF"]
 
-    def add(self, kind: str, **settings: Any) -> Any:  # noqa: ANN401 - bpy is not typed
+    def add(self, kind: str, **settings: Any) -> Any:
         node = self.tree.nodes.new(f"ShaderNode{kind}")
         for key, value in settings.items():
             setattr(node, key, value)
         return node
 
-    def link(self, output: Any, place: Any) -> None:  # noqa: ANN401
+    def link(self, output: Any, place: Any) -> None:
         self.tree.links.new(output, place)
 
-    def coordinates(self, scale: tuple[float, float, float], seed: int) -> Any:  # noqa: ANN401
+    def coordinates(self, scale: tuple[float, float, float], seed: int) -> Any:
         """Object coordinates, elsewhere for each object, so that no two boards are alike."""
         info, place = self.add("ObjectInfo"), self.add("TexCoord")
         shift = self.add("VectorMath", operation="MULTIPLY_ADD")
@@ -47,21 +47,21 @@ class _Nodes:
         self.link(shift.outputs[0], mapping.inputs["Location"])
         return mapping.outputs[0]
 
-    def noise(self, where: Any, scale: float, detail: float = 5, rough: float = 0.6, distort: float = 0.0) -> Any:  # noqa: ANN401
+    def noise(self, where: Any, scale: float, detail: float = 5, rough: float = 0.6, distort: float = 0.0) -> Any:
         node = self.add("TexNoise")
         self.link(where, node.inputs["Vector"])
         for key, value in (("Scale", scale), ("Detail", detail), ("Roughness", rough), ("Distortion", distort)):
             node.inputs[key].default_value = value
         return node.outputs["Fac"]
 
-    def range(self, value: Any, low: float, high: float, first: float = 0.0, last: float = 1.0) -> Any:  # noqa: ANN401
+    def range(self, value: Any, low: float, high: float, first: float = 0.0, last: float = 1.0) -> Any:
         node = self.add("MapRange", clamp=True)
         self.link(value, node.inputs[0])
         for place, number in zip((1, 2, 3, 4), (low, high, first, last), strict=True):
             node.inputs[place].default_value = number
         return node.outputs[0]
 
-    def mix(self, share: Any, first: Any, second: Any, kind: str = "MIX") -> Any:  # noqa: ANN401
+    def mix(self, share: Any, first: Any, second: Any, kind: str = "MIX") -> Any:
         node = self.add("Mix", data_type="RGBA", blend_type=kind)
         for place, value in ((0, share), (6, first), (7, second)):
             if isinstance(value, (int, float)):
@@ -93,7 +93,7 @@ def surface(
     glow: float = 0.0,
     clear: float = 0.0,
     seed: int = 0,
-) -> Any:  # noqa: ANN401
+) -> Any:
     """A material.
 
     Args:
@@ -132,7 +132,9 @@ def surface(
         base = nodes.mix(share_scaled, base, dirt_colour)
     nodes.link(base, shader.inputs["Base Color"])
     shader.inputs["Metallic"].default_value = metal
-    nodes.link(nodes.range(clouds, 0.25, 0.75, max(0.02, rough - 0.12), min(1.0, rough + 0.15)), shader.inputs["Roughness"])
+    nodes.link(
+        nodes.range(clouds, 0.25, 0.75, max(0.02, rough - 0.12), min(1.0, rough + 0.15)), shader.inputs["Roughness"]
+    )
     if glow:
         nodes.link(base, shader.inputs["Emission Color"])
         shader.inputs["Emission Strength"].default_value = glow
@@ -148,44 +150,63 @@ def surface(
     return nodes.material
 
 
-def plastic(code: str, seed: int = 0, **changes: Any) -> Any:  # noqa: ANN401
+def plastic(code: str, seed: int = 0, **changes: Any) -> Any:
     """Moulded plastic."""
     return surface(linear(code), **{"rough": 0.38, "dirt": 0.3, "bump": 0.06, "grain": 8, "seed": seed, **changes})
 
 
-def paint(code: str, seed: int = 0, **changes: Any) -> Any:  # noqa: ANN401
+def paint(code: str, seed: int = 0, **changes: Any) -> Any:
     """Painted steel, chipped here and there."""
-    return surface(linear(code), **{"rough": 0.33, "dirt": 0.35, "wear": 0.3, "bump": 0.05, "wear_colour": (0.16, 0.12, 0.1), "seed": seed, **changes})
+    return surface(
+        linear(code),
+        **{
+            "rough": 0.33,
+            "dirt": 0.35,
+            "wear": 0.3,
+            "bump": 0.05,
+            "wear_colour": (0.16, 0.12, 0.1),
+            "seed": seed,
+            **changes,
+        },
+    )
 
 
-def steel(seed: int = 0, **changes: Any) -> Any:  # noqa: ANN401
+def steel(seed: int = 0, **changes: Any) -> Any:
     """Bare or zinc-plated steel, aluminium."""
-    return surface((0.55, 0.56, 0.57), **{"rough": 0.34, "metal": 0.9, "dirt": 0.3, "bump": 0.08, "seed": seed, **changes})
+    return surface(
+        (0.55, 0.56, 0.57), **{"rough": 0.34, "metal": 0.9, "dirt": 0.3, "bump": 0.08, "seed": seed, **changes}
+    )
 
 
-def rubber(seed: int = 0, **changes: Any) -> Any:  # noqa: ANN401
+def rubber(seed: int = 0, **changes: Any) -> Any:
     """Black rubber, dusty."""
-    return surface((0.022, 0.022, 0.023), **{"rough": 0.7, "dirt": 0.3, "dirt_colour": (0.16, 0.15, 0.13), "seed": seed, **changes})
+    return surface(
+        (0.022, 0.022, 0.023), **{"rough": 0.7, "dirt": 0.3, "dirt_colour": (0.16, 0.15, 0.13), "seed": seed, **changes}
+    )
 
 
-def wood(code: str, seed: int = 0, axis: int = 0, **changes: Any) -> Any:  # noqa: ANN401
+def wood(code: str, seed: int = 0, axis: int = 0, **changes: Any) -> Any:
     """Sawn wood whose grain runs along ``axis``."""
     stretch = tuple(0.12 if number == axis else 1.6 for number in range(3))
     settings = {"rough": 0.75, "dirt": 0.4, "mottle": 0.5, "bump": 0.35, "grain": 14, "stretch": stretch, "seed": seed}
     return surface(linear(code), **{**settings, **changes})
 
 
-def cardboard(seed: int = 0, **changes: Any) -> Any:  # noqa: ANN401
+def cardboard(seed: int = 0, **changes: Any) -> Any:
     """Brown corrugated board."""
-    return surface(linear("#b08a5b"), **{"rough": 0.8, "dirt": 0.25, "mottle": 0.2, "bump": 0.1, "seed": seed, **changes})
+    return surface(
+        linear("#b08a5b"), **{"rough": 0.8, "dirt": 0.25, "mottle": 0.2, "bump": 0.1, "seed": seed, **changes}
+    )
 
 
-def cloth(colour: Colour | None, seed: int = 0, **changes: Any) -> Any:  # noqa: ANN401
+def cloth(colour: Colour | None, seed: int = 0, **changes: Any) -> Any:
     """Woven cloth; None takes the vertices' own colours."""
-    return surface(colour, **{"rough": 0.85, "dirt": 0.15, "mottle": 0.25, "bump": 0.5, "grain": 7, "seed": seed, **changes})
+    return surface(
+        colour, **{"rough": 0.85, "dirt": 0.15, "mottle": 0.25, "bump": 0.5, "grain": 7, "seed": seed, **changes}
+    )
 
 
-def flat(colour: Colour, strength: float = 1.0) -> Any:  # noqa: ANN401
+def flat(colour: Colour, strength: float = 1.0) -> Any:
     """Light of one colour, as masks are rendered."""
     nodes = _Nodes("flat")
     nodes.tree.nodes.remove(nodes.shader)
@@ -196,33 +217,31 @@ def flat(colour: Colour, strength: float = 1.0) -> Any:  # noqa: ANN401
     return nodes.material
 
 
-def liquid(colour: Colour, density: float, rough: float = 0.04) -> Any:  # noqa: ANN401
-    """A film of liquid on a floor: what it hides (attribute ``Col``, red, times ``density``) and what it mirrors."""
+def liquid(colour: Colour, rough: float = 0.04) -> Any:
+    """The surface of a liquid: its own colour, and what it mirrors; how much it hides is rendered apart (`hiding`)."""
     nodes = _Nodes("liquid")
-    nodes.tree.nodes.remove(nodes.shader)
-    clear, body, gloss = nodes.add("BsdfTransparent"), nodes.add("BsdfDiffuse"), nodes.add("BsdfGlossy")
-    body.inputs["Color"].default_value = (*colour, 1)
-    gloss.inputs["Roughness"].default_value = rough
-    thick = nodes.add("Attribute", attribute_name="Col")
-    split = nodes.add("SeparateColor")
-    nodes.link(thick.outputs["Color"], split.inputs[0])
-    hides, mirrors = nodes.add("MixShader"), nodes.add("MixShader")
-    nodes.link(nodes.range(split.outputs[0], 0, 1, 0, density), hides.inputs[0])
-    nodes.link(clear.outputs[0], hides.inputs[1])
-    nodes.link(body.outputs[0], hides.inputs[2])
-    fresnel = nodes.add("Fresnel")
-    fresnel.inputs["IOR"].default_value = 1.42
-    edge = nodes.add("Math", operation="MULTIPLY")
-    nodes.link(fresnel.outputs[0], edge.inputs[0])
-    nodes.link(nodes.range(split.outputs[0], 0, 0.25, 0, 1), edge.inputs[1])
-    nodes.link(edge.outputs[0], mirrors.inputs[0])
-    nodes.link(hides.outputs[0], mirrors.inputs[1])
-    nodes.link(gloss.outputs[0], mirrors.inputs[2])
-    nodes.link(mirrors.outputs[0], nodes.tree.nodes["Material Output"].inputs["Surface"])
+    nodes.shader.inputs["Base Color"].default_value = (*colour, 1)
+    nodes.shader.inputs["Roughness"].default_value = rough
+    nodes.shader.inputs["IOR"].default_value = 1.42
     return nodes.material
 
 
-def film(tint: Colour, share: float, seed: int = 0) -> Any:  # noqa: ANN401
+def hiding(density: float) -> Any:
+    """Light as strong as the share of the floor that a liquid hides: ``density`` times the attribute ``Col``."""
+    nodes = _Nodes("hiding")
+    nodes.tree.nodes.remove(nodes.shader)
+    light, thick, split = (
+        nodes.add("Emission"),
+        nodes.add("Attribute", attribute_name="Col"),
+        nodes.add("SeparateColor"),
+    )
+    nodes.link(thick.outputs["Color"], split.inputs[0])
+    nodes.link(nodes.range(split.outputs[0], 0, 1, 0, density), light.inputs["Strength"])
+    nodes.link(light.outputs[0], nodes.tree.nodes["Material Output"].inputs["Surface"])
+    return nodes.material
+
+
+def film(tint: Colour, share: float, seed: int = 0) -> Any:
     """Plastic film: it lets ``1 - share`` of what is behind through, and gleams."""
     nodes = _Nodes("film")
     nodes.shader.inputs["Base Color"].default_value = (*tint, 1)

@@ -67,15 +67,45 @@ class Pose:
 
 POSES: Mapping[str, Pose] = {
     "stand": Pose(look=12),
-    "wait": Pose(lean=0, look=-25, hips=(2, 6), spread=(9, 3), knees=(2, 14), upper=((8, 9), (2, 14)), fore=((22, 2), (10, 8))),
-    "walk": Pose(lean=5, hips=(27, -17), spread=(2, 2), knees=(10, 24), upper=((-22, 8), (24, 8)), fore=((0, 4), (52, 2))),
-    "stride": Pose(lean=7, look=8, hips=(-14, 32), spread=(2, 2), knees=(36, 14), upper=((30, 9), (-26, 9)), fore=((62, 0), (-6, 4))),
-    "carry": Pose(lean=-3, nod=12, hips=(10, -6), knees=(8, 8), upper=((14, 12), (14, 12)), fore=((82, -8), (82, -8)), holds="box"),
+    "wait": Pose(
+        lean=0, look=-25, hips=(2, 6), spread=(9, 3), knees=(2, 14), upper=((8, 9), (2, 14)), fore=((22, 2), (10, 8))
+    ),
+    "walk": Pose(
+        lean=5, hips=(27, -17), spread=(2, 2), knees=(10, 24), upper=((-22, 8), (24, 8)), fore=((0, 4), (52, 2))
+    ),
+    "stride": Pose(
+        lean=7,
+        look=8,
+        hips=(-14, 32),
+        spread=(2, 2),
+        knees=(36, 14),
+        upper=((30, 9), (-26, 9)),
+        fore=((62, 0), (-6, 4)),
+    ),
+    "carry": Pose(
+        lean=-3, nod=12, hips=(10, -6), knees=(8, 8), upper=((14, 12), (14, 12)), fore=((82, -8), (82, -8)), holds="box"
+    ),
     "point": Pose(look=-20, hips=(4, -4), upper=((6, 12), (78, 22)), fore=((24, 4), (84, 22))),
     "akimbo": Pose(look=15, spread=(8, 8), upper=((-16, 42), (-16, 42)), fore=((26, -38), (26, -38))),
     "tablet": Pose(nod=28, hips=(4, -6), upper=((16, 8), (20, 8)), fore=((82, -24), (88, -28)), holds="tablet"),
-    "bend": Pose(lean=52, nod=-18, hips=(26, 14), knees=(38, 34), spread=(8, 8), upper=((48, 6), (40, 8)), fore=((66, -4), (58, -2))),
-    "crouch": Pose(lean=26, nod=8, hips=(96, 62), knees=(112, 128), spread=(12, 10), upper=((38, 10), (30, 10)), fore=((72, -10), (64, -8))),
+    "bend": Pose(
+        lean=52,
+        nod=-18,
+        hips=(26, 14),
+        knees=(38, 34),
+        spread=(8, 8),
+        upper=((48, 6), (40, 8)),
+        fore=((66, -4), (58, -2)),
+    ),
+    "crouch": Pose(
+        lean=26,
+        nod=8,
+        hips=(96, 62),
+        knees=(112, 128),
+        spread=(12, 10),
+        upper=((38, 10), (30, 10)),
+        fore=((72, -10), (64, -8)),
+    ),
     "reach": Pose(lean=-4, nod=-22, hips=(6, -6), upper=((152, 12), (140, 14)), fore=((164, 4), (158, 4))),
     "push": Pose(lean=20, nod=-10, hips=(34, -20), knees=(26, 16), upper=((42, 12), (42, 12)), fore=((74, 2), (74, 2))),
 }
@@ -124,10 +154,16 @@ class _Skeleton:
             raised = max(0.0, float(self.ankle[number][2]) - 0.085)
             pitch = min(1.2, raised * 6.5)
             out = 0.16 * side
-            self.toe.append(self.ankle[number] + 0.175 * np.array([out, -math.cos(pitch), -math.sin(pitch) - (0.0)], np.float32))
+            self.toe.append(
+                self.ankle[number] + 0.175 * np.array([out, -math.cos(pitch), -math.sin(pitch) - (0.0)], np.float32)
+            )
         lean, twist = math.radians(pose.lean), math.radians(pose.twist)
-        around = np.array([[math.cos(twist), -math.sin(twist), 0], [math.sin(twist), math.cos(twist), 0], [0, 0, 1]], np.float32)
-        forward = np.array([[1, 0, 0], [0, math.cos(lean), -math.sin(lean)], [0, math.sin(lean), math.cos(lean)]], np.float32)
+        around = np.array(
+            [[math.cos(twist), -math.sin(twist), 0], [math.sin(twist), math.cos(twist), 0], [0, 0, 1]], np.float32
+        )
+        forward = np.array(
+            [[1, 0, 0], [0, math.cos(lean), -math.sin(lean)], [0, math.sin(lean), math.cos(lean)]], np.float32
+        )
         self.torso = forward @ around
         self.shoulder, self.elbow, self.wrist, self.palm = [], [], [], []
         for number, side in enumerate((1.0, -1.0)):
@@ -142,7 +178,9 @@ class _Skeleton:
         self.neck = self.place(np.array([0, 0.012, 0.545], np.float32))
         nod, look = math.radians(pose.nod + pose.lean * 0.55), math.radians(pose.look)
         tilt = np.array([[1, 0, 0], [0, math.cos(nod), -math.sin(nod)], [0, math.sin(nod), math.cos(nod)]], np.float32)
-        yaw = np.array([[math.cos(look), -math.sin(look), 0], [math.sin(look), math.cos(look), 0], [0, 0, 1]], np.float32)
+        yaw = np.array(
+            [[math.cos(look), -math.sin(look), 0], [math.sin(look), math.cos(look), 0], [0, 0, 1]], np.float32
+        )
         self.head_turn = yaw @ tilt
         self.head = self.neck + self.head_turn @ np.array([0, -0.022, 0.155], np.float32)
 
@@ -160,13 +198,31 @@ class _Skeleton:
 def _torso(local: Floats, belly: float, shoulders: float) -> Floats:
     """Chest, belly, shoulders and seat in the torso's own frame."""
     shape = ellipsoid(local, (0, 0.0, 0.35), (0.172 * shoulders, 0.118, 0.20))
-    shape = blend(shape, ellipsoid(local, (0, -0.01 - belly * 0.5, 0.13), (0.15 + belly * 0.6, 0.112 + belly, 0.19)), 0.07)
-    shape = blend(shape, round_cone(local, np.array([-0.125 * shoulders, 0.01, 0.462]), np.array([0.125 * shoulders, 0.01, 0.462]), 0.058, 0.058), 0.07)
-    shape = blend(shape, round_cone(local, np.array([0, 0.012, 0.48]), np.array([0, 0.008, 0.575]), 0.085, 0.061), 0.075)
+    shape = blend(
+        shape, ellipsoid(local, (0, -0.01 - belly * 0.5, 0.13), (0.15 + belly * 0.6, 0.112 + belly, 0.19)), 0.07
+    )
+    shape = blend(
+        shape,
+        round_cone(
+            local, np.array([-0.125 * shoulders, 0.01, 0.462]), np.array([0.125 * shoulders, 0.01, 0.462]), 0.058, 0.058
+        ),
+        0.07,
+    )
+    shape = blend(
+        shape, round_cone(local, np.array([0, 0.012, 0.48]), np.array([0, 0.008, 0.575]), 0.085, 0.061), 0.075
+    )
     return blend(shape, ellipsoid(local, (0, 0.012, -0.03), (0.156 + belly * 0.4, 0.118 + belly * 0.5, 0.14)), 0.06)
 
 
-def _add(body: list[solids.Object], shape: fields.Field, around: Floats, margin: float, material: object, paint: object, step: float = _STEP) -> None:
+def _add(
+    body: list[solids.Object],
+    shape: fields.Field,
+    around: Floats,
+    margin: float,
+    material: object,
+    paint: object,
+    step: float = _STEP,
+) -> None:
     """The surface of ``shape`` within ``margin`` of the points ``around``, its vertices coloured by ``paint``."""
     low, high = around.min(axis=0) - margin, around.max(axis=0) + margin
     vertices, triangles = fields.surface(shape, low, high, step)
@@ -179,7 +235,6 @@ def build(worker: Worker, pose_name: str, seed: int) -> Body:
     pose = POSES[pose_name]
     bones = _Skeleton(pose, worker.shoulders)
     body = Body()
-    linear = materials.linear
     _trousers(body, worker, bones, seed)
     _boots(body, worker, bones, seed)
     _shirt(body, worker, bones, seed)
@@ -201,7 +256,6 @@ def build(worker: Worker, pose_name: str, seed: int) -> Body:
     bpy.context.view_layer.update()
     for item in body.all:
         item.matrix_world = Matrix.Scale(scale, 4) @ item.matrix_world
-    del linear
     return body
 
 
@@ -210,7 +264,11 @@ def _trousers(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
         local = bones.in_torso(points)
         total = ellipsoid(local, (0, 0.012, -0.01), (0.155 + worker.belly * 0.4, 0.116 + worker.belly * 0.5, 0.15))
         for hip, knee, ankle in zip(bones.hip, bones.knee, bones.ankle, strict=True):
-            leg = blend(round_cone(points, hip, knee, 0.093, 0.068), round_cone(points, knee, ankle + [0, 0.004, 0.01], 0.068, 0.062), 0.04)
+            leg = blend(
+                round_cone(points, hip, knee, 0.093, 0.068),
+                round_cone(points, knee, ankle + np.array([0, 0.004, 0.01], np.float32), 0.068, 0.062),
+                0.04,
+            )
             total = blend(total, leg, 0.035)
         low = 0.5 + 0.5 * np.clip((0.75 - points[:, 2]) / 0.5, -1, 1)
         total += waves(points * np.array([1, 1, 1.7], np.float32), 0.15, seed) * (0.0015 + 0.005 * low)
@@ -245,8 +303,14 @@ def _boots(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
         up = np.cross(across, way) / np.linalg.norm(across)
         heel, ball = ankle - 0.045 * way - 0.035 * up, toe - 0.035 * way - 0.042 * up
 
-        def shape(points: Floats, ankle: Floats = ankle, heel: Floats = heel, ball: Floats = ball, up: Floats = up) -> Floats:
-            total = blend(round_cone(points, heel, ball, 0.041, 0.044), round_cone(points, ankle + [0, 0, 0.075], ankle, 0.055, 0.05), 0.04)
+        def shape(
+            points: Floats, ankle: Floats = ankle, heel: Floats = heel, ball: Floats = ball, up: Floats = up
+        ) -> Floats:
+            total = blend(
+                round_cone(points, heel, ball, 0.041, 0.044),
+                round_cone(points, ankle + np.array([0, 0, 0.075], np.float32), ankle, 0.055, 0.05),
+                0.04,
+            )
             flat = -((points - ankle) @ up) - 0.085
             return np.asarray(np.maximum(total, flat), np.float32)
 
@@ -254,7 +318,15 @@ def _boots(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
             height = (points - ankle) @ up + 0.085
             return np.where((height < 0.024)[:, None], sole, leather)
 
-        _add(body.items, shape, np.stack([ankle, heel, ball]), 0.14, materials.surface(None, rough=0.55, dirt=0.45, seed=seed + 3), paint, 0.008)
+        _add(
+            body.items,
+            shape,
+            np.stack([ankle, heel, ball]),
+            0.14,
+            materials.surface(None, rough=0.55, dirt=0.45, seed=seed + 3),
+            paint,
+            0.008,
+        )
 
 
 def _shirt(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
@@ -263,15 +335,15 @@ def _shirt(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
     def shape(points: Floats) -> Floats:
         local = bones.in_torso(points)
         total = _torso(local, worker.belly, worker.shoulders)
+        # The collar's opening, and the hem over the belt.
+        total = np.maximum(np.maximum(total, -(local[:, 2] + 0.015)), local[:, 2] - 0.558)
         for shoulder, elbow, wrist in zip(bones.shoulder, bones.elbow, bones.wrist, strict=True):
             end = shoulder + (elbow - shoulder) * sleeve
             arm = round_cone(points, shoulder, end, 0.06, 0.056 if sleeve < 1 else 0.05)
             if sleeve == 1:
                 arm = blend(arm, round_cone(points, elbow, elbow + (wrist - elbow) * 0.93, 0.052, 0.041), 0.03)
             total = blend(total, arm, 0.05)
-        total += waves(points, 0.12, seed + 5) * 0.0045
-        # The collar's opening, and the hem over the belt.
-        return np.maximum(np.maximum(total, -(local[:, 2] + 0.015)), local[:, 2] - 0.558)
+        return total + waves(points, 0.12, seed + 5) * 0.0045
 
     colour = np.array(materials.linear(worker.shirt))
 
@@ -280,8 +352,8 @@ def _shirt(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
         local = bones.in_torso(points)
         front = (local[:, 1] < 0) & (np.abs(local[:, 0]) < 0.006) & (local[:, 2] < 0.53)
         values[front] *= 0.35
-        values[local[:, 2] > 0.545] *= 0.6
-        values[(local[:, 2] < 0.0) & (np.abs(local[:, 0]) < 0.2)] *= 0.7
+        values[(local[:, 2] > 0.545) & (np.abs(local[:, 0]) < 0.1)] *= 0.6
+        values[(local[:, 2] < 0.0) & (np.abs(local[:, 0]) < 0.17)] *= 0.7
         return values
 
     joints = np.stack([bones.pelvis, bones.neck, *bones.shoulder, *bones.elbow, *bones.wrist])
@@ -303,24 +375,50 @@ def _hands(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
         knuckles = wrist + 0.085 * way
         wide = 1.15 if worker.gloves else 1.0
 
-        def shape(points: Floats, wrist: Floats = wrist, way: Floats = way, inward: Floats = inward, across: Floats = across, knuckles: Floats = knuckles, wide: float = wide) -> Floats:
+        def shape(
+            points: Floats,
+            wrist: Floats = wrist,
+            way: Floats = way,
+            inward: Floats = inward,
+            across: Floats = across,
+            knuckles: Floats = knuckles,
+            wide: float = wide,
+        ) -> Floats:
             total = round_cone(points, wrist - 0.015 * way, wrist + 0.02 * way, 0.028, 0.03)
             for spot in (-0.026, 0.0, 0.026):
-                total = blend(total, round_cone(points, wrist + 0.02 * way, knuckles + spot * across, 0.024 * wide, 0.017 * wide), 0.015)
+                total = blend(
+                    total,
+                    round_cone(points, wrist + 0.02 * way, knuckles + spot * across, 0.024 * wide, 0.017 * wide),
+                    0.015,
+                )
             for spot, reach in ((-0.03, 0.058), (-0.010, 0.072), (0.010, 0.07), (0.03, 0.06)):
                 root = knuckles + spot * across
                 middle = root + reach * 0.55 * way + 0.006 * inward
                 total = blend(total, round_cone(points, root, middle, 0.011 * wide, 0.0105 * wide), 0.006)
-                total = blend(total, round_cone(points, middle, middle + reach * 0.5 * (way * 0.75 + inward * 0.65), 0.0105 * wide, 0.009 * wide), 0.006)
+                total = blend(
+                    total,
+                    round_cone(
+                        points, middle, middle + reach * 0.5 * (way * 0.75 + inward * 0.65), 0.0105 * wide, 0.009 * wide
+                    ),
+                    0.006,
+                )
             thumb = wrist + 0.02 * way + 0.024 * across
-            return blend(total, round_cone(points, thumb, thumb + 0.055 * way + 0.032 * across + 0.012 * inward, 0.015 * wide, 0.0115 * wide), 0.012)
+            return blend(
+                total,
+                round_cone(
+                    points, thumb, thumb + 0.055 * way + 0.032 * across + 0.012 * inward, 0.015 * wide, 0.0115 * wide
+                ),
+                0.012,
+            )
 
         _add(body.items, shape, np.stack([wrist, knuckles]), 0.115, skin, glove, 0.0055)
         if worker.short_sleeves:
             start = bones.shoulder[number] + (elbow - bones.shoulder[number]) * 0.5
 
             def arm(points: Floats, start: Floats = start, elbow: Floats = elbow, wrist: Floats = wrist) -> Floats:
-                return blend(round_cone(points, start, elbow, 0.047, 0.04), round_cone(points, elbow, wrist, 0.043, 0.029), 0.02)
+                return blend(
+                    round_cone(points, start, elbow, 0.047, 0.04), round_cone(points, elbow, wrist, 0.043, 0.029), 0.02
+                )
 
             _add(body.items, arm, np.stack([start, elbow, wrist]), 0.08, skin, tone)
 
@@ -332,8 +430,12 @@ def _head(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
     def skull(local: Floats) -> Floats:
         total = ellipsoid(local, (0, 0.012, 0.03), (0.076, 0.097, 0.087))
         total = blend(total, ellipsoid(local, (0, -0.022, -0.042), (0.056, 0.066, 0.078)), 0.04)
-        total = blend(total, round_cone(local, np.array([0, -0.075, -0.088]), np.array([0, -0.07, -0.095]), 0.021, 0.021), 0.03)
-        total = blend(total, round_cone(local, np.array([0, -0.086, 0.004]), np.array([0, -0.105, -0.034]), 0.009, 0.0155), 0.014)
+        total = blend(
+            total, round_cone(local, np.array([0, -0.075, -0.088]), np.array([0, -0.07, -0.095]), 0.021, 0.021), 0.03
+        )
+        total = blend(
+            total, round_cone(local, np.array([0, -0.086, 0.004]), np.array([0, -0.105, -0.034]), 0.009, 0.0155), 0.014
+        )
         for side in (-1, 1):
             total = cut(total, ellipsoid(local, (side * 0.032, -0.101, 0.006), (0.018, 0.017, 0.012)) + 0.002)
             total = blend(total, ellipsoid(local, (side * 0.078, 0.012, -0.012), (0.011, 0.02, 0.032)), 0.006)
@@ -342,7 +444,13 @@ def _head(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
 
     def shape(points: Floats) -> Floats:
         local = bones.in_head(points)
-        neck = round_cone(points, bones.neck - bones.torso @ np.array([0, 0, 0.05], np.float32), bones.head + bones.head_turn @ np.array([0, 0.012, -0.05], np.float32), 0.056, 0.053)
+        neck = round_cone(
+            points,
+            bones.neck - bones.torso @ np.array([0, 0, 0.05], np.float32),
+            bones.head + bones.head_turn @ np.array([0, 0.012, -0.05], np.float32),
+            0.056,
+            0.053,
+        )
         return blend(skull(local), neck, 0.02)
 
     def paint(points: Floats) -> NDArray[np.floating]:
@@ -360,7 +468,9 @@ def _head(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
         values[eyes & (y < -0.06)] = (0.30, 0.27, 0.25)
         pupils = ((np.abs(x) - 0.032) / 0.0065) ** 2 + ((z - 0.006) / 0.007) ** 2 < 1
         values[pupils & (y < -0.06)] = (0.015, 0.01, 0.008)
-        brows = (np.abs(np.abs(x) - 0.034) < 0.019) & (np.abs(z - 0.026 + 0.15 * (np.abs(x) - 0.034)) < 0.005) & (y < -0.05)
+        brows = (
+            (np.abs(np.abs(x) - 0.034) < 0.019) & (np.abs(z - 0.026 + 0.15 * (np.abs(x) - 0.034)) < 0.005) & (y < -0.05)
+        )
         values[brows] = 0.7 * hair + 0.3 * tone * 0.5
         return values
 
@@ -378,11 +488,23 @@ def _head(body: Body, worker: Worker, bones: _Skeleton, seed: int) -> None:
             low = (-0.045 if worker.hair_style == "short" else -0.17) - local[:, 2]
             return np.asarray(np.maximum(np.maximum(total, -front), low), np.float32)
 
-        _add(body.items, hair_shape, bones.head[None], 0.2, materials.cloth(None, seed, rough=0.55, dirt=0), hair, 0.006)
+        _add(
+            body.items, hair_shape, bones.head[None], 0.2, materials.cloth(None, seed, rough=0.55, dirt=0), hair, 0.006
+        )
     if worker.glasses:
         frame = materials.surface((0.02, 0.022, 0.03), rough=0.08, dirt=0, bump=0, seed=seed)
-        points = [(-0.074, 0.0, 0.008), (-0.062, -0.075, 0.006), (-0.03, -0.1, 0.004), (0, -0.105, 0.006), (0.03, -0.1, 0.004), (0.062, -0.075, 0.006), (0.074, 0.0, 0.008)]
-        placed = [tuple(float(v) for v in bones.head + bones.head_turn @ np.array(point, np.float32)) for point in points]
+        points = [
+            (-0.074, 0.0, 0.008),
+            (-0.062, -0.075, 0.006),
+            (-0.03, -0.1, 0.004),
+            (0, -0.105, 0.006),
+            (0.03, -0.1, 0.004),
+            (0.062, -0.075, 0.006),
+            (0.074, 0.0, 0.008),
+        ]
+        placed = [
+            tuple(float(v) for v in bones.head + bones.head_turn @ np.array(point, np.float32)) for point in points
+        ]
         body.items.append(solids.tube(placed, 0.0085, frame, corner=0.02))
 
 
@@ -395,7 +517,9 @@ def _vest(body: Body, worker: Worker, vest: Vest, bones: _Skeleton, seed: int) -
         total = _torso(local, worker.belly, wide) - flare + waves(points, 0.16, seed + 9) * 0.006
         neck = round_cone(local, np.array([0, -0.01, 0.49]), np.array([0, -0.02, 0.70]), 0.088, 0.10)
         # A V in front, down to the zip.
-        opening = np.maximum(np.abs(local[:, 0]) - 0.42 * (local[:, 2] - (0.30 if vest.closed else 0.22)), local[:, 1] + 0.01)
+        opening = np.maximum(
+            np.abs(local[:, 0]) - 0.42 * (local[:, 2] - (0.30 if vest.closed else 0.22)), local[:, 1] + 0.01
+        )
         total = cut(cut(total, neck), opening)
         if not vest.closed:
             total = cut(total, np.maximum(np.abs(local[:, 0]) - 0.035, local[:, 1] + 0.02))
@@ -447,7 +571,9 @@ def _held(body: Body, what: str, bones: _Skeleton, seed: int) -> None:
         size = (max(0.3, gap - 0.03), 0.28, 0.24)
         body.items.append(solids.box(size, (x, y - 0.09, z + 0.06), material, bevel=0.004))
         tape = materials.plastic("#c8a878", seed, rough=0.25)
-        body.items.append(solids.box((0.05, size[1] + 0.002, 0.002), (x, y - 0.09, z + 0.06 + size[2] / 2 + 0.001), tape, bevel=0))
+        body.items.append(
+            solids.box((0.05, size[1] + 0.002, 0.002), (x, y - 0.09, z + 0.06 + size[2] / 2 + 0.001), tape, bevel=0)
+        )
     else:
         dark = materials.plastic("#15171a", seed, rough=0.25)
         body.items.append(solids.box((0.2, 0.012, 0.27), (x, y - 0.03, z + 0.045), dark, turn=(-42, 0, 0), bevel=0.004))

@@ -11,8 +11,13 @@ from PIL import Image, ImageDraw
 QUALITY, ALPHA_QUALITY = 80, 85
 
 
-def develop(picture: NDArray[np.float32], *, exposure: float = 1.0, tint: tuple[float, float, float] = (1, 1, 1)) -> NDArray[np.uint8]:
-    """Linear premultiplied RGBA as straight sRGB of 8 bits, highlights rolled off; ``tint`` is the white balance's error."""
+def develop(
+    picture: NDArray[np.float32], *, exposure: float = 1.0, tint: tuple[float, float, float] = (1, 1, 1)
+) -> NDArray[np.uint8]:
+    """Linear premultiplied RGBA as straight sRGB of 8 bits, highlights rolled off.
+
+    ``tint`` is the error of the camera's white balance.
+    """
     picture = np.nan_to_num(np.asarray(picture, np.float32), nan=0, posinf=50, neginf=0)
     alpha = np.clip(picture[..., 3], 0, 1)
     # What gleams hides what is below it, or its light could not be kept in a straight colour.
@@ -34,7 +39,7 @@ def bounds(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
 def encode(picture: NDArray[np.uint8]) -> bytes:
     """As WebP with alpha."""
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, "WEBP", quality=QUALITY, alpha_quality=ALPHA_QUALITY, method=6)
+    Image.fromarray(picture).save(content, "WEBP", quality=QUALITY, alpha_quality=ALPHA_QUALITY, method=4)
     return content.getvalue()
 
 
@@ -45,7 +50,12 @@ def encode_mask(mask: NDArray[np.bool_]) -> bytes:
     return content.getvalue()
 
 
-def sheet(pictures: list[tuple[NDArray[np.uint8], str]], columns: int, cell: int = 150, background: tuple[int, int, int] = (128, 126, 122)) -> Image.Image:
+def sheet(
+    pictures: list[tuple[NDArray[np.uint8], str]],
+    columns: int,
+    cell: int = 150,
+    background: tuple[int, int, int] = (128, 126, 122),
+) -> Image.Image:
     """Pictures (RGBA) with captions in a grid."""
     rows = -(-len(pictures) // columns)
     page = Image.new("RGB", (columns * cell, rows * (cell + 12)), background)

@@ -18,14 +18,16 @@ Object = Any  # bpy is not typed
 def mesh(
     vertices: NDArray[np.floating],
     faces: Sequence[Sequence[int]] | NDArray[np.integer],
-    material: Any,  # noqa: ANN401
+    material: Any,
     *,
     colours: NDArray[np.floating] | None = None,
     smooth: bool = True,
 ) -> Object:
     """An object of its own; ``colours`` (n, 3) linear RGB become the attribute ``Col``."""
     data = bpy.data.meshes.new("mesh")
-    data.from_pydata(np.asarray(vertices, float).tolist(), [], np.asarray(faces).tolist() if isinstance(faces, np.ndarray) else faces)
+    data.from_pydata(
+        np.asarray(vertices, float).tolist(), [], np.asarray(faces).tolist() if isinstance(faces, np.ndarray) else faces
+    )
     if colours is not None:
         attribute = data.color_attributes.new("Col", "FLOAT_COLOR", "POINT")
         values = np.ones((len(vertices), 4), np.float32)
@@ -50,7 +52,7 @@ def bevelled(item: Object, width: float, segments: int = 2) -> Object:
     return item
 
 
-def box(size: Vector, centre: Vector, material: Any, *, turn: Vector = (0, 0, 0), bevel: float = 0.003) -> Object:  # noqa: ANN401
+def box(size: Vector, centre: Vector, material: Any, *, turn: Vector = (0, 0, 0), bevel: float = 0.003) -> Object:
     """A box; ``turn`` in degrees about x, y, z."""
     half = np.asarray(size) / 2
     corners = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * half
@@ -61,7 +63,7 @@ def box(size: Vector, centre: Vector, material: Any, *, turn: Vector = (0, 0, 0)
     return bevelled(item, min(bevel, min(size) * 0.4))
 
 
-def prism(outline: Sequence[Vector], height: float, material: Any, *, bevel: float = 0.003) -> Object:  # noqa: ANN401
+def prism(outline: Sequence[Vector], height: float, material: Any, *, bevel: float = 0.003) -> Object:
     """A flat shape in x and z, ``height`` thick along y and centred there."""
     count = len(outline)
     vertices = np.array([(x, side * height / 2, z) for side in (-1, 1) for x, z in outline])
@@ -71,7 +73,9 @@ def prism(outline: Sequence[Vector], height: float, material: Any, *, bevel: flo
     return bevelled(item, bevel)
 
 
-def tube(points: Sequence[Vector], radius: float, material: Any, *, closed: bool = False, corner: float = 0.0) -> Object:  # noqa: ANN401
+def tube(
+    points: Sequence[Vector], radius: float, material: Any, *, closed: bool = False, corner: float = 0.0
+) -> Object:
     """A round bar along ``points``, bent with radius ``corner``."""
     path = _bent([np.asarray(point, float) for point in points], corner) if corner else points
     curve = bpy.data.curves.new("tube", "CURVE")
@@ -100,7 +104,7 @@ def _bent(points: list[NDArray[np.floating]], radius: float) -> list[NDArray[np.
 
 def turned(
     profile: Sequence[Vector],
-    material: Any,  # noqa: ANN401
+    material: Any,
     *,
     centre: Vector = (0, 0, 0),
     segments: int = 48,
@@ -112,10 +116,17 @@ def turned(
     """A profile of (radius, height) turned about z; ``shape`` scales the radius by the angle."""
     angles = np.linspace(0, 2 * math.pi, segments, endpoint=False)
     scale = np.array([shape(a) if shape else 1.0 for a in angles])
-    rings = [np.stack([r * scale * np.cos(angles), r * scale * np.sin(angles), np.full(segments, z)], 1) for r, z in profile]
+    rings = [
+        np.stack([r * scale * np.cos(angles), r * scale * np.sin(angles), np.full(segments, z)], 1) for r, z in profile
+    ]
     vertices = np.concatenate(rings)
     faces = [
-        (ring * segments + n, ring * segments + (n + 1) % segments, (ring + 1) * segments + (n + 1) % segments, (ring + 1) * segments + n)
+        (
+            ring * segments + n,
+            ring * segments + (n + 1) % segments,
+            (ring + 1) * segments + (n + 1) % segments,
+            (ring + 1) * segments + n,
+        )
         for ring in range(len(profile) - 1)
         for n in range(segments)
     ]
@@ -127,10 +138,17 @@ def turned(
     return item
 
 
-def disc(radius: float, width: float, centre: Vector, material: Any, *, axis: str = "x", hole: float = 0.0) -> Object:  # noqa: ANN401
+def disc(radius: float, width: float, centre: Vector, material: Any, *, axis: str = "x", hole: float = 0.0) -> Object:
     """A wheel or a short cylinder whose axle lies along ``axis``."""
     rim = min(0.006, width / 4)
-    profile = [(max(hole, 1e-4), -width / 2), (radius - rim, -width / 2), (radius, -width / 2 + rim), (radius, width / 2 - rim), (radius - rim, width / 2), (max(hole, 1e-4), width / 2)]
+    profile = [
+        (max(hole, 1e-4), -width / 2),
+        (radius - rim, -width / 2),
+        (radius, -width / 2 + rim),
+        (radius, width / 2 - rim),
+        (radius - rim, width / 2),
+        (max(hole, 1e-4), width / 2),
+    ]
     if hole:
         profile.append(profile[0])
     turn = {"x": (0, 90, 0), "y": (90, 0, 0), "z": (0, 0, 0)}[axis]
@@ -144,35 +162,71 @@ def thick(item: Object, depth: float) -> Object:
     return item
 
 
-def tapered(size: Vector, top: Vector, height: float, material: Any, *, wall: float = 0.004, corner: float = 0.03, open_top: bool = True) -> Object:  # noqa: ANN401
-    """A tub: a rectangle ``size`` at the floor, ``top`` at ``height``, rounded corners, hollow if open."""
-    def ring(width: float, depth: float, z: float) -> NDArray[np.floating]:
-        radius = min(corner, width / 2.01, depth / 2.01)
-        points = []
-        for quarter, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
-            for a in np.linspace(0, math.pi / 2, 6) + quarter * math.pi / 2:
-                points.append((sx * (width / 2 - radius) + radius * math.cos(a), sy * (depth / 2 - radius) + radius * math.sin(a), z))
-        return np.array(points)
+def _rounded(width: float, depth: float, z: float, corner: float) -> NDArray[np.floating]:
+    """A rectangle with rounded corners."""
+    radius = min(corner, width / 2.01, depth / 2.01)
+    points = []
+    for quarter, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1))):
+        x, y = sx * (width / 2 - radius), sy * (depth / 2 - radius)
+        for angle in np.linspace(0, math.pi / 2, 6) + quarter * math.pi / 2:
+            points.append((x + radius * math.cos(angle), y + radius * math.sin(angle), z))
+    return np.array(points)
 
-    outer = [ring(size[0], size[1], 0.0), ring(top[0], top[1], height)]
-    if open_top:
-        outer += [ring(top[0] - 2 * wall, top[1] - 2 * wall, height), ring(size[0] - 2 * wall, size[1] - 2 * wall, wall)]
-    count = len(outer[0])
+
+def _strip(rings: Sequence[NDArray[np.floating]], material: Any, *, closed: bool, capped: bool) -> Object:
+    """Rings joined one to the next; ``closed``: the last to the first; ``capped``: the first and the last filled."""
+    count, number = len(rings[0]), len(rings)
     faces: list[tuple[int, ...]] = [
-        (r * count + n, r * count + (n + 1) % count, (r + 1) * count + (n + 1) % count, (r + 1) * count + n)
-        for r in range(len(outer) - 1)
+        (
+            r * count + n,
+            r * count + (n + 1) % count,
+            (r + 1) % number * count + (n + 1) % count,
+            (r + 1) % number * count + n,
+        )
+        for r in range(number if closed else number - 1)
         for n in range(count)
     ]
-    faces.append(tuple(range(count))[::-1])
-    faces.append(tuple(range((len(outer) - 1) * count, len(outer) * count)))
-    item = mesh(np.concatenate(outer), faces, material, smooth=True)
+    if capped:
+        faces += [tuple(range(count))[::-1], tuple(range((number - 1) * count, number * count))]
+    item = mesh(np.concatenate(rings), faces, material)
     item.data.set_sharp_from_angle(angle=math.radians(35))
     return item
 
 
+def tapered(
+    size: Vector,
+    top: Vector,
+    height: float,
+    material: Any,
+    *,
+    wall: float = 0.004,
+    corner: float = 0.03,
+    open_top: bool = True,
+) -> Object:
+    """A tub: a rectangle ``size`` at the floor, ``top`` at ``height``, rounded corners, hollow if open."""
+    rings = [_rounded(size[0], size[1], 0.0, corner), _rounded(top[0], top[1], height, corner)]
+    if open_top:
+        rings.append(_rounded(top[0] - 2 * wall, top[1] - 2 * wall, height, corner))
+        rings.append(_rounded(size[0] - 2 * wall, size[1] - 2 * wall, wall, corner))
+    return _strip(rings, material, closed=False, capped=True)
+
+
+def frame(size: Vector, height: float, wall: float, material: Any, *, corner: float = 0.03) -> Object:
+    """A rim: a rectangle ``size``, ``height`` tall, its wall all there is."""
+    inner = size[0] - 2 * wall, size[1] - 2 * wall
+    rings = [
+        _rounded(size[0], size[1], 0.0, corner),
+        _rounded(size[0], size[1], height, corner),
+        _rounded(*inner, height, corner),
+        _rounded(*inner, 0.0, corner),
+    ]
+    return _strip(rings, material, closed=True, capped=False)
+
+
 def move(items: Sequence[Object], shift: Vector = (0, 0, 0), *, turn: Vector = (0, 0, 0)) -> None:
     """Turn (degrees, about the origin) and shift objects together."""
-    from mathutils import Matrix, Vector as Point
+    from mathutils import Matrix
+    from mathutils import Vector as Point
 
     rotation = Euler([math.radians(angle) for angle in turn]).to_matrix().to_4x4()
     bpy.context.view_layer.update()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,19 @@ def points_of(items: Sequence[Any]) -> NDArray[np.float64]:
     return np.concatenate(clouds)
 
 
-def light(view: View, centre: Vector, size: float) -> None:
-    """Lamps and sky for ``view``, in place of those that were there, and the floor that throws light back."""
+def light(view: View, centre: Vector, size: float, *, mirrored: bool = False) -> None:
+    """Lamps and sky for ``view``, in place of those that were there, and the floor that throws light back.
+
+    ``mirrored``: the surroundings are seen in the object, so they have lamps and gates of their own.
+    """
     scene = bpy.context.scene
     for item in [item for item in scene.objects if item.type == "LIGHT" or not item.visible_camera]:
         bpy.data.objects.remove(item)
     turn = math.radians(view.light_turn)
 
-    def area(place: Sequence[float], power: float, width: float, depth: float, tint: Sequence[float] = (1, 1, 1)) -> None:
+    def area(
+        place: Sequence[float], power: float, width: float, depth: float, tint: Sequence[float] = (1, 1, 1)
+    ) -> None:
         lamp = bpy.data.lights.new("lamp", "AREA")
         lamp.shape, lamp.size, lamp.size_y, lamp.energy, lamp.color = "RECTANGLE", width, depth, power, tint
         item = bpy.data.objects.new("lamp", lamp)
@@ -122,25 +128,30 @@ def light(view: View, centre: Vector, size: float) -> None:
         camera = scene.camera.location
         toward = centre + (camera - centre).normalized() * max(1.6, 1.4 * size)
         turn = 0.0
-        area((toward.x + 0.3, toward.y, toward.z + 0.5), 60 * max(1.0, size) ** 2, 0.35, 0.35)
+        area((toward.x + 0.3, toward.y, toward.z + 0.5), 34 * max(1.0, size) ** 2, 0.35, 0.35)
         strength = 0.55
-    _sky(sky, wall, strength)
+    _sky(sky, wall, strength, mirrored)
     _floor()
 
 
-def _sky(sky: Sequence[float], wall: Sequence[float], strength: float) -> None:
+def _sky(sky: Sequence[float], wall: Sequence[float], strength: float, mirrored: bool) -> None:
     """Lighter above, a band of walls with bright gates in it, so that what is shiny has something to mirror."""
     tree = bpy.context.scene.world.node_tree
     tree.nodes.clear()
     output, back = tree.nodes.new("ShaderNodeOutputWorld"), tree.nodes.new("ShaderNodeBackground")
-    place, split, ramp = tree.nodes.new("ShaderNodeTexCoord"), tree.nodes.new("ShaderNodeSeparateXYZ"), tree.nodes.new("ShaderNodeValToRGB")
+    place, split, ramp = (
+        tree.nodes.new("ShaderNodeTexCoord"),
+        tree.nodes.new("ShaderNodeSeparateXYZ"),
+        tree.nodes.new("ShaderNodeValToRGB"),
+    )
     scale = tree.nodes.new("ShaderNodeMath")
     scale.operation, scale.inputs[1].default_value, scale.inputs[2].default_value = "MULTIPLY_ADD", 0.5, 0.5
     waves, mix = tree.nodes.new("ShaderNodeTexNoise"), tree.nodes.new("ShaderNodeMix")
     mix.data_type, mix.blend_type = "RGBA", "MULTIPLY"
-    waves.inputs["Scale"].default_value, waves.inputs["Detail"].default_value = 1.7, 1.0
+    waves.inputs["Scale"].default_value, waves.inputs["Detail"].default_value = (3.5 if mirrored else 1.7), 1.0
     contrast = tree.nodes.new("ShaderNodeMapRange")
-    for number, value in zip((1, 2, 3, 4), (0.35, 0.65, 0.45, 1.6), strict=True):
+    bands = (0.5, 0.66, 0.25, 9.0) if mirrored else (0.35, 0.65, 0.45, 1.6)
+    for number, value in zip((1, 2, 3, 4), bands, strict=True):
         contrast.inputs[number].default_value = value
     stops = ramp.color_ramp.elements
     stops[0].position, stops[0].color = 0.42, (0.12, 0.115, 0.11, 1)
@@ -221,24 +232,52 @@ def render(samples: int, *, denoise: bool = True) -> NDArray[np.float32]:
     return values.reshape(height, width, 4)[::-1]
 
 
-def render_masks(items: Sequence[Any], parts: Sequence[Sequence[Any]]) -> list[NDArray[np.bool_]]:
-    """Where each of ``parts`` (at most two) is seen in the picture, all else of ``items`` in front of it left out."""
+@contextmanager
+def _unlit() -> Iterator[None]:
+    """Nothing but the objects' own light."""
     scene = bpy.context.scene
-    black = materials.flat((0, 0, 0), 0.0)
-    tints = [materials.flat((1, 0, 0)), materials.flat((0, 1, 0))]
-    before = {item.name: item.data.materials[0] for item in items}
-    shared = {item.name: tints[number] for number, group in enumerate(parts) for item in group}
-    strength = scene.world.node_tree.nodes["Background"].inputs["Strength"].default_value
-    for item in items:
-        item.data.materials[0] = shared.get(item.name, black)
-    scene.world.node_tree.nodes["Background"].inputs["Strength"].default_value = 0
+    strength = scene.world.node_tree.nodes["Background"].inputs["Strength"]
+    before, strength.default_value = strength.default_value, 0
     lamps = [item for item in scene.objects if item.type == "LIGHT"]
     for lamp in lamps:
         lamp.hide_render = True
-    picture = render(4, denoise=False)
-    for item in items:
-        item.data.materials[0] = before[item.name]
-    scene.world.node_tree.nodes["Background"].inputs["Strength"].default_value = strength
+    yield
+    strength.default_value = before
     for lamp in lamps:
         lamp.hide_render = False
+
+
+def _render_as(materials_of: Mapping[str, Any], items: Sequence[Any]) -> NDArray[np.float32]:
+    """The picture of ``items`` in other materials, by their names, unlit."""
+    before = {item.name: item.data.materials[0] for item in items}
+    for item in items:
+        item.data.materials[0] = materials_of[item.name]
+    with _unlit():
+        picture = render(2, denoise=False)
+    for item in items:
+        item.data.materials[0] = before[item.name]
+    return picture
+
+
+def render_masks(items: Sequence[Any], parts: Sequence[Sequence[Any]]) -> list[NDArray[np.bool_]]:
+    """Where each of ``parts`` (at most two) is seen in the picture, all else of ``items`` in front of it left out."""
+    black = materials.flat((0, 0, 0), 0.0)
+    tints = [materials.flat((1, 0, 0)), materials.flat((0, 1, 0))]
+    shown = {item.name: tints[number] for number, group in enumerate(parts) for item in group}
+    picture = _render_as({item.name: shown.get(item.name, black) for item in items}, items)
     return [picture[..., number] > 0.5 for number in range(len(parts))]
+
+
+def render_liquid(items: Sequence[Any], samples: int) -> NDArray[np.float32]:
+    """A liquid whose alpha is what it hides and mirrors.
+
+    The two are rendered apart, since rays that choose by chance between the liquid and the floor would be grain.
+    """
+    surface = render(samples)
+    cover = _render_as({item.name: materials.hiding(item["density"]) for item in items}, items)[..., 0]
+    inside = np.clip(surface[..., 3], 0, 1)
+    colour = surface[..., :3] / np.maximum(inside, 1e-3)[..., None]
+    # Where it mirrors a lamp, the floor below is not seen.
+    gleam = np.clip(colour.min(axis=-1) - 0.12, 0, 1) * np.clip(cover * 4, 0, 1)
+    alpha = np.clip(np.maximum(cover, gleam), 0, 1)
+    return np.concatenate([colour * alpha[..., None], alpha[..., None]], axis=-1)

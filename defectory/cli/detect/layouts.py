@@ -41,7 +41,7 @@ def layouts(
 
         defectory detect layouts --schema
     """
-    from defectory.detection.layouts.files import write_layout_labels, write_layouts
+    from defectory.detection.layouts.files import LabelFiles, write_layouts
     from defectory.detection.layouts.presets import load_preset
     from defectory.detection.layouts.records import layout_schema
 
@@ -53,10 +53,16 @@ def layouts(
     world = load_preset(preset)
     with progress_bars(transient=True, hidden=as_json) as show:
         write_layouts(
-            out, world, count, seed=seed, split=split.value, size=(size, size), workers=workers, on_progress=show
+            out,
+            world,
+            count,
+            seed=seed,
+            split=split.value,
+            size=(size, size),
+            labels=LabelFiles(coco, yolo),
+            workers=workers,
+            on_progress=show,
         )
-        if coco or yolo:
-            write_layout_labels(out, world.labels, coco=coco, yolo=yolo, workers=workers, on_progress=show)
     if as_json:
         print_json({"file": str(out), "layouts": count, "classes": list(world.labels)})
     else:

@@ -144,10 +144,13 @@ class CutOutLibrary:
                 both sides of the split, a file is missing or outside the folder.
             ImageError: a picture cannot be read, shows nothing, or is not cut tight.
         """
-        library = cls(tuple(_read_index(folder)))
-        for cutout in library.cutouts:
+        cutouts = _read_index(folder)
+        _check_ids(cutouts)
+        root = folder.resolve()
+        for cutout in cutouts:
+            _check_files(cutout, root)
             _check_pictures(cutout)
-        return library
+        return cls(cutouts)
 
     def __len__(self) -> int:
         return len(self.cutouts)
@@ -218,7 +221,7 @@ class CutOutLibrary:
 
 @cache
 def _embedded() -> CutOutLibrary:
-    return CutOutLibrary(tuple(_read_index(_ASSETS)))
+    return CutOutLibrary(_read_index(_ASSETS))
 
 
 def _nothing_to_choose(
@@ -234,16 +237,15 @@ def _nothing_to_choose(
     return InputError("wears", rule + (f" of variant {variant}" if variant else ""), sorted(wears))
 
 
-def _read_index(folder: Path) -> Iterator[CutOut]:
+def _read_index(folder: Path) -> tuple[CutOut, ...]:
     index = folder / INDEX
     if not index.is_file():
         fix = "Make one with `defectory detect cutouts`."
         raise InputError("cutouts", f"a folder with {INDEX}", str(folder), fix)
-    cutouts = [cutout for number, line in _lines(index) for cutout in (_cutout(folder, line, f"{INDEX}:{number}"),)]
+    cutouts = tuple(_cutout(folder, line, f"{INDEX}:{number}") for number, line in _lines(index))
     if not cutouts:
         raise InputError(INDEX, "at least one cut-out", "an empty file")
-    _check_ids(cutouts)
-    yield from cutouts
+    return cutouts
 
 
 def _lines(index: Path) -> Iterator[tuple[int, bytes]]:
@@ -265,13 +267,6 @@ def _cutout(folder: Path, line: bytes, place: str) -> CutOut:
     except ValidationError as error:
         first = explain(error)
         raise InputError(f"{place}: {first.field}", first.rule, first.got) from None
-    root = folder.resolve()
-    for name in record.files():
-        file = folder / name
-        if not file.is_file():
-            raise InputError(f"{place}: file", "a file that is there", str(name))
-        if not file.resolve().is_relative_to(root):  # a link may lead anywhere
-            raise InputError(f"{place}: file", "inside the folder", str(name))
     parts = tuple(CutOutPart(part.label, part.box, folder / part.mask) for part in record.parts)
     return CutOut(
         **record.model_dump(exclude={"file", "parts"}),
@@ -291,6 +286,14 @@ def _check_ids(cutouts: Sequence[CutOut]) -> None:
         if side != cutout.split:
             fix = "What a detector was trained on tells nothing of how it does in a test."
             raise InputError(f"{cutout.id}: split", f"{side} for all views of the variant", cutout.split, fix)
+
+
+def _check_files(cutout: CutOut, root: Path) -> None:
+    for file in (cutout.file, *(part.file for part in cutout.parts)):
+        if not file.is_file():
+            raise InputError(f"{cutout.id}: file", "a file that is there", str(file))
+        if not file.resolve().is_relative_to(root):  # a link may lead anywhere
+            raise InputError(f"{cutout.id}: file", "inside the folder", str(file))
 
 
 def _check_pictures(cutout: CutOut) -> None:

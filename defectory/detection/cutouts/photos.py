@@ -83,13 +83,11 @@ def cut_out(image: Image, mask: Mask | None = None, *, side: int = SIDE) -> NDAr
     margin = int(np.ceil(3 * FEATHER)) + 1
     scale = min(1.0, (side - 2 * margin) / max(width, height))
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), np.uint8)
-    cover = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA), np.uint8)
-    cover = cv2.copyMakeBorder(cover, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=0)
-    small = cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    alpha = np.asarray(cv2.GaussianBlur(cover, (0, 0), FEATHER), np.uint8)
+    around = (margin, margin)
+    small = np.pad(cv2.resize(colours, size, interpolation=cv2.INTER_AREA), (around, around, (0, 0)), "edge")
+    cover = np.pad(cv2.resize(inside, size, interpolation=cv2.INTER_AREA), margin)
     # Feathered inwards: a soft edge around the object would be made of its surroundings.
-    alpha = np.minimum(alpha, cover)
+    alpha = np.minimum(np.asarray(cv2.GaussianBlur(cover, (0, 0), FEATHER), np.uint8), cover)
     if int((alpha > 127).sum()) < MIN_PIXELS:
         raise ImageError("mask", f"of an object of at least {MIN_PIXELS} pixels")
     picture = np.dstack([small, alpha])
@@ -122,9 +120,10 @@ def write_cutouts(
     """
     if not photos:
         raise InputError("photos", f"at least one image file ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    others = _others(folder, options)
-    _check(options)
-    records, failures = [], {}
+    _record(options, 0, Path())  # is refused before any work, if it is
+    others, before = _known(folder, options)
+    records: list[CutOutRecord] = []
+    failures: dict[str, str] = {}
     with writing_to(folder):
         for number, photo in enumerate(photos, 1):
             try:
@@ -139,6 +138,8 @@ def write_cutouts(
         if records:
             lines = [record.model_dump_json(exclude_defaults=True) for record in (*others, *records)]
             write_whole(folder / INDEX, "".join(f"{line}\n" for line in lines).encode())
+            for file in {record.file for record in before} - {record.file for record in records}:
+                (folder / file).unlink(missing_ok=True)
     return PhotoSummary(tuple(records), failures)
 
 
@@ -198,12 +199,8 @@ def _mask_of(photo: Path, masks: Path | None) -> Mask | None:
     return np.where(load_image(file).max(axis=2) > 127, 255, 0).astype(np.uint8)
 
 
-def _check(options: PhotoOptions) -> None:
-    _record(options, 0, Path("photo"))
-
-
 def _record(options: PhotoOptions, view: int, photo: Path) -> CutOutRecord:
-    name = f"{_slug(options.label)}/{_slug(options.variant)}-{view:02d}"
+    name = f"{_stem(options)}-{view:02d}"
     stands = options.label not in _LYING if options.stands is None else options.stands
     try:
         return CutOutRecord(
@@ -227,14 +224,23 @@ def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name) or "-"
 
 
-def _others(folder: Path, options: PhotoOptions) -> list[CutOutRecord]:
-    """What the folder has of other objects."""
+def _known(folder: Path, options: PhotoOptions) -> tuple[list[CutOutRecord], list[CutOutRecord]]:
+    """What the folder has of other objects, and of this one."""
     if not (folder / INDEX).exists():
-        return []
+        return [], []
     CutOutLibrary.open(folder)
     lines = (folder / INDEX).read_bytes().splitlines()
     records = [CutOutRecord.model_validate_json(line) for line in lines if line.strip()]
-    return [record for record in records if (record.label, record.variant) != (options.label, options.variant)]
+    same = [record for record in records if (record.label, record.variant) == (options.label, options.variant)]
+    others = [record for record in records if record not in same]
+    stem = _stem(options)
+    if any(record.id.rpartition("-")[0] == stem for record in others):
+        raise InputError("variant", f"such that {stem} names no other object of the folder", options.variant)
+    return others, same
+
+
+def _stem(options: PhotoOptions) -> str:
+    return f"{_slug(options.label)}/{_slug(options.variant)}"
 
 
 def _encode(picture: NDArray[np.uint8]) -> bytes:

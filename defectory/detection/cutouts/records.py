@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -32,7 +32,10 @@ class PartRecord(FrozenModel):
 
     label: Name
     box: tuple[
-        Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]
+        Annotated[int, Field(ge=0)],
+        Annotated[int, Field(ge=0)],
+        Annotated[int, Field(gt=0)],
+        Annotated[int, Field(gt=0)],
     ]
     mask: FileName
 
@@ -69,7 +72,3 @@ class CutOutRecord(FrozenModel):
     license: Annotated[str, Field(max_length=200)] = ""
     source: Annotated[str, Field(max_length=1000)] = ""
     parts: tuple[PartRecord, ...] = ()
-
-    def files(self) -> tuple[Path, ...]:
-        """The files it names, below the folder: the picture, then the masks."""
-        return Path(self.file), *(Path(part.mask) for part in self.parts)

@@ -21,6 +21,10 @@ def train_detector(
 ) -> Detector:
     """Train the ridge detector on folders of scenes, YOLO folders and COCO files.
 
+    Example::
+
+        train_detector(Path("scenes")).save(Path("detector.tar.gz"))
+
     Args:
         folders: one or several; their classes are joined.
         options: how.
@@ -29,10 +33,6 @@ def train_detector(
 
     Raises:
         InputError: there is nothing to learn from.
-
-    >>> detector = train_detector(Path("scenes"))
-    >>> detector.save(Path("detector.tar.gz")).name
-    'detector.tar.gz'
     """
     paths = [folders] if isinstance(folders, Path) else list(folders)
     sets = [open_labelled(path, on_problem=on_problem) for path in paths]

@@ -15,6 +15,8 @@ from defectory.validation import FrozenModel, explain
 Light = Literal["even", "bright", "dim", "warm", "cold", "backlit"]
 CameraQuality = Literal["sharp", "soft", "noisy", "motion"]
 Occlusion = Literal["none", "partial", "heavy"]
+Split = Literal["train", "test"]
+"""The two sides of a split: nothing stands on both."""
 
 MOST_OBJECTS = 1000
 """Objects of one layout."""

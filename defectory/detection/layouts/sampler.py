@@ -10,20 +10,19 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from defectory.detection.layouts.labels import LabelChunk, convert_boxes, spread_out
 from defectory.detection.layouts.presets import Preset
-from defectory.detection.layouts.records import Layout, parse_layout
+from defectory.detection.layouts.records import Layout, Split, parse_layout
 from defectory.detection.parallel import map_in_order
 
 BLOCK = 2048
 """Layouts that are drawn at a time."""
 
-Split = Literal["train", "test"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -71,28 +70,38 @@ class _Objects:
 def sample_layouts(
     preset: Preset, count: int, *, seed: int = 0, split: Split = "train", size: tuple[int, int] = (512, 512)
 ) -> Iterator[Layout]:
-    """Layouts from ``preset``, one at a time; see `sample_lines` for all at speed.
+    """Layouts from ``preset``, one at a time; see `sample_chunks` for all at speed.
 
     >>> from defectory.detection.layouts.presets import load_preset
     >>> [layout] = sample_layouts(load_preset("housekeeping"), 1, seed=7)
     >>> layout.image_id, layout.size
     ('housekeeping-train-7-000000', (512, 512))
     """
-    for lines in sample_lines(preset, count, seed=seed, split=split, size=size):
-        for line in lines.splitlines():
+    for chunk in sample_chunks(preset, count, seed=seed, split=split, size=size):
+        for line in chunk.lines.splitlines():
             yield parse_layout(line, "layout")
 
 
-def sample_lines(
+@dataclass(frozen=True, slots=True)
+class LayoutChunk:
+    """Some layouts: their lines, how many they are, and, where they were asked for, the boxes as labels."""
+
+    lines: bytes
+    count: int
+    labels: LabelChunk | None
+
+
+def sample_chunks(
     preset: Preset,
     count: int,
     *,
     seed: int = 0,
     split: Split = "train",
     size: tuple[int, int] = (512, 512),
+    with_labels: bool = False,
     workers: int = 1,
-) -> Iterator[bytes]:
-    """The lines of ``count`` layouts, some 2,000 a piece; no more than a few pieces are held at a time.
+) -> Iterator[LayoutChunk]:
+    """``count`` layouts, some 2,000 a piece; no more than a few pieces are held at a time.
 
     Args:
         preset: the world to sample from.
@@ -100,25 +109,46 @@ def sample_lines(
         seed: another seed, other layouts.
         split: train and test are drawn apart, from the same seed too.
         size: width and height of the canvases.
+        with_labels: convert the boxes as well.
         workers: processes that sample; what they give is the same for any number.
     """
     blocks = ((number, min(BLOCK, count - number * BLOCK)) for number in range(-(-count // BLOCK)))
-    yield from map_in_order(partial(_block_lines, preset, seed, split, size), blocks, workers=workers)
+    work = partial(_sample_block, preset, _Asked(seed, split, size, with_labels))
+    yield from map_in_order(work, blocks, workers=workers)
 
 
-def _block_lines(preset: Preset, seed: int, split: Split, size: tuple[int, int], block: tuple[int, int]) -> bytes:
-    number, rows = block
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    seed: int
+    split: Split
+    size: tuple[int, int]
+    with_labels: bool
+
+
+def _sample_block(preset: Preset, asked: _Asked, block: tuple[int, int]) -> LayoutChunk:
+    number, count = block
+    rng = np.random.default_rng([asked.seed, 0 if asked.split == "train" else 1, number])
+    scenes = _draw_scenes(preset, asked.size, rng)
+    objects = _place(preset, scenes, _draw_objects(preset, scenes, rng), asked.size, rng)
+    rows = _order(preset, scenes, objects, asked.size, rng)
+    names = _image_ids(f"{preset.name}-{asked.split}-{asked.seed}-", number * BLOCK)
     stream = io.BytesIO()
-    sample_block(preset, number, seed=seed, split=split, size=size).head(rows).write_ndjson(stream)
-    return stream.getvalue()
+    _frame(preset, scenes, rows, asked.size, names).head(count).write_ndjson(stream)
+    labels = _convert(preset, rows, names.head(count), number * BLOCK, asked.size) if asked.with_labels else None
+    return LayoutChunk(stream.getvalue(), count, labels)
 
 
-def sample_block(preset: Preset, number: int, *, seed: int, split: Split, size: tuple[int, int]) -> pl.DataFrame:
-    """The ``number``-th block of layouts: a row a layout, with the columns of `Layout`."""
-    rng = np.random.default_rng([seed, 0 if split == "train" else 1, number])
-    scenes = _draw_scenes(preset, size, rng)
-    objects = _place(preset, scenes, _draw_objects(preset, scenes, rng), size, rng)
-    return _frame(preset, scenes, objects, size, rng, names=(f"{preset.name}-{split}-{seed}-", number * BLOCK))
+def _image_ids(prefix: str, first: int) -> pl.Series:
+    numbers = pl.Series("image_id", np.arange(first, first + BLOCK)).cast(pl.String).str.zfill(6)
+    return prefix + numbers
+
+
+def _convert(preset: Preset, rows: _Rows, names: pl.Series, first: int, size: tuple[int, int]) -> LabelChunk:
+    """The boxes of the first layouts of a block, as many as there are ``names``, as labels."""
+    table = np.array([preset.labels.index(name) if name in preset.labels else -1 for name in preset.drawn])
+    code = table[rows.label]
+    chosen = (rows.scene < len(names)) & (code >= 0)
+    return convert_boxes(names, first + 1, rows.scene[chosen], code[chosen], rows.box[chosen], size)
 
 
 def _draw_scenes(preset: Preset, size: tuple[int, int], rng: np.random.Generator) -> _Scenes:
@@ -209,27 +239,28 @@ def _place(
     """Give each object a place on the floor: of a few candidates the first whose overlap is what the scene asks for."""
     scene, label, beside = drawn
     rank = _rank(scene)
-    boxes, scales = np.zeros((len(scene), 4)), np.zeros(len(scene))
-    most = int(rank.max(initial=-1)) + 1
-    placed = np.full((BLOCK, max(most, 1), 4), np.nan)
-    wanted = np.array([_OVERLAP[name] for name in _names(preset, "occlusion")])
-    for step in range(most):
-        now = np.flatnonzero(rank == step)
-        candidates, candidate_scales = _candidates(preset, scenes, scene[now], label[now], size, rng)
-        anchored = np.flatnonzero(beside[now] >= 0)
+    candidates, candidate_scales = _candidates(preset, scenes, scene, label, size, rng)
+    by_rank = np.split(np.argsort(rank, kind="stable"), np.cumsum(np.bincount(rank)))
+    boxes, scales = candidates[:, 0], candidate_scales[:, 0]
+    most = int(rank.max(initial=0))
+    # Hundredths of a pixel are enough to see who overlaps whom.
+    placed = np.full((BLOCK, most + 1, 4), np.nan, np.float32)
+    placed[scene[rank == 0], 0] = boxes[rank == 0]
+    low, high = np.array([_OVERLAP[name] for name in _names(preset, "occlusion")])[scenes.occlusion[scene]].T
+    # Only one pair has to overlap; others may stand apart.
+    low = np.where(rng.random(len(scene)) < 0.5, low, 0.0)
+    for step in range(1, most + 1):
+        now = by_rank[step]
+        anchored = now[beside[now] >= 0]
         if len(anchored):
-            anchors = beside[now[anchored]]
+            anchors = boxes[beside[anchored]]
             candidates[anchored], candidate_scales[anchored] = _beside(
-                preset, scenes, scene[now[anchored]], label[now[anchored]], boxes[anchors], scales[anchors], rng
+                preset, scenes, scene[anchored], label[anchored], anchors, rng
             )
-        low, high = wanted[scenes.occlusion[scene[now]]].T
-        # Only one pair has to overlap; whatever comes later may stand apart.
-        low = np.where((rng.random(len(now)) < 0.5) & (step > 0), low, 0.0)
-        overlap = _overlap(candidates, placed[scene[now], :step])
-        miss = np.maximum(np.maximum(low[:, None] - overlap, overlap - high[:, None]), 0)
+        overlap = _overlap(candidates[now].astype(np.float32), placed[scene[now], :step])
+        miss = np.maximum(np.maximum(low[now, None] - overlap, overlap - high[now, None]), 0)
         best = miss.argmin(axis=1)
-        boxes[now] = candidates[np.arange(len(now)), best]
-        scales[now] = candidate_scales[np.arange(len(now)), best]
+        boxes[now], scales[now] = candidates[now, best], candidate_scales[now, best]
         placed[scene[now], step] = boxes[now]
     return _Objects(scene, label, beside, boxes, scales)
 
@@ -244,24 +275,18 @@ def _rank(scene: Ints) -> Ints:
     return rank
 
 
-def _overlap(candidates: Floats, placed: Floats) -> Floats:
+def _overlap(candidates: NDArray[np.float32], placed: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest overlap of each candidate ``(n, k, 4)`` with what is there ``(n, m, 4)``, of the smaller's area."""
-    if not placed.shape[1]:
-        return np.zeros(candidates.shape[:2])
-    first, second = candidates[:, :, None], placed[:, None]
-    width = np.minimum(first[..., 0] + first[..., 2], second[..., 0] + second[..., 2]) - np.maximum(
-        first[..., 0], second[..., 0]
-    )
-    height = np.minimum(first[..., 1] + first[..., 3], second[..., 1] + second[..., 3]) - np.maximum(
-        first[..., 1], second[..., 1]
-    )
-    common = np.maximum(width, 0) * np.maximum(height, 0)
-    smaller = np.minimum(first[..., 2] * first[..., 3], second[..., 2] * second[..., 3])
-    share: Floats = np.nan_to_num(common / smaller).max(axis=2)
+    left, top, width, height = np.moveaxis(candidates, 2, 0)[..., None]
+    other_left, other_top, other_width, other_height = np.moveaxis(placed, 2, 0)[:, :, None]
+    across = np.minimum(left + width, other_left + other_width) - np.maximum(left, other_left)
+    down = np.minimum(top + height, other_top + other_height) - np.maximum(top, other_top)
+    common = np.maximum(across, 0) * np.maximum(down, 0)
+    share: NDArray[np.float32] = (common / np.minimum(width * height, other_width * other_height)).max(axis=2)
     return share
 
 
-def _sizes(preset: Preset, scenes: _Scenes, scene: Ints, label: Ints, canvas: int, shape: tuple[int, ...]) -> Floats:
+def _sizes(preset: Preset, scenes: _Scenes, scene: Ints, label: Ints, canvas: int) -> Floats:
     """From and to of the objects' heights in the picture, in pixels, shape ``(2, n)``."""
     plans = list(preset.classes.values())
     low, high = np.array([plan.size for plan in plans]).T[:, label]
@@ -278,7 +303,7 @@ def _candidates(
     """Boxes ``(n, k, 4)`` and scales ``(n, k)`` on the floor as the camera sees it."""
     shape = (len(scene), _CANDIDATES)
     metres, aspect, lies = _shapes(preset, label, shape, rng)
-    low, high = _sizes(preset, scenes, scene, label, min(size), shape)[..., None]
+    low, high = _sizes(preset, scenes, scene, label, min(size))[..., None]
     horizon, camera = scenes.horizon[scene, None], scenes.height_m[scene, None]
     pixels = low * (high / low) ** rng.random(shape)
     cut = rng.random(shape) < preset.truncated
@@ -302,8 +327,8 @@ def _shapes(
     lies = np.array([plan.place == "lies" for plan in plans])[label]
     one = (len(label), 1)
     return (
-        metres[:, :1] + np.diff(metres) * rng.random(one) + np.zeros(shape),
-        aspects[:, :1] + np.diff(aspects) * rng.random(one) + np.zeros(shape),
+        np.broadcast_to(metres[:, :1] + np.diff(metres) * rng.random(one), shape),
+        np.broadcast_to(aspects[:, :1] + np.diff(aspects) * rng.random(one), shape),
         np.broadcast_to(lies[:, None], shape),
     )
 
@@ -324,11 +349,15 @@ def _boxes(
 ) -> Floats:
     """Boxes at the left edge, from scales in pixels a metre."""
     floor = horizon + scale * camera
-    # What lies flat is as wide as it is and as high as its depth looks at this distance.
-    slope = np.clip((floor - horizon) / focal, 0.1, 1.0)
-    width = np.where(lies, metres * scale, metres * aspect * scale)
-    height = np.where(lies, np.maximum(metres * scale * aspect * slope, 6), metres * scale)
-    return np.stack([np.zeros_like(width), floor - height, width, height], axis=-1)
+    boxes = np.zeros((*scale.shape, 4))
+    height = metres * scale
+    width = height * aspect
+    if lies.any():
+        # What lies flat is as wide as it is and as high as its depth looks at this distance.
+        slope = np.clip((floor - horizon) / focal, 0.1, 1.0)
+        width, height = np.where(lies, height, width), np.where(lies, np.maximum(width * slope, 6), height)
+    boxes[..., 1], boxes[..., 2], boxes[..., 3] = floor - height, width, height
+    return boxes
 
 
 def _beside(
@@ -337,7 +366,6 @@ def _beside(
     scene: Ints,
     label: Ints,
     anchor: Floats,
-    anchor_scale: Floats,
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats]:
     """Candidates next to the boxes ``anchor`` ``(n, 4)``."""
@@ -459,22 +487,15 @@ def _dress(
     )
 
 
-def _frame(
-    preset: Preset,
-    scenes: _Scenes,
-    objects: _Objects,
-    size: tuple[int, int],
-    rng: np.random.Generator,
-    *,
-    names: tuple[str, int],
-) -> pl.DataFrame:
-    rows = _order(preset, scenes, objects, size, rng)
-    prefix, first = names
+def _frame(preset: Preset, scenes: _Scenes, rows: _Rows, size: tuple[int, int], names: pl.Series) -> pl.DataFrame:
+    """A row a layout, with the columns of `Layout`."""
     background = _texts(_names(preset, "backgrounds"), scenes.background)
+    gathered = _gathered(preset, rows)
+    places = gathered["scene"].to_numpy()
     light = _texts(_names(preset, "light"), scenes.light)
     frame = pl.DataFrame(
         {
-            "image_id": pl.Series(np.arange(first, first + BLOCK)).cast(pl.String).str.zfill(6),
+            "image_id": names,
             "background": background,
             "seed": scenes.seed,
             "light": light,
@@ -484,14 +505,14 @@ def _frame(
             "horizon": scenes.horizon.round(1),
             "height_m": scenes.height_m,
             "fov": scenes.fov,
-            "scene": np.arange(BLOCK),
+            "objects": spread_out(gathered["objects"], places, BLOCK),
+            "words": spread_out(gathered["words"], places, BLOCK),
         }
     )
-    frame = frame.join(_gathered(preset, rows), on="scene", how="left", maintain_order="left")
     words = pl.col("light").replace_strict(_LIGHT_WORDS)
     return frame.select(
-        pl.lit(prefix).add(pl.col("image_id")).alias("image_id"),
-        pl.concat_list(pl.lit(size[0]), pl.lit(size[1])).alias("size"),
+        "image_id",
+        pl.lit(pl.Series([list(size)])).first().alias("size"),
         pl.col("objects").fill_null([]),
         "background",
         pl.format("A photo of a {}, {}, with {}", "background", words, pl.col("words").fill_null("nobody")).alias(

@@ -16,7 +16,7 @@ from defectory.vision.arrays import Image
 _LIGHT: dict[Light, tuple[tuple[float, float, float], tuple[float, float]]] = {
     "even": ((1.0, 1.0, 1.0), (0.9, 1.12)),
     "bright": ((1.02, 1.0, 0.97), (1.15, 1.4)),
-    "dim": ((1.0, 0.98, 0.95), (0.4, 0.65)),
+    "dim": ((1.0, 0.98, 0.95), (0.48, 0.7)),
     "warm": ((1.1, 1.0, 0.8), (0.8, 1.1)),
     "cold": ((0.88, 0.98, 1.12), (0.8, 1.1)),
     "backlit": ((0.99, 1.0, 1.03), (0.95, 1.25)),

@@ -6,26 +6,29 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 
 from defectory.datasets.annotations import yolo_rows
 from defectory.detection.cutouts.library import CutOutLibrary
-from defectory.detection.layouts.records import Layout, parse_layout
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.layouts.records import Layout, Split, parse_layout
 from defectory.detection.parallel import WorkerError, map_in_order
 from defectory.detection.scenes.backgrounds import open_backgrounds
 from defectory.detection.scenes.compositor import MIN_VISIBLE, Compositor
 from defectory.detection.scenes.exports import publish
 from defectory.detection.scenes.folder import SceneFolder, explained, layout_digest
-from defectory.detection.scenes.plans import ScenePlan
 from defectory.detection.scenes.records import Scene, SceneRecord, SceneRenderer
 from defectory.errors import DefectoryError, InputError
 from defectory.progress import OnProgress, Progress, ignore_progress
 from defectory.vision.images import encode_jpeg, encode_png
 from defectory.writing import write_whole
+
+if TYPE_CHECKING:
+    # It brings what samples layouts, which workers can do without.
+    from defectory.detection.scenes.plans import ScenePlan
 
 PictureFormat = Literal["jpg", "png"]
 
@@ -257,8 +260,9 @@ _writer: list[_Writer] = []
 
 
 def _start(setting: _Setting) -> None:
-    # Workers share the cores already.
-    cv2.setNumThreads(1)
+    if parent_process() is not None:
+        # Workers share the cores already.
+        cv2.setNumThreads(1)
     _writer[:] = [setting.open()]
 
 

@@ -16,8 +16,7 @@ import numpy as np
 
 from defectory.datasets.annotations import box_of, encode_runs_within
 from defectory.detection.cutouts.library import CutOutLibrary
-from defectory.detection.layouts.records import Layout, LayoutObject, View
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.layouts.records import Layout, LayoutObject, Split, View
 from defectory.detection.scenes.backgrounds import Backgrounds
 from defectory.detection.scenes.backgrounds.perspective import Perspective
 from defectory.detection.scenes.camera import expose
@@ -25,7 +24,7 @@ from defectory.detection.scenes.clutter import draw_clutter
 from defectory.detection.scenes.raster import both, count, times, weigh
 from defectory.detection.scenes.records import Scene, SceneObject
 from defectory.detection.scenes.shadows import Sun, cast_shadow
-from defectory.detection.scenes.sprites import Sprite, choose_cutout, make_sprite
+from defectory.detection.scenes.sprites import EQUIPMENT, Sprite, choose_cutout, make_sprite
 from defectory.errors import InputError
 from defectory.vision.arrays import Image, Mask
 
@@ -39,8 +38,8 @@ CLUTTER = "clutter"
 
 # Metres to either side, and ahead, that a room is made for.
 _WIDEST, _DEEPEST = 14.0, 45.0
-# Levels that cut-outs are lit for.
-_MIDDLE = 128.0
+# Levels that cut-outs are lit for, and that their mean may reach.
+_MIDDLE, _GLARE = 128.0, 205.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,8 @@ class Compositor:
         rng: np.random.Generator,
     ) -> list[tuple[Sprite | None, str]]:
         """Add things of no class of the dataset, at their places between the others."""
-        others = sorted(available - set(self.classes) - {item.label for item in layout.objects})
+        # What is worn does not lie about.
+        others = sorted(available - {*self.classes, *EQUIPMENT, *(item.label for item in layout.objects)})
         mixed = list(sprites)
         for _ in range(int(rng.integers(0, self.distractors + 1))):
             is_box = not others or rng.random() < 0.4
@@ -231,10 +231,12 @@ def _room(seen: Sequence[_Seen], camera: Perspective) -> tuple[float, float]:
     """Metres of floor to either side and ahead on which something stands."""
     aside, ahead = 0.0, 0.0
     for sprite in (entry.sprite for entry in seen):
-        if sprite.foot > camera.horizon + 2:
+        # What lies flat reaches as far as its upper edge.
+        far = sprite.foot if sprite.stands else float(sprite.top)
+        if far > camera.horizon + 2:
             edges = sprite.left, sprite.left + sprite.mask.shape[1]
-            aside = max(aside, *(abs(camera.aside(edge, sprite.foot)) for edge in edges))
-            ahead = max(ahead, camera.distance(sprite.foot))
+            aside = max(aside, *(abs(camera.aside(edge, far)) for edge in edges))
+            ahead = max(ahead, camera.distance(far))
     return min(aside, _WIDEST), min(ahead, _DEEPEST)
 
 
@@ -271,5 +273,8 @@ def _light(image: Image, sprite: Sprite, shade: float, rng: np.random.Generator)
     level = max(float(around.mean()), 8.0)
     gain: float = np.clip((level / _MIDDLE) ** 0.4, 0.6, 1.3) * rng.uniform(0.85, 1.15) * shade
     tint = (np.maximum(around, 8.0) / level) ** 0.3
-    balance: list[float] = (gain * tint * rng.normal(1, 0.015, 3)).tolist()
+    gains = gain * tint * rng.normal(1, 0.015, 3)
+    # What is white stays short of glare.
+    own = max(cv2.mean(sprite.colour, sprite.mask)[:3])
+    balance: list[float] = (gains * min(1.0, _GLARE / max(own * float(gains.max()), 1.0))).tolist()
     return balance

@@ -9,9 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from defectory.datasets.annotations import coco_annotation, coco_image, yolo_yaml
-from defectory.detection.coco import write_coco_pieces
-from defectory.detection.layouts.records import MOST_OBJECTS
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.coco import writing_coco
+from defectory.detection.layouts.records import MOST_OBJECTS, Split
 from defectory.detection.parallel import map_in_order
 from defectory.detection.scenes.contact_sheet import CONTACT_SHEET, contact_sheet
 from defectory.detection.scenes.folder import SCENES_FILE, parse_scene
@@ -57,17 +56,14 @@ def write_coco(
     Raises:
         OSError: it cannot be written.
     """
-    work = partial(_convert, tuple(classes))
-
-    def pieces() -> Iterator[tuple[bytes, bytes]]:
-        done = 0
+    work, done = partial(_convert, tuple(classes)), 0
+    description = "Synthetic scenes: to train on; figures on them are no figures on photos."
+    with writing_coco(folder / COCO_FILE, classes, description) as coco:
         for chunk in map_in_order(work, _chunks(folder / SCENES_FILE), workers=workers):
-            yield chunk.images, chunk.annotations
+            coco.add(chunk.images, chunk.annotations)
             done += chunk.count
             on_progress(Progress("converting", done, done))
-
-    description = "Synthetic scenes: to train on; figures on them are no figures on photos."
-    return write_coco_pieces(folder / COCO_FILE, pieces(), classes, description)
+    return folder / COCO_FILE
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from defectory.claims import MARKER, check_claim, mark
-from defectory.detection.layouts.records import Layout, layout_line
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.layouts.records import Layout, Split, layout_line
 from defectory.detection.scenes.records import SceneRecord
 from defectory.errors import InputError, UnwritableError
 from defectory.validation import explain

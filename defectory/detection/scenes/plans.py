@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from defectory.detection.layouts.presets import Preset
-from defectory.detection.layouts.records import parse_layout, read_layout_lines
-from defectory.detection.layouts.sampler import Split, sample_lines
+from defectory.detection.layouts.records import Split, parse_layout, read_layout_lines
+from defectory.detection.layouts.sampler import sample_chunks
 from defectory.errors import InputError
 
 
@@ -24,11 +24,11 @@ class ScenePlan:
 
 
 def plan_preset(preset: Preset, count: int, *, seed: int, split: Split, size: tuple[int, int]) -> ScenePlan:
-    """``count`` layouts of a preset; see `sample_lines`."""
+    """``count`` layouts of a preset; see `sample_chunks`."""
 
     def lines() -> Iterator[tuple[int, bytes]]:
-        blocks = sample_lines(preset, count, seed=seed, split=split, size=size)
-        return enumerate((line for block in blocks for line in block.splitlines()), 1)
+        chunks = sample_chunks(preset, count, seed=seed, split=split, size=size)
+        return enumerate((line for chunk in chunks for line in chunk.lines.splitlines()), 1)
 
     return ScenePlan(lines, count, preset.labels, (size,))
 

@@ -8,8 +8,7 @@ from typing import Protocol
 from pydantic import Field
 
 from defectory.datasets.annotations import AnnotatedImage, Box, Object
-from defectory.detection.layouts.records import Conditions, Layout
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.layouts.records import Conditions, Layout, Split
 from defectory.validation import FrozenModel
 from defectory.vision.arrays import Image
 

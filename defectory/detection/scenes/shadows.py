@@ -42,7 +42,7 @@ def cast_shadow(image: Image, sprite: Sprite, sun: Sun) -> None:
 
 
 def _cast(image: Image, sprite: Sprite, sun: Sun) -> None:
-    small = cv2.resize(sprite.alpha, None, fx=1 / _COARSE, fy=1 / _COARSE, interpolation=cv2.INTER_AREA)
+    small = _coarse(sprite.alpha)
     rows, columns = small.shape
     # Where the sprite is cut at the canvas's lower edge, so is the floor that it stands on.
     foot = (sprite.foot - sprite.top) / _COARSE
@@ -68,23 +68,25 @@ def _cast(image: Image, sprite: Sprite, sun: Sun) -> None:
 
 
 def _touch(image: Image, sprite: Sprite, sun: Sun) -> None:
+    """Dark along the lower edge, where it meets the floor."""
     rows = sprite.mask.shape[0]
-    base = sprite.mask[max(rows - max(rows // 14, 2), 0) :]
-    if sprite.foot > sprite.top + rows + 1 or not base.any():
+    if sprite.foot > sprite.top + rows + 1:
         return
-    columns = np.flatnonzero(base.any(axis=0))
-    wide = (int(columns[-1]) - int(columns[0]) + 1) / _COARSE
-    high = min(max(0.16 * wide, 1.0), 10.0)
-    blur = max(0.08 * wide, 0.9)
-    margin = int(3 * blur) + 2
-    canvas = np.zeros((int(2 * high) + 2 * margin, int(wide) + 2 * margin), np.uint8)
-    centre = (canvas.shape[1] * 8, canvas.shape[0] * 8)
-    cv2.ellipse(canvas, centre, (round(wide * 8.6), round(high * 16)), 0, 0, 360, 255, -1, cv2.LINE_AA, 4)
-    shadow = np.asarray(cv2.GaussianBlur(canvas, (0, 0), blur), np.uint8)
-    middle = sprite.left + (int(columns[0]) + int(columns[-1])) / 2
-    foot = sprite.foot - high * _COARSE * 0.55
-    corner = round(middle - canvas.shape[1] * _COARSE / 2), round(foot - canvas.shape[0] * _COARSE / 2)
+    start = rows - max(rows // 4, 2)
+    lower = _coarse(sprite.mask[start:])
+    size = min(rows, sprite.mask.shape[1]) / _COARSE
+    blur = max(0.045 * size, 0.7)
+    margin = int(3 * blur) + 1
+    spread = cv2.copyMakeBorder(lower, margin, margin, margin, margin, cv2.BORDER_CONSTANT, value=(0,))
+    shadow = np.asarray(cv2.GaussianBlur(spread, (0, 0), blur), np.uint8)
+    sunk = round(0.03 * size * _COARSE)
+    corner = sprite.left - margin * _COARSE, sprite.top + start - margin * _COARSE + sunk
     _darken(image, shadow, corner, sun.contact)
+
+
+def _coarse(mask: Mask) -> Mask:
+    rows, columns = (max(round(side / _COARSE), 1) for side in mask.shape)
+    return np.asarray(cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _darken(image: Image, shadow: Mask, corner: tuple[int, int], strength: float) -> None:

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 
 from defectory.detection.cutouts.library import CutOut, CutOutLibrary
-from defectory.detection.layouts.records import LayoutObject
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.layouts.records import LayoutObject, Split
 from defectory.detection.scenes.backgrounds.perspective import Perspective
 from defectory.detection.scenes.raster import at_least, both, count, resize, weigh
 from defectory.vision.arrays import Image, Mask
@@ -21,11 +20,14 @@ _LOOKS = 3
 _LARGEST = 3.0
 """Times the canvas's longer side: a larger sprite shows nothing that could be told."""
 
-# Hues of OpenCV (0..179) that the things are sold in; None is white.
+# Hues of OpenCV (0..179) that equipment is sold in; None is white.
 _COLOURS: dict[str, tuple[int | None, ...]] = {
     "hard_hat": (None, None, 24, 27, 15, 10, 2, 108, 112, 62),
     "safety_vest": (32, 36, 28, 40, 9, 6, 12),
 }
+EQUIPMENT = tuple(_COLOURS)
+"""What people wear and is recoloured."""
+
 _RECOLOURED = 0.6
 _DULL = 45, 130
 
@@ -122,7 +124,7 @@ def _size(
         upright = rows if abs(abs(item.tilt) - 90) > 45 else columns
         scale = item.px_per_m * cutout.height_m * rng.uniform(0.94, 1.06) / upright
     slant = 1.0
-    if not cutout.stands and not item.tilt:
+    if not cutout.stands and not item.tilt and cutout.label not in EQUIPMENT:
         # What lies flat is seen lower the flatter one looks at it.
         seen, taken = (max(angle, 6.0) for angle in (camera.elevation(item.box[1] + item.box[3]), cutout.elevation))
         slant = min(float(np.sin(np.radians(seen)) / np.sin(np.radians(taken))), 1.5)

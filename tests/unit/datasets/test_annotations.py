@@ -18,6 +18,7 @@ from defectory.datasets.annotations import (
     coco_json,
     decode_runs,
     encode_runs,
+    encode_runs_within,
     find_objects,
     yolo_rows,
     yolo_yaml,
@@ -34,6 +35,13 @@ def test_run_lengths_hold_the_whole_mask(mask):
     runs = encode_runs(mask)
     assert np.array_equal(decode_runs(runs, mask.shape[1], mask.shape[0]), mask)
     assert all(length > 0 for length in runs[1:])
+
+
+@given(mask=MASKS, left=st.integers(0, 3), top=st.integers(0, 3), right=st.integers(0, 3), low=st.integers(0, 3))
+def test_run_lengths_of_a_part_are_those_of_the_whole(mask, left, top, right, low):
+    whole = np.pad(mask, ((top, low), (left, right)))
+
+    assert encode_runs_within(mask, (left, top), whole.shape[::-1]) == encode_runs(whole)
 
 
 def test_run_lengths_go_down_the_columns_as_coco_wants_them():

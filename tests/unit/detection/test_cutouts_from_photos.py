@@ -108,6 +108,15 @@ def test_another_object_is_added_and_the_same_again_replaced(photos, tmp_path):
     assert sorted(cutout.id for cutout in library.cutouts) == ["safety_cone/own-00", "spill/oil-00"]
     assert not library.select("spill")[0].stands
     assert (out / "safety_cone/own-00.webp").read_bytes() == before
+    assert not (out / "safety_cone/own-01.webp").exists()
+
+
+def test_two_objects_whose_names_make_one_file_are_told_apart(photos, tmp_path):
+    folder, out = photos(photo_of()), tmp_path / "out"
+    write_cutouts(find_photos([folder]), out, PhotoOptions("cone", 1, "a b"))
+
+    with pytest.raises(InputError, match="variant"):
+        write_cutouts(find_photos([folder]), out, PhotoOptions("cone", 1, "a/b"))
 
 
 def test_a_photo_that_gives_none_is_named_and_the_others_are_written(photos, tmp_path):

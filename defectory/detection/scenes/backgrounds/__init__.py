@@ -12,8 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from defectory.detection.layouts.records import View
-from defectory.detection.layouts.sampler import Split
+from defectory.detection.layouts.records import Split, View
 from defectory.detection.scenes.backgrounds.places import PLACES, draw_place
 from defectory.errors import InputError
 from defectory.vision.arrays import Image

@@ -17,7 +17,9 @@ VARIANTS = 8
 """Textures of each kind, for training; as many others for testing."""
 
 
-def draw_place(kind: str, size: tuple[int, int], view: View, room: tuple[float, float], *, seed: int, test: bool) -> Image:
+def draw_place(
+    kind: str, size: tuple[int, int], view: View, room: tuple[float, float], *, seed: int, test: bool
+) -> Image:
     """A place as the camera of ``view`` sees it, uint8 RGB ``(height, width, 3)``, in neutral light.
 
     Args:

@@ -55,7 +55,7 @@ def _concrete(rng: np.random.Generator) -> Field:
     level = 128 + 5 * fractal(rng, 3, 6, 0.75) + 5 * rng.standard_normal((TILE, TILE), np.float32)
     _pit(level, rng, 160)
     _crack(level, rng, int(rng.integers(0, 3)))
-    _blotch(level, rng, int(rng.integers(2, 7)), 22)
+    _blotch(level, rng, int(rng.integers(2, 7)), 9)
     if rng.random() < 0.7:
         _joints(level, int(rng.choice([TILE, TILE // 2])), 26, int(rng.integers(1, 4)))
     return _tinted(level, rng, 5)
@@ -74,7 +74,7 @@ def _epoxy(rng: np.random.Generator) -> Field:
 def _asphalt(rng: np.random.Generator) -> Field:
     level = 112 + 5 * fractal(rng, 3, 4) + 17 * rng.standard_normal((TILE, TILE), np.float32)
     _crack(level, rng, int(rng.integers(1, 5)))
-    _blotch(level, rng, int(rng.integers(2, 6)), 20)
+    _blotch(level, rng, int(rng.integers(2, 6)), 9)
     return _tinted(level, rng, 4)
 
 
@@ -83,7 +83,7 @@ def _tiles(rng: np.random.Generator) -> Field:
     each = rng.normal(0, 6, (count, count)).astype(np.float32)
     level = 134 + cv2.resize(each, (TILE, TILE), interpolation=cv2.INTER_NEAREST) + 3 * fractal(rng, 4, 4)
     _joints(level, TILE // count, 38, 2)
-    _blotch(level, rng, int(rng.integers(1, 5)), 14)
+    _blotch(level, rng, int(rng.integers(1, 5)), 8)
     return _tinted(level, rng, 9)
 
 
@@ -174,7 +174,7 @@ def _crack(level: Field, rng: np.random.Generator, count: int) -> None:
 
 
 def _blotch(level: Field, rng: np.random.Generator, count: int, depth: float) -> None:
-    """Old stains with ragged edges."""
+    """Where it is worn or was once wet: soft and faint, or it would be a spill that nobody labels."""
     ragged = noise(rng, 12)
     for _ in range(count):
         x, y = rng.integers(100, TILE - 100, 2)
@@ -185,7 +185,7 @@ def _blotch(level: Field, rng: np.random.Generator, count: int, depth: float) ->
             np.arange(-100, 100, dtype=np.float32)[:, None],
         )
         away = np.sqrt(across * across + along * along) / radius + 0.22 * ragged[window]
-        level[window] -= np.clip((1.05 - away) * 4, 0, 1) * rng.normal(depth / 2, depth / 2)
+        level[window] -= np.clip((1.05 - away) * 1.6, 0, 1) * rng.normal(depth / 2, depth / 2)
 
 
 def _scuff(level: Field, rng: np.random.Generator, count: int) -> None:
