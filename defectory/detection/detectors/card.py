@@ -102,8 +102,8 @@ class DetectorCard(FrozenModel):
     ``kind`` is who made its model: ``ridge`` here, ``dfine`` or ``rfdetr`` by their exporters, ``onnx`` another one.
     ``nms_iou``: of two boxes of one class that overlap more, the better stays; 1 keeps all, as models of queries want.
     ``calibration`` says in a sentence what scores and thresholds rest on; ``license`` is that of the model's weights,
-    an SPDX identifier.  ``training`` counts what was learned from, and ``metrics`` are figures on held-out images of the
-    same folders.
+    an SPDX identifier.  ``training`` counts what was learned from, and ``metrics`` are figures on held-out images of
+    the same folders.
     """
 
     format: int = FORMAT

@@ -11,9 +11,10 @@ from sklearn.linear_model import Ridge
 from defectory.datasets.boxes import BoxProblem
 from defectory.detection.detectors.card import InputSpec
 from defectory.detection.detectors.detector import Detector, load_detector
+from defectory.detection.detectors.ridge import samples as samples_module
 from defectory.detection.detectors.ridge.graph import ANCHORS, IMAGE, DetectorGraph, RegionOptions
 from defectory.detection.detectors.ridge.regression import RidgeSums, Standardiser
-from defectory.detection.detectors.ridge.samples import TrainingImages, draw_samples
+from defectory.detection.detectors.ridge.samples import TrainingImages, draw_samples, recolour, zoom
 from defectory.detection.detectors.ridge.targets import place_targets, proposal_targets
 from defectory.detection.detectors.ridge.training import MAPS, RidgeOptions
 from defectory.detection.detectors.training import train_detector
@@ -119,7 +120,8 @@ def test_the_graph_decodes_what_targets_say() -> None:
     assert len(values) == 6 + 24 + 96
 
 
-def test_samples_are_mirrored_and_sized_with_their_boxes(scenes: Path) -> None:
+def test_samples_are_mirrored_and_sized_with_their_boxes(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples_module, "_ZOOMED_SHARE", 0)
     images = TrainingImages.read([open_labelled(scenes)])
     spec = InputSpec(name=IMAGE, height=192, width=192, resize="fit", multiple=32)
     rng, problems = np.random.default_rng(0), list[BoxProblem]()
@@ -129,8 +131,32 @@ def test_samples_are_mirrored_and_sized_with_their_boxes(scenes: Path) -> None:
     corners, _ = images.boxes(0)
     flat = {round(float(sample.boxes[0, 0] / sample.prepared.scale_x), 1) for sample in samples if sample}
     assert flat <= {round(float(corners[0, 0]), 1), round(float(192 - corners[0, 2]), 1)} and len(flat) == 2
-    assert len({sample.prepared.scale_x for sample in samples if sample}) == 8
+    assert len({sample.prepared.scale_x for sample in samples if sample}) > 4
     assert not problems
+
+
+def test_a_part_of_an_image_has_one_of_its_objects_whole_and_what_is_cut_off_goes() -> None:
+    image = np.zeros((100, 200, 3), np.uint8)
+    image[40:60, 20:40], image[40:60, 160:180] = 1, 2
+    boxes, labels = np.array([[20, 40, 40, 60], [160, 40, 180, 60]], np.float32), np.array([1, 2])
+
+    parts = [zoom(image, boxes, labels, np.random.default_rng(seed)) for seed in range(40)]
+
+    for part, inside, left in parts:
+        assert len(left) in (1, 2)
+        whole = [box for box in inside.astype(int).tolist() if box[2] - box[0] == box[3] - box[1] == 20]
+        assert whole
+        for box, label in zip(inside.astype(int).tolist(), left.tolist(), strict=True):
+            assert (part[box[1] : box[3], box[0] : box[2]] == label).all()
+    assert min(part.shape[1] for part, _, _ in parts) < 70 and max(part.shape[1] for part, _, _ in parts) > 150
+
+
+def test_other_colours_keep_what_is_brighter_brighter() -> None:
+    ramp = np.repeat(np.arange(0, 250, 10, dtype=np.uint8)[None, :, None], 3, axis=2)
+
+    for seed in range(10):
+        changed = recolour(ramp, np.random.default_rng(seed)).astype(int)
+        assert changed.shape == ramp.shape and (np.diff(changed[0], axis=0) >= 0).all()
 
 
 def test_it_finds_variants_that_it_never_saw(detector: Detector, tmp_path: Path) -> None:

@@ -19,8 +19,12 @@ from defectory.detection.labelled import LabelledImage, LabelledSet
 from defectory.errors import ImageError, InputError
 from defectory.vision.images import load_image
 
-SCALES = 0.65, 1.2
+SCALES = 0.55, 1.1
 """Images are shown this many times as large as the detector's input is, at least and at most."""
+
+_ZOOMED_SHARE = 0.5
+_MOST_ZOOM = 4.0
+_SMALLEST_PART = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,25 +122,54 @@ def draw_samples(
     rng: np.random.Generator,
     on_problem: Callable[[BoxProblem], None],
 ) -> Iterator[Sample | None]:
-    """Each of the images by its number, at a size drawn from `SCALES`, mirrored or not and `recolour`ed; None for one that cannot be
-    read, which ``on_problem`` hears of.
+    """Each of the images by its number, changed by chance: nearer (`zoom`), in other colours (`recolour`), mirrored, at
+    a size of `SCALES`; None for one that cannot be read, which ``on_problem`` hears of.
     """
     for number in numbers:
-        scale, mirrored = math.exp(rng.uniform(*np.log(SCALES))), rng.random() < 0.5
         try:
             image = images.load(number)
         except ImageError as error:
             on_problem(BoxProblem(images.paths[number], "missing image", str(error)))
             yield None
             continue
-        sides = {"height": round(spec.height * scale), "width": round(spec.width * scale)}
-        image = recolour(image, rng)
         boxes, labels = images.boxes(number)
-        if mirrored:
+        if rng.random() < _ZOOMED_SHARE:
+            image, boxes, labels = zoom(image, boxes, labels, rng)
+        image = recolour(image, rng)
+        if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
             boxes = np.stack(
                 [image.shape[1] - boxes[:, 2], boxes[:, 1], image.shape[1] - boxes[:, 0], boxes[:, 3]], axis=1
             )
+        scale = math.exp(rng.uniform(*np.log(SCALES)))
+        sides = {"height": round(spec.height * scale), "width": round(spec.width * scale)}
         prepared = prepare(image, spec.model_copy(update=sides))
         boxes = boxes * np.array([prepared.scale_x, prepared.scale_y] * 2, np.float32)
         yield Sample(prepared, boxes.astype(np.float32), labels)
+
+
+def zoom(
+    image: NDArray[np.uint8], boxes: Corners, labels: NDArray[np.intp], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Corners, NDArray[np.intp]]:
+    """A part of the image around one of its objects, so that objects are also seen from near.
+
+    What is cut off by more than half is no object of it.
+    """
+    height, width = image.shape[:2]
+    share = 1 / math.exp(rng.uniform(0, math.log(_MOST_ZOOM)))
+    sides = np.maximum(np.array([width, height]) * share, _SMALLEST_PART).astype(int)
+    sides = np.minimum(sides, [width, height])
+    centre = rng.uniform(0, 1, 2) * [width, height]
+    if len(boxes):
+        box = boxes[rng.integers(len(boxes))]
+        # The whole object is to be in it where it fits.
+        sides = np.minimum(np.maximum(sides, (1.1 * (box[2:] - box[:2])).astype(int)), [width, height])
+        room = np.maximum(sides - (box[2:] - box[:2]), 0) / 2
+        centre = (box[:2] + box[2:]) / 2 + rng.uniform(-1, 1, 2) * room
+    left, top = np.clip(centre - sides / 2, 0, [width, height] - sides).astype(int).tolist()
+    right, bottom = left + int(sides[0]), top + int(sides[1])
+    shift = np.array([left, top] * 2, np.float32)
+    inside = np.clip(boxes - shift, 0, np.array([*sides, *sides], np.float32))
+    areas = [np.prod(corners[:, 2:] - corners[:, :2], axis=1) for corners in (inside, boxes)]
+    stays = areas[0] > areas[1] / 2
+    return np.ascontiguousarray(image[top:bottom, left:right]), inside[stays].astype(np.float32), labels[stays]
