@@ -43,11 +43,14 @@ class FeatureMap:
 
 @dataclass(frozen=True, slots=True)
 class RegionOptions:
-    """How regions are looked at: pooled to ``grid`` x ``grid`` places, with a margin so that they are ``context`` times
-    as large as the proposal; at most ``proposals`` of them, of which no two overlap by more than ``overlap``.
+    """How regions are looked at: the projected maps at ``grid`` x ``grid`` places, for where and what they are, and the
+    coarser maps with all their channels at ``summary`` x ``summary``, for what they are; with a margin so that they are
+    ``context`` times as large as the proposal; at most ``proposals`` of them, of which no two overlap by more than
+    ``overlap``.
     """
 
     grid: int = 6
+    summary: int = 1
     context: float = 1.5
     proposals: int = 96
     overlap: float = 0.75
@@ -140,7 +143,7 @@ class DetectorGraph:
         """Add what a region head sees of each proposal: its pooled map, its scores, and its size.
 
         Returns:
-            the name of a tensor ``(n, depth * grid ** 2 + classes + 2)``.
+            the name of a tensor ``(n, region_width)``.
         """
         centre_x, centre_y, width, height = self._measure(corners)
         reach_x, reach_y = (self._op("Mul", side, self._floats(options.context / 2)) for side in (width, height))
@@ -152,13 +155,24 @@ class DetectorGraph:
         )  # fmt: skip
         rows = self._op("Gather", self._op("Shape", corners), self._ints([0]))
         image = self._op("ConstantOfShape", rows, value=helper.make_tensor("zero", TensorProto.INT64, [1], [0]))
-        pooled = self._op(
-            "RoiAlign", projection, regions, image,
-            output_height=options.grid, output_width=options.grid, sampling_ratio=2,
-            spatial_scale=1 / self.maps[0].stride, coordinate_transformation_mode="half_pixel",
-        )  # fmt: skip
+        fine = self._pool(projection, regions, image, self.maps[0].stride, options.grid)
+        whole = [self._pool(item.name, regions, image, item.stride, options.summary) for item in self.maps[1:]]
         sizes = [self._op("Log", self._op("Div", side, self._floats(_TYPICAL_SIDE))) for side in (width, height)]
-        return self._op("Concat", self._op("Flatten", pooled, axis=1), scores, *sizes, axis=1)
+        return self._op("Concat", fine, *whole, scores, *sizes, axis=1)
+
+    def _pool(self, tensor: str, regions: str, image: str, stride: int, grid: int) -> str:
+        """A map at ``grid`` x ``grid`` places of each region, ``(n, channels * grid ** 2)``."""
+        pooled = self._op(
+            "RoiAlign", tensor, regions, image,
+            output_height=grid, output_width=grid, sampling_ratio=2 if grid > 2 else 4,
+            spatial_scale=1 / stride, coordinate_transformation_mode="half_pixel",
+        )  # fmt: skip
+        return self._op("Flatten", pooled, axis=1)
+
+    def region_width(self, depth: int, classes: int, options: RegionOptions) -> int:
+        """How many features `add_regions` gives for a projection of ``depth``."""
+        coarse = sum(item.channels for item in self.maps[1:])
+        return depth * options.grid**2 + coarse * options.summary**2 + classes + 2
 
     def add_region_head(
         self, features: str, corners: str, weights: NDArray[np.float32], classes: int

@@ -179,7 +179,7 @@ class _Training:
     def _learn_regions(self, corners: str, features: str, stage: str) -> NDArray[np.float32]:
         """The region head: what was proposed wrongly is what it learns to refuse."""
         session = open_session(self.graph.serialise({"corners": corners, "features": features}))
-        width = _PROJECTED * self.regions.grid**2 + self.classes + 2
+        width = self.graph.region_width(_PROJECTED, self.classes, self.regions)
         scorers, boxers = {0: RidgeSums(width, self.classes)}, {0: RidgeSums(width, 4)}
 
         def rows(sample: Sample) -> Iterator[_Rows]:
