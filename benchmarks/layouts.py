@@ -13,7 +13,7 @@ from benchmarks.measure import compare, table
 COUNT = 75_000
 
 
-def report(runs: int = 3) -> str:
+def report(runs: int = 2) -> str:
     ours, plain = "benchmarks.peers.defectory_layouts", "benchmarks.peers.plain_layouts"
     costs = compare(
         {

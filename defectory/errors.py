@@ -64,7 +64,7 @@ class DefectoryError(Exception):
         super().__init__(shorten(message, MESSAGE_LIMIT))
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Python would make it anew of its message alone, which those that take more refuse: it could not leave a worker.
+        # Python would make it anew of its message alone, which those that take more refuse: none could leave a worker.
         return _restore, (type(self), self.args, self.__dict__)
 
 

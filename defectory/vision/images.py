@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,11 @@ _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _CONVERT = "Convert it to PNG or JPEG."
 _AGAIN = "Export or upload the image again."
 
-_Reader = Callable[[Image.Image, str], NDArray[np.uint8]]
+_Result = TypeVar("_Result")
+_Reader = Callable[[Image.Image, str], _Result]
+
+# Orientations of EXIF that lie on their side.
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 
 
 def load_image(source: Path | bytes, *, name: str = "") -> NDArray[np.uint8]:
@@ -49,6 +53,15 @@ def load_image(source: Path | bytes, *, name: str = "") -> NDArray[np.uint8]:
     ((256, 256, 3), dtype('uint8'))
     """
     return _decode(source, name, _rgb)
+
+
+def image_size(source: Path | bytes, *, name: str = "") -> tuple[int, int]:
+    """Width and height of a photo as it is meant to be seen, from its first bytes alone.
+
+    Raises:
+        ImageError: as `load_image`, but for what shows only when all of it is read.
+    """
+    return _decode(source, name, _size)
 
 
 def load_rgba(source: Path | bytes, *, name: str = "") -> NDArray[np.uint8]:
@@ -130,7 +143,7 @@ _TURBO = np.array(
 )
 
 
-def _decode(source: Path | bytes, name: str, read: _Reader) -> NDArray[np.uint8]:
+def _decode(source: Path | bytes, name: str, read: _Reader[_Result]) -> _Result:
     field = shorten(name or (str(source) if isinstance(source, Path) else "image"))
     try:
         if isinstance(source, bytes):
@@ -148,7 +161,7 @@ def _decode(source: Path | bytes, name: str, read: _Reader) -> NDArray[np.uint8]
         raise ImageError(field, "an image that can be read to its end", str(error), _AGAIN) from error
 
 
-def _load(stream: BinaryIO, field: str, read: _Reader) -> NDArray[np.uint8]:
+def _load(stream: BinaryIO, field: str, read: _Reader[_Result]) -> _Result:
     head = stream.read(1024)
     stream.seek(0)
     if not head:
@@ -165,12 +178,16 @@ def _load(stream: BinaryIO, field: str, read: _Reader) -> NDArray[np.uint8]:
             raise ImageError(field, f"at least {MIN_SIDE} pixels wide and high", f"{width} x {height}")
         if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
             raise ImageError(field, "one still image", "an animation or several pages", "Save the one to inspect.")
-        image.load()
-        return read(ImageOps.exif_transpose(image), field)
+        return read(image, field)
+
+
+def _size(image: Image.Image, _: str) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE else (width, height)
 
 
 def _rgb(image: Image.Image, field: str) -> NDArray[np.uint8]:
-    image = _of_8_bits(image, field)
+    image = _of_8_bits(_upright(image), field)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
@@ -178,7 +195,12 @@ def _rgb(image: Image.Image, field: str) -> NDArray[np.uint8]:
 
 
 def _rgba(image: Image.Image, field: str) -> NDArray[np.uint8]:
-    return np.array(_of_8_bits(image, field).convert("RGBA"))
+    return np.array(_of_8_bits(_upright(image), field).convert("RGBA"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    return ImageOps.exif_transpose(image)
 
 
 def _of_8_bits(image: Image.Image, field: str) -> Image.Image:

@@ -308,7 +308,7 @@ def _candidates(
     pixels = low * (high / low) ** rng.random(shape)
     cut = rng.random(shape) < preset.truncated
     # Whoever stands nearer than this has their feet below the picture.
-    nearest = (size[1] - horizon) / camera * np.where(cut, rng.uniform(1.0, 1.7, shape), rng.uniform(0.75, 1.0, shape))
+    nearest = (size[1] - horizon) / camera * np.where(cut, rng.uniform(1.0, 2.2, shape), rng.uniform(0.75, 1.0, shape))
     scale = np.minimum(pixels / metres, nearest)
     boxes = _boxes(scale, metres, aspect, lies, horizon, camera, _focal(scenes, scene, size[0])[:, None])
     width = boxes[..., 2]

@@ -188,12 +188,11 @@ def compose_scenes(
         InputError: the sources or the folder cannot be used.
         UnwritableError: the disk is full, say; what is done stays done.
     """
-    sources.open()
-    summary = ComposeSummary()
+    renderer, summary = sources.open(), ComposeSummary()
     with SceneFolder(out, sources.classes, sources.split) as folder:
-        setting = _Setting(sources, out, folder.classes, form)
+        writer = _Writer(renderer, out, folder.classes, sources.split, form)
         shards = _shards(plan.lines(), folder, summary)
-        start = partial(_start, setting)
+        start = partial(_start, writer)
         for composed in map_in_order(_compose, shards, workers=workers, start=start, on_death=_fail):
             folder.add([scene.line for scene in composed if scene.error is None])
             for scene in composed:
@@ -243,27 +242,14 @@ def _shards(lines: Iterable[tuple[int, bytes]], folder: SceneFolder, summary: Co
         yield shard
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """What a worker needs to begin."""
-
-    sources: SceneSources
-    out: Path
-    classes: tuple[str, ...]
-    form: PictureFormat
-
-    def open(self) -> _Writer:
-        return _Writer(self.sources.open(), self.out, self.classes, self.sources.split, self.form)
-
-
 _writer: list[_Writer] = []
 
 
-def _start(setting: _Setting) -> None:
+def _start(writer: _Writer) -> None:
     if parent_process() is not None:
         # Workers share the cores already.
         cv2.setNumThreads(1)
-    _writer[:] = [setting.open()]
+    _writer[:] = [writer]
 
 
 def _compose(shard: list[Layout]) -> list[_Composed]:

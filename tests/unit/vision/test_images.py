@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from defectory.errors import ImageError
-from defectory.vision.images import colour_heatmap, encode_jpeg, encode_png, heatmap_overlay, load_image, load_rgba
+from defectory.vision.images import (
+    colour_heatmap,
+    encode_jpeg,
+    encode_png,
+    heatmap_overlay,
+    image_size,
+    load_image,
+    load_rgba,
+)
 
 ORIENTATION = 0x0112
 WRITERS = {"PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "TIFF": ("1", "L", "P", "RGB", "RGBA", "CMYK", "I;16")}
@@ -91,6 +99,7 @@ def test_exif_orientation_turns_the_image_upright(orientation: int, mode: str):
     exif[ORIENTATION] = orientation
     # When it is loaded, then it is as it was seen
     assert np.array_equal(load_image(encoded(stored, "PNG", exif=exif)), load_image(encoded(upright, "PNG")))
+    assert image_size(encoded(stored, "PNG", exif=exif)) == upright.size
 
 
 def test_a_phone_s_photo_with_a_preview_is_one_still_image():

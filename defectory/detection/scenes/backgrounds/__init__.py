@@ -16,7 +16,7 @@ from defectory.detection.layouts.records import Split, View
 from defectory.detection.scenes.backgrounds.places import PLACES, draw_place
 from defectory.errors import InputError
 from defectory.vision.arrays import Image
-from defectory.vision.images import IMAGE_SUFFIXES, load_image
+from defectory.vision.images import IMAGE_SUFFIXES, image_size, load_image
 
 LEAST_SHARE = 0.5
 """A photo is scaled up to the canvas where it has this share of its sides at least; a smaller one is refused."""
@@ -115,7 +115,7 @@ def open_backgrounds(folder: Path | None, split: Split, sizes: Sequence[tuple[in
             "backgrounds", f"a folder of photos ({', '.join(sorted(IMAGE_SUFFIXES))})", f"none in {folder}"
         )
     for file in files:
-        height, width = load_image(file).shape[:2]
+        width, height = image_size(file)
         for size in sizes:
             if max(size[0] / width, size[1] / height) > 1 / LEAST_SHARE:
                 raise _too_small(file, (width, height), size)
