@@ -59,12 +59,12 @@ def report(folder: Path | None = None, cutouts: Path | None = None) -> str:
     place = os.environ.get(VARIABLE)
     folder = folder or (Path(place) if place else None)
     synthetic, real = [], []
+    options = RidgeOptions(most_images=TRAINED * 4 // 5)
     with threadpool_limits(1), tempfile.TemporaryDirectory() as name:
         work = Path(name)
         detectors = []
         for preset in PRESETS:
             composed, sets = _timed(lambda preset=preset: _compose(preset, work, cutouts))  # type: ignore[misc]
-            options = RidgeOptions(most_images=TRAINED * 4 // 5)
             trained, detector = _timed(lambda train=sets["train"]: train_ridge([open_labelled(train)], options))  # type: ignore[misc]
             evaluated, evaluation = _timed(
                 lambda detector=detector, test=sets["test"], preset=preset: evaluate_detector(  # type: ignore[misc]
