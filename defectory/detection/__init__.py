@@ -9,6 +9,13 @@ from defectory.lazy import load_lazily
 if TYPE_CHECKING:
     from defectory.detection.cutouts.library import CutOut as CutOut
     from defectory.detection.cutouts.library import CutOutLibrary as CutOutLibrary
+    from defectory.detection.detectors.detector import Detection as Detection
+    from defectory.detection.detectors.detector import Detector as Detector
+    from defectory.detection.detectors.detector import load_detector as load_detector
+    from defectory.detection.detectors.ridge.training import RidgeOptions as RidgeOptions
+    from defectory.detection.detectors.training import train_detector as train_detector
+    from defectory.detection.evaluation.evaluate import evaluate_detector as evaluate_detector
+    from defectory.detection.labelled import open_labelled as open_labelled
     from defectory.detection.layouts.presets import load_preset as load_preset
     from defectory.detection.layouts.records import Layout as Layout
     from defectory.detection.layouts.sampler import sample_layouts as sample_layouts
@@ -21,6 +28,11 @@ __getattr__, __dir__, __all__ = load_lazily(
     __name__,
     {
         "defectory.detection.cutouts.library": ("CutOut", "CutOutLibrary"),
+        "defectory.detection.detectors.detector": ("Detection", "Detector", "load_detector"),
+        "defectory.detection.detectors.ridge.training": ("RidgeOptions",),
+        "defectory.detection.detectors.training": ("train_detector",),
+        "defectory.detection.evaluation.evaluate": ("evaluate_detector",),
+        "defectory.detection.labelled": ("open_labelled",),
         "defectory.detection.layouts.presets": ("load_preset",),
         "defectory.detection.layouts.records": ("Layout",),
         "defectory.detection.layouts.sampler": ("sample_layouts",),

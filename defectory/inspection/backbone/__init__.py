@@ -3,10 +3,10 @@
 from defectory.inspection.backbone.extractor import (
     EMBEDDED,
     Backbone,
-    BackboneError,
     BackboneName,
     embedded_backbone,
 )
+from defectory.inspection.backbone.session import BackboneError
 from defectory.inspection.backbone.weights import WeightsError, load_weights
 
 __all__ = [

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from defectory.archives import ArchiveError, read_bounded
-from defectory.errors import InputError, shorten
-from defectory.inspection.backbone.external_data import has_external_data
+from defectory.errors import shorten
+from defectory.inspection.backbone.session import BackboneError, open_session
 from defectory.inspection.backbone.weights import (
     EFFICIENTNET_LITE0,
     MOBILENET_V2,
@@ -36,12 +35,6 @@ LARGEST_MODEL = 512 * 1024 * 1024
 _IMAGENET_MEAN, _IMAGENET_STD = "0.485,0.456,0.406", "0.229,0.224,0.225"
 
 
-class BackboneError(InputError):
-    """An ONNX file cannot serve as a backbone."""
-
-    code = "BadBackbone"
-
-
 class Backbone:
     """A network of named feature outputs, on one thread.
 
@@ -59,21 +52,7 @@ class Backbone:
     """
 
     def __init__(self, content: bytes) -> None:
-        options = onnxruntime.SessionOptions()
-        # Two threads were measured to be slower than one, and the order of sums stays the same everywhere.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # The other format that it knows has a way of its own to name files.
-        options.add_session_config_entry("session.load_model_format", "ONNX")
-        try:
-            if has_external_data(content):
-                fix = "Save it with its weights inside: onnx.save(onnx.load(path), path, save_as_external_data=False)."
-                raise BackboneError("backbone", "an ONNX model with its weights inside, not in other files", fix=fix)
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except BackboneError:
-            raise
-        except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-            raise BackboneError("backbone", f"an ONNX model that loads ({shorten(str(error))})") from None
+        self._session = open_session(content)
         self.content = content
         self.digest = hashlib.sha256(content).hexdigest()
         inputs = self._session.get_inputs()
@@ -83,8 +62,8 @@ class Backbone:
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.name = metadata.get("name", "onnx")
         self.license = metadata.get("license", "")
-        self._mean = _three_numbers(metadata.get("mean", _IMAGENET_MEAN), "mean")
-        self._std = _three_numbers(metadata.get("std", _IMAGENET_STD), "std")
+        self.mean = _three_numbers(metadata.get("mean", _IMAGENET_MEAN), "mean")
+        self.std = _three_numbers(metadata.get("std", _IMAGENET_STD), "std")
         outputs = {tensor.name: tensor for tensor in self._session.get_outputs()}
         features = metadata.get("features", ",".join(outputs)).split(",")
         for feature in features:
@@ -125,7 +104,7 @@ class Backbone:
         Raises:
             BackboneError: the network cannot digest that size.
         """
-        scale, shift = 1 / (255 * self._std), self._mean / self._std
+        scale, shift = 1 / (255 * self.std), self.mean / self.std
         batch = (np.stack(images).astype(np.float32) * scale - shift).transpose(0, 3, 1, 2)
         # One image at a time: a batch changes the order of sums, and gains nothing on one thread.
         results = [self._run(np.ascontiguousarray(image[None])) for image in batch]
@@ -140,11 +119,12 @@ class Backbone:
         return maps
 
 
-def embedded_backbone(name: str = EMBEDDED[0], *, cache: Path | None = None) -> Backbone:
+def embedded_backbone(name: str = EMBEDDED[0], *, features: Sequence[str] = (), cache: Path | None = None) -> Backbone:
     """A backbone by name, built from its weights once and then cached in ``cache``.
 
     Args:
         name: one of ``EMBEDDED``.
+        features: its outputs, as its module names them; by default those that inspection compares.
         cache: the folder to keep it in; by default ``defectory`` in the user's cache folder.
 
     Raises:
@@ -155,15 +135,15 @@ def embedded_backbone(name: str = EMBEDDED[0], *, cache: Path | None = None) -> 
         raise BackboneError("backbone", f"one of {', '.join(EMBEDDED)}", name)
     source = _SOURCES[name]
     weights = find_weights(source)
-    cached = (cache or _cache_folder()) / f"{name}-{_recipe(source)[:16]}.onnx"
+    cached = (cache or _cache_folder()) / f"{name}-{_recipe(source, features)[:16]}.onnx"
     with contextlib.suppress(OSError):
         content, _, digest = cached.read_bytes().rpartition(b"#")
         if hashlib.sha256(content).hexdigest().encode() == digest:
             return Backbone(content)
     from defectory.inspection.backbone import efficientnet, mobilenet  # only here is the onnx package needed
 
-    builders = {EFFICIENTNET_LITE0: efficientnet.build_backbone, MOBILENET_V2: mobilenet.build_backbone}
-    content = builders[source](load_weights(source, weights))
+    module = {EFFICIENTNET_LITE0: efficientnet, MOBILENET_V2: mobilenet}[source]
+    content = module.build_backbone(load_weights(source, weights), features or module.FEATURES)
     # A cache that cannot be written costs time, not the result.
     with contextlib.suppress(OSError):
         cached.parent.mkdir(parents=True, exist_ok=True)
@@ -173,9 +153,9 @@ def embedded_backbone(name: str = EMBEDDED[0], *, cache: Path | None = None) -> 
     return Backbone(content)
 
 
-def _recipe(source: WeightsSource) -> str:
+def _recipe(source: WeightsSource, features: Sequence[str]) -> str:
     """SHA-256 of all that a built network follows from."""
-    digest = hashlib.sha256(repr(source).encode())
+    digest = hashlib.sha256(repr(source).encode() + ",".join(features).encode())
     for module in ("graph.py", "efficientnet.py", "mobilenet.py"):
         digest.update(Path(__file__).with_name(module).read_bytes())
     return digest.hexdigest()

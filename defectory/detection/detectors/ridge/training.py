@@ -1,0 +1,309 @@
+"""Train the ridge detector: two passes over the images, each ending in closed-form solutions, and a calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from defectory.datasets.boxes import BoxProblem, refuse
+from defectory.detection.detectors.calibration import OVERLAP, calibrate
+from defectory.detection.detectors.card import DetectedClass, DetectorCard, InputSpec, OutputSpec
+from defectory.detection.detectors.detector import Detector, assemble
+from defectory.detection.detectors.ridge.graph import BOXES, IMAGE, SCORES, DetectorGraph, FeatureMap, RegionOptions
+from defectory.detection.detectors.ridge.regression import RidgeSums, Standardiser
+from defectory.detection.detectors.ridge.samples import Sample, TrainingImages, draw_samples
+from defectory.detection.detectors.ridge.targets import Targets, place_targets, proposal_targets
+from defectory.detection.labelled import LabelledSet
+from defectory.detection.matching import BoxRows, average_precision
+from defectory.errors import ImageError
+from defectory.inspection.backbone import Backbone, BackboneName, embedded_backbone
+from defectory.inspection.backbone.session import open_session
+from defectory.inspection.numerics import one_thread
+from defectory.progress import OnProgress, Progress, ignore_progress
+from defectory.validation import FrozenModel
+
+MAPS: dict[BackboneName, tuple[FeatureMap, ...]] = {
+    "efficientnet_lite0": (FeatureMap("block5", 40, 8), FeatureMap("block11", 112, 16), FeatureMap("block16", 320, 32)),
+    "mobilenet_v2": (FeatureMap("block6", 32, 8), FeatureMap("block13", 96, 16), FeatureMap("block17", 320, 32)),
+}
+"""The last outputs at the strides 8, 16 and 32."""
+
+# How many rows without an object are learned from, an image, by stride.
+_BACKGROUND_ROWS = {8: 500, 16: 300, 32: 150}
+_MOST_FOR_ONE = 20.0
+_HEAT_FROM = 0.05
+_PLACE_WEIGHT, _REGION_WEIGHT = 8.0, 4.0
+# Strengths of the penalties, chosen on scenes that no benchmark tests on: features are many and objects few.
+_SCORE_STRENGTH, _BOX_STRENGTH = 2e-2, 2e-1
+_REGION_FACTOR = 10.0
+_PROJECTED = 64
+_SAMPLE_IMAGES = 16
+_HELD_OUT, _MOST_HELD_OUT, _FEWEST_TO_SPLIT = 1 / 6, 300, 12
+
+
+class RidgeOptions(FrozenModel):
+    """How to train.
+
+    Args:
+        backbone: the network whose features are used.
+        side: pixels of the longer side of what the detector sees.
+        refinements: how often regions are looked at; each time makes boxes finer and reads the images once more.
+        most_images: learn from so many at most, drawn at random: some 5,000 numbers a class are soon known.
+        precision: choose thresholds for this precision on held-out images; by default the best F1.
+        seed: the same seed and images give the same detector.
+    """
+
+    backbone: BackboneName = "efficientnet_lite0"
+    side: int = Field(default=512, ge=128, le=2048)
+    refinements: int = Field(default=2, ge=1, le=4)
+    most_images: int = Field(default=3000, ge=1)
+    precision: float | None = Field(default=None, gt=0, le=1)
+    seed: int = Field(default=0, ge=0)
+
+
+def train_ridge(
+    sets: Sequence[LabelledSet],
+    options: RidgeOptions | None = None,
+    *,
+    on_problem: Callable[[BoxProblem], None] = refuse,
+    on_progress: OnProgress = ignore_progress,
+) -> Detector:
+    """Train a detector on labelled images, on one thread and in the memory of a few images.
+
+    A sixth of the images is held out to calibrate scores and thresholds on.  Images are read three times.
+
+    Args:
+        sets: what to learn from; their classes are joined.
+        options: how.
+        on_problem: hears of each image that cannot be read, and which is left out; by default it is an error.
+        on_progress: hears of each image.
+
+    Raises:
+        InputError: there is nothing to learn from, or an image cannot be read.
+        WeightsError: the backbone's weights are missing.
+    """
+    options = options or RidgeOptions()
+    images = TrainingImages.read(sets)
+    with one_thread():
+        return _Training(images, options, on_problem, on_progress).run(
+            ", ".join(labelled.root.name for labelled in sets)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """What one image gives one head to learn: features ``(n, inputs)``, their targets, and how much each counts."""
+
+    key: int
+    features: NDArray[np.float32]
+    targets: Targets
+    weights: NDArray[np.float32]
+
+
+class _Training:
+    def __init__(
+        self,
+        images: TrainingImages,
+        options: RidgeOptions,
+        on_problem: Callable[[BoxProblem], None],
+        on_progress: OnProgress,
+    ) -> None:
+        self.images, self.options = images, options
+        self.on_problem, self.on_progress = on_problem, on_progress
+        self.rng = np.random.default_rng(options.seed)
+        order = self.rng.permutation(len(images))
+        splits = len(images) >= _FEWEST_TO_SPLIT
+        held = min(_MOST_HELD_OUT, round(len(images) * _HELD_OUT)) if splits else 0
+        self.held_out = np.sort(order[:held]) if held else order
+        self.learned = order[held:][: options.most_images]
+        self.is_held_out = bool(held)
+        maps = MAPS[options.backbone]
+        self.backbone: Backbone = embedded_backbone(options.backbone, features=[item.name for item in maps])
+        self.graph = DetectorGraph(self.backbone.content, maps)
+        self.regions = RegionOptions()
+        self.input = InputSpec(
+            name=IMAGE,
+            height=options.side,
+            width=options.side,
+            resize="fit",
+            mean=tuple(self.backbone.mean.tolist()),
+            std=tuple(self.backbone.std.tolist()),
+            fill=round(255 * float(self.backbone.mean.mean())),
+            multiple=maps[-1].stride,
+        )
+
+    @property
+    def classes(self) -> int:
+        return len(self.images.classes)
+
+    def run(self, dataset: str) -> Detector:
+        heads, projections = self._learn_places()
+        corners, scores = self.graph.add_proposals(heads, self.classes, self.regions)
+        projection = self.graph.add_projection(projections)
+        for turn in range(self.options.refinements):
+            features = self.graph.add_regions(projection, corners, scores, self.regions)
+            weights = self._learn_regions(corners, features, f"learning what, {turn + 1}")
+            corners, scores = self.graph.add_region_head(features, corners, weights, self.classes)
+        answer = self.graph.add_answer(corners, scores)
+        detector = assemble(self._card(dataset), self.graph.serialise(answer, {}))
+        return self._calibrate(detector)
+
+    def _learn_places(self) -> tuple[dict[int, NDArray[np.float32]], list[NDArray[np.float32]]]:
+        """Heads by stride, and the projections of the maps: the main axes of what is seen at the finest stride."""
+        graph, strides = self.graph, list(self.graph.pyramid)
+        session = open_session(graph.serialise({str(stride): graph.pyramid[stride] for stride in strides}))
+        scorers = {stride: RidgeSums(graph.width, self.classes) for stride in strides}
+        boxers = {stride: RidgeSums(graph.width, 4) for stride in strides}
+
+        def rows(sample: Sample) -> Iterator[_Rows]:
+            for stride, level in zip(strides, session.run(None, {IMAGE: sample.prepared.tensor}), strict=True):
+                height, width = level.shape[2:]
+                targets = place_targets(sample.boxes, sample.labels, self.classes, stride, height, width)
+                yield self._choose(stride, level[0].reshape(graph.width, -1).T, targets)
+
+        standards = self._gather("learning where", rows, scorers, boxers, _PLACE_WEIGHT)
+        heads = {
+            stride: standards[stride].fold(
+                np.concatenate([scorers[stride].solve(_SCORE_STRENGTH), boxers[stride].solve(_BOX_STRENGTH)], axis=1)
+            )
+            for stride in strides
+        }
+        return heads, self._project(scorers[strides[0]].gram, standards[strides[0]])
+
+    def _learn_regions(self, corners: str, features: str, stage: str) -> NDArray[np.float32]:
+        """The region head: what was proposed wrongly is what it learns to refuse."""
+        session = open_session(self.graph.serialise({"corners": corners, "features": features}))
+        width = self.graph.region_width(_PROJECTED, self.classes, self.regions)
+        scorers, boxers = {0: RidgeSums(width, self.classes)}, {0: RidgeSums(width, 4)}
+
+        def rows(sample: Sample) -> Iterator[_Rows]:
+            proposals, seen = session.run(None, {IMAGE: sample.prepared.tensor})
+            targets = proposal_targets(proposals, sample.boxes, sample.labels, self.classes)
+            yield _Rows(0, seen, targets, np.ones(len(seen), np.float32))
+
+        standards = self._gather(stage, rows, scorers, boxers, _REGION_WEIGHT)
+        strengths = _SCORE_STRENGTH * _REGION_FACTOR, _BOX_STRENGTH * _REGION_FACTOR
+        solved = [sums[0].solve(strength) for sums, strength in zip((scorers, boxers), strengths, strict=True)]
+        return standards[0].fold(np.concatenate(solved, axis=1))
+
+    def _gather(
+        self,
+        stage: str,
+        rows_of: Callable[[Sample], Iterable[_Rows]],
+        scorers: dict[int, RidgeSums],
+        boxers: dict[int, RidgeSums],
+        weight: float,
+    ) -> dict[int, Standardiser]:
+        """Add up all images' rows, standardised as the first images' rows have it."""
+        standards: dict[int, Standardiser] = {}
+        waiting: list[_Rows] = []
+
+        def add(rows: _Rows) -> None:
+            features = standards[rows.key].apply(rows.features)
+            peaks = rows.targets.scores.max(axis=1, initial=0)
+            scorers[rows.key].add(features, rows.targets.scores, rows.weights * (1 + weight * peaks))
+            boxed = rows.targets.has_box
+            boxers[rows.key].add(features[boxed], rows.targets.shifts[boxed])
+
+        samples = draw_samples(self.images, self.learned, self.input, self.rng, self.on_problem)
+        for done, sample in enumerate(samples, 1):
+            for rows in rows_of(sample) if sample is not None else ():
+                if standards:
+                    add(rows)
+                else:
+                    waiting.append(rows)
+            if not standards and waiting and done in (_SAMPLE_IMAGES, len(self.learned)):
+                for key in scorers:
+                    standards[key] = Standardiser(
+                        np.concatenate([rows.features for rows in waiting if rows.key == key])
+                    )
+                for rows in waiting:
+                    add(rows)
+                waiting.clear()
+            self.on_progress(Progress(stage, done, len(self.learned)))
+        return standards
+
+    def _choose(self, stride: int, features: NDArray[np.float32], targets: Targets) -> _Rows:
+        """The rows with an object, and some of those without, which count for the others."""
+        has_heat = (targets.scores.max(axis=1) > _HEAT_FROM) & ~targets.ignored
+        background = ~has_heat & ~targets.ignored
+        share = min(1.0, _BACKGROUND_ROWS[stride] / max(int(background.sum()), 1))
+        chosen = np.flatnonzero(has_heat | (background & (self.rng.random(len(features)) < share)))
+        weights = np.where(has_heat[chosen], 1.0, min(1 / share, _MOST_FOR_ONE)).astype(np.float32)
+        part = Targets(targets.scores[chosen], targets.shifts[chosen], targets.has_box[chosen], targets.ignored[chosen])
+        return _Rows(stride, np.ascontiguousarray(features[chosen]), part, weights)
+
+    def _project(self, gram: NDArray[np.float64], standard: Standardiser) -> list[NDArray[np.float32]]:
+        places = self.graph.own_channels()
+        moments = gram / gram[-1, -1]
+        mean = moments[-1, :-1]
+        spread = (moments[:-1, :-1] - np.outer(mean, mean))[np.ix_(places, places)]
+        values, axes = np.linalg.eigh(spread)
+        # Half-whitened: minor axes are not drowned, and noise is not blown up.
+        axes = axes[:, ::-1][:, :_PROJECTED] / np.maximum(values[::-1][:_PROJECTED], 1e-6) ** 0.25
+        axes /= standard.spread[places, None]
+        centre = (standard.mean + mean * standard.spread)[places]
+        begins = np.cumsum([0, *(item.channels for item in self.graph.maps)])
+        return [
+            np.concatenate([axes[begin:end], -(centre[begin:end] @ axes[begin:end])[None]]).astype(np.float32)
+            for begin, end in pairwise(begins)
+        ]
+
+    def _card(self, dataset: str) -> DetectorCard:
+        counts = self.images.objects().tolist()
+        classes = tuple(
+            DetectedClass(name=name, objects=count) for name, count in zip(self.images.classes, counts, strict=True)
+        )
+        return DetectorCard(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            kind="ridge",
+            classes=classes,
+            input=self.input,
+            output=OutputSpec(decoding="queries", scores=SCORES, boxes=BOXES, slots=self.images.classes),
+            nms_iou=0.5,
+            backbone=self.backbone.name,
+            license=self.backbone.license,
+            dataset=dataset,
+            training={"images": len(self.learned), "objects": sum(counts), "held_out": len(self.held_out)},
+            warnings=tuple(f"Nothing of class {item.name} was learned from." for item in classes if not item.objects),
+            seed=self.options.seed,
+        )
+
+    def _calibrate(self, detector: Detector) -> Detector:
+        """The detector with curves and thresholds from the held-out images, and its figures on them."""
+        truth, found = BoxRows(), BoxRows()
+        for done, number in enumerate(self.held_out.tolist(), 1):
+            try:
+                image = self.images.load(number)
+            except ImageError as error:
+                self.on_problem(BoxProblem(self.images.paths[number], "missing image", str(error)))
+                continue
+            finally:
+                self.on_progress(Progress("calibrating", done, len(self.held_out)))
+            corners, labels = self.images.boxes(number)
+            for box, label in zip(corners.tolist(), labels.tolist(), strict=True):
+                truth.add(number, label, (box[0], box[1], box[2] - box[0], box[3] - box[1]))
+            for detection in detector.detect(image, min_score=0.0):
+                share = min(max(detection.score, 1e-9), 1 - 1e-9)
+                label = self.images.classes.index(detection.label)
+                found.add(number, label, detection.box, score=float(np.log(share / (1 - share))))
+        objects, detections = truth.table(), found.table()
+        classes = calibrate(detector.card.classes, objects, detections, precision=self.options.precision)
+        precision = average_precision(objects, detections, self.classes)
+        which = (
+            "held-out images of the same folders" if self.is_held_out else "the training images, too few to hold out"
+        )
+        aim = f"precision {self.options.precision:g}" if self.options.precision else "the best F1"
+        figures = {"map50": precision.mean(ious=0), "map50_95": precision.mean()}
+        changes = {
+            "classes": classes,
+            "calibration": f"Platt's curves, thresholds of {aim} at IoU {OVERLAP:g}; on {len(self.held_out)} {which}",
+            "metrics": {name: round(value, 4) for name, value in figures.items() if np.isfinite(value)},
+        }
+        return assemble(detector.card.model_copy(update=changes), detector.content)

@@ -1,0 +1,47 @@
+"""Draw boxes and their labels on pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Colour = tuple[int, int, int]
+
+PALETTE: tuple[Colour, ...] = (
+    (230, 25, 75), (0, 130, 200), (60, 180, 75), (245, 130, 48), (145, 30, 180),
+    (0, 160, 160), (240, 50, 230), (128, 96, 0), (70, 90, 220), (170, 60, 60),
+)  # fmt: skip
+"""Colours of classes, by their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnBox:
+    """A box to draw: left, top, width, height in pixels, what is written at it, and its colour."""
+
+    box: Sequence[float]
+    text: str
+    colour: Colour
+
+
+def draw_boxes(image: NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> NDArray[np.uint8]:
+    """A copy of ``image``, uint8 RGB ``(h, w, 3)``, with ``boxes`` on it."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    size = max(11, round(min(picture.size) / 40))
+    font, line = ImageFont.load_default(size), max(2, round(min(picture.size) / 250))
+    for item in boxes:
+        left, top, width, height = item.box
+        draw.rectangle([left, top, left + max(width, 1), top + max(height, 1)], outline=item.colour, width=line)
+        if item.text:
+            _, _, text_width, text_height = draw.textbbox((0, 0), item.text, font=font)
+            at = (
+                min(max(0.0, left), max(0.0, picture.width - text_width - 4)),
+                top - text_height - 5 if top > text_height + 5 else top + line,
+            )
+            draw.rectangle([*at, at[0] + text_width + 4, at[1] + text_height + 5], fill=item.colour)
+            draw.text((at[0] + 2, at[1] + 1), item.text, fill=(255, 255, 255), font=font)
+    return np.asarray(picture)

@@ -1,0 +1,137 @@
+"""``defectory detect train``, ``predict`` and ``evaluate``: what people and machines read, and the exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from defectory.cli import main
+from tests.support.shape_scenes import write_scenes
+
+LABELS = ("safety_cone", "trash_can")
+
+
+def run_detect(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["detect", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return ended.value.code or 0, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory) -> Path:
+    return write_scenes(tmp_path_factory.mktemp("scenes"), 13, "train", size=128, labels=LABELS)
+
+
+@pytest.fixture(scope="module")
+def model(scenes, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "detector.tar.gz"
+    with pytest.raises(SystemExit) as ended:
+        main(["detect", "train", str(scenes), "--side", "128", "--out", str(path)])
+    assert not ended.value.code
+    return path
+
+
+def photos(folder: Path, labels: str = "0 0.5 0.5 0.2 0.4\n") -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "labels").mkdir()
+    (folder / "classes.txt").write_text("Cone\nMask\n")
+    Image.new("RGB", (100, 80), "orange").save(folder / "images/a.png")
+    (folder / "labels/a.txt").write_text(labels)
+    return folder
+
+
+def test_a_trained_detector_says_what_it_is(capsys, scenes, tmp_path):
+    arguments = ("--side", 128, "--most-images", 3, "--precision", 0.9, "--json")
+    code, out, _ = run_detect(capsys, "train", scenes, "--out", tmp_path / "d.tar.gz", *arguments)
+
+    answer = json.loads(out)
+    assert code == 0
+    assert [item["name"] for item in answer["classes"]] == list(LABELS)
+    assert (answer["trainer"], answer["kind"], answer["training"]["images"]) == ("ridge", "ridge", 3)
+    assert "precision 0.9" in answer["calibration"]
+
+
+def test_objects_are_listed_and_drawn(capsys, model, scenes, tmp_path):
+    image = scenes / "images/train-00000.png"
+
+    code, out, _ = run_detect(capsys, "predict", model, image, "--min-score", 0, "--json", "--out", tmp_path / "drawn")
+
+    [answer] = json.loads(out)
+    assert code == 0
+    assert (answer["width"], answer["height"]) == (128, 128)
+    assert {"label", "score", "box"} == set(answer["detections"][0])
+    assert Image.open(tmp_path / "drawn/0001-train-00000.jpg").size == (128, 128)
+    code, out, _ = run_detect(capsys, "predict", model, scenes / "images", "--min-score", 0)
+    assert code == 0 and out.count("objects") == 13
+
+
+def test_an_image_that_cannot_be_read_is_named_and_the_others_are_looked_at(capsys, model, scenes, tmp_path):
+    (tmp_path / "x.png").write_bytes(b"none")
+
+    code, out, _ = run_detect(capsys, "predict", model, tmp_path / "x.png", scenes / "images/train-00001.png", "--json")
+
+    first, second = json.loads(out)
+    assert code == 1 and "x.png" in first["error"] and "detections" in second
+
+
+def test_figures_of_photos_are_printed_and_written(capsys, model, tmp_path):
+    folder = photos(tmp_path / "photos")
+
+    arguments = ("--map", "Cone=safety_cone", "--out", tmp_path / "out", "--json")
+    code, out, _ = run_detect(capsys, "evaluate", model, folder, *arguments)
+
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["origin"] == "real" and {"map50", "map50_95"} <= set(answer)
+    assert set(answer["by_class"]) == {"safety_cone"}
+    assert Path(answer["report"]).is_file()
+    code, out, _ = run_detect(capsys, "evaluate", model, folder, "--map", "Cone=safety_cone", "--out", tmp_path / "out")
+    assert code == 0 and "on 1 real images" in out
+
+
+def test_bad_labels_stop_it_or_are_left_out(capsys, model, tmp_path):
+    folder = photos(tmp_path / "photos", "0 0.5 0.5 0.2 0.4\n7 0.5 0.5 0.1 0.1\n")
+    arguments = ("evaluate", model, folder, "--map", "Cone=safety_cone", "--out", tmp_path / "out")
+
+    code, _, err = run_detect(capsys, *arguments)
+    assert code == 2 and "a.txt, line 2" in err and "--skip-bad" in err
+
+    code, _, err = run_detect(capsys, *arguments, "--skip-bad")
+    assert code == 1 and "Left out: 1 x unknown class" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "MODEL", "PHOTOS", "--out", "OUT"), "--map THEIRS=OURS"),
+        (("evaluate", "MODEL", "PHOTOS", "--out", "OUT", "--map", "Cone"), "THEIRS=OURS"),
+        (("evaluate", "MODEL", "PHOTOS", "--out", "OUT", "--map", "Kone=safety_cone"), "of the classes of"),
+        (("evaluate", "MODEL", "NOWHERE", "--out", "OUT"), "existing folder"),
+        (("evaluate", "PHOTOS/classes.txt", "PHOTOS", "--out", "OUT"), "model"),
+        (("train", "NOWHERE", "--out", "OUT/d.tar.gz"), "existing folder"),
+        (("predict", "NOWHERE", "PHOTOS"), "existing model bundle"),
+    ],
+    ids=["no-class", "no-equals", "no-such-class", "no-folder", "no-model", "nothing", "no-bundle"],
+)
+def test_bad_input_is_named(capsys, model, tmp_path, arguments, message):
+    places = {"MODEL": model, "PHOTOS": photos(tmp_path / "photos"), "OUT": tmp_path / "out", "NOWHERE": tmp_path / "x"}
+    for name, path in places.items():
+        arguments = tuple(str(path) + part.removeprefix(name) if part.startswith(name) else part for part in arguments)
+
+    code, _, err = run_detect(capsys, *arguments)
+
+    assert code == 2 and message in err
+
+
+def test_photos_with_boxes_are_learned_from_beside_scenes(capsys, scenes, tmp_path):
+    folder = photos(tmp_path / "photos")
+    arguments = ("--side", 128, "--most-images", 4, "--map", "Cone=safety_cone", "--map", "Mask=")
+
+    code, out, _ = run_detect(capsys, "train", scenes, folder, *arguments, "--out", tmp_path / "d.tar.gz", "--json")
+
+    assert code == 0
+    assert [item["name"] for item in json.loads(out)["classes"]] == list(LABELS)
