@@ -123,6 +123,7 @@ class Body:
 
     @property
     def all(self) -> list[solids.Object]:
+        """The person with whatever is worn."""
         return [*self.items, *self.hat, *self.vest]
 
 
