@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:
+    from defectory.detection.detectors.detector import Detection
 
 Colour = tuple[int, int, int]
 
@@ -25,6 +29,20 @@ class DrawnBox:
     box: Sequence[float]
     text: str
     colour: Colour
+
+
+def draw_detections(
+    image: NDArray[np.uint8], detections: Sequence[Detection], names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """A copy of ``image`` with what a detector of the classes ``names`` found on it, each class in a colour."""
+    return draw_boxes(
+        image,
+        [
+            DrawnBox(item.box, f"{item.label} {item.score:.2f}", PALETTE[names.index(item.label) % len(PALETTE)])
+            # The surest are drawn last, on top.
+            for item in reversed(detections)
+        ],
+    )
 
 
 def draw_boxes(image: NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> NDArray[np.uint8]:

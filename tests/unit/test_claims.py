@@ -65,7 +65,7 @@ def test_bytes_that_are_no_text_claim_nothing(tmp_path):
     assert not is_claimed(tmp_path, COMMAND)
 
 
-@pytest.mark.parametrize("name", ["sensor-data", "inspection", "defect-images"])
+@pytest.mark.parametrize("name", ["sensor-data", "inspection", "defect-images", "detection"])
 def test_the_demo_refuses_before_it_begins(tmp_path, name):
     folder = precious(tmp_path / "mine" / name)
 

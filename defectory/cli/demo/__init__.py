@@ -1,7 +1,7 @@
 """``defectory demo``: the whole way on this machine, as a user of the deployed application would go it.
 
 Starts a local cloud, deploys the application's own templates into it, and uses what they make: sensor data first, then
-an inspection line, then pictures of defects.
+an inspection line, then pictures of defects.  Beside them it composes scenes and trains a detector on them.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ def demo(
 ) -> None:
     """Deploy the application into a local cloud; make sensor data in it, run an inspection line, make defect images.
 
+    Beside it, compose scenes from cut-outs and train a detector of people, hard hats and vests on them.
+
     Needs no AWS account and no Docker, and leaves nothing running.
 
     Examples:
@@ -62,7 +64,7 @@ def demo(
     app = find_app()
     console = Console()
     started = time.monotonic()
-    folders = [out / name for name in ("sensor-data", "inspection", "defect-images")]
+    folders = [out / name for name in ("sensor-data", "inspection", "defect-images", "detection")]
     for folder in folders:
         check_claim(folder, COMMAND)
     targets = Targets(*(claim_empty(folder, COMMAND) for folder in folders))
@@ -81,6 +83,7 @@ class Targets:
     sensor_data: Path
     inspection: Path
     defect_images: Path
+    detection: Path
 
 
 def _run(console: Console, app: Path, targets: Targets, photos: Path | None, number: int) -> tuple[bool, list[Mail]]:
@@ -125,6 +128,7 @@ def _use(
         make_defect_images,
         show_defect_images,
     )
+    from defectory.cli.demo.detection import detect_objects, show_detection
     from defectory.cli.demo.inspection import show_inspection, start_training, try_line
     from defectory.cli.demo.sensor_data import request_sensor_data, show_sensor_data
     from defectory.cli.output import awaited_step, timed
@@ -133,10 +137,11 @@ def _use(
     training = start_training(console, cloud, stacks["inspection"], photos)
     lines, paints = stacks["inspection"], stacks["image-synthesis"]
     # While the pipeline's actions wait for one another, there is time to learn and to paint.
-    with ThreadPoolExecutor(2) as beside:
+    with ThreadPoolExecutor(3) as beside:
         try:
             trying = beside.submit(timed, try_line, cloud, lines, training, photos, targets.inspection)
             making = beside.submit(timed, make_defect_images, cloud, paints, photos.training, targets.defect_images)
+            detecting = beside.submit(timed, detect_objects, targets.detection)
             all_well = show_sensor_data(console, cloud, stacks["sensor-data"], request, targets.sensor_data)
             parts = f"{len(photos.good)} good and {len(photos.defective)} defective parts"
             line = awaited_step(console, f"Meanwhile, a model learns and inspects {parts}", trying)
@@ -144,6 +149,8 @@ def _use(
             pictures = f"{PICTURES_OF_EACH * len(DEFECTS)} pictures of defects from {PHOTOS} good parts"
             status = awaited_step(console, f"Meanwhile, {pictures}", making)
             all_well &= show_defect_images(console, status, targets.defect_images)
+            detected = awaited_step(console, "Meanwhile, a detector of people, hard hats and vests", detecting)
+            all_well &= show_detection(console, detected)
         except BaseException:
             # What waits beside this fails at once then, in place of waiting for its turn to end.
             cloud.stop()

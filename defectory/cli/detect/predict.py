@@ -86,16 +86,11 @@ def _write_picture(
     names: Sequence[str],
     number: int,
 ) -> None:
-    from defectory.detection.drawing import PALETTE, DrawnBox, draw_boxes
+    from defectory.detection.drawing import draw_detections
     from defectory.vision.images import encode_jpeg
     from defectory.writing import write_whole, writing_to
 
-    boxes = [
-        DrawnBox(item.box, f"{item.label} {item.score:.2f}", PALETTE[names.index(item.label) % len(PALETTE)])
-        # The surest are drawn last, on top.
-        for item in reversed(detections)
-    ]
     # Images of several folders may share a name.
     stem = f"{number + 1:04d}-{path.stem}"[:80]
     with writing_to(folder):
-        write_whole(folder / f"{stem}.jpg", encode_jpeg(draw_boxes(image, boxes)))
+        write_whole(folder / f"{stem}.jpg", encode_jpeg(draw_detections(image, detections, names)))

@@ -7,8 +7,10 @@ import io
 import pytest
 from rich.console import Console
 
+from defectory.cli.demo import detection
 from defectory.cli.demo.inspection import INSPECTED, LEAST, choose_photos, summarise_parts
 from defectory.errors import InputError
+from defectory.vision.images import load_image
 
 
 def test_the_table_of_parts_is_whole_on_80_columns():
@@ -42,3 +44,14 @@ def test_photos_are_learnt_from_tested_with_or_inspected_never_two_of_these(tmp_
 def test_too_few_photos_are_refused(tmp_path, good, defective):
     with pytest.raises(InputError, match=f"photos: .*got '{good} and {defective}'"):
         choose_photos(write_photos(tmp_path, good, defective))
+
+
+def test_a_detector_is_trained_and_its_boxes_are_drawn(tmp_path, monkeypatch):
+    for name, value in {"SCENES": 12, "TEST_SCENES": 4, "SIDE": 128, "SHOWN": 4, "ACROSS": 2}.items():
+        monkeypatch.setattr(detection, name, value)
+    detected = detection.detect_objects(tmp_path)
+    console = Console(file=io.StringIO(), width=200)
+    assert detection.show_detection(console, detected) == bool(detected.evaluation.map50)
+    assert "on 4 scenes of unseen people and places: person" in console.file.getvalue()
+    assert load_image(detected.picture).shape == (256, 256, 3)
+    assert detected.report.is_file()
