@@ -43,6 +43,9 @@ def train(
     side: Annotated[
         int, typer.Option(min=128, max=2048, help="Pixels of the longer side of what the detector sees.")
     ] = 512,
+    scales: Annotated[
+        str, typer.Option(help="Look at an image in these multiples of --side, such as 0.75,1,1.5: slower, finds more.")
+    ] = "1",
     precision: Annotated[
         float | None,
         typer.Option(
@@ -71,8 +74,15 @@ def train(
     from defectory.validation import explain
 
     try:
-        options = RidgeOptions(
-            side=side, precision=precision, most_images=most_images, backbone=backbone.value, seed=seed
+        options = RidgeOptions.model_validate(
+            {
+                "side": side,
+                "scales": scales.split(","),
+                "precision": precision,
+                "most_images": most_images,
+                "backbone": backbone.value,
+                "seed": seed,
+            }
         )
     except ValidationError as error:
         raise explain(error) from None
