@@ -49,6 +49,14 @@ def run(site, folder, *arguments, path=()):
     )
 
 
+def test_it_has_the_embedded_cut_outs(site):
+    here, there = (root / "defectory/detection/cutouts/assets" for root in (ROOT, site))
+
+    assert {file.relative_to(there) for file in there.rglob("*")} == {
+        file.relative_to(here) for file in here.rglob("*")
+    }
+
+
 def test_it_declares_ranges_and_no_tool_of_developers(site):
     [folder] = site.glob("*.dist-info")
     metadata = message_from_string((folder / "METADATA").read_text())

@@ -21,7 +21,7 @@ from tools.cutouts.people import Body
 
 ASSETS = Path(__file__).parents[2] / "defectory/detection/cutouts/assets"
 SIDE = 224
-LICENSE, SOURCE = "MIT-0", "rendered by tools/cutouts"
+LICENSE, SOURCE = "MIT-0", "tools/cutouts"
 
 
 def seed_of(variant: Variant) -> int:
@@ -156,25 +156,32 @@ def in_turn(chosen: list[Variant]) -> list[Variant]:
 
 
 def make_all(chosen: list[Variant], count: int, samples: int, out: Path) -> None:
-    """Render what is not there yet: a variant is done once its lines are written; then join all lines."""
-    done = out / ".lines"
-    done.mkdir(parents=True, exist_ok=True)
+    """Render variants, one after the other, and write the lines of each once all of its views are there."""
     for variant in in_turn(chosen):
-        place = done / f"{variant.label}-{variant.name}.jsonl"
-        if place.exists():
-            continue
         started = time.process_time(), time.time()
         lines = make(variant, count, samples, out)
-        place.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        write_index(out, read_index(out) | {(variant.label, variant.name): lines})
         print(
             f"{variant.label}/{variant.name}: {len(lines)} views, {time.process_time() - started[0]:.0f} CPU s, "
             f"{time.time() - started[1]:.0f} s",
             flush=True,
         )
-    joined = [
-        place.read_text() for variant in VARIANTS if (place := done / f"{variant.label}-{variant.name}.jsonl").exists()
-    ]
-    (out / "cutouts.jsonl").write_text("".join(joined))
+
+
+def read_index(out: Path) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The lines that are there, by class and variant."""
+    lines: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    index = out / "cutouts.jsonl"
+    for text in index.read_text().splitlines() if index.exists() else ():
+        line = json.loads(text)
+        lines.setdefault((line["label"], line["variant"]), []).append(line)
+    return lines
+
+
+def write_index(out: Path, lines: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
+    """Write the lines in the catalogue's order."""
+    ordered = [line for variant in VARIANTS for line in lines.get((variant.label, variant.name), ())]
+    (out / "cutouts.jsonl").write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in ordered))
 
 
 def draft(chosen: list[Variant], count: int, samples: int, side: int, out: Path) -> None:
@@ -194,39 +201,60 @@ def draft(chosen: list[Variant], count: int, samples: int, side: int, out: Path)
         pictures.sheet(shown, 8, 224).save(out)
 
 
-def sheet(folder: Path, label: str, out: Path, columns: int = 24, cell: int = 88) -> None:
-    """A sheet of a class of finished cut-outs, a row a variant."""
+def sheet(folder: Path, label: str, out: Path) -> None:
+    """A sheet of finished cut-outs: all views of a class, a row a variant, or of each variant one view."""
     lines = [json.loads(line) for line in (folder / "cutouts.jsonl").read_text().splitlines()]
-    chosen = [line for line in lines if not label or line["label"] == label]
-    pictures.sheet(
-        [
-            (np.asarray(Image.open(folder / line["file"]).convert("RGBA")), line["id"].partition("/")[2][-14:])
-            for line in chosen
-        ],
-        columns,
-        cell,
-    ).save(out)
+    if label:
+        chosen, columns, cell = [line for line in lines if line["label"] == label], 24, 88
+    else:
+        # The first views are of the first pose.
+        usual = sorted(lines, key=lambda line: abs(line["elevation"] - 18) + 3 * line["view"])
+        first = {(line["label"], line["variant"]): line for line in reversed(usual)}
+        chosen, columns, cell = [first[key] for key in dict.fromkeys((x["label"], x["variant"]) for x in lines)], 14, 80
+    shown = [
+        (
+            np.asarray(Image.open(folder / line["file"]).convert("RGBA")),
+            line["id"].partition("/")[2] if label else line["label"],
+        )
+        for line in chosen
+    ]
+    pictures.sheet(shown, columns, cell).quantize(256).save(out, optimize=True)
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m tools.cutouts", description=__doc__)
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder of the cut-outs, or file of the sheet")
-    parser.add_argument("--only", nargs="*", default=[], metavar="LABEL[/VARIANT]", help="classes or variants")
+    parser.add_argument(
+        "--only",
+        nargs="*",
+        default=[],
+        metavar="LABEL[/VARIANT]",
+        help="render these, and again if they are there; by default all that are not there",
+    )
     parser.add_argument("--views", type=int, default=24, help="of each variant")
     parser.add_argument("--samples", type=int, default=4, help="a pixel, before the denoiser")
     parser.add_argument("--draft", action="store_true", help="a sheet of few views in place of cut-outs")
-    parser.add_argument("--sheet", type=Path, metavar="FOLDER", help="a sheet of finished cut-outs")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="FOLDER",
+        help="a sheet of finished cut-outs: of a class, or a view of each variant",
+    )
     parser.add_argument("--side", type=int, default=SIDE, help="of a draft's pictures")
     given = parser.parse_args()
     if given.sheet:
         sheet(given.sheet, "".join(given.only), given.out)
         return
     chosen = [v for v in VARIANTS if not given.only or v.label in given.only or f"{v.label}/{v.name}" in given.only]
+    if not chosen:
+        parser.error(f"--only: no such class or variant: {' '.join(given.only)}")
     if given.draft:
         draft(chosen, given.views, given.samples, given.side, given.out)
     else:
-        make_all(chosen, given.views, given.samples, given.out)
+        there = {} if given.only else read_index(given.out)
+        missing = [variant for variant in chosen if (variant.label, variant.name) not in there]
+        make_all(missing, given.views, given.samples, given.out)
 
 
 if __name__ == "__main__":

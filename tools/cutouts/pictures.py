@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-QUALITY, ALPHA_QUALITY = 80, 85
+QUALITY, ALPHA_QUALITY = 70, 85
 
 
 def develop(
@@ -39,7 +39,7 @@ def bounds(alpha: NDArray[np.uint8]) -> tuple[int, int, int, int]:
 def encode(picture: NDArray[np.uint8]) -> bytes:
     """As WebP with alpha."""
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, "WEBP", quality=QUALITY, alpha_quality=ALPHA_QUALITY, method=4)
+    Image.fromarray(picture).save(content, "WEBP", quality=QUALITY, alpha_quality=ALPHA_QUALITY, method=6)
     return content.getvalue()
 
 

@@ -14,7 +14,7 @@ from defectory.detection.cutouts.library import CutOutLibrary
 PPE = {"person", "hard_hat", "safety_vest"}
 HOUSEKEEPING = {"pallet_jack", "go_cart", "step_ladder", "trash_can", "safety_cone", "tote", "pallet"}
 FLOOR = {"spill", "debris"}
-LIMIT = 8 * 1024 * 1024
+LIMIT = 8_000_000
 ASSETS = Path(module.__file__).parent / "assets"
 
 
