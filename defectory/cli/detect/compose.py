@@ -55,7 +55,7 @@ def compose(
     size: given.SizeOption = 512,
     min_visible: VisibleOption = 0.25,
     form: PictureChoice = given.PictureOption.jpg,
-    workers: given.WorkersOption = given.WORKERS,
+    workers: given.WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compose scenes from cut-outs: pictures with the boxes and masks of what is really seen on them.
@@ -80,6 +80,7 @@ def compose(
     else:
         raise InputError("compose", "given either LAYOUTS or --preset")
     sources = SceneSources(plan.classes, split.value, cutouts, backgrounds, not only_own, min_visible, plan.sizes)
+    workers = workers or given.choose_workers(plan.count)
     with progress_bars(transient=True, hidden=as_json) as show:
         summary = compose_scenes(plan, sources, out, form=form.value, workers=workers, on_progress=show)
     if as_json:

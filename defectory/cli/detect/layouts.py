@@ -27,7 +27,7 @@ def layouts(
     size: given.SizeOption = 512,
     coco: CocoOption = None,
     yolo: YoloOption = None,
-    workers: given.WorkersOption = 1,
+    workers: given.LayoutWorkersOption = 1,
     schema: SchemaOption = False,
     as_json: JsonOption = False,
 ) -> None:

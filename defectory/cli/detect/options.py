@@ -23,7 +23,14 @@ class PictureOption(StrEnum):
     png = "png"
 
 
-WORKERS = min(os.cpu_count() or 1, 4)
+SCENES_PER_WORKER = 64
+"""Fewer are made before another process has started."""
+
+
+def choose_workers(count: int) -> int:
+    """Processes for so many scenes: one for each core, 4 at most, none that is not worth its start."""
+    return min(os.cpu_count() or 1, 4, -(-count // SCENES_PER_WORKER))
+
 
 PresetOption = Annotated[
     str | None,
@@ -35,6 +42,7 @@ SplitChoice = Annotated[
 SeedOption = Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")]
 CountOption = Annotated[int, typer.Option(min=1, help="How many.")]
 SizeOption = Annotated[int, typer.Option(min=64, max=4096, help="Width and height of the canvas in pixels.")]
+LayoutWorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Processes at work.")]
 WorkersOption = Annotated[
-    int, typer.Option(min=1, max=64, help="Processes at work.", show_default="one for each core, 4 at most")
+    int | None, typer.Option(min=1, max=64, help="Processes at work.", show_default="one for each core, 4 at most")
 ]

@@ -1,0 +1,1 @@
+"""Layouts: what scenes are to show, sampled from presets."""

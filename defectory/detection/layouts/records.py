@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -161,8 +161,3 @@ def read_layout_lines(file: Path) -> Iterator[tuple[int, bytes]]:
 def layout_line(layout: Layout) -> str:
     """A layout as its line, without the line's end."""
     return json.dumps(layout.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
-
-
-def labels_of(layouts: Iterable[Layout]) -> tuple[str, ...]:
-    """The classes that layouts ask for, in the order of their first place."""
-    return tuple(dict.fromkeys(item.label for layout in layouts for item in layout.objects))

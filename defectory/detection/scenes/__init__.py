@@ -1,0 +1,1 @@
+"""Scenes: composed from cut-outs and backgrounds, and stored with their labels."""

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from defectory.detection.layouts.draws import BLOCK
 from defectory.detection.layouts.presets import Preset, load_preset, preset_names
 from defectory.detection.layouts.records import Layout, layout_line, layout_schema, parse_layout
-from defectory.detection.layouts.sampler import BLOCK, sample_chunks, sample_layouts
+from defectory.detection.layouts.sampler import sample_chunks, sample_layouts
 from defectory.errors import InputError
 
 CONE = {"label": "safety_cone", "box": [10, 10, 20, 30]}

@@ -19,7 +19,8 @@ Pixels = Sequence[tuple[float, float]]
 
 # Fractions of a pixel, as OpenCV's fixed-point coordinates have them.
 _SHIFT = 4
-_FAR = 8000.0
+# Nothing lies farther away than this: they overflow.
+_FAR = 8000.0 * (1 << _SHIFT)
 
 
 class Stage:
@@ -201,7 +202,7 @@ class Stage:
         """Dim a polygon in pixels, softly."""
         pixels = np.array(polygon)
         margin = int(3 * min(blur, 24.0)) + 1
-        left, top = np.floor(np.clip(pixels.min(axis=0) - margin, 0, _FAR)).astype(int)
+        left, top = np.floor(np.clip(pixels.min(axis=0) - margin, 0, self.image.shape[1::-1])).astype(int)
         right, bottom = np.ceil(np.minimum(pixels.max(axis=0) + margin, self.image.shape[1::-1])).astype(int)
         if right <= left or bottom <= top:
             return
@@ -214,11 +215,8 @@ class Stage:
 
 def _fixed(pixels: Pixels) -> NDArray[np.int32]:
     """Pixels as OpenCV's fixed-point coordinates."""
-    return np.array([(_near(x), _near(y)) for x, y in pixels], np.int32)
-
-
-def _near(value: float) -> int:
-    return round(min(max(value, -_FAR), _FAR) * (1 << _SHIFT))
+    fixed: NDArray[np.int32] = np.maximum(np.minimum(np.array(pixels) * (1 << _SHIFT), _FAR), -_FAR).astype(np.int32)
+    return fixed
 
 
 def _lit(colour: Colour, light: float) -> Colour:

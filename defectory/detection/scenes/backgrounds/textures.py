@@ -14,9 +14,6 @@ from defectory.vision.arrays import Field, Image
 TILE = 512
 """Pixels of a tile, each side."""
 
-FLOORS = ("concrete", "epoxy", "asphalt", "tiles", "earth")
-WALLS = ("plaster", "panels", "bricks", "corrugated")
-
 _CACHED = 64
 
 
