@@ -53,8 +53,8 @@ class RidgeOptions(FrozenModel):
     Args:
         backbone: the network whose features are used.
         side: pixels of the longer side of what the detector sees.
-        scales: the image pyramid that the detector looks at, in multiples of ``side``; more of them find objects of more
-            sizes, and take their time.
+        scales: the image pyramid that the detector looks at, in multiples of ``side``; more of them find more sizes,
+            and take their time.
         refinements: how often regions are looked at; each time makes boxes finer and reads the images once more.
         most_images: learn from so many at most, drawn at random: some 5,000 numbers a class are soon known.
         precision: choose thresholds for this precision on held-out images; by default the best F1.
