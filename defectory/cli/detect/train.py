@@ -32,28 +32,40 @@ class BackboneChoice(StrEnum):
     mobilenet_v2 = "mobilenet_v2"
 
 
+FoldersArgument = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Folders of scenes or YOLO labels, or COCO files.")
+]
+TrainerOption = Annotated[
+    TrainerChoice, typer.Option(help="ridge: frozen features and heads in closed form, on a CPU in a minute.")
+]
+SideOption = Annotated[
+    int, typer.Option(min=128, max=2048, help="Pixels of the longer side of what the detector sees.")
+]
+ScalesOption = Annotated[
+    str, typer.Option(help="Look at an image in these multiples of --side, such as 0.75,1,1.5: slower, finds more.")
+]
+PrecisionOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Choose thresholds for this precision on held-out images.", show_default="the best F1"
+    ),
+]
+MostImagesOption = Annotated[int, typer.Option(min=1, help="Learn from so many at most, drawn at random.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="The same seed and images give the same detector.")]
+
+
 def train(
-    folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of scenes or YOLO labels, or COCO files.")
-    ],
+    folders: FoldersArgument,
     out: Annotated[Path, out_file("The detector's file, such as detector.tar.gz.")],
-    trainer: Annotated[
-        TrainerChoice, typer.Option(help="ridge: frozen features and heads in closed form, on a CPU in a minute.")
-    ] = TrainerChoice.ridge,
-    side: Annotated[
-        int, typer.Option(min=128, max=2048, help="Pixels of the longer side of what the detector sees.")
-    ] = 512,
-    precision: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Choose thresholds for this precision on held-out images.", show_default="the best F1"
-        ),
-    ] = None,
-    most_images: Annotated[int, typer.Option(min=1, help="Learn from so many at most, drawn at random.")] = 3000,
+    trainer: TrainerOption = TrainerChoice.ridge,
+    side: SideOption = 512,
+    scales: ScalesOption = "1",
+    precision: PrecisionOption = None,
+    most_images: MostImagesOption = 3000,
     backbone: Annotated[BackboneChoice, typer.Option(help="The network.")] = BackboneChoice.efficientnet_lite0,
     names: MapOption = None,
     skip_bad: SkipBadOption = False,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed and images give the same detector.")] = 0,
+    seed: SeedOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Train a detector on scenes, and on photos with boxes where you have some.
@@ -71,8 +83,15 @@ def train(
     from defectory.validation import explain
 
     try:
-        options = RidgeOptions(
-            side=side, precision=precision, most_images=most_images, backbone=backbone.value, seed=seed
+        options = RidgeOptions.model_validate(
+            {
+                "side": side,
+                "scales": scales.split(","),
+                "precision": precision,
+                "most_images": most_images,
+                "backbone": backbone.value,
+                "seed": seed,
+            }
         )
     except ValidationError as error:
         raise explain(error) from None

@@ -14,6 +14,7 @@ LARGEST_INPUT = 4096
 
 ClassName = Annotated[str, Field(min_length=1, max_length=255)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Scale = Annotated[float, Field(ge=0.25, le=4)]
 ThreeNumbers = tuple[float, float, float]
 
 
@@ -41,6 +42,10 @@ class InputSpec(FrozenModel):
     fill: int = Field(default=0, ge=0, le=255)
     multiple: int = Field(default=1, ge=1, le=256)
     size_name: str = ""
+
+    def scaled(self, scale: float) -> InputSpec:
+        """The same of other height and width."""
+        return self.model_copy(update={"height": round(self.height * scale), "width": round(self.width * scale)})
 
     @model_validator(mode="after")
     def _can_be_normalised(self) -> Self:
@@ -100,6 +105,8 @@ class DetectorCard(FrozenModel):
 
     ``version`` is the first 16 hex digits of the SHA-256 of the bundle's content, without the time it was created.
     ``kind`` is who made its model: ``ridge`` here, ``dfine`` or ``rfdetr`` by their exporters, ``onnx`` another one.
+    ``scales`` is the image pyramid: the image is looked at in each of these multiples of the input's size, which a
+    ``fit`` input alone can be; each costs its share of time.
     ``nms_iou``: of two boxes of one class that overlap more, the better stays; 1 keeps all, as models of queries want.
     ``calibration`` says in a sentence what scores and thresholds rest on; ``license`` is that of the model's weights,
     an SPDX identifier.  ``training`` counts what was learned from, and ``metrics`` are figures on held-out images of
@@ -113,6 +120,7 @@ class DetectorCard(FrozenModel):
     classes: tuple[DetectedClass, ...] = Field(min_length=1, max_length=MOST_CLASSES)
     input: InputSpec
     output: OutputSpec
+    scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1, max_length=8)
     nms_iou: float = Field(default=1.0, gt=0, le=1)
     most_detections: int = Field(default=100, ge=1, le=10_000)
     calibration: str = ""
@@ -132,6 +140,8 @@ class DetectorCard(FrozenModel):
             raise ValueError("classes that are named once each")
         if sorted(names) != sorted(used):
             raise ValueError("one slot of the output for each class, and no other")
+        if self.scales != (1.0,) and self.input.resize != "fit":
+            raise ValueError("scales of an input that is `fit`, or 1 alone")
         return self
 
     @property

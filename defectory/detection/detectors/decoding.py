@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,6 +94,15 @@ def decode(
     usable = (labels >= 0) & np.isfinite(corners).all(axis=1) & np.isfinite(logits)
     usable &= (corners[:, 2:] > corners[:, :2]).all(axis=1)
     return Candidates(corners[usable], labels[usable], scores[usable])
+
+
+def join(parts: Sequence[Candidates]) -> Candidates:
+    """All of them, one after the other."""
+    return Candidates(
+        np.concatenate([part.boxes for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
 
 
 def _check(is_right: bool, name: str, shape: str, values: NDArray[Any]) -> None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from defectory.detection.detectors.boxes import suppress
 from defectory.detection.detectors.card import FORMAT, DetectorCard
-from defectory.detection.detectors.decoding import decode, prepare
+from defectory.detection.detectors.decoding import Candidates, decode, join, prepare
 from defectory.errors import InputError, shorten
 from defectory.inspection.backbone.session import BackboneError, open_session
 from defectory.inspection.bundle import BundleError, pack, unpack
@@ -63,17 +63,8 @@ class Detector:
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise InputError("image", "a uint8 RGB array of shape (height, width, 3)", f"{image.dtype} {image.shape}")
-        card, (height, width) = self.card, image.shape[:2]
-        prepared = prepare(image, card.input)
-        feeds: dict[str, NDArray[Any]] = {card.input.name: prepared.tensor}
-        if card.input.size_name:
-            feeds[card.input.size_name] = np.array([[width, height]], np.int64)
-        names = [name for name in (card.output.scores, card.output.boxes, card.output.labels) if name]
-        try:
-            outputs = dict(zip(names, self.session.run(names, feeds), strict=True))
-        except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
-            raise InputError("model", f"one that takes its input ({shorten(str(error))})") from None
-        candidates = decode(outputs, card, prepared, width, height)
+        card = self.card
+        candidates = join([self._look(image, scale) for scale in card.scales])
         found: list[Detection] = []
         for number, item in enumerate(card.classes):
             least = item.threshold if min_score is None else min_score
@@ -86,6 +77,19 @@ class Detector:
                 found.append(Detection(label=item.name, score=float(candidates.scores[row]), box=box))
         found.sort(key=lambda detection: -detection.score)
         return tuple(found[: card.most_detections])
+
+    def _look(self, image: NDArray[np.uint8], scale: float) -> Candidates:
+        card, (height, width) = self.card, image.shape[:2]
+        prepared = prepare(image, card.input.scaled(scale))
+        feeds: dict[str, NDArray[Any]] = {card.input.name: prepared.tensor}
+        if card.input.size_name:
+            feeds[card.input.size_name] = np.array([[width, height]], np.int64)
+        names = [name for name in (card.output.scores, card.output.boxes, card.output.labels) if name]
+        try:
+            outputs = dict(zip(names, self.session.run(names, feeds), strict=True))
+        except Exception as error:  # onnxruntime raises a class of its own for each kind of failure
+            raise InputError("model", f"one that takes its input ({shorten(str(error))})") from None
+        return decode(outputs, card, prepared, width, height)
 
     def save(self, path: Path) -> Path:
         """Write the bundle to ``path``, whole or not at all.

@@ -114,6 +114,20 @@ def test_labelled_answers_in_pixels_of_the_input() -> None:
     assert found(assemble(card(LABELLED), model(answers))) == [("cone", 0.9, [50, 25, 50, 50])]
 
 
+def test_an_image_pyramid_is_looked_at_scale_by_scale() -> None:
+    spec = InputSpec(name="image", height=64, width=64, resize="fit", multiple=32)
+    answers = {"logits": [[9.0, -9]], "pred_boxes": [[0.5, 0.5, 0.5, 0.5]]}
+
+    detector = assemble(card(spec=spec, scales=(1.0, 2.0)), model(answers, dynamic=True))
+
+    # 100 x 40 becomes 64 x 26, filled up to 64 x 32; and 128 x 51, filled up to 128 x 64.
+    boxes = [item[2] for item in found(detector, 40, 100)]
+    assert boxes == [
+        np.round([8 / 0.65, 16 / 0.64, 16 / 0.65, 32 / 0.64], 2).tolist(),
+        np.round([16 / (51 / 40), 32 / 1.28, 32 / (51 / 40), 64 / 1.28], 2).tolist(),
+    ]
+
+
 def test_a_slot_without_a_class_is_background() -> None:
     output = QUERIES.model_copy(update={"slots": ("pallet", "", "cone")})
     answers = {"logits": [[-9, 9, 1.0]], "pred_boxes": [[0.5, 0.5, 0.2, 0.4]]}
@@ -249,8 +263,9 @@ def test_only_rgb_images_are_looked_at(image: np.ndarray) -> None:
         ({"classes": (DetectedClass(name="cone"),)}, "one slot"),
         ({"output": {**QUERIES.model_dump(), "labels": "labels"}}, "labels named"),
         ({"input": {**STRETCHED.model_dump(), "std": (1, 0, 1)}}, "std above 0"),
+        ({"scales": (1, 2)}, "fit"),
     ],
-    ids=["twice", "slots", "labels", "std"],
+    ids=["twice", "slots", "labels", "std", "scales"],
 )
 def test_a_card_that_contradicts_itself_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):

@@ -142,8 +142,7 @@ def draw_samples(
                 [image.shape[1] - boxes[:, 2], boxes[:, 1], image.shape[1] - boxes[:, 0], boxes[:, 3]], axis=1
             )
         scale = math.exp(rng.uniform(*np.log(SCALES)))
-        sides = {"height": round(spec.height * scale), "width": round(spec.width * scale)}
-        prepared = prepare(image, spec.model_copy(update=sides))
+        prepared = prepare(image, spec.scaled(scale))
         boxes = boxes * np.array([prepared.scale_x, prepared.scale_y] * 2, np.float32)
         yield Sample(prepared, boxes.astype(np.float32), labels)
 

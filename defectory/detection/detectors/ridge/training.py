@@ -13,7 +13,7 @@ from pydantic import Field
 
 from defectory.datasets.boxes import BoxProblem, refuse
 from defectory.detection.detectors.calibration import OVERLAP, calibrate
-from defectory.detection.detectors.card import DetectedClass, DetectorCard, InputSpec, OutputSpec
+from defectory.detection.detectors.card import DetectedClass, DetectorCard, InputSpec, OutputSpec, Scale
 from defectory.detection.detectors.detector import Detector, assemble
 from defectory.detection.detectors.ridge.graph import BOXES, IMAGE, SCORES, DetectorGraph, FeatureMap, RegionOptions
 from defectory.detection.detectors.ridge.regression import RidgeSums, Standardiser
@@ -53,6 +53,8 @@ class RidgeOptions(FrozenModel):
     Args:
         backbone: the network whose features are used.
         side: pixels of the longer side of what the detector sees.
+        scales: the image pyramid that the detector looks at, in multiples of ``side``; more of them find more sizes,
+            and take their time.
         refinements: how often regions are looked at; each time makes boxes finer and reads the images once more.
         most_images: learn from so many at most, drawn at random: some 5,000 numbers a class are soon known.
         precision: choose thresholds for this precision on held-out images; by default the best F1.
@@ -61,6 +63,7 @@ class RidgeOptions(FrozenModel):
 
     backbone: BackboneName = "efficientnet_lite0"
     side: int = Field(default=512, ge=128, le=2048)
+    scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1, max_length=8)
     refinements: int = Field(default=2, ge=1, le=4)
     most_images: int = Field(default=3000, ge=1)
     precision: float | None = Field(default=None, gt=0, le=1)
@@ -266,6 +269,7 @@ class _Training:
             classes=classes,
             input=self.input,
             output=OutputSpec(decoding="queries", scores=SCORES, boxes=BOXES, slots=self.images.classes),
+            scales=self.options.scales,
             nms_iou=0.5,
             backbone=self.backbone.name,
             license=self.backbone.license,
