@@ -27,7 +27,7 @@ from defectory.vision.images import load_image
 from tests.support.shape_scenes import write_scenes
 
 LABELS = ("safety_cone", "trash_can")
-OPTIONS = RidgeOptions(side=192, refinements=1)
+OPTIONS = RidgeOptions(side=192, scales=(1.0,), refinements=1)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_it_finds_variants_that_it_never_saw(detector: Detector, tmp_path: Path)
 
 def test_the_same_seed_gives_the_same_detector_and_images_that_are_gone_are_told_of(tmp_path: Path) -> None:
     folder = write_scenes(tmp_path / "a", 13, "train", size=64, labels=LABELS)
-    options = RidgeOptions(side=128, refinements=1)
+    options = RidgeOptions(side=128, scales=(1.0,), refinements=1)
 
     first, again = train_detector(folder, options), train_detector(folder, options)
 
