@@ -12,10 +12,10 @@ from defectory.lazy import load_lazily
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from defectory.datasets import export as export
-    from defectory.datasets import load_dataset as load_dataset
-    from defectory.datasets import read_mask as read_mask
-    from defectory.datasets import split as split
+    from defectory.datasets.exports import export as export
+    from defectory.datasets.masks import read_mask as read_mask
+    from defectory.datasets.sources import load_dataset as load_dataset
+    from defectory.datasets.splits import split as split
     from defectory.errors import DefectoryError as DefectoryError
     from defectory.images import ProceduralRenderer as ProceduralRenderer
     from defectory.images import TransplantRenderer as TransplantRenderer

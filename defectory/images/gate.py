@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defectory.datasets import Dataset, ImageRecord, Split, read_mask, split
+from defectory.datasets.masks import read_mask
+from defectory.datasets.records import Dataset, ImageRecord
+from defectory.datasets.splits import Split, split
 from defectory.errors import InputError
 from defectory.images.gate_result import GateResult, Lift
 from defectory.inspection.candidates import FOLDS

@@ -15,7 +15,8 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent
 sys.path[:0] = [str(SOURCE / name) for name in ("packages", "training-packages", ".")]
 
-from defectory.datasets import Dataset, load_dataset  # noqa: E402
+from defectory.datasets.records import Dataset  # noqa: E402
+from defectory.datasets.sources import load_dataset  # noqa: E402
 from defectory.errors import InputError  # noqa: E402
 from defectory.inspection.gate import EVALUATION_FILE, Figures, ModelComparison  # noqa: E402
 from defectory.inspection.hosting import JobFolders, run_job  # noqa: E402

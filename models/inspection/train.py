@@ -20,7 +20,7 @@ sys.path[:0] = [str(SOURCE / name) for name in ("packages", "training-packages",
 
 from pydantic import ValidationError  # noqa: E402
 
-from defectory.datasets import load_dataset  # noqa: E402
+from defectory.datasets.sources import load_dataset  # noqa: E402
 from defectory.errors import InputError  # noqa: E402
 from defectory.inspection.hosting import BACKBONE, JobFolders, run_job, write_hosted  # noqa: E402
 from defectory.inspection.training import TrainingOptions, train_dataset  # noqa: E402

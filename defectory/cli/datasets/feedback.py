@@ -93,7 +93,8 @@ def merge(
 
         defectory datasets merge split/train.json confirmed/feedback.jsonl --frozen split/test.json --out next
     """
-    from defectory.datasets import DATASET_FILE, compare_versions, load_dataset, save_dataset
+    from defectory.datasets.sources import load_dataset
+    from defectory.datasets.versions import DATASET_FILE, compare_versions, save_dataset
     from defectory.inspection.feedback import merge_feedback, read_feedback
 
     old = load_dataset(dataset)
@@ -120,7 +121,8 @@ def compare(
 
         defectory datasets compare dataset next
     """
-    from defectory.datasets import compare_versions, load_dataset
+    from defectory.datasets.sources import load_dataset
+    from defectory.datasets.versions import compare_versions
 
     changes = compare_versions(load_dataset(old), load_dataset(new))
     if as_json:

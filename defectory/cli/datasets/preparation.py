@@ -17,7 +17,7 @@ from defectory.cli.output import counted, print_json, progress_bars, remark
 from defectory.errors import InputError
 
 if TYPE_CHECKING:
-    from defectory.datasets import Finding
+    from defectory.datasets.quality import Finding
 
 
 def import_(
@@ -48,7 +48,7 @@ def import_(
 
         defectory datasets import train.manifest --images photos --out dataset --json
     """
-    from defectory.datasets import import_dataset
+    from defectory.datasets.imports import import_dataset
 
     _need_pattern(group_pattern, group_gap)
     imported = import_dataset(
@@ -85,7 +85,7 @@ def check(
 
         defectory datasets check dataset.json --no-labels --json
     """
-    from defectory.datasets import load_dataset
+    from defectory.datasets.sources import load_dataset
     from defectory.inspection.label_check import check as check_dataset
 
     loaded = load_dataset(dataset)
@@ -127,8 +127,8 @@ def split(
 
         defectory datasets split tiles --group-pattern 'part(\\d+)' --test 0.5 --seed 1 --out split
     """
-    from defectory.datasets import load_dataset
-    from defectory.datasets import split as split_dataset
+    from defectory.datasets.sources import load_dataset
+    from defectory.datasets.splits import split as split_dataset
 
     _need_pattern(group_pattern, group_gap)
     loaded = load_dataset(dataset, group_pattern=group_pattern, group_gap=group_gap)
@@ -172,8 +172,9 @@ def export(
 
         defectory datasets export dataset --format yolo --val 0.2 --skip-unmasked --out parts-yolo
     """
-    from defectory.datasets import export as export_dataset
-    from defectory.datasets import fit_to_form, load_dataset
+    from defectory.datasets.exports import export as export_dataset
+    from defectory.datasets.exports import fit_to_form
+    from defectory.datasets.sources import load_dataset
 
     fitted = fit_to_form(load_dataset(dataset), form.value, validation=val, seed=seed, skip=skip_unmasked)
     exported, validation = fitted.dataset, fitted.validation

@@ -10,7 +10,8 @@ import typer
 from defectory.cli.output import counted
 
 if TYPE_CHECKING:
-    from defectory.datasets import Changes, Dataset
+    from defectory.datasets.records import Dataset
+    from defectory.datasets.versions import Changes
 
 
 def describe(dataset: Dataset) -> dict[str, object]:

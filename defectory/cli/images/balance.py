@@ -47,7 +47,7 @@ def balance(
 
         defectory images balance parts --defect scratch --target 50 --keep-all --format yolo --val 0 --out balanced
     """
-    from defectory.datasets import load_dataset
+    from defectory.datasets.sources import load_dataset
     from defectory.images.gate import run_gate
     from defectory.images.jobs import BalanceOptions, plan_to_balance, prepare_balance
     from defectory.images.plan import choose_renderer

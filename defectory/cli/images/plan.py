@@ -31,7 +31,7 @@ def plan(
 
         defectory images plan parts --defect scratch --defect oil --target 50
     """
-    from defectory.datasets import load_dataset
+    from defectory.datasets.sources import load_dataset
     from defectory.images.plan import choose_renderer, plan_balance, save_plan
 
     with named_as_options("mode"):

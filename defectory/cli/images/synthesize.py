@@ -16,7 +16,7 @@ from defectory.errors import InputError
 from defectory.images.defaults import BUDGET, WORKERS
 
 if TYPE_CHECKING:
-    from defectory.datasets import Dataset
+    from defectory.datasets.records import Dataset
     from defectory.images.plan import Plan
 
 
@@ -103,7 +103,7 @@ def _plan(
 
 
 def _load(dataset: Path | None, normal: str | None, folder: Path | None) -> Dataset | None:
-    from defectory.datasets import load_dataset
+    from defectory.datasets.sources import load_dataset
 
     if dataset is None:
         return None

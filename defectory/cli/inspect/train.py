@@ -193,7 +193,7 @@ def _parse_tiles(text: str) -> tuple[int, int]:
 def _train(
     good: Path | None, defects: Path | None, masks: Path | None, dataset: Path | None, options: TrainingOptions
 ) -> Model:
-    from defectory.datasets import load_dataset
+    from defectory.datasets.sources import load_dataset
     from defectory.inspection.training import train_dataset, train_folders
 
     with progress_bars() as show:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.datasets import Dataset, read_classes
-from defectory.datasets.records import ImageRecord
+from defectory.datasets.masks import read_classes
+from defectory.datasets.records import Dataset, ImageRecord
 from defectory.errors import InputError
 from defectory.images.prompts import KIND_PATTERN
 from defectory.vision.arrays import Field, Image, Mask

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from defectory.datasets import load_dataset, read_classes, read_mask
+from defectory.datasets.masks import read_classes, read_mask
+from defectory.datasets.sources import load_dataset
 from defectory.inspection.label_check import check
 
 __all__ = ["check", "load_dataset", "read_classes", "read_mask"]
