@@ -35,12 +35,12 @@ def main() -> None:
         module = importlib.import_module(f"benchmarks.{name}")
         text = module.report()
         print(f"{name}\n\n{text}\n", flush=True)
-        begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         page = PAGE.read_text(encoding="utf-8")
         section = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         if not section.search(page):
             raise SystemExit(f"{PAGE} lacks the section {begin.strip()} ... {end.strip()}; add it")
-        section_text = f"{begin}{text}\n\n{machine()}{end}"
+        section_text = f"{begin}{text}\n\n{machine()}\n{end}"
         PAGE.write_text(section.sub(lambda _: section_text, page), encoding="utf-8")  # noqa: B023
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +23,10 @@ from tests.local_cloud.rehearsals import (
     tear_down,
     write_assembly,
 )
-from tests.support.changed_settings import CHANGED, replaced
+from tests.support.changed_settings import CHANGED, KEY, replaced
 
 BASE = {"alert_email": "ops@example.com", "defect_email": "line@example.com", "removal_policy": "retain"}
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 # The local cloud has no repositories; the templates are compared in tests/infrastructure/test_lifecycle.py.
 NOT_HERE = ("pipeline_source",)
 
@@ -113,6 +117,16 @@ def assert_filled(cloud: LocalCloud, before: Mapping[str, set[str]], changed: st
         assert waiting(cloud, queue) >= 1, (changed, queue)
 
 
+def create_key(cloud: LocalCloud) -> str:
+    """A key with the policy that docs/operations.md asks for, beside the usual statement for the account."""
+    page = OPERATIONS.read_text(encoding="utf-8")
+    block = next(block for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL) if "EncryptedQueues" in block)
+    policy = json.loads(block.replace("eu-west-1", "us-east-1").replace("111122223333", "123456789012"))
+    root = {"AWS": "arn:aws:iam::123456789012:root"}
+    policy["Statement"].append({"Effect": "Allow", "Principal": root, "Action": "kms:*", "Resource": "*"})
+    return str(cloud.client("kms").create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"])
+
+
 # Some belong together.
 SETTINGS = {
     str(sorted(changes.items())): name for name, changes in reversed(CHANGED.items()) if name not in NOT_HERE
@@ -122,6 +136,10 @@ SETTINGS = {
 @pytest.mark.parametrize("setting", sorted(SETTINGS))
 def test_a_setting_that_is_changed_and_set_back_loses_nothing(cloud, templates, base, tmp_path, setting):
     changed = templates(CHANGED[setting])
+    keys = set()
+    if setting == "kms_key_arn":
+        keys = {create_key(cloud)}
+        changed = json.loads(json.dumps(changed).replace(KEY, *keys))
     # Nobody takes the messages that wait.
     for template in (*base.values(), *changed.values()):
         for resource in template["Resources"].values():
@@ -141,8 +159,12 @@ def test_a_setting_that_is_changed_and_set_back_loses_nothing(cloud, templates, 
     # What was left out with the setting is found, too; the budget's stack is not the deployment's alone.
     assert tear_down(cloud) == []
     left = {kind: names for kind, names in contents(cloud).items() if names}
+    # The company's own key is the company's.
+    assert left.pop("keys", set()) == {key.rpartition("/")[2] for key in keys}
     assert left.keys() <= {"buckets"}, left
     assert all(bucket.startswith("cdk-") for bucket in left["buckets"])
+    for key in keys:
+        cloud.client("kms").schedule_key_deletion(KeyId=key)
 
 
 # ------------------------------------------------------------------ side by side
