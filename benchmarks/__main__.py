@@ -17,7 +17,7 @@ from benchmarks.measure import ROOT
 NAMES = (
     "sensor_data", "contract", "sandbox_overhead", "application",
     "inspection", "backbones", "serving", "inspection_line", "defect_images", "synthetic_lift",
-    "layouts", "scenes", "detection",
+    "layouts", "scenes", "detection", "curation",
 )  # fmt: skip
 # These measure on photos that are not part of the repository; DEFECTORY_PHOTOS names their folder.
 ON_PHOTOS = ("inspection", "backbones", "synthetic_lift")

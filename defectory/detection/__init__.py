@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from defectory.lazy import load_lazily
 
 if TYPE_CHECKING:
+    from defectory.detection.curation.compare import compare_plans as compare_plans
+    from defectory.detection.curation.plan import LayoutPlan as LayoutPlan
+    from defectory.detection.curation.weak_spots import find_weak_spots as find_weak_spots
     from defectory.detection.cutouts.library import CutOut as CutOut
     from defectory.detection.cutouts.library import CutOutLibrary as CutOutLibrary
     from defectory.detection.detectors.detector import Detection as Detection
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = load_lazily(
     __name__,
     {
+        "defectory.detection.curation.compare": ("compare_plans",),
+        "defectory.detection.curation.plan": ("LayoutPlan",),
+        "defectory.detection.curation.weak_spots": ("find_weak_spots",),
         "defectory.detection.cutouts.library": ("CutOut", "CutOutLibrary"),
         "defectory.detection.detectors.detector": ("Detection", "Detector", "load_detector"),
         "defectory.detection.detectors.ridge.training": ("RidgeOptions",),

@@ -124,7 +124,8 @@ def _read_scenes(folder: Path) -> Iterator[LabelledImage]:
             raise InputError(
                 f"{folder / SCENES_FILE}: {scene.image_id}", f"of the classes in {CLASSES_FILE}", unknown[0]
             )
-        conditions = {name: value for name, value in scene.conditions.model_dump().items() if value}
+        known = {**scene.conditions.model_dump(), "background": scene.layout.background}
+        conditions = {name: value for name, value in known.items() if value}
         objects = tuple(
             LabelledObject(item.label, _floats(item.box), item.area, item.visible, item.truncated)
             for item in scene.objects

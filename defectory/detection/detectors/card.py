@@ -110,7 +110,7 @@ class DetectorCard(FrozenModel):
     ``nms_iou``: of two boxes of one class that overlap more, the better stays; 1 keeps all, as models of queries want.
     ``calibration`` says in a sentence what scores and thresholds rest on; ``license`` is that of the model's weights,
     an SPDX identifier.  ``training`` counts what was learned from, and ``metrics`` are figures on held-out images of
-    the same folders.
+    the same folders; by ``sketch`` images that were learned from are known again (`fingerprints`).
     """
 
     format: int = FORMAT
@@ -128,6 +128,7 @@ class DetectorCard(FrozenModel):
     license: str = ""
     dataset: str = ""
     training: dict[str, int | float | str] = Field(default_factory=dict)
+    sketch: str = Field(default="", max_length=1024, pattern=r"^([0-9a-f]{8})*$")
     metrics: dict[str, float] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     seed: int = 0

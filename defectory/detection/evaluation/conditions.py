@@ -69,6 +69,22 @@ def _by(
     ]
 
 
+def object_groups(item: LabelledObject) -> dict[str, str]:
+    """The groups of an object by size, visible share and truncation, as far as they are known.
+
+    >>> object_groups(LabelledObject("cone", (0, 0, 20, 20), area=300, visible=0.7))
+    {'size': 'small', 'visible share': 'seen by 60 to 90 %'}
+    """
+    case = Case(item.area, True, {}, item)
+    groups = {"size": _size(case), "visible share": _visible_share(case), "truncation": _truncation(case)}
+    return {condition: group for condition, group in groups.items() if group}
+
+
+def area_group(area: float) -> str:
+    """The group by size of so many square pixels."""
+    return _size(Case(area, True, {}))
+
+
 def _size(case: Case) -> str:
     return next(name for name in ("small", "medium", "large") if case.area <= COCO_AREAS[name][1])
 

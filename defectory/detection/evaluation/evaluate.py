@@ -34,7 +34,7 @@ from defectory.detection.evaluation.results import (
     Miss,
     write_evaluation,
 )
-from defectory.detection.labelled import LabelledImage, LabelledSet
+from defectory.detection.labelled import LabelledImage, LabelledObject, LabelledSet
 from defectory.detection.matching import (
     COCO_AREAS,
     BoxRows,
@@ -78,7 +78,7 @@ class Problems:
 
 
 @dataclass(slots=True)
-class _Seen:
+class Seen:
     """All images so far, their objects and detections; rows of the tables and of the lists belong together."""
 
     images: list[LabelledImage] = field(default_factory=list)
@@ -86,6 +86,45 @@ class _Seen:
     found: BoxRows = field(default_factory=BoxRows)
     unknown: Counter[str] = field(default_factory=Counter)
     cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examination:
+    """What became of each object and each detection at the operating point.
+
+    ``labels`` of the tables are places in ``classes``, ``images`` places in ``seen.images``.  ``detections`` are all of
+    any score; ``reported`` are those from the ``thresholds`` (one a class) on, and ``truth``, intp ``(reported,)``, is
+    the row of the object that each has found at overlap ``iou``, or -1.
+    """
+
+    seen: Seen
+    classes: list[str]
+    objects: BoxTable
+    detections: BoxTable
+    reported: BoxTable
+    truth: NDArray[np.intp]
+    thresholds: NDArray[np.float64]
+    iou: float
+
+    @property
+    def is_right(self) -> NDArray[np.bool_]:
+        """Of each reported detection, whether it has found an object."""
+        return self.truth >= 0
+
+    @property
+    def is_found(self) -> NDArray[np.bool_]:
+        """Of each object, whether a reported detection has found it."""
+        found = np.zeros(len(self.objects), np.bool_)
+        found[self.truth[self.is_right]] = True
+        return found
+
+    def items(self) -> list[LabelledObject]:
+        """The objects as they are labelled, a row each."""
+        return [item for image in self.seen.images for item in image.objects]
+
+    def paths(self) -> dict[str, Path]:
+        """The images' files by their names."""
+        return {image.name: image.path for image in self.seen.images}
 
 
 def evaluate_detector(
@@ -115,32 +154,54 @@ def evaluate_detector(
     Raises:
         InputError: no class is known to both, or no image can be read.
     """
+    problems = problems if problems is not None else Problems()
+    claim(out, COMMAND)
+    claim(out / PICTURES, COMMAND)
+    examination = examine(
+        detector, labelled, iou=iou, only_labelled=only_labelled, problems=problems, on_progress=on_progress
+    )
+    evaluation = _figures(detector, labelled, examination, only_labelled, problems)
+    evaluation = write_pictures(evaluation, examination.paths(), out)
+    write_evaluation(evaluation, out)
+    return evaluation
+
+
+def examine(
+    detector: Detector,
+    labelled: LabelledSet,
+    *,
+    iou: float = 0.5,
+    only_labelled: bool = False,
+    problems: Problems | None = None,
+    on_progress: OnProgress = ignore_progress,
+) -> Examination:
+    """Let ``detector`` look at all of ``labelled``: what became of each object and each detection.
+
+    Arguments and errors are those of `evaluate_detector`.
+    """
     classes = [name for name in detector.card.names if name in labelled.classes]
     if not classes:
         got = f"{', '.join(labelled.classes)} against {', '.join(detector.card.names)}"
         raise InputError("DIR", "labelled with classes of the detector", got, "Say which is which: --map THEIRS=OURS.")
     if not 0 < iou <= 1:
         raise InputError("iou", "above 0 and at most 1", iou)
-    problems = problems if problems is not None else Problems()
-    claim(out, COMMAND)
-    claim(out / PICTURES, COMMAND)
-    seen = _look(detector, labelled, classes, problems, on_progress)
+    seen = _look(detector, labelled, classes, problems if problems is not None else Problems(), on_progress)
     if not seen.images:
         raise InputError("DIR", "a folder with labelled images that can be read", str(labelled.root))
     objects, detections = seen.truth.table(), seen.found.table()
     if only_labelled:
         keys = [table.images * len(classes) + table.labels for table in (detections, objects)]
         detections = detections.select(np.isin(keys[0], keys[1]))
-    evaluation = _figures(detector, labelled, seen, classes, objects, detections, iou, only_labelled, problems)
-    evaluation = write_pictures(evaluation, {image.name: image.path for image in seen.images}, out)
-    write_evaluation(evaluation, out)
-    return evaluation
+    by_name = {item.name: item for item in detector.card.classes}
+    thresholds = np.array([by_name[name].threshold for name in classes])
+    matches = match(objects, detections.select(detections.scores >= thresholds[detections.labels]), ious=[iou])
+    return Examination(seen, classes, objects, detections, matches.detections, matches.truth[0, 0], thresholds, iou)
 
 
 def _look(
     detector: Detector, labelled: LabelledSet, classes: list[str], problems: Problems, on_progress: OnProgress
-) -> _Seen:
-    seen, images = _Seen(), list(labelled)
+) -> Seen:
+    seen, images = Seen(), list(labelled)
     with one_thread():
         for done, image in enumerate(images, 1):
             try:
@@ -160,7 +221,7 @@ def _look(
     return seen
 
 
-def _note(seen: _Seen, image: LabelledImage, detections: Sequence[Detection], classes: list[str]) -> None:
+def _note(seen: Seen, image: LabelledImage, detections: Sequence[Detection], classes: list[str]) -> None:
     number = len(seen.images)
     known = tuple(item for item in image.objects if item.label in classes)
     seen.unknown.update(item.label for item in image.objects if item.label not in classes)
@@ -173,30 +234,14 @@ def _note(seen: _Seen, image: LabelledImage, detections: Sequence[Detection], cl
 
 
 def _figures(
-    detector: Detector,
-    labelled: LabelledSet,
-    seen: _Seen,
-    classes: list[str],
-    objects: BoxTable,
-    detections: BoxTable,
-    iou: float,
-    only_labelled: bool,
-    problems: Problems,
+    detector: Detector, labelled: LabelledSet, x: Examination, only_labelled: bool, problems: Problems
 ) -> DetectionEvaluation:
-    precision = average_precision(objects, detections, len(classes))
-    own = average_precision(objects, detections, len(classes), ious=[iou], areas=[COCO_AREAS["all"]])
-    by_name = {item.name: item for item in detector.card.classes}
-    thresholds = np.array([by_name[name].threshold for name in classes])
-    reported = detections.select(detections.scores >= thresholds[detections.labels])
-    matches = match(objects, reported, ious=[iou])
-    found_by = np.full(len(objects), -1)
-    right = matches.truth[0, 0] >= 0
-    found_by[matches.truth[0, 0][right]] = np.flatnonzero(right)
-    is_found, reported = found_by >= 0, matches.detections
-    items = [item for image in seen.images for item in image.objects]
+    seen, classes, objects, reported = x.seen, x.classes, x.objects, x.reported
+    is_found, right = x.is_found, x.is_right
+    precision = average_precision(objects, x.detections, len(classes))
+    own = average_precision(objects, x.detections, len(classes), ious=[x.iou], areas=[COCO_AREAS["all"]])
+    items = x.items()
     conditions = [image.conditions for image in seen.images]
-    misses = _misses(seen, classes, objects, detections, reported, is_found, thresholds, iou)
-    alarms = _alarms(seen, classes, objects, reported, right, iou)
     return DetectionEvaluation(
         created=datetime.now(UTC),
         model_version=detector.card.version,
@@ -204,7 +249,7 @@ def _figures(
         dataset=labelled.root.name,
         images=len(seen.images),
         objects=len(objects),
-        iou=iou,
+        iou=x.iou,
         only_labelled=only_labelled,
         map50=_figure(precision.mean(ious=0)),
         map50_95=_figure(precision.mean()),
@@ -213,7 +258,7 @@ def _figures(
         classes=tuple(
             _class_result(
                 name,
-                thresholds[number],
+                x.thresholds[number],
                 (precision.values[number, 0, 0], precision.values[number, 0].mean(), own.values[number, 0, 0]),
                 is_found[objects.labels == number],
                 right[reported.labels == number],
@@ -236,8 +281,8 @@ def _figures(
         ),
         missed=int((~is_found).sum()),
         false=int((~right).sum()),
-        misses=misses,
-        false_alarms=alarms,
+        misses=misses_of(x, MOST_SHOWN),
+        false_alarms=alarms_of(x, MOST_SHOWN),
         unknown_classes=dict(seen.unknown.most_common()),
         left_out=problems.left_out(),
         cpu_ms_per_image=1000 * seen.cpu_seconds / len(seen.images),
@@ -266,30 +311,22 @@ def _class_result(
     )
 
 
-def _misses(
-    seen: _Seen,
-    classes: list[str],
-    objects: BoxTable,
-    detections: BoxTable,
-    reported: BoxTable,
-    is_found: NDArray[np.bool_],
-    thresholds: NDArray[np.float64],
-    iou: float,
-) -> tuple[Miss, ...]:
-    """The worst: the largest in their images, and of those the best visible."""
-    items = [item for image in seen.images for item in image.objects]
+def misses_of(x: Examination, most: int | None = None) -> tuple[Miss, ...]:
+    """The misses, or the ``most`` worst: the largest in their images, and of those the best visible."""
+    seen, classes, objects, detections, thresholds = x.seen, x.classes, x.objects, x.detections, x.thresholds
+    items = x.items()
     sizes = np.array([image.width * image.height for image in seen.images])
     visible = np.array([1.0 if item.visible is None else item.visible for item in items])
-    rows = np.flatnonzero(~is_found)
+    rows = np.flatnonzero(~x.is_found)
     worst = rows[np.argsort(-(objects.areas / sizes[objects.images] * visible)[rows], kind="stable")]
     misses = []
-    for row in worst[:MOST_SHOWN].tolist():
+    for row in worst[:most].tolist():
         here = np.flatnonzero(detections.images == objects.images[row])
         shared = box_overlaps(detections.boxes[here], objects.boxes[row])
         near, share = here[shared >= _LEAST_OVERLAP], shared[shared >= _LEAST_OVERLAP]
         same = detections.labels[near] == objects.labels[row]
         above = detections.scores[near] >= thresholds[detections.labels[near]]
-        covers = share >= iou
+        covers = share >= x.iou
         choices = (
             ("taken for another class", ~same & above & covers),
             ("below the threshold", same & ~above & covers),
@@ -311,19 +348,18 @@ def _misses(
     return tuple(misses)
 
 
-def _alarms(
-    seen: _Seen, classes: list[str], objects: BoxTable, reported: BoxTable, right: NDArray[np.bool_], iou: float
-) -> tuple[FalseAlarm, ...]:
-    """The worst: those of the highest scores."""
-    rows = np.flatnonzero(~right)
+def alarms_of(x: Examination, most: int | None = None) -> tuple[FalseAlarm, ...]:
+    """The false alarms, or the ``most`` worst: those of the highest scores."""
+    seen, classes, objects, reported = x.seen, x.classes, x.objects, x.reported
+    rows = np.flatnonzero(~x.is_right)
     alarms = []
-    for row in rows[np.argsort(-reported.scores[rows], kind="stable")][:MOST_SHOWN].tolist():
+    for row in rows[np.argsort(-reported.scores[rows], kind="stable")][:most].tolist():
         here = np.flatnonzero(objects.images == reported.images[row])
         shared = box_overlaps(objects.boxes[here], reported.boxes[row])
         same = objects.labels[here] == reported.labels[row]
         choices = (
-            ("found twice", same & (shared >= iou)),
-            ("another class", ~same & (shared >= iou)),
+            ("found twice", same & (shared >= x.iou)),
+            ("another class", ~same & (shared >= x.iou)),
             ("box off", same & (shared >= _LEAST_OVERLAP)),
         )
         reason, chosen = next(

@@ -34,16 +34,19 @@ def write_pictures(evaluation: DetectionEvaluation, paths: Mapping[str, Path], f
     alarms = [item.model_copy(update={"picture": number}) for number, item in enumerate(evaluation.false_alarms, 1)]
     with writing_to(folder):
         for number, miss in enumerate(misses, 1):
-            picture = _cut(load_image(paths[miss.image]), miss.box, miss.label, TRUTH_COLOUR)
+            picture = cut_box(load_image(paths[miss.image]), miss.box, miss.label, TRUTH_COLOUR)
             write_whole(picture_path(folder, "miss", number), encode_jpeg(picture, quality=82))
         for number, alarm in enumerate(alarms, 1):
             text = f"{alarm.label} {alarm.score:.2f}"
-            picture = _cut(load_image(paths[alarm.image]), alarm.box, text, ALARM_COLOUR)
+            picture = cut_box(load_image(paths[alarm.image]), alarm.box, text, ALARM_COLOUR)
             write_whole(picture_path(folder, "alarm", number), encode_jpeg(picture, quality=82))
     return evaluation.model_copy(update={"misses": tuple(misses), "false_alarms": tuple(alarms)})
 
 
-def _cut(image: NDArray[np.uint8], box: Sequence[float], text: str, colour: tuple[int, int, int]) -> NDArray[np.uint8]:
+def cut_box(
+    image: NDArray[np.uint8], box: Sequence[float], text: str, colour: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """The surroundings of a box, scaled to `SIDE`, with the box drawn in ``colour`` and ``text`` above it."""
     height, width = image.shape[:2]
     left, top, right, bottom = _window(box, width, height)
     scale = SIDE / max(right - left, bottom - top)

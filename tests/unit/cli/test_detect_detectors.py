@@ -135,3 +135,28 @@ def test_photos_with_boxes_are_learned_from_beside_scenes(capsys, scenes, tmp_pa
 
     assert code == 0
     assert [item["name"] for item in json.loads(out)["classes"]] == list(LABELS)
+
+
+def test_weak_spots_become_a_plan_that_compose_takes(capsys, model, tmp_path):
+    curation = write_scenes(tmp_path / "curation", 6, "train", seed=9, size=128, labels=LABELS)
+    arguments = ("--preset", "housekeeping", "--count", 5, "--size", 128, "--random", "--out", tmp_path / "out")
+
+    code, out, _ = run_detect(capsys, "curate", model, curation, *arguments, "--json")
+
+    answer = json.loads(out)
+    assert code == 0
+    assert (answer["images"], answer["plan"]["count"], answer["plan"]["preset"]) == (6, 5, "housekeeping")
+    assert all(len(Path(file).read_text().splitlines()) == 5 for file in answer["plan"]["files"])
+    assert {"weak-spots.json", "weak-spots.html", "layouts.jsonl", "random-layouts.jsonl"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
+    code, out, _ = run_detect(capsys, "curate", model, curation, *arguments)
+    assert code == 0
+    assert "layouts.jsonl: 5 layouts" in "".join(out.split("\n"))
+
+
+def test_weak_spots_are_not_looked_for_in_what_was_learned(capsys, model, scenes, tmp_path):
+    code, _, err = run_detect(capsys, "curate", model, scenes, "--preset", "housekeeping", "--out", tmp_path / "out")
+
+    assert code == 2
+    assert "that the detector was not trained on" in err and "--seed" in err

@@ -15,6 +15,7 @@ from defectory.datasets.boxes import BoxProblem
 from defectory.detection.detectors.boxes import Corners
 from defectory.detection.detectors.card import InputSpec
 from defectory.detection.detectors.decoding import PreparedImage, prepare
+from defectory.detection.fingerprints import image_digest
 from defectory.detection.labelled import LabelledImage, LabelledSet
 from defectory.errors import ImageError, InputError
 from defectory.vision.images import load_image
@@ -62,6 +63,7 @@ class TrainingImages:
     ends: array[int] = field(default_factory=lambda: array("l", [0]))
     labels: array[int] = field(default_factory=lambda: array("l"))
     numbers: array[float] = field(default_factory=lambda: array("f"))
+    digests: list[int | None] = field(default_factory=list)
 
     @classmethod
     def read(cls, sets: Sequence[LabelledSet]) -> TrainingImages:
@@ -109,6 +111,7 @@ class TrainingImages:
     def _add(self, image: LabelledImage) -> None:
         self.paths.append(str(image.path))
         self.sizes.extend([image.width, image.height])
+        self.digests.append(image_digest(image))
         for item in image.objects:
             self.labels.append(self.classes.index(item.label))
             self.numbers.extend(item.box)

@@ -19,6 +19,7 @@ from defectory.detection.detectors.ridge.graph import BOXES, IMAGE, SCORES, Dete
 from defectory.detection.detectors.ridge.regression import RidgeSums, Standardiser
 from defectory.detection.detectors.ridge.samples import Sample, TrainingImages, draw_samples
 from defectory.detection.detectors.ridge.targets import Targets, place_targets, proposal_targets
+from defectory.detection.fingerprints import sketch
 from defectory.detection.labelled import LabelledSet
 from defectory.detection.matching import BoxRows, average_precision
 from defectory.errors import ImageError
@@ -275,6 +276,7 @@ class _Training:
             license=self.backbone.license,
             dataset=dataset,
             training={"images": len(self.learned), "objects": sum(counts), "held_out": len(self.held_out)},
+            sketch=sketch(self.images.digests[number] for number in [*self.learned.tolist(), *self.held_out.tolist()]),
             warnings=tuple(f"Nothing of class {item.name} was learned from." for item in classes if not item.objects),
             seed=self.options.seed,
         )
