@@ -26,10 +26,10 @@ from numpy.typing import NDArray  # noqa: E402
 
 from defectory.door import TOKEN_VARIABLE, is_loopback  # noqa: E402
 from defectory.errors import DefectoryError, ImageError  # noqa: E402
-from defectory.inspection.lookout import CONTENT_TYPES, LOOKOUT_MEDIA_TYPE, detect_anomalies_answer  # noqa: E402
+from defectory.inspection.lookout import LOOKOUT_MEDIA_TYPE, detect_anomalies_answer  # noqa: E402
 from defectory.inspection.model import Model, load_model  # noqa: E402
 from defectory.inspection.verdicts import Inspection, InspectionReply  # noqa: E402
-from defectory.vision.images import load_image  # noqa: E402
+from defectory.vision.images import MEDIA_TYPES, load_image  # noqa: E402
 
 try:
     # The container answers by Flask, which takes these for answers; of any other error it makes a 500.
@@ -58,8 +58,8 @@ def model_fn(model_dir: str) -> Model:
 
 def input_fn(body: bytes | bytearray, content_type: str) -> NDArray[np.uint8]:
     """The image of a request."""
-    if content_type.partition(";")[0].strip().lower() not in CONTENT_TYPES:
-        message = f"Content-Type must be {' or '.join(CONTENT_TYPES)}, got {content_type!r}."
+    if content_type.partition(";")[0].strip().lower() not in MEDIA_TYPES:
+        message = f"Content-Type must be {' or '.join(MEDIA_TYPES)}, got {content_type!r}."
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     try:
         return load_image(bytes(body), name="request body")
