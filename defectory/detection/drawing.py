@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ PALETTE: tuple[Colour, ...] = (
     (0, 160, 160), (240, 50, 230), (128, 96, 0), (70, 90, 220), (170, 60, 60),
 )  # fmt: skip
 """Colours of classes, by their number."""
+
+
+# Of a blurred box: cells along its longer side, and the margin around it in shares of that side.
+_BLUR_CELLS, _BLUR_MARGIN = 8, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,34 @@ def draw_detections(
             for item in reversed(detections)
         ],
     )
+
+
+def blur_detections(
+    image: NDArray[np.uint8], detections: Sequence[Detection], labels: Collection[str]
+) -> NDArray[np.uint8]:
+    """A copy of ``image``, uint8 RGB ``(h, w, 3)``, on which the detections of ``labels`` cannot be recognised.
+
+    Of each box, with a margin of a tenth, eight cells along its longer side are left, blended into each other; what was
+    between them is not in the picture any more.  What was not detected stays as it is.
+    """
+    picture = Image.fromarray(image)
+    for item in detections:
+        if item.label not in labels:
+            continue
+        left, top, width, height = item.box
+        margin = max(width, height) * _BLUR_MARGIN
+        area = (
+            max(math.floor(left - margin), 0),
+            max(math.floor(top - margin), 0),
+            min(math.ceil(left + width + margin), picture.width),
+            min(math.ceil(top + height + margin), picture.height),
+        )
+        size = (area[2] - area[0], area[3] - area[1])
+        if min(size) > 0:
+            cells = [max(1, round(_BLUR_CELLS * side / max(size))) for side in size]
+            averages = picture.crop(area).resize((cells[0], cells[1]), Image.Resampling.BOX)
+            picture.paste(averages.resize(size, Image.Resampling.BILINEAR), area)
+    return np.asarray(picture)
 
 
 def draw_boxes(image: NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> NDArray[np.uint8]:

@@ -10,8 +10,9 @@ machine.  A browser tells on itself by three headers:
 
 Other programs are told apart by a secret, where the client can carry one.  No reply has a header of CORS.
 
-The rules need the standard library alone; ``server``, which applies them to HTTP, needs uvicorn besides.  A program
-that runs outside of the package loads this one by its path.
+The rules need the standard library alone; ``server``, which applies them to HTTP, needs uvicorn besides, and
+``models``, which has a model answer, reads images.  A program that runs outside of the package loads the first two by
+their paths.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pathlib import Path
 Headers = Sequence[tuple[str, str]]
 Address = tuple[str, int]
 
-# Holds the token of 'defectory inspect serve': for the server a fixed one, for its clients the one to send.
+# Holds the token of 'inspect serve' and 'detect serve': for the server a fixed one, for its clients the one to send.
 TOKEN_VARIABLE = "DEFECTORY_SERVE_TOKEN"
 
 # A Content-Length of more digits is no number of bytes that anybody has.

@@ -10,6 +10,7 @@ model.tar.gz              what a training job hands over and an endpoint unpacks
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -17,9 +18,13 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from defectory.errors import DefectoryError, InputError
-from defectory.inspection.model import Model
+
+Options = TypeVar("Options", bound=BaseModel)
 
 CODE = "code"
 BACKBONE = "backbone.onnx"
@@ -79,10 +84,33 @@ def run_job(work: Callable[[JobFolders], None]) -> int:
     return 0
 
 
-def write_hosted(model: Model, source: Path, model_dir: Path) -> None:
-    """Lay ``model`` out in the folder ``model_dir`` with the code that serves it, taken from the folder ``source``."""
+def parse_options(environ: Mapping[str, str], kind: type[Options]) -> Options:
+    """Options of training from SM_HPS, the hyperparameters as JSON: as arguments, nested ones arrive mangled.
+
+    Raises:
+        InputError: "options" among them are not as ``kind`` says.
+    """
+    values = json.loads(environ.get("SM_HPS", "{}")).get("options", {})
+    try:
+        return kind.model_validate(json.loads(values) if isinstance(values, str) else values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(["options", *map(str, first["loc"])])
+        raise InputError(field, f"as the training options say ({first['msg']})", first["input"]) from error
+    except ValueError as error:
+        raise InputError("options", f"JSON ({error})", values) from error
+
+
+def write_hosted(files: Mapping[str, bytes], source: Path, model_dir: Path) -> None:
+    """Lay a bundle's files out in ``model_dir`` with the code that serves it, taken from the folder ``source``.
+
+    Args:
+        files: the bundle's, by name.
+        source: has what is ``SERVED``.
+        model_dir: is made if it is not there.
+    """
     model_dir.mkdir(parents=True, exist_ok=True)
-    for name, content in model.files().items():
+    for name, content in files.items():
         (model_dir / name).write_bytes(content)
     for name in SERVED:
         part, target = source / name, model_dir / CODE / name

@@ -23,14 +23,13 @@ from PIL import ImageColor
 from defectory.door import TOKEN_VARIABLE, is_loopback
 from defectory.errors import DefectoryError, FailureKind, InputError, ServiceError, require_extra, shorten
 from defectory.inspection.verdicts import DefectArea, Inspection, InspectionReply, decode_grey
-from defectory.vision.images import encode_png
+from defectory.vision.images import MEDIA_TYPES, encode_png
 
 API_VERSION = "2020-11-20"
 # An endpoint in SageMaker's containers learns of a request little more than its Accept header.
 LOOKOUT_MEDIA_TYPE = "application/vnd.lookoutvision+json"
 PROJECT_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,254}")
 MODEL_VERSION = re.compile(r"[1-9][0-9]*")
-CONTENT_TYPES = ("image/png", "image/jpeg")
 STATUS_OF_ERROR = {
     "ValidationException": 400,
     "ServiceQuotaExceededException": 402,
@@ -226,8 +225,8 @@ class LookoutForVision:
             LookoutError: by what went wrong one of ``exceptions``.
         """
         check_names(ProjectName, ModelVersion)
-        if ContentType not in CONTENT_TYPES:
-            raise ValidationException(f"ContentType must be {' or '.join(CONTENT_TYPES)}, got {ContentType!r}")
+        if ContentType not in MEDIA_TYPES:
+            raise ValidationException(f"ContentType must be {' or '.join(MEDIA_TYPES)}, got {ContentType!r}")
         body = bytes(Body) if isinstance(Body, bytes | bytearray) else Body.read()
         if not body:
             raise ValidationException("Body must be an image, it is empty")

@@ -16,6 +16,9 @@ from defectory.errors import ImageError, shorten
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """What image files are called, in lower case."""
 
+MEDIA_TYPES = ("image/png", "image/jpeg")
+"""Types of the images that models are sent by HTTP."""
+
 MAX_PIXELS = 100_000_000
 """Images of more pixels are refused before they are decoded: a small file may unpack to any size."""
 

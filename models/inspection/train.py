@@ -9,45 +9,27 @@ It needs no network: beside it lie the package ``defectory``, the backbone, and 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent
 sys.path[:0] = [str(SOURCE / name) for name in ("packages", "training-packages", ".")]
 
-from pydantic import ValidationError  # noqa: E402
-
 from defectory.datasets.sources import load_dataset  # noqa: E402
-from defectory.errors import InputError  # noqa: E402
-from defectory.inspection.hosting import BACKBONE, JobFolders, run_job, write_hosted  # noqa: E402
+from defectory.inspection.hosting import BACKBONE, JobFolders, parse_options, run_job, write_hosted  # noqa: E402
 from defectory.inspection.training import TrainingOptions, train_dataset  # noqa: E402
 
 
 def work(folders: JobFolders) -> None:
-    options = parse_options(os.environ)
+    options = parse_options(os.environ, TrainingOptions)
     if (SOURCE / BACKBONE).is_file():
         options = options.model_copy(update={"backbone": SOURCE / BACKBONE})
     dataset = load_dataset(folders.channel("train"))
     model = train_dataset(dataset, options=options)
-    write_hosted(model, SOURCE, folders.model)
+    write_hosted(model.files(), SOURCE, folders.model)
     counts = f"{len(dataset.normal)} good and {len(dataset.anomalous)} defective images"
     print(f"Trained model {model.card.version} on {counts}.")
-
-
-def parse_options(environ: Mapping[str, str]) -> TrainingOptions:
-    """Options from SM_HPS, the hyperparameters as JSON: as arguments, nested ones arrive mangled."""
-    values = json.loads(environ.get("SM_HPS", "{}")).get("options", {})
-    try:
-        return TrainingOptions.model_validate(json.loads(values) if isinstance(values, str) else values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(["options", *map(str, first["loc"])])
-        raise InputError(field, f"as the training options say ({first['msg']})", first["input"]) from error
-    except ValueError as error:
-        raise InputError("options", f"JSON ({error})", values) from error
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ class Line:
         source.mkdir()
         for name in ("defectory", "models/inspection/inference.py"):
             (source / Path(name).name).symlink_to(find_app() / name)
-        write_hosted(train(photos, options=TrainingOptions(resolution=SIDE)), source, folder / "hosted")
+        write_hosted(train(photos, options=TrainingOptions(resolution=SIDE)).files(), source, folder / "hosted")
         archive = folder / "model.tar.gz"
         with tarfile.open(archive, "w:gz") as packed:
             packed.add(folder / "hosted", ".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from defectory.cli.detect import compose, curate, cutouts, evaluate, layouts, predict, train
+from defectory.cli.detect import compose, curate, cutouts, evaluate, layouts, predict, serve, train
 
 app = typer.Typer(no_args_is_help=True, help="Scenes with true boxes, and detectors of objects trained on them.")
 app.command()(layouts.layouts)
@@ -14,3 +14,4 @@ app.command()(train.train)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(curate.curate)
+app.command()(serve.serve)

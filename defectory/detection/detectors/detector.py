@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,20 @@ class Detection(FrozenModel):
     label: str
     score: float
     box: tuple[float, float, float, float]
+
+
+class DetectionReply(FrozenModel):
+    """What is answered to an image: its width and height in pixels, and the objects on it by falling score."""
+
+    width: int
+    height: int
+    detections: tuple[Detection, ...]
+
+    @classmethod
+    def of(cls, image: NDArray[np.uint8], detections: Sequence[Detection]) -> DetectionReply:
+        """The reply to ``image``, an array ``(height, width, 3)``."""
+        height, width = image.shape[:2]
+        return cls(width=width, height=height, detections=tuple(detections))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -69,6 +69,32 @@ def test_objects_are_listed_and_drawn(capsys, model, scenes, tmp_path):
     assert code == 0 and out.count("objects") == 13
 
 
+def test_broken_rules_are_told_and_are_no_failure(capsys, model, scenes, tmp_path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{name: clear aisle, label: trash_can, min_frames: 2}]")
+    image = scenes / "images/train-00000.png"
+    arguments = ("predict", model, image, image, "--min-score", 0, "--rules", rules)
+
+    code, out, _ = run_detect(capsys, *arguments, "--json")
+    first, second = json.loads(out)
+    cans = [item["box"] for item in second["detections"] if item["label"] == "trash_can"]
+    assert code == 0 and cans
+    assert first["alerts"] == [] and [alert["box"] for alert in second["alerts"]] == cans
+    assert {alert["message"] for alert in second["alerts"]} == {"clear aisle: trash_can"}
+
+    code, out, _ = run_detect(capsys, *arguments)
+    assert code == 0 and out.count("ALERT clear aisle: trash_can (") == len(cans)
+
+
+def test_a_class_is_blurred_before_boxes_are_drawn(capsys, model, scenes, tmp_path):
+    arguments = ("predict", model, scenes / "images/train-00000.png", "--min-score", 0)
+    for name, more in (("plain", ()), ("blurred", ("--blur", "trash_can"))):
+        code, _, _ = run_detect(capsys, *arguments, "--out", tmp_path / name, *more)
+        assert code == 0
+    plain, blurred = (Image.open(tmp_path / name / "0001-train-00000.jpg") for name in ("plain", "blurred"))
+    assert plain.size == blurred.size and plain.tobytes() != blurred.tobytes()
+
+
 def test_an_image_that_cannot_be_read_is_named_and_the_others_are_looked_at(capsys, model, scenes, tmp_path):
     (tmp_path / "x.png").write_bytes(b"none")
 
@@ -114,8 +140,22 @@ def test_bad_labels_stop_it_or_are_left_out(capsys, model, tmp_path):
         (("evaluate", "PHOTOS/classes.txt", "PHOTOS", "--out", "OUT"), "model"),
         (("train", "NOWHERE", "--out", "OUT/d.tar.gz"), "existing folder"),
         (("predict", "NOWHERE", "PHOTOS"), "existing model bundle"),
+        (("predict", "MODEL", "PHOTOS", "--rules", "NOWHERE"), "rules"),
+        (("predict", "MODEL", "PHOTOS", "--blur", "trash_can"), "--out"),
+        (("predict", "MODEL", "PHOTOS", "--blur", "cat", "--out", "OUT"), "one of the detector's classes"),
     ],
-    ids=["no-class", "no-equals", "no-such-class", "no-folder", "no-model", "nothing", "no-bundle"],
+    ids=[
+        "no-class",
+        "no-equals",
+        "no-such-class",
+        "no-folder",
+        "no-model",
+        "nothing",
+        "no-bundle",
+        "no-rules",
+        "no-out",
+        "cat",
+    ],
 )
 def test_bad_input_is_named(capsys, model, tmp_path, arguments, message):
     places = {"MODEL": model, "PHOTOS": photos(tmp_path / "photos"), "OUT": tmp_path / "out", "NOWHERE": tmp_path / "x"}

@@ -1,4 +1,4 @@
-"""``defectory inspect serve``: the token and the names that it is given, and what it prints."""
+"""``defectory inspect serve`` and ``detect serve``: the token and the names that they are given, what they print."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     loaded = SimpleNamespace(card=SimpleNamespace(version="v1"))
     monkeypatch.setattr("defectory.inspection.model.load_model", lambda _: loaded)
-    monkeypatch.setattr("defectory.inspection.serving.serve", serve)
+    monkeypatch.setattr("defectory.detection.detectors.detector.load_detector", lambda _: loaded)
+    monkeypatch.setattr("defectory.door.models.ModelServer.serve", serve)
     monkeypatch.delenv("DEFECTORY_SERVE_TOKEN", raising=False)
     return started
 
 
-def run(*arguments: str) -> list[str]:
-    done = CliRunner().invoke(app, ["inspect", "serve", "model.tar.gz", *arguments], catch_exceptions=False)
+def run(*arguments: str, group: str = "inspect") -> list[str]:
+    done = CliRunner().invoke(app, [group, "serve", "model.tar.gz", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout.splitlines()
 
@@ -50,6 +51,15 @@ def test_each_start_makes_a_token_and_prints_how_to_send_it(served: dict[str, An
         )
         tokens.add(served["token"])
     assert len(tokens) == 2
+
+
+def test_a_detector_is_served_in_the_same_way(served: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(FIXED)
+    said, curl = run("--token-file", str(file), "--allow-host", "other.example", group="detect")
+    assert said == "Serving detector v1 at http://127.0.0.1:8080 (Ctrl-C stops it)"
+    assert curl.endswith("--data-binary @aisle.png http://127.0.0.1:8080/invocations")
+    assert (served["token"], served["names"]) == (FIXED, ["other.example"])
 
 
 def test_a_service_has_a_token_that_is_not_printed(

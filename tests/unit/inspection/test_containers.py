@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import importlib.util
 import json
 import os
@@ -12,10 +11,8 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
-from importlib.metadata import distribution
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -30,10 +27,8 @@ from defectory.inspection.model import Model, load_model
 from defectory.inspection.samples import write_samples
 from defectory.inspection.verdicts import Inspection, InspectionReply, parse_reply
 from defectory.vision.images import encode_png, load_image
-from stacks.import_closure import import_closure
-from tools.lock import read_lock
+from tests.support.containers import ROOT, await_model, call, link_libraries, run_endpoint, run_job, unpack_source
 
-ROOT = Path(__file__).parent.parent.parent.parent
 OPTIONS = {"resolution": 96, "detector": "patchcore"}
 PNG = {"Content-Type": "image/png"}
 
@@ -44,57 +39,27 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("opt-ml")
     write_samples(folder / "train", good=8, defective=0, seed=1)
     write_samples(folder / "test", good=3, defective=3, seed=2)
-    source = folder / "source"
-    source.mkdir()
-    programs = [ROOT / "models" / "inspection" / name for name in ("train.py", "evaluate.py", "inference.py")]
-    for file in programs:
-        (source / file.name).write_bytes(file.read_bytes())
-    for file in import_closure(programs).files:
-        target = source / file.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(file)
+    source = unpack_source("inspection", ("train.py", "evaluate.py", "inference.py"), folder / "source")
     (source / "backbone.onnx").write_bytes(embedded_backbone().content)
-    return folder
-
-
-def link_libraries(folder: Path, *files: str) -> Path:
-    """Fill ``folder`` with what requirements files of models/inspection/ name, and with no other library."""
-    for file in files:
-        for name in read_lock((ROOT / "models" / "inspection" / file).read_text()):
-            installed = distribution(name)
-            assert installed.files is not None
-            for top in {path.parts[0] for path in installed.files} - {"..", "bin", "__pycache__"}:
-                # Parts of google's namespace come from several.
-                if not (folder / top).exists():
-                    (folder / top).symlink_to(installed.locate_file(top))
     return folder
 
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The libraries of an endpoint."""
-    return link_libraries(tmp_path_factory.mktemp("libraries"), "requirements.txt")
+    return link_libraries(tmp_path_factory.mktemp("libraries"), "inspection", "requirements.txt")
 
 
 @pytest.fixture(scope="module")
 def training_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The libraries of a training or evaluation job."""
-    return link_libraries(tmp_path_factory.mktemp("more"), "requirements.txt", "requirements-training.txt")
+    return link_libraries(
+        tmp_path_factory.mktemp("more"), "inspection", "requirements.txt", "requirements-training.txt"
+    )
 
 
 def run(work: Path, libraries: Path, program: str, model: Path, hyperparameters: dict | None = None, **channels: Path):
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(work),
-        "PYTHONPATH": str(libraries),
-        "SM_MODEL_DIR": str(model),
-        "SM_OUTPUT_DIR": str(model.with_name(f"{model.name}-output")),
-        "SM_HPS": json.dumps(hyperparameters or {}),
-        **{f"SM_CHANNEL_{name.upper()}": str(channel) for name, channel in channels.items()},
-    }
-    # -S: what this machine has installed is not there.
-    command = [sys.executable, "-S", str(work / "source" / program)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=work)
+    return run_job(work / "source" / program, libraries, model, hyperparameters, **channels)
 
 
 def archive(folder: Path, target: Path) -> Path:
@@ -119,30 +84,9 @@ def model(trained: Path) -> Model:
 
 
 @pytest.fixture(scope="module")
-def endpoint(work: Path, libraries: Path, trained: Path) -> Iterator[str]:
-    """The address of a process that serves the trained model, by the code that was handed over with it."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(libraries), "SM_MODEL_DIR": str(trained)}
-    command = [sys.executable, "-S", str(trained / "code" / "inference.py"), "--port", "0"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd=work) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[1]
-        process.terminate()
-
-
-def call(endpoint: str, method: str, path: str, body: bytes | None = None, headers: dict | None = None):
-    connection = http.client.HTTPConnection(urlsplit(endpoint).netloc, timeout=30)
-    connection.request(method, path, body, headers or {})
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer.status, content
-
-
-def ready(endpoint: str) -> None:
-    status = 503
-    while status == 503:
-        status, content = call(endpoint, "GET", "/ping")
-    assert status == 200, content
+def endpoint(libraries: Path, trained: Path) -> Iterator[str]:
+    with run_endpoint(trained, libraries) as url:
+        yield url
 
 
 def test_a_training_job_leaves_a_model_and_the_code_that_serves_it(trained: Path, model: Model) -> None:
@@ -159,7 +103,7 @@ def test_what_sagemaker_packs_is_a_bundle_itself(work: Path, trained: Path, mode
 
 
 def test_the_endpoint_gives_the_same_numbers_as_the_library(endpoint: str, work: Path, model: Model) -> None:
-    ready(endpoint)
+    await_model(endpoint)
     for path in sorted((work / "test").glob("*/*.png"))[:4]:
         status, content = call(endpoint, "POST", "/invocations", path.read_bytes(), PNG)
         assert status == 200, content
@@ -173,7 +117,7 @@ def test_the_endpoint_gives_the_same_numbers_as_the_library(endpoint: str, work:
 
 
 def test_the_endpoint_answers_as_lookout_for_vision(endpoint: str, work: Path, model: Model) -> None:
-    ready(endpoint)
+    await_model(endpoint)
     [path, *_] = sorted((work / "test" / "anomaly").glob("*.png"))
     status, content = call(endpoint, "POST", "/invocations", path.read_bytes(), {**PNG, "Accept": LOOKOUT_MEDIA_TYPE})
     expected = detect_anomalies_answer(model.inspect(load_image(path)))["DetectAnomalyResult"]
@@ -185,7 +129,7 @@ def test_the_endpoint_answers_as_lookout_for_vision(endpoint: str, work: Path, m
 
 
 def test_the_endpoint_refuses_what_is_no_image(endpoint: str) -> None:
-    ready(endpoint)
+    await_model(endpoint)
     status, content = call(endpoint, "POST", "/invocations", b"GIF89a", PNG)
     assert status == 400
     assert json.loads(content)["error"]["code"] == "BadImage"

@@ -91,7 +91,7 @@ def test_what_a_training_job_hands_over_is_served_without_running_any_of_it(serv
     source = tmp_path / "source"
     (source / "defectory").mkdir(parents=True)
     (source / "inference.py").write_text("raise SystemExit('never run')")
-    write_hosted(models[0], source, tmp_path / "hosted")
+    write_hosted(models[0].files(), source, tmp_path / "hosted")
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         archive.add(tmp_path / "hosted", ".")

@@ -1,0 +1,108 @@
+"""The entry points of a detector's containers, as processes that have what a container has: nothing else installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from defectory.detection.detectors.detector import DetectionReply, Detector, load_detector
+from defectory.vision.images import load_image
+from tests.support.containers import ROOT, await_model, call, link_libraries, run_endpoint, run_job, unpack_source
+from tests.support.shape_scenes import write_scenes
+
+LABELS = ("safety_cone", "trash_can")
+OPTIONS = {"options": {"side": 128, "scales": [1], "most_images": 4}}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack_source("detector", ("train.py", "inference.py"), tmp_path_factory.mktemp("opt-ml") / "source")
+
+
+@pytest.fixture(scope="module")
+def scenes(source: Path) -> Path:
+    return write_scenes(source.parent / "scenes", 5, "train", size=128, labels=LABELS)
+
+
+@pytest.fixture(scope="module")
+def training_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("more")
+    return link_libraries(folder, "detector", "requirements.txt", "requirements-training.txt")
+
+
+@pytest.fixture(scope="module")
+def trained(source: Path, training_libraries: Path, scenes: Path) -> Path:
+    """The model folder that a training job left."""
+    done = run_job(source / "train.py", training_libraries, source.parent / "model", OPTIONS, train=scenes)
+    assert done.returncode == 0, done.stderr
+    return source.parent / "model"
+
+
+@pytest.fixture(scope="module")
+def detector(trained: Path) -> Detector:
+    return load_detector(trained)
+
+
+def test_a_training_job_leaves_a_detector_and_the_code_that_serves_it(trained: Path, detector: Detector) -> None:
+    assert (trained / "code" / "inference.py").is_file()
+    assert (trained / "code" / "defectory" / "detection" / "serving.py").is_file()
+    assert not (trained / "code" / "train.py").exists()
+    assert (detector.card.names, detector.card.training["images"]) == (LABELS, 4)
+
+
+def test_the_endpoint_finds_what_the_library_finds(
+    trained: Path, detector: Detector, scenes: Path, tmp_path: Path
+) -> None:
+    photo = scenes / "images" / "train-00000.png"
+    image = load_image(photo)
+    expected = DetectionReply.of(image, detector.detect(image, min_score=0))
+    with run_endpoint(trained, link_libraries(tmp_path, "detector", "requirements.txt")) as endpoint:
+        await_model(endpoint)
+        png = {"Content-Type": "image/png"}
+        status, content = call(endpoint, "POST", "/invocations?min_score=0", photo.read_bytes(), png)
+        refused, _ = call(endpoint, "POST", "/invocations", b"GIF89a", png)
+    assert (status, refused) == (200, 400)
+    assert expected.detections
+    assert DetectionReply.model_validate_json(content) == expected
+
+
+def test_every_channel_is_learned_from_and_a_job_that_fails_leaves_its_reason(
+    source: Path, training_libraries: Path, scenes: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    channels = {"train": scenes, "photos": tmp_path / "photos"}
+    done = run_job(source / "train.py", training_libraries, tmp_path / "model", OPTIONS, **channels)
+    reason = (tmp_path / "model-output" / "failure").read_text()
+    assert done.returncode == 2
+    assert "channel photos" in reason and reason in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_options_that_are_none_are_named(source: Path, training_libraries: Path, scenes: Path, tmp_path: Path) -> None:
+    options = {"options": {"sides": 128}}
+    done = run_job(source / "train.py", training_libraries, tmp_path / "model", options, train=scenes)
+    assert done.returncode == 2
+    assert "options.sides" in (tmp_path / "model-output" / "failure").read_text()
+
+
+def test_an_image_goes_through_all_four_functions_of_the_toolkit(
+    trained: Path, detector: Detector, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = importlib.util.spec_from_file_location("inference", ROOT / "models" / "detector" / "inference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    photo = scenes / "images" / "train-00000.png"
+
+    reply = program.predict_fn(program.input_fn(photo.read_bytes(), "image/png"), program.model_fn(str(trained)))
+    content, media_type = program.output_fn(reply, "*/*")
+
+    image = load_image(photo)
+    assert media_type == "application/json"
+    assert json.loads(content) == DetectionReply.of(image, detector.detect(image)).model_dump(mode="json")
