@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from defectory.detection.layouts.presets import load_preset as load_preset
     from defectory.detection.layouts.records import Layout as Layout
     from defectory.detection.layouts.sampler import sample_layouts as sample_layouts
+    from defectory.detection.rules import RuleWatch as RuleWatch
+    from defectory.detection.rules import SafetyRules as SafetyRules
+    from defectory.detection.rules import load_safety_rules as load_safety_rules
     from defectory.detection.scenes.compositor import Compositor as Compositor
     from defectory.detection.scenes.folder import read_scenes as read_scenes
     from defectory.detection.scenes.records import Scene as Scene
@@ -42,6 +45,7 @@ __getattr__, __dir__, __all__ = load_lazily(
         "defectory.detection.layouts.presets": ("load_preset",),
         "defectory.detection.layouts.records": ("Layout",),
         "defectory.detection.layouts.sampler": ("sample_layouts",),
+        "defectory.detection.rules": ("RuleWatch", "SafetyRules", "load_safety_rules"),
         "defectory.detection.scenes.compositor": ("Compositor",),
         "defectory.detection.scenes.folder": ("read_scenes",),
         "defectory.detection.scenes.records": ("Scene", "SceneRenderer"),
