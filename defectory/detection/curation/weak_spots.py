@@ -1,10 +1,10 @@
 """Weak spots: where a detector fails more often than elsewhere, by class and condition, chance left aside.
 
 Each group of cases (a class, a condition, or a condition of one class) is compared with the rest by Fisher's exact
-test.  Of all groups those stand of which one in forty at most is chance (Benjamini & Hochberg), and whose difference
-lies above 0 by Newcombe's interval, as wide as the selection asks for (Benjamini & Yekutieli, "False discovery
-rate-adjusted multiple confidence intervals", 2005).  Cases that fail together on one image count for fewer (Kish's
-design effect).
+test.  Of classes and conditions, and apart from them of conditions of a class, those stand of which one in forty at
+most is chance (Benjamini & Hochberg), and whose difference lies above 0 by Newcombe's interval, as wide as it then
+has to be (Benjamini & Yekutieli, "False discovery rate-adjusted multiple confidence intervals", 2005).  Cases that fail
+together on one image count for fewer (Kish's design effect).
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class _Comparison:
     cases: list[Trial]
     rest: list[Trial]
     effect: float
+
+    @property
+    def is_within_class(self) -> bool:
+        """Whether it is of a condition of one class."""
+        return bool(self.label and self.condition)
 
     @property
     def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -151,11 +156,18 @@ def weak_spots_of(
     """
     comparisons = [item for kind, cases in trials.items() for item in _comparisons(kind, cases, classes)]
     large = [item for item in comparisons if min(len(item.cases), len(item.rest)) >= FEWEST]
-    chances = [exceeds_by_chance(*item.counts, design_effect=item.effect) for item in large]
-    selected = list(compress(large, false_discoveries_held(chances)))
-    spots = [spot for item in selected if (spot := _judge(item, len(large) / len(selected))) is not None]
+    # Hundreds of conditions of single classes would drown the classes and conditions themselves.
+    spots = _stand([item for item in large if not item.is_within_class])
+    spots += _stand([item for item in large if item.is_within_class])
     spots.sort(key=lambda spot: -spot.difference.low)
     return tuple(spots), len(large), len(comparisons) - len(large)
+
+
+def _stand(family: Sequence[_Comparison]) -> list[WeakSpot]:
+    """The weak spots of comparisons that are looked at together."""
+    chances = [exceeds_by_chance(*item.counts, design_effect=item.effect) for item in family]
+    selected = list(compress(family, false_discoveries_held(chances)))
+    return [spot for item in selected if (spot := _judge(item, len(family) / len(selected))) is not None]
 
 
 def _comparisons(kind: Weakness, trials: Sequence[Trial], classes: Sequence[str]) -> Iterable[_Comparison]:
