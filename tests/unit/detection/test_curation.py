@@ -271,6 +271,7 @@ def test_plans_are_compared_at_equal_numbers_over_seeds(tmp_path: Path, weak, mo
     assert trained == [(0, [2]), *((seed, [2, 8]) for seed in (0, 0, 1, 1, 2, 2))]
     assert [run.seed for run in result.runs] == [0, 1, 2]
     assert all(run.targeted.map50 > run.random.map50 > result.base.map50 for run in result.runs)
+    assert all(run.targeted_objects > 0 < run.random_objects for run in result.runs)
     mean = np.mean([run.targeted.map50 - run.random.map50 for run in result.runs])
     assert result.map50.value == pytest.approx(mean)
     assert result.map50.low < mean < result.map50.high
