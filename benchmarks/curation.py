@@ -38,7 +38,8 @@ def report(cutouts: Path | None = None) -> str:
             found.append((preset, str(weak.compared), str(len(weak.spots)), worst or "none"))
             compared += _rows(preset, comparison, seconds) if comparison else []
     header = (
-        f"{BASE} scenes and {ADDED} more", "measure", "base", "random", "targeted", "targeted less random", "CPU s",
+        f"{BASE} scenes and {ADDED} more", "measure", "base", "random", "targeted", "targeted less random", "objects",
+        "CPU s",
     )  # fmt: skip
     return "\n\n".join(
         [table((f"{CURATION} scenes looked at", "groups", "weak spots", "the worst"), found), table(header, compared)]
@@ -72,6 +73,11 @@ def _rows(preset: str, result: PlanComparison, seconds: float) -> list[tuple[str
     def difference(value: Difference | None) -> str:
         return f"{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f})" if value else "–"
 
+    random, targeted = (
+        sum(getattr(run, field) for run in result.runs) // len(result.runs)
+        for field in ("random_objects", "targeted_objects")
+    )
+    objects = f"{random} random, {targeted} targeted"
     return [
         (
             preset,
@@ -80,6 +86,7 @@ def _rows(preset: str, result: PlanComparison, seconds: float) -> list[tuple[str
             mean([getattr(run.random, field) for run in result.runs]),
             mean([getattr(run.targeted, field) for run in result.runs]),
             difference(getattr(result, field)),
+            objects,
             f"{seconds:.0f}",
         )
         for title, field in (("mAP@50", "map50"), ("recall at weak spots", "weak_recall"))

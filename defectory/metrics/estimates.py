@@ -56,7 +56,7 @@ def _wilson(successes: float, trials: float, z: float) -> tuple[float, float]:
 
 
 def proportion_difference(
-    first: tuple[float, float], second: tuple[float, float], *, comparisons: int = 1, design_effect: float = 1.0
+    first: tuple[float, float], second: tuple[float, float], *, comparisons: float = 1.0, design_effect: float = 1.0
 ) -> Difference:
     """The first proportion less the second, each ``(successes, trials)`` of cases that are independent of the other's.
 
@@ -82,6 +82,48 @@ def proportion_difference(
     return Difference(
         value=value, low=value - math.hypot(a - low_a, high_b - b), high=value + math.hypot(high_a - a, b - low_b)
     )
+
+
+def exceeds_by_chance(first: tuple[float, float], second: tuple[float, float], *, design_effect: float = 1.0) -> float:
+    """How probable it is that the first share is so much higher by chance alone, if the two do not differ.
+
+    Fisher's exact test, one-sided; it holds for a handful of successes, where intervals by formula promise too much.
+
+    Args:
+        first, second: ``(successes, trials)``.
+        design_effect: see `proportion_difference`; what is left of cases is rounded against a difference.
+
+    >>> round(exceeds_by_chance((3, 4), (1, 4)), 4)  # the lady tasting tea
+    0.2429
+    """
+    trials, others = (max(1, round(count / design_effect)) for _, count in (first, second))
+    successes = min(trials, math.floor(first[0] / design_effect))
+    together = successes + min(others, math.ceil(second[0] / design_effect))
+
+    def log_ways(total: int, chosen: int) -> float:
+        return math.lgamma(total + 1) - math.lgamma(chosen + 1) - math.lgamma(total - chosen + 1)
+
+    ways = log_ways(trials + others, together)
+    return min(
+        1.0,
+        sum(
+            math.exp(log_ways(trials, count) + log_ways(others, together - count) - ways)
+            for count in range(max(successes, together - others), min(trials, together) + 1)
+        ),
+    )
+
+
+def false_discoveries_held(chances: Sequence[float], share: float = 0.025) -> list[bool]:
+    """Which of many findings stand if at most ``share`` of those that do may be chance, by their probabilities.
+
+    Source: Benjamini & Hochberg, "Controlling the false discovery rate", J. R. Statist. Soc. B 57 (1995).
+
+    >>> false_discoveries_held([0.04, 0.001, 0.02, 0.8], share=0.05)
+    [False, True, True, False]
+    """
+    ordered = sorted(chances)
+    limits = [chance for place, chance in enumerate(ordered, 1) if chance <= share * place / len(ordered)]
+    return [bool(limits) and chance <= limits[-1] for chance in chances]
 
 
 def design_effect(successes: NDArray[np.float64], trials: NDArray[np.float64]) -> float:

@@ -39,11 +39,13 @@ class PlanFigures(FrozenModel):
 
 
 class PlanRun(FrozenModel):
-    """The two detectors of one seed."""
+    """The two detectors of one seed, and how many labelled objects the scenes gave each: scenes are equal in number."""
 
     seed: int
     targeted: PlanFigures
     random: PlanFigures
+    targeted_objects: int
+    random_objects: int
 
 
 class PlanComparison(FrozenModel):
@@ -114,21 +116,23 @@ def compare_plans(
         raise InputError("seeds", f"{FEWEST_SEEDS} different ones at least", list(seeds))
     options = options or RidgeOptions()
     detector = train_ridge([open_labelled(base)], options)
-    figures = [_measure(detector, frozen, weak.spots)]
+    alone = _measure(detector, frozen, weak.spots)
     runs, total = [], 1 + 2 * len(seeds)
     on_progress(Progress("training", 1, total))
     for place, seed in enumerate(seeds):
-        pair = []
+        pair, objects = [], []
         for name, spots in ((LAYOUTS, weak.spots), (RANDOM_LAYOUTS, ())):
             scenes = _compose(LayoutPlan(settings.preset, count, spots, seed, settings.size), name, work, settings)
             sets = [open_labelled(base), open_labelled(scenes)]
+            objects.append(sum(len(image.objects) for image in sets[1]))
             detector = train_ridge(sets, options.model_copy(update={"seed": seed}))
             pair.append(_measure(detector, frozen, weak.spots))
             on_progress(Progress("training", 1 + 2 * place + len(pair), total))
-        runs.append(PlanRun(seed=seed, targeted=pair[0], random=pair[1]))
+        figures = {"targeted": pair[0], "random": pair[1]}
+        runs.append(PlanRun(seed=seed, **figures, targeted_objects=objects[0], random_objects=objects[1]))
     return PlanComparison(
         count=count,
-        base=figures[0],
+        base=alone,
         runs=tuple(runs),
         map50=paired_difference([run.targeted.map50 for run in runs], [run.random.map50 for run in runs]),
         weak_recall=_difference_of_recalls(runs),

@@ -41,8 +41,8 @@ class WeakSpot(FrozenModel):
             objects found.
         rate: of failures here, with its own 95 % interval, which takes cases of an image for independent.
         rest: of all other cases of the class; of a class those of all others, of a confusion all other pairs.
-        difference: ``rate`` less ``rest``.  Its interval allows for all the groups that were compared and for cases of
-            one image that fail together; a weak spot is one where it lies above 0.
+        difference: ``rate`` less ``rest``.  Its interval, above 0, allows for all the groups that were compared and for
+            cases of one image that fail together.
         examples: some of the failures.
     """
 

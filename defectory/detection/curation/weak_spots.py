@@ -1,8 +1,10 @@
 """Weak spots: where a detector fails more often than elsewhere, by class and condition, chance left aside.
 
-Each group of cases (a class, a condition, or a condition of one class) is compared with the rest by Newcombe's interval
-of the difference, widened for the number of groups (Bonferroni) and for failures that come together on one image
-(Kish's design effect).  What lies above 0 is a weak spot.
+Each group of cases (a class, a condition, or a condition of one class) is compared with the rest by Fisher's exact
+test.  Of classes and conditions, and apart from them of conditions of a class, those stand of which one in forty at
+most is chance (Benjamini & Hochberg), and whose difference lies above 0 by Newcombe's interval, as wide as it then
+has to be (Benjamini & Yekutieli, "False discovery rate-adjusted multiple confidence intervals", 2005).  Cases that fail
+together on one image count for fewer (Kish's design effect).
 """
 
 from __future__ import annotations
@@ -23,7 +25,13 @@ from defectory.detection.fingerprints import share_seen
 from defectory.detection.labelled import LabelledSet
 from defectory.detection.matching import box_overlaps
 from defectory.errors import InputError
-from defectory.metrics.estimates import design_effect, proportion, proportion_difference
+from defectory.metrics.estimates import (
+    design_effect,
+    exceeds_by_chance,
+    false_discoveries_held,
+    proportion,
+    proportion_difference,
+)
 from defectory.progress import OnProgress, ignore_progress
 
 FEWEST = 8
@@ -65,6 +73,17 @@ class _Comparison:
     cases: list[Trial]
     rest: list[Trial]
     effect: float
+
+    @property
+    def is_within_class(self) -> bool:
+        """Whether it is of a condition of one class."""
+        return bool(self.label and self.condition)
+
+    @property
+    def counts(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Failures and cases, of the group and of the rest."""
+        group, rest = ((sum(trial.failed for trial in trials), len(trials)) for trials in (self.cases, self.rest))
+        return group, rest
 
 
 def find_weak_spots(
@@ -137,9 +156,18 @@ def weak_spots_of(
     """
     comparisons = [item for kind, cases in trials.items() for item in _comparisons(kind, cases, classes)]
     large = [item for item in comparisons if min(len(item.cases), len(item.rest)) >= FEWEST]
-    spots = [spot for item in large if (spot := _judge(item, len(large))) is not None]
+    # Hundreds of conditions of single classes would drown the classes and conditions themselves.
+    spots = _stand([item for item in large if not item.is_within_class])
+    spots += _stand([item for item in large if item.is_within_class])
     spots.sort(key=lambda spot: -spot.difference.low)
     return tuple(spots), len(large), len(comparisons) - len(large)
+
+
+def _stand(family: Sequence[_Comparison]) -> list[WeakSpot]:
+    """The weak spots of comparisons that are looked at together."""
+    chances = [exceeds_by_chance(*item.counts, design_effect=item.effect) for item in family]
+    selected = list(compress(family, false_discoveries_held(chances)))
+    return [spot for item in selected if (spot := _judge(item, len(family) / len(selected))) is not None]
 
 
 def _comparisons(kind: Weakness, trials: Sequence[Trial], classes: Sequence[str]) -> Iterable[_Comparison]:
@@ -175,11 +203,10 @@ def _effect(trials: Sequence[Trial]) -> float:
     return design_effect(*counts)
 
 
-def _judge(item: _Comparison, comparisons: int) -> WeakSpot | None:
+def _judge(item: _Comparison, comparisons: float) -> WeakSpot | None:
     """The weak spot, if it is one."""
     failures = [trial for trial in item.cases if trial.failed]
-    rest = sum(trial.failed for trial in item.rest)
-    counts = (len(failures), len(item.cases)), (rest, len(item.rest))
+    counts = item.counts
     difference = proportion_difference(*counts, comparisons=comparisons, design_effect=item.effect)
     rates = proportion(*counts[0]), proportion(*counts[1])
     if difference.low <= 0 or rates[0] is None or rates[1] is None:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from defectory.errors import InputError
-from defectory.metrics.estimates import design_effect, paired_difference, proportion_difference
+from defectory.metrics.estimates import (
+    design_effect,
+    exceeds_by_chance,
+    false_discoveries_held,
+    paired_difference,
+    proportion_difference,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +60,17 @@ def test_pairs_have_students_interval():
     assert (difference.low, difference.high) == (pytest.approx(-0.01303, abs=1e-4), pytest.approx(0.07303, abs=1e-4))
     with pytest.raises(InputError, match="2 to 31"):
         paired_difference([0.1], [0.2])
+
+
+def test_a_handful_of_failures_is_judged_exactly():
+    # The lady tasting tea: (16 + 1) / 70.
+    assert exceeds_by_chance((3, 4), (1, 4)) == pytest.approx(17 / 70)
+    assert exceeds_by_chance((0, 4), (3, 4)) == 1
+    assert exceeds_by_chance((6, 8), (2, 8), design_effect=2) == pytest.approx(17 / 70)
+
+
+def test_of_many_findings_those_stand_that_are_seldom_chance():
+    assert false_discoveries_held([0.04, 0.001, 0.02, 0.8], share=0.05) == [False, True, True, False]
+    # The last that is small enough takes those before it along.
+    assert false_discoveries_held([0.03, 0.035, 0.037, 0.04], share=0.05) == [True] * 4
+    assert false_discoveries_held([], share=0.05) == []
