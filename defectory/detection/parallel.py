@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing import get_context
@@ -59,7 +59,7 @@ def map_in_order(
     try:
         while True:
             while len(pending) < 2 * workers and (ahead := list(islice(rest, 1))):
-                pending.append((ahead[0], pool.submit(work, ahead[0])))
+                pending.append((ahead[0], _submit(pool, work, ahead[0])))
             if not pending:
                 return
             item, future = pending[0]
@@ -76,13 +76,23 @@ def map_in_order(
                     if on_death is None:
                         raise error from None
                     yield on_death(item, error)
-                pending = deque((again, pool.submit(work, again)) for again, _ in pending)
+                pending = deque((again, _submit(pool, work, again)) for again, _ in pending)
                 continue
             deaths = 0
             pending.popleft()
             yield result
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: Executor, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    try:
+        return pool.submit(work, item)
+    except BrokenProcessPool as error:
+        # A process died while another's result was waited for: the item's turn tells, as if it had been taken.
+        broken: Future[Result] = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def _pool(workers: int, start: Callable[[], None] | None) -> ProcessPoolExecutor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import yaml
 from pycocotools.coco import COCO
 
 from defectory.datasets.annotations import decode_runs
+from defectory.detection import parallel
 from defectory.detection.layouts.presets import load_preset
 from defectory.detection.layouts.records import Layout, LayoutObject, layout_line
 from defectory.detection.layouts.sampler import sample_chunks
@@ -272,6 +275,31 @@ def test_work_whose_process_is_killed_is_done_again(tmp_path):
 
     assert list(map_in_order(double_or_die, items, workers=2)) == [0, 2, 4, 6, 8]
     assert (tmp_path / "killed").exists()
+
+
+class Pool:
+    """Works at once, in this process; the third item that it is given breaks it."""
+
+    def __init__(self, breaks: bool) -> None:
+        self.left = 2 if breaks else 1_000
+
+    def submit(self, work, item):
+        if not self.left:
+            raise BrokenProcessPool("A process died.")
+        self.left -= 1
+        future = Future()
+        future.set_result(work(item))
+        return future
+
+    def shutdown(self, **_):
+        pass
+
+
+def test_pool_that_breaks_between_two_items_loses_none(monkeypatch):
+    pools = [Pool(breaks=True), Pool(breaks=True), Pool(breaks=False)]
+    monkeypatch.setattr(parallel, "_pool", lambda *_: pools.pop(0))
+    assert list(map_in_order(abs, range(-9, 0), workers=2)) == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert not pools
 
 
 def test_work_that_kills_its_process_every_time_is_given_up_alone(tmp_path):
