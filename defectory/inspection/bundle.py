@@ -26,7 +26,7 @@ MAX_FILES = 50_000
 MAX_ARRAYS = 1000
 _NPY_HEADER_BYTES = 16 * 1024
 _NUMERIC = frozenset("biufc")
-_FIX = "Use a bundle written by `defectory inspect train`."
+_FIX = "Use a bundle written by `defectory inspect train`, or of a detector by `defectory detect train`."
 
 
 class BundleError(InputError):

@@ -183,7 +183,11 @@ def _open(card: DetectorCard, content: bytes) -> Detector:
 
 
 def _card_json(card: DetectorCard) -> bytes:
-    return json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False, sort_keys=True).encode()
+    content = card.model_dump(mode="json")
+    # Bundles made before there was this field keep their version.
+    if not content["sketch"]:
+        del content["sketch"]
+    return json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode()
 
 
 def _version(card: DetectorCard, content: bytes) -> str:

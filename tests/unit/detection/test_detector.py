@@ -191,6 +191,13 @@ def test_a_bundle_comes_back_as_it_was(tmp_path) -> None:
     assert path.read_bytes() == load_detector(path).to_bytes()
 
 
+def test_a_bundle_made_before_cards_had_sketches_is_still_itself() -> None:
+    detector = assemble(card(), model({"logits": [[2.0, -9]], "pred_boxes": [[0.5, 0.5, 0.2, 0.4]]}))
+    assert "sketch" not in json.loads(detector.files()[CARD])
+    again = load_detector(detector.to_bytes())
+    assert (again.card.sketch, again.to_bytes()) == ("", detector.to_bytes())
+
+
 def changed_card(detector: Detector, **changes: Any) -> bytes:
     files = detector.files()
     return pack({**files, CARD: json.dumps(json.loads(files[CARD]) | changes).encode()})
