@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_LINES = 10
 
 LayoutsArgument = Annotated[
-    Path | None, typer.Argument(metavar="LAYOUTS", help="File of layouts, in place of --preset.", dir_okay=False)
+    Path | None, typer.Argument(metavar="LAYOUTS", help="File of layouts, in place of a preset.", dir_okay=False)
 ]
 ScenesOption = Annotated[Path, out_folder("New folder, or one of an earlier run to go on with or add to.")]
 SceneCountOption = Annotated[
@@ -46,6 +46,7 @@ def compose(
     out: ScenesOption,
     layouts: LayoutsArgument = None,
     preset: given.PresetOption = None,
+    classes: given.ClassesOption = None,
     count: SceneCountOption = None,
     split: given.SplitChoice = given.SplitOption.train,
     seed: given.SeedOption = 0,
@@ -67,18 +68,20 @@ def compose(
 
         defectory detect compose --preset ppe --count 200 --split train --seed 1 --out scenes
 
+        defectory detect compose --classes safety_cone,tote --out scenes
+
         defectory detect compose layouts.jsonl --backgrounds photos --out scenes --json
     """
-    from defectory.detection.layouts.presets import load_preset
     from defectory.detection.scenes.compose import SceneSources, compose_scenes
     from defectory.detection.scenes.plans import plan_file, plan_preset
 
-    if preset is not None and layouts is None:
-        plan = plan_preset(load_preset(preset), count or 100, seed=seed, split=split.value, size=(size, size))
-    elif layouts is not None and preset is None:
+    world = given.choose_world(preset, classes)
+    if world is not None and layouts is None:
+        plan = plan_preset(world, count or 100, seed=seed, split=split.value, size=(size, size))
+    elif layouts is not None and world is None:
         plan = plan_file(layouts, count)
     else:
-        raise InputError("compose", "given either LAYOUTS or --preset")
+        raise InputError("compose", "given one of LAYOUTS, --preset and --classes")
     sources = SceneSources(plan.classes, split.value, cutouts, backgrounds, not only_own, min_visible, plan.sizes)
     workers = workers or given.choose_workers(plan.count)
     with progress_bars(transient=True, hidden=as_json) as show:

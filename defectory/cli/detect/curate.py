@@ -178,6 +178,12 @@ def _write(
     return page, files
 
 
+def _print(weak: WeakSpots, plan: LayoutPlan, page: Path, files: list[Path], comparison: PlanComparison | None) -> None:
+    told = {"preset": plan.preset.name, "count": plan.count, "files": [str(file) for file in files]}
+    helped = comparison and comparison.model_dump(mode="json")
+    print_json({**weak.model_dump(mode="json"), "report": str(page), "plan": told, "comparison": helped})
+
+
 def _show(weak: WeakSpots, plan: LayoutPlan, page: Path, files: list[Path], comparison: PlanComparison | None) -> None:
     from defectory.detection.curation.plan import plannable
 
