@@ -17,6 +17,7 @@ from defectory.local.server.authorization.sessions import Sessions
 from defectory.local.server.budgets import add_budgets
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.service import Pipelines
+from defectory.local.server.deadlines import Deadlines
 from defectory.local.server.events import Events
 from defectory.local.server.executions import Executions
 from defectory.local.server.functions import Functions
@@ -43,6 +44,7 @@ class Extensions(Extension):
         mend_evaluator()
         self.queues = Queues()
         Executions()
+        Deadlines()
         invocations = Invocations()
         permissions = Permissions(Authority(settings.permissions), Sessions())
         objects = Objects(settings.work / "incoming")
