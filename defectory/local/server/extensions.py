@@ -24,6 +24,7 @@ from defectory.local.server.functions import Functions
 from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
 from defectory.local.server.invocations import Invocations
+from defectory.local.server.limits.deliveries import measure_deliveries
 from defectory.local.server.limits.enforcement import hold_limits
 from defectory.local.server.names import name_anew
 from defectory.local.server.notifications import Notifications
@@ -68,6 +69,8 @@ class Extensions(Extension):
             Quotas(),
             objects,
         )
+        # Before who may deliver at all is asked, which is said first.
+        measure_deliveries()
         Deliveries(permissions)
         Machines(permissions)
         keep_keys()

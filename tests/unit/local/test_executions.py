@@ -363,7 +363,7 @@ def test_express_child_of_a_distributed_map_that_runs_out_of_time_has_failed(tol
         "States": {"Slow?": slow, **LONG_WAIT, "Done": {"Type": "Succeed"}},
     }
     each = {"Type": "Map", "Items": [1], "ItemProcessor": processor, "ToleratedFailureCount": tolerated, "End": True}
-    end, events = run({"Map": each}, "JSONata")
+    end, _ = run({"Map": each}, "JSONata")
     [map_run] = stepfunctions._map_runs.values()
     assert (end["status"], map_run["itemCounts"]["timedOut"], map_run["itemCounts"]["failed"]) == (status, 1, 0)
     [child] = [item for item in stepfunctions._executions.values() if "mapRunArn" in item]
