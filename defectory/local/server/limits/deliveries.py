@@ -3,7 +3,7 @@
 What is too long does not arrive: it goes to the dead letters of the rule or the subscription, if there are any, and the
 server's log says why.  A batch for a function ends where another message would make it too long.
 https://docs.aws.amazon.com/lambda/latest/api/API_CreateEventSourceMapping.html (``BatchSize``) and
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html; limits as in ``rules.py`` and ``requests.py``.
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html; figures as in ``rules.py``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _measure_topics() -> None:
         original: Any,  # noqa: ANN401
         endpoint: str,
         envelope: str,
-        raw: bool,  # noqa: FBT001
+        raw: bool,
         raw_message: str,
         **more: Any,  # noqa: ANN401
     ) -> None:
