@@ -137,7 +137,7 @@ def test_an_event_for_anything_else_is_too(service: str, resource: str, most: in
 def test_a_buckets_notification_is_measured(caplog: pytest.LogCaptureFixture) -> None:
     queue = make_queue("small", SMALL)
     for key in ("k", "k" * SMALL):
-        s3._deliver_event_to_sqs(queue, {"Records": [{"s3": {"object": {"key": key}}}]}, REGION, "bucket")
+        s3._deliver_event_to_sqs(queue, {"Records": [{"s3": {"object": {"key": key}}}]}, REGION, bucket_name="bucket")
     assert len(bodies(queue)) == 1
     assert "A delivery of 1066 bytes" in caplog.text
 

@@ -58,18 +58,25 @@ def _measure_rules() -> None:
     for name in ("_dispatch_to_sqs", "_dispatch_to_lambda", "_dispatch_to_sns", "_dispatch_to_stepfunctions"):
 
         @replace(eventbridge, name)
-        def dispatch(original: Callable[..., Any], target: Any, payload: str, *rest: Any) -> None:  # noqa: ANN401
+        def dispatch(original: Callable[..., Any], target: Any, payload: str, *rest: Any, **more: Any) -> None:  # noqa: ANN401
             if is_too_long(str(target), len(payload.encode())):
                 _refused.get([]).append(str(target))
             else:
-                original(target, payload, *rest)
+                original(target, payload, *rest, **more)
 
     @replace(eventbridge, "_invoke_target", "target", "event", "rule")
-    def invoke(original: Any, target: dict[str, Any], event: Any, rule: dict[str, Any], *rest: Any) -> None:  # noqa: ANN401
+    def invoke(
+        original: Callable[..., None],
+        target: dict[str, Any],
+        event: Any,  # noqa: ANN401
+        rule: dict[str, Any],
+        *rest: Any,  # noqa: ANN401
+        **more: Any,  # noqa: ANN401
+    ) -> None:
         refused: list[str] = []
         before = _refused.set(refused)
         try:
-            original(target, event, rule, *rest)
+            original(target, event, rule, *rest, **more)
         finally:
             _refused.reset(before)
         if refused:
@@ -114,9 +121,15 @@ def _measure_sources() -> None:
     for name in ("_deliver_event_to_sqs", "_deliver_event_to_sns", "_deliver_event_to_lambda"):
 
         @replace(s3, name, "arn", "event_payload")
-        def from_bucket(original: Any, arn: str, event_payload: Mapping[str, Any], *rest: Any) -> None:  # noqa: ANN401
+        def from_bucket(
+            original: Callable[..., None],
+            arn: str,
+            event_payload: Mapping[str, Any],
+            *rest: Any,  # noqa: ANN401
+            **more: Any,  # noqa: ANN401
+        ) -> None:
             if not is_too_long(arn, size_of(event_payload)):
-                original(arn, event_payload, *rest)
+                original(arn, event_payload, *rest, **more)
 
     @replace(lambda_svc, "_route_async_failure", "target_arn", "func_name", "event", "result")
     def from_function(
