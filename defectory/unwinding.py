@@ -41,8 +41,8 @@ class _State:
 def unwinding() -> Iterator[None]:
     """In this block SIGTERM and SIGHUP raise ``SystemExit`` with 128 + their number, and SIGINT `Interruption`.
 
-    While one of them unwinds the block, others are ignored; what fails on the way because it was cut short does not take
-    its place.  Outside of the main thread, and for signals that the program handles itself, nothing changes.
+    While one of them unwinds the block, others are ignored; what fails on the way because it was cut short does not
+    take its place.  Outside of the main thread, and for signals that the program handles itself, nothing changes.
     """
     if not _is_main_thread():
         yield
