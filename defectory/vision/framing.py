@@ -48,7 +48,9 @@ class Frame:
         scale = max(1.0, limits.working_side / min(wide, high))
         scale = min(scale, limits.max_side / max(wide, high), math.sqrt(limits.max_pixels / (wide * high)))
         step = limits.multiple
-        sent = (max(step, int(wide * scale) // step * step), max(step, int(high * scale) // step * step))
+        # A product that is short of a whole number by rounding alone is that number.
+        sides = (int(side * scale + 1e-6) // step * step for side in (wide, high))
+        sent = (max(step, next(sides)), max(step, next(sides)))
         return cls((width, height), (wide - width) // 2, (high - height) // 2, (wide, high), sent)
 
     def lay_out(self, image: Image) -> Image:

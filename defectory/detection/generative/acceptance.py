@@ -16,8 +16,7 @@ import numpy as np
 
 from defectory.datasets.annotations import Box, encode_runs_within
 from defectory.detection.detectors.detector import Detection, Detector
-from defectory.detection.labelled import FloatBox
-from defectory.detection.layouts.records import Layout
+from defectory.detection.layouts.records import BoxOfFloats, Layout, clip_box
 from defectory.detection.matching import box_overlaps
 from defectory.detection.scenes.acceptance import (
     AcceptanceJournal,
@@ -150,12 +149,6 @@ def is_blank(image: Image) -> bool:
     return bool((flat.max(axis=0).astype(int) - flat.min(axis=0) <= _BLANK).all())
 
 
-def clip_box(box: FloatBox, size: tuple[int, int]) -> FloatBox:
-    """The part of ``box`` (left, top, width, height) that lies on a canvas of ``size`` (width, height), in pixels."""
-    left, top = max(box[0], 0.0), max(box[1], 0.0)
-    return left, top, min(box[0] + box[2], size[0]) - left, min(box[1] + box[3], size[1]) - top
-
-
 @dataclass(frozen=True, slots=True)
 class _Request:
     """An object that is to be seen.
@@ -165,7 +158,7 @@ class _Request:
     """
 
     label: str
-    box: FloatBox
+    box: BoxOfFloats
     place: int | None
     wearer: int | None
     overlap: float | None
@@ -190,7 +183,7 @@ def _requests(layout: Layout, labelled: Collection[str], dropped: Collection[int
     return requests + bare
 
 
-def _largest_overlaps(boxes: Sequence[FloatBox]) -> list[float]:
+def _largest_overlaps(boxes: Sequence[BoxOfFloats]) -> list[float]:
     """Of each box, the largest IoU with another one."""
     table = np.array(boxes, np.float64).reshape(-1, 4)
     ious = box_overlaps(table[:, None], table[None])
@@ -269,7 +262,7 @@ def _labels(
     return tuple(labels)
 
 
-def _whole_pixels(box: FloatBox, size: tuple[int, int]) -> Box:
+def _whole_pixels(box: BoxOfFloats, size: tuple[int, int]) -> Box:
     """The box on whole pixels of the canvas, one wide and high at least."""
     (left, width), (top, height) = (
         _whole_side(start, length, most) for start, length, most in zip(box[:2], box[2:], size, strict=True)
@@ -282,11 +275,11 @@ def _whole_side(start: float, length: float, most: int) -> tuple[int, int]:
     return first, max(min(round(start + length), most) - first, 1)
 
 
-def _iou(first: FloatBox, second: FloatBox) -> float:
+def _iou(first: BoxOfFloats, second: BoxOfFloats) -> float:
     return float(box_overlaps(np.array(first, np.float64), np.array(second, np.float64)))
 
 
-def _share_within(box: FloatBox, other: FloatBox) -> float:
+def _share_within(box: BoxOfFloats, other: BoxOfFloats) -> float:
     """The share of ``box`` that lies within ``other``, 0..1."""
     width = min(box[0] + box[2], other[0] + other[2]) - max(box[0], other[0])
     height = min(box[1] + box[3], other[1] + other[3]) - max(box[1], other[1])
