@@ -111,7 +111,7 @@ class ComposeSummary:
     """What became of layouts.
 
     ``made`` were composed now, ``done`` were there before, ``repeated`` came twice.  ``failures`` name those that could
-    not be made (``failed`` counts all, ``service_failures`` the last in a row that a service failed for), and those that
+    not be made (``failed`` counts all, ``service_failures`` the last in a row of a service), and those that
     were painted and did not pass their check (``rejected`` counts them by what became of them).  ``objects`` and
     ``dropped`` count labels, and what was asked for but would have been seen too little, by class.
     """
