@@ -19,6 +19,7 @@ from defectory.inspection.line.buckets import ResultsBucket, read_upload
 from defectory.inspection.line.inspecting import UploadInspector
 from defectory.inspection.line.served_model import CandidateModel, ModelArchives, ServedModel
 from defectory.inspection.line.uploads import Upload
+from defectory.inspection.model import Model, load_model
 from defectory.inspection.training_bucket import TrainingBucket
 from defectory.inspection.training_run import verify
 
@@ -39,8 +40,8 @@ def environment() -> Environment:
 
 
 @cache
-def archives() -> ModelArchives:
-    return ModelArchives()
+def archives() -> ModelArchives[Model]:
+    return ModelArchives(load_model)
 
 
 @cache

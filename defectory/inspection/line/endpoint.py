@@ -46,8 +46,8 @@ class EndpointAnswerError(ServiceError):
     kind = FailureKind.PERMANENT
 
 
-class InspectionEndpoint:
-    """The endpoint ``name``, which takes an image and answers an inspection.
+class ModelEndpoint:
+    """The endpoint ``name``, which takes an image and answers JSON.
 
     ``client`` asks it, ``manager``, a client of SageMaker, asks about it.
     """
@@ -57,8 +57,13 @@ class InspectionEndpoint:
         self._client = client or aws_client("sagemaker-runtime", attempts=ATTEMPTS)
         self._manager = manager
 
-    def inspect(self, content: bytes, content_type: str) -> InspectionReply:
-        """Ask for the inspection of an image.
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+        return self._name
+
+    def ask(self, content: bytes, content_type: str) -> bytes:
+        """The answer to an image.
 
         Args:
             content: the image's file, at most ``PAYLOAD_LIMIT`` bytes.
@@ -68,7 +73,7 @@ class InspectionEndpoint:
             EndpointMissingError: it does not exist; the message says what to do.
             EndpointBusyError: it may answer later, once it is made for one.
             EndpointFailedError: it died or failed while it was asked.
-            EndpointAnswerError: it does not answer as agreed.
+            EndpointAnswerError: the model refuses the image.
             ServiceError: anything else that SageMaker refuses.
         """
         try:
@@ -76,13 +81,9 @@ class InspectionEndpoint:
                 reply = self._client.invoke_endpoint(
                     EndpointName=self._name, ContentType=content_type, Accept="application/json", Body=content
                 )
-                body = read_bounded(reply["Body"], ANSWER_LIMIT)
+                return read_bounded(reply["Body"], ANSWER_LIMIT)
         except ServiceError as error:
             raise self._explained(error) from error.__cause__
-        try:
-            return parse_reply(body)
-        except InputError as error:
-            raise EndpointAnswerError(f"The endpoint {self._name} answered nonsense: {error}") from None
 
     def _explained(self, error: ServiceError) -> ServiceError:
         cause = error.__cause__
@@ -123,3 +124,19 @@ class InspectionEndpoint:
             if fault.is_passing:
                 raise EndpointBusyError(str(error)) from error.__cause__
             raise
+
+
+class InspectionEndpoint(ModelEndpoint):
+    """An endpoint that answers an inspection."""
+
+    def inspect(self, content: bytes, content_type: str) -> InspectionReply:
+        """Ask for the inspection of an image; arguments and errors are those of `ask`.
+
+        Raises:
+            EndpointAnswerError: it does not answer as agreed.
+        """
+        body = self.ask(content, content_type)
+        try:
+            return parse_reply(body)
+        except InputError as error:
+            raise EndpointAnswerError(f"The endpoint {self.name} answered nonsense: {error}") from None
