@@ -30,13 +30,13 @@ class Recorder(Generic[Record]):
         Raises:
             ServiceError: the table refuses the row.
         """
-        record = self.complete(self._read(state, now), Upload.model_validate(state["upload"]), now)
+        record = self.complete(self._read(state, now), now)
         record = record.model_copy(update={"pending_alert": record.channel})
         if self.table.put(record, now):
             self.count(record, now)
         return {"inspection_id": record.inspection_id, "outcome": record.outcome, "tell": record.is_urgent}
 
-    def complete(self, record: Record, upload: Upload, now: datetime) -> Record:
+    def complete(self, record: Record, now: datetime) -> Record:
         """The record with what follows from others; the same when it is done again."""
         return record
 

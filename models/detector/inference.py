@@ -31,7 +31,7 @@ def input_fn(body: bytes | bytearray, content_type: str) -> NDArray[np.uint8]:
 
 def predict_fn(image: NDArray[np.uint8], detector: Detector) -> DetectionReply:
     """The objects on the image."""
-    return DetectionReply.of(image, detector.detect(image))
+    return detector.reply(image)
 
 
 def output_fn(reply: DetectionReply, accept: str) -> tuple[str, str]:

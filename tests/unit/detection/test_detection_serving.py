@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from defectory.detection.detectors.detector import Detection
+from defectory.detection.detectors.detector import Detection, DetectionReply
 from defectory.detection.serving import DetectionServer
 from defectory.errors import InputError
 from defectory.vision.images import encode_png
@@ -27,10 +27,11 @@ class TwoObjects:
 
     broken = False
 
-    def detect(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> tuple[Detection, ...]:
+    def reply(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> DetectionReply:
         if self.broken:
             raise InputError("model", "one that takes its input (a tensor's secret)")
-        return tuple(item for item in (CONE, DOUBTFUL) if item.score >= (0.5 if min_score is None else min_score))
+        least = 0.5 if min_score is None else min_score
+        return DetectionReply.of(image, [item for item in (CONE, DOUBTFUL) if item.score >= least], "3f9a1c2b")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,8 @@ def call(server: DetectionServer, method: str, path: str, body: bytes | None = N
 
 def test_an_image_is_answered_with_its_size_and_objects(server: DetectionServer) -> None:
     expected = {"label": "cone", "score": 0.9, "box": [3.0, 4.5, 10.0, 20.0]}
-    assert call(server, "POST", "/invocations", PHOTO) == (200, {"width": 60, "height": 40, "detections": [expected]})
+    answer = {"width": 60, "height": 40, "detections": [expected], "model_version": "3f9a1c2b"}
+    assert call(server, "POST", "/invocations", PHOTO) == (200, answer)
 
 
 def test_the_caller_may_choose_the_score(server: DetectionServer) -> None:

@@ -59,7 +59,7 @@ def test_the_endpoint_finds_what_the_library_finds(
 ) -> None:
     photo = scenes / "images" / "train-00000.png"
     image = load_image(photo)
-    expected = DetectionReply.of(image, detector.detect(image, min_score=0))
+    expected = detector.reply(image, min_score=0)
     with run_endpoint(trained, link_libraries(tmp_path, "detector", "requirements.txt")) as endpoint:
         await_model(endpoint)
         png = {"Content-Type": "image/png"}
@@ -105,4 +105,4 @@ def test_an_image_goes_through_all_four_functions_of_the_toolkit(
 
     image = load_image(photo)
     assert media_type == "application/json"
-    assert json.loads(content) == DetectionReply.of(image, detector.detect(image)).model_dump(mode="json")
+    assert json.loads(content) == detector.reply(image).model_dump(mode="json")
