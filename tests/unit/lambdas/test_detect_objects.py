@@ -13,8 +13,8 @@ import pytest
 from defectory.detection.served_detector import DetectionEndpoint
 from defectory.errors import ImageError, InputError
 from defectory.inspection.approved_models import ApprovedModel, ApprovedModels
-from defectory.line.endpoint import EndpointAnswerError, EndpointMissingError, ModelEndpoint
 from defectory.inspection.training_run import DeploymentError
+from defectory.line.endpoint import EndpointAnswerError, EndpointMissingError, ModelEndpoint
 from defectory.vision.images import encode_png
 from lambdas.detect_objects import handler as module
 from tests.support.constant_detector import constant_detector
