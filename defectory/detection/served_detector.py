@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from defectory.detection.detectors.detector import DetectionReply, Detector
 from defectory.errors import shorten
 from defectory.inspection.approved_models import ApprovedModels
-from defectory.inspection.line.endpoint import EndpointAnswerError, ModelEndpoint
-from defectory.inspection.line.payload import fit_payload
 from defectory.inspection.line.served_model import ModelArchives, ModelInService
+from defectory.line.endpoint import EndpointAnswerError, ModelEndpoint
+from defectory.line.payload import fit_payload
 from defectory.vision.images import load_image
 
 

@@ -26,11 +26,11 @@ from defectory.detection.served_detector import (
     ServedDetector,
 )
 from defectory.inspection.approved_models import ApprovedModels
-from defectory.inspection.line.buckets import read_object
-from defectory.inspection.line.endpoint import ModelEndpoint
 from defectory.inspection.line.served_model import ModelArchives
 from defectory.inspection.training_bucket import TrainingBucket
 from defectory.inspection.training_run import verify
+from defectory.line.buckets import read_object
+from defectory.line.endpoint import ModelEndpoint
 from defectory.validation import explain
 
 logger = Logger(service="detect-objects")

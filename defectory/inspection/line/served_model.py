@@ -13,9 +13,9 @@ from defectory.aws.clients import aws_client, service_errors
 from defectory.errors import InputError
 from defectory.inspection.approved_models import ApprovedModels
 from defectory.inspection.bundle import BundleError
-from defectory.inspection.line.endpoint import EndpointAnswerError, EndpointMissingError
 from defectory.inspection.model import Model as InspectionModel
 from defectory.inspection.verdicts import InspectionReply
+from defectory.line.endpoint import EndpointAnswerError, EndpointMissingError
 from defectory.vision.images import load_image
 
 Model = TypeVar("Model")

@@ -13,8 +13,8 @@ import pytest
 from defectory.detection.served_detector import DetectionEndpoint
 from defectory.errors import ImageError, InputError
 from defectory.inspection.approved_models import ApprovedModel, ApprovedModels
-from defectory.inspection.line.endpoint import EndpointAnswerError, EndpointMissingError, ModelEndpoint
 from defectory.inspection.training_run import DeploymentError
+from defectory.line.endpoint import EndpointAnswerError, EndpointMissingError, ModelEndpoint
 from defectory.vision.images import encode_png
 from lambdas.detect_objects import handler as module
 from tests.support.constant_detector import constant_detector
@@ -97,7 +97,7 @@ class Runtime:
 
 
 def test_an_endpoint_answers_in_pixels_of_the_image_also_where_it_was_sent_smaller(monkeypatch):
-    monkeypatch.setattr("defectory.inspection.line.payload.PAYLOAD_LIMIT", 20_000)
+    monkeypatch.setattr("defectory.line.payload.PAYLOAD_LIMIT", 20_000)
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
     runtime = Runtime()
     reply = DetectionEndpoint(ModelEndpoint("detection", runtime)).detect(encode_png(noise), "a.png")

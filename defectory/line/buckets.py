@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from defectory.aws.clients import aws_client, error_code, service_errors
 from defectory.errors import ImageError
-from defectory.inspection.line.uploads import Upload
+from defectory.line.uploads import Upload
 
 GONE = frozenset({"NoSuchKey", "NoSuchVersion"})
 """What S3 says of an object, or of a version of one, that is there no more."""
