@@ -309,7 +309,7 @@ def _check_endpoint(config: Config, connect: Connect, account: str) -> Iterator[
 def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
     """Kind and name of what each stack names itself; a test compares them with the templates."""
     name = config.name
-    sensor_data, inspection, images = stack_names(config)
+    sensor_data, inspection, images, detection = stack_names(config)
     by_function = config.inspection_endpoint == "lambda"
 
     def functions(*folders: str) -> tuple[tuple[str, str], ...]:
@@ -331,6 +331,7 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
             *functions("plan-synthesis", "synthesize-images", "assemble-dataset"),
             ("AWS::StepFunctions::StateMachine", f"{name}-image-synthesis"),
         ),
+        detection: (),
     }
 
 
