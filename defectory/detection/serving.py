@@ -1,7 +1,9 @@
 """Serving a detector by HTTP, by the contract of SageMaker's containers (see ``defectory.door.models``).
 
 GET  /ping          200 once the detector is loaded, 503 before
-POST /invocations   image -> DetectionReply as JSON; ``?min_score=0.3`` in place of the classes' thresholds
+POST /invocations   image -> DetectionReply as JSON; ``?min_score=0.3`` in place of the classes' thresholds;
+                    JSON lines of images (``defectory.door.lines``) -> a line for each
+GET  /execution-parameters   how a transform job of SageMaker is to ask
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 from collections.abc import Iterator
@@ -102,6 +103,28 @@ def test_refusals_say_what_was_wrong(
     assert answer["error"]["message"]
     if status == 401:
         assert "'defectory detect serve' printed" in answer["error"]["message"]
+
+
+def test_lines_of_images_are_answered_by_lines(server: DetectionServer) -> None:
+    image = base64.b64encode(PHOTO).decode()
+    lines = [{"image_id": "a", "image": image}, {"image_id": "b", "image": "bm9uZQ=="}]
+    body = "\n".join(map(json.dumps, lines)).encode()
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+    sent = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/jsonlines"}
+    connection.request("POST", "/invocations?min_score=0.2", body, sent)
+    answer = connection.getresponse()
+    first, second = map(json.loads, answer.read().splitlines())
+    connection.close()
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "application/jsonlines")
+    assert (first["image_id"], [item["label"] for item in first["detections"]]) == ("a", ["cone", "pallet"])
+    assert (second["image_id"], second["error"]["code"]) == ("b", "BadImage")
+
+
+def test_a_transform_job_is_told_how_to_ask(server: DetectionServer) -> None:
+    status, parameters = call(server, "GET", "/execution-parameters")
+    assert (status, parameters["BatchStrategy"]) == (200, "SINGLE_RECORD")
+    # SageMaker refuses more in all.
+    assert 1 <= parameters["MaxConcurrentTransforms"] * parameters["MaxPayloadInMB"] <= 100
 
 
 def test_why_the_model_failed_stays_in_the_log(server: DetectionServer) -> None:
