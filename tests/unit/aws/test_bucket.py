@@ -1,20 +1,19 @@
-"""The images bucket, with S3 as moto plays it."""
+"""A bucket, with S3 as moto plays it."""
 
 from __future__ import annotations
 
 import boto3
 import pytest
 
+from defectory.aws.bucket import Bucket
 from defectory.errors import ImageError, InputError, ServiceError
-from defectory.images.batch import images_bucket
-from defectory.images.batch.images_bucket import ImagesBucket
 
 
 @pytest.fixture
-def bucket(aws) -> ImagesBucket:
+def bucket(aws) -> Bucket:
     client = boto3.client("s3", region_name="us-east-1")
     client.create_bucket(Bucket="images")
-    return ImagesBucket("images", client)
+    return Bucket("images", client)
 
 
 def test_keys_are_those_of_files(bucket):
@@ -30,7 +29,7 @@ def test_what_is_not_there_is_none_to_look_for_and_an_error_to_read(bucket):
 
 
 def test_a_file_too_large_is_refused_unread(bucket, monkeypatch):
-    monkeypatch.setattr(images_bucket, "MAX_BYTES", 10)
+    monkeypatch.setattr("defectory.aws.bucket.MAX_BYTES", 10)
     bucket.write({"a.png": b"x" * 11})
 
     with pytest.raises(ImageError, match="10 bytes"):
@@ -58,7 +57,7 @@ def test_removing_twice_is_no_error(bucket):
 
 
 def test_what_s3_refuses_is_told_with_the_place(aws):
-    nowhere = ImagesBucket("elsewhere", boto3.client("s3", region_name="us-east-1"))
+    nowhere = Bucket("elsewhere", boto3.client("s3", region_name="us-east-1"))
 
     for work in (
         lambda: nowhere.keys("a/"),

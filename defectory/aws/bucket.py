@@ -1,4 +1,4 @@
-"""The images bucket in S3: photos and donors that users upload, and the datasets made of them."""
+"""A bucket in S3: files that users upload, and datasets made of them, of any number of objects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _AT_A_TIME = 500
 _Entry = TypeVar("_Entry")
 
 
-class ImagesBucket:
+class Bucket:
     """The bucket ``name``.  Every method may raise ``ServiceError``."""
 
     def __init__(self, name: str, client: BaseClient | None = None) -> None:
