@@ -16,10 +16,12 @@ from defectory.aws import metrics
 from defectory.aws.metrics import DEPLOYMENT_DIMENSION, NAMESPACE, Metric
 from defectory.aws.tokens import ServiceTier
 from defectory.config import Config
+from defectory.detection.batch.runs import SCENE_OUTCOMES
 from defectory.images.items import ItemOutcome
 from defectory.inspection.line.records import InspectionOutcome
 from stacks.capability import Capability
 from stacks.constructs.training_machine import VARIANT
+from stacks.detection import Detection
 from stacks.image_synthesis import ImageSynthesis
 from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
@@ -40,6 +42,8 @@ def add_dashboard(stack: Capability) -> None:
             rows = _inspection_rows(stack)
         case ImageSynthesis():
             rows = _image_synthesis_rows(stack.config)
+        case Detection():
+            rows = [[_graph("Scenes", _outcomes(stack.config, metrics.SCENES, SCENE_OUTCOMES))]]
         case _:
             rows = []
     cloudwatch.Dashboard(

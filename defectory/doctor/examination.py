@@ -303,7 +303,10 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
             *functions("plan-synthesis", "synthesize-images", "assemble-dataset"),
             ("AWS::StepFunctions::StateMachine", f"{name}-image-synthesis"),
         ),
-        detection: (),
+        detection: (
+            *functions("plan-scenes", "render-scenes", "assemble-scenes"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-scenes"),
+        ),
     }
 
 
