@@ -113,6 +113,20 @@ class Config(CompanySettings):
     image_concurrency: int = Field(
         default=10, ge=1, le=1000, description="a whole number from 1 to 1000: so many pictures are made at a time"
     )
+    scene_model: str = Field(
+        default="",
+        pattern=r"^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)?$",
+        description="the name of a SageMaker model in the region, made of models/gligen, that paints scenes (empty for "
+        "none)",
+    )
+    scene_instance: str = Field(
+        default="ml.g5.xlarge",
+        pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$",
+        description="an instance type of SageMaker Batch Transform, such as ml.g5.xlarge",
+    )
+    scene_instances: int = Field(
+        default=1, ge=1, le=100, description="a whole number from 1 to 100: so many instances paint scenes at a time"
+    )
     author: AuthorName = Field(
         default="bedrock", description="bedrock (a model writes the scripts) or catalogue (curated, free, offline)"
     )

@@ -16,6 +16,7 @@ from defectory.aws import metrics
 from defectory.aws.metrics import DEPLOYMENT_DIMENSION, NAMESPACE, Metric
 from defectory.aws.tokens import ServiceTier
 from defectory.config import Config
+from defectory.detection.batch.runs import SCENE_OUTCOMES
 from defectory.detection.safety.records import SafetyOutcome
 from defectory.images.items import ItemOutcome
 from defectory.inspection.line.records import InspectionOutcome
@@ -44,7 +45,10 @@ def add_dashboard(stack: Capability) -> None:
         case ImageSynthesis():
             rows = _image_synthesis_rows(stack.config)
         case Detection():
-            rows = _safety_rows(stack.config, stack.safety.queue)
+            rows = [
+                *_safety_rows(stack.config, stack.safety.queue),
+                [_graph("Scenes", _outcomes(stack.config, metrics.SCENES, SCENE_OUTCOMES))],
+            ]
         case _:
             rows = []
     cloudwatch.Dashboard(

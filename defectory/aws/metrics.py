@@ -46,6 +46,7 @@ REQUESTS = Metric("Requests", "requests for sensor data, ACCEPTED or REJECTED", 
 MACHINES = Metric("Machines", "machines of closed requests, PUBLISHED or FAILED", dimensions=("outcome",))
 
 PICTURES = Metric("Pictures", "pictures of defects, by what came of them", dimensions=("outcome",))
+SCENES = Metric("Scenes", "layouts of scenes, by what became of them", dimensions=("outcome",))
 IMAGE_MODEL_COST = Metric("ImageModelCost", "what image models cost, in the currency of the price list", unit="None")
 
 _TOKENS = ("model", "tier")
@@ -59,6 +60,6 @@ ALL: tuple[Metric, ...] = (
     *(INSPECTIONS, INSPECTION_SCORE, INSPECTION_TIME, ALERTS_SENT, ALERTS_SUPPRESSED, DIGEST_INSPECTIONS),
     *(REVIEWS_WAITING, CONFIRMATIONS, ESCAPES, OVERKILLS, TRAINING_RUNS),
     *(SAFETY_IMAGES, SAFETY_TIME, SAFETY_ALERTS),
-    *(REQUESTS, MACHINES, PICTURES, IMAGE_MODEL_COST, *TOKENS),
+    *(REQUESTS, MACHINES, PICTURES, SCENES, IMAGE_MODEL_COST, *TOKENS),
 )
 """Every metric there is."""

@@ -307,6 +307,8 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
             *functions("start-safety-check", "check-safety", "record-safety-check", "set-safety-rules"),
             *functions("send-safety-alert", "send-safety-digest"),
             ("AWS::StepFunctions::StateMachine", f"{name}-safety"),
+            *functions("plan-scenes", "render-scenes", "assemble-scenes"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-scenes"),
         ),
     }
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
+from defectory.aws.image_usage import Usage
 from defectory.aws.inference_profiles import bare_model_id
 from defectory.errors import InputError
 from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RendererName
-from defectory.images.renderers.usage import Usage
 from defectory.validation import FrozenModel
 
 DEFAULT_FILE = Path(__file__).with_name("prices.yaml")
