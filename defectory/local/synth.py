@@ -32,6 +32,7 @@ APPLICATION = "application"
 ASSEMBLY_MARKER = "cdk.out"
 OPERATOR = "operator@example.com"
 INSPECTOR = "inspector@example.com"
+SAFETY_ENGINEER = "safety@example.com"
 
 # What a deployment needs to run on this machine: functions for its interpreter and processor, as much at a time as it
 # has processors for, no model to pay for, somebody to send alerts to.
@@ -43,6 +44,7 @@ LOCAL_CONTEXT: Mapping[str, str] = {
     "author": "catalogue",
     "alert_email": OPERATOR,
     "defect_email": INSPECTOR,
+    "safety_email": SAFETY_ENGINEER,
     "removal_policy": "destroy",
 }
 
