@@ -61,7 +61,7 @@ LOG_RETENTIONS = (
     3653,
 )
 
-STACKS = ("sensor-data", "inspection", "image-synthesis")
+STACKS = ("sensor-data", "inspection", "image-synthesis", "detection")
 BUDGET_STACK = "budget"
 """What follows the configured name in those of the stacks."""
 

@@ -61,7 +61,7 @@ def synthesis(synthesise: Synthesise) -> Template:
     return synthesise("image-synthesis", alert_email="ops@example.com", defect_email="line@example.com")
 
 
-@pytest.fixture(scope="session", params=["sensor-data", "inspection", "image-synthesis"])
+@pytest.fixture(scope="session", params=["sensor-data", "inspection", "image-synthesis", "detection"])
 def stack(request: pytest.FixtureRequest, synthesise: Synthesise) -> Template:
     """Each stack's template in turn."""
     return synthesise(request.param, alert_email="ops@example.com", defect_email="line@example.com")
