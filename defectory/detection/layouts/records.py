@@ -125,6 +125,12 @@ class Layout(FrozenModel):
         return self
 
 
+def clip_box(box: BoxOfFloats, size: tuple[int, int]) -> BoxOfFloats:
+    """The part of a box (left, top, width, height) that lies on a canvas of ``size`` (width, height), in pixels."""
+    left, top = max(box[0], 0.0), max(box[1], 0.0)
+    return left, top, min(box[0] + box[2], size[0]) - left, min(box[1] + box[3], size[1]) - top
+
+
 def layout_schema() -> dict[str, Any]:
     """The JSON schema of one line of a file of layouts."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Layout.model_json_schema()}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from defectory.images.renderers.bedrock_layout import Layout, ModelLimits
+from defectory.vision.framing import Frame, ModelLimits
 
 STABILITY = ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1)
 SIXTEENS = ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=16)
@@ -15,14 +15,14 @@ SQUARE = ModelLimits(max_side=1024, max_pixels=1024 * 1024, max_ratio=1, multipl
 LIMITS = (STABILITY, SIXTEENS, SQUARE)
 
 
-def layout_of(width, height, limits):
-    return Layout.of(np.broadcast_to(np.uint8(0), (height, width, 3)), limits)
+def frame_of(width, height, limits):
+    return Frame.of((width, height), limits)
 
 
 @given(width=st.integers(8, 12_000), height=st.integers(8, 12_000), limits=st.sampled_from(LIMITS))
 @settings(deadline=None)
 def test_what_is_sent_keeps_to_the_limits(width, height, limits):
-    sent = layout_of(width, height, limits).sent
+    sent = frame_of(width, height, limits).sent
 
     assert min(sent) >= 320
     assert max(sent) <= limits.max_side
@@ -46,12 +46,12 @@ def test_a_mark_does_not_fall_between_the_pixels_of_a_slightly_larger_mask():
 def _check_mark(width, height, limits, x, y):
     mask = np.zeros((height, width), np.uint8)
     mask[y, x] = 255
-    layout = layout_of(width, height, limits)
+    frame = frame_of(width, height, limits)
 
-    sent = layout.lay_out_mask(mask)
-    back = layout.restore(np.repeat(sent[..., None], 3, axis=2))
+    sent = frame.lay_out_mask(mask)
+    back = frame.restore(np.repeat(sent[..., None], 3, axis=2))
 
-    assert sent.shape[::-1] == layout.sent
+    assert sent.shape[::-1] == frame.sent
     assert set(np.unique(sent)) == {0, 255}
     assert back.shape == (height, width, 3)
     found = np.unravel_index(back[..., 0].argmax(), mask.shape)
@@ -60,14 +60,14 @@ def _check_mark(width, height, limits, x, y):
 
 def test_what_suits_already_is_sent_as_it_is():
     image = np.random.default_rng(0).integers(0, 255, (600, 800, 3), np.uint8)
-    layout = Layout.of(image, STABILITY)
+    frame = Frame.of((800, 600), STABILITY)
 
-    assert np.array_equal(layout.lay_out(image), image)
-    assert np.array_equal(layout.restore(image), image)
+    assert np.array_equal(frame.lay_out(image), image)
+    assert np.array_equal(frame.restore(image), image)
 
 
 def test_a_large_image_keeps_its_aspect_and_fits_a_request_as_png_in_base64():
-    width, height = layout_of(8000, 5000, STABILITY).sent
+    width, height = frame_of(8000, 5000, STABILITY).sent
 
     assert width / height == pytest.approx(1.6, rel=0.01)
     assert width * height * 3 * 4 / 3 < 20_000_000
@@ -77,7 +77,7 @@ def test_a_stroke_thinner_than_a_pixel_of_what_is_sent_is_not_lost():
     mask = np.zeros((900, 1500), np.uint8)
     mask[501, 250:1250] = 255
 
-    sent = layout_of(1500, 900, ModelLimits(4096, 250_000, max_ratio=2.5, multiple=1)).lay_out_mask(mask)
+    sent = frame_of(1500, 900, ModelLimits(4096, 250_000, max_ratio=2.5, multiple=1)).lay_out_mask(mask)
 
     assert sent.shape[1] < 700
     assert sent.any(axis=0).sum() == pytest.approx(sent.shape[1] * 2 / 3, rel=0.01)
@@ -85,13 +85,13 @@ def test_a_stroke_thinner_than_a_pixel_of_what_is_sent_is_not_lost():
 
 def test_what_is_added_to_a_long_image_is_its_mirror_image_and_nothing_is_to_be_painted_there():
     image = np.repeat(np.arange(20, dtype=np.uint8)[:, None], 200, axis=1)[..., None].repeat(3, axis=2) * 10
-    layout = Layout.of(
-        image, ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1, working_side=80)
+    frame = Frame.of(
+        (200, 20), ModelLimits(max_side=4096, max_pixels=4_194_304, max_ratio=2.5, multiple=1, working_side=80)
     )
 
-    sent = layout.lay_out(image)
+    sent = frame.lay_out(image)
 
     assert sent.shape[:2] == (80, 200)
     assert np.array_equal(sent[30:50], image)
     assert np.array_equal(sent[20:30], image[:10][::-1])
-    assert not layout.lay_out_mask(np.full((20, 200), 255, np.uint8))[:29].any()
+    assert not frame.lay_out_mask(np.full((20, 200), 255, np.uint8))[:29].any()

@@ -1,4 +1,4 @@
-"""Layout: how an image is widened and scaled to what an image model takes, and its picture brought back."""
+"""Framing: how an image is widened and scaled to what an image model takes, and its picture brought back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ModelLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Frame:
     """How an image of ``size`` is laid out to suit a model, and back: widened by ``left`` and ``top``, then scaled.
 
     All sizes are (width, height).
@@ -40,15 +40,17 @@ class Layout:
     sent: tuple[int, int]
 
     @classmethod
-    def of(cls, image: Image, limits: ModelLimits) -> Layout:
-        """How ``image`` is laid out for a model of these limits."""
-        height, width = image.shape[:2]
+    def of(cls, size: tuple[int, int], limits: ModelLimits) -> Frame:
+        """How an image of ``size`` is laid out for a model of these limits."""
+        width, height = size
         wide = max(width, math.ceil(height / limits.max_ratio))
         high = max(height, math.ceil(width / limits.max_ratio))
         scale = max(1.0, limits.working_side / min(wide, high))
         scale = min(scale, limits.max_side / max(wide, high), math.sqrt(limits.max_pixels / (wide * high)))
         step = limits.multiple
-        sent = (max(step, int(wide * scale) // step * step), max(step, int(high * scale) // step * step))
+        # A product that is short of a whole number by rounding alone is that number.
+        sides = (int(side * scale + 1e-6) // step * step for side in (wide, high))
+        sent = (max(step, next(sides)), max(step, next(sides)))
         return cls((width, height), (wide - width) // 2, (high - height) // 2, (wide, high), sent)
 
     def lay_out(self, image: Image) -> Image:

@@ -24,12 +24,11 @@ from botocore.exceptions import ClientError
 
 from defectory.aws.bedrock_runtime import AnswerError, BedrockRuntime, Trouble, identify
 from defectory.aws.clients import read_bounded
+from defectory.aws.image_usage import Usage
 from defectory.aws.inference_profiles import bare_model_id, check_not_ended, profile_of
 from defectory.errors import ContentFilteredError, ImageError, InputError, ServiceError, shorten
-from defectory.images.renderers import MAX_SEED
-from defectory.images.renderers.bedrock_layout import Layout, ModelLimits
-from defectory.images.renderers.usage import Usage
 from defectory.vision.arrays import Image, Mask
+from defectory.vision.framing import Frame, ModelLimits
 from defectory.vision.images import encode_png, load_image
 
 logger = logging.getLogger(__name__)
@@ -47,6 +46,8 @@ READ_TIMEOUT = 150.0
 
 PATIENCE = 300.0
 """Seconds after which no further attempt is begun, unless told otherwise."""
+
+STABILITY_LARGEST_SEED = 4_294_967_294
 
 STABILITY_GROWS_MASK = 5
 """Pixels by which Stability AI's inpainting is told to grow the mask, for a smooth edge."""
@@ -182,7 +183,7 @@ class _InvokedModel(BedrockRuntime, ABC):
         Trouble("ValidationException", "pixel|dimension|size", 1, "The model takes no image of this size: resize it."),
     )
 
-    _largest_seed: ClassVar[int] = MAX_SEED
+    _largest_seed: ClassVar[int] = STABILITY_LARGEST_SEED
 
     def __init__(
         self,
@@ -229,11 +230,11 @@ class _InvokedModel(BedrockRuntime, ABC):
     def generate(self, request: ImageRequest) -> GeneratedImage:
         """Make a picture; see `ImageModel`."""
         self._check(request)
-        layout = None if request.image is None else Layout.of(request.image, self._limits)
+        frame = None if request.image is None else Frame.of(_size(request.image), self._limits)
         sent = replace(request, seed=request.seed % (self._largest_seed + 1))
-        if layout and request.image is not None:
-            mask = None if request.mask is None else layout.lay_out_mask(request.mask)
-            sent = replace(sent, image=layout.lay_out(request.image), mask=mask)
+        if frame and request.image is not None:
+            mask = None if request.mask is None else frame.lay_out_mask(request.mask)
+            sent = replace(sent, image=frame.lay_out(request.image), mask=mask)
         content = json.dumps(self._body(sent)).encode()
         try:
             generated = self._call(lambda client: self._invoke(client, content, sent.seed), self.patience)
@@ -244,7 +245,7 @@ class _InvokedModel(BedrockRuntime, ABC):
             self._count(failed=1)
             raise
         self._count(pictures=1)
-        return generated if layout is None else replace(generated, image=layout.restore(generated.image))
+        return generated if frame is None else replace(generated, image=frame.restore(generated.image))
 
     def _check(self, request: ImageRequest) -> None:
         if request.task not in self.tasks:
@@ -294,8 +295,8 @@ class _InvokedModel(BedrockRuntime, ABC):
     def _withheld(self, reason: str) -> ContentFilteredError:
         reason = shorten(reason, 300).rstrip(".")
         return ContentFilteredError(
-            f"{self.model_id} in {self.region} withheld the picture: {reason}. Describe the defect in plain technical "
-            "words, or use another photo or seed."
+            f"{self.model_id} in {self.region} withheld the picture: {reason}. Say in plain technical words what "
+            "it is to show, or use another photo or seed."
         )
 
     def _count(self, *, pictures: int = 0, filtered: int = 0, failed: int = 0) -> None:
@@ -332,7 +333,7 @@ class StabilityModel(_InvokedModel):
 
     def _body(self, request: ImageRequest) -> dict[str, Any]:
         # Seed 0 would stand for a random one.
-        body = {"prompt": request.prompt, "seed": request.seed or MAX_SEED, "output_format": "png"}
+        body = {"prompt": request.prompt, "seed": request.seed or STABILITY_LARGEST_SEED, "output_format": "png"}
         if request.negative_prompt:
             body["negative_prompt"] = request.negative_prompt
         if request.task == "inpaint":
@@ -354,6 +355,11 @@ class StabilityModel(_InvokedModel):
     def _refusal(self, reply: Mapping[str, Any]) -> str:
         reasons = reply.get("finish_reasons")
         return str(reasons[0] or "") if isinstance(reasons, list) and reasons else ""
+
+
+def _size(image: Image) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    return width, height
 
 
 def _encoded(image: Image | None) -> str:

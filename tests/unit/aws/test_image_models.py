@@ -11,9 +11,9 @@ import pytest
 from botocore.config import Config
 
 from defectory.aws.bedrock_runtime import ModelBusyError, ModelRefusedError
+from defectory.aws.image_models import ImageRequest, StabilityModel, create_image_model
+from defectory.aws.image_usage import Usage
 from defectory.errors import ContentFilteredError, InputError, ServiceError
-from defectory.images.renderers.bedrock_models import ImageRequest, StabilityModel, create_image_model
-from defectory.images.renderers.usage import Usage
 from tests.support.bedrock_server import (
     DENIED,
     EXPIRED,
