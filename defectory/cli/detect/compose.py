@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from defectory.detection.generative.sources import PaintedSources
     from defectory.detection.layouts.presets import Preset
     from defectory.detection.layouts.records import Split
-    from defectory.detection.scenes.compose import ComposeSummary, PictureFormat, SceneMaker
+    from defectory.detection.scenes.compose import ComposeSummary, SceneMaker
     from defectory.detection.scenes.plans import ScenePlan
+    from defectory.vision.arrays import PictureFormat
 
 MOST_LINES = 10
 

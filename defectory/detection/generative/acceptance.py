@@ -16,7 +16,7 @@ import numpy as np
 
 from defectory.datasets.annotations import Box, encode_runs_within
 from defectory.detection.detectors.detector import Detection, Detector
-from defectory.detection.layouts.records import BoxOfFloats, Layout, clip_box
+from defectory.detection.layouts.records import BoxOfFloats, Layout, clip_box, layout_digest
 from defectory.detection.matching import box_overlaps
 from defectory.detection.scenes.acceptance import (
     AcceptanceJournal,
@@ -26,7 +26,6 @@ from defectory.detection.scenes.acceptance import (
     SceneRejectedError,
     overlap_band,
 )
-from defectory.detection.scenes.folder import layout_digest
 from defectory.detection.scenes.records import Scene, SceneObject
 from defectory.errors import ContentFilteredError, InputError
 from defectory.vision.arrays import Image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -167,3 +168,8 @@ def read_layout_lines(file: Path) -> Iterator[tuple[int, bytes]]:
 def layout_line(layout: Layout) -> str:
     """A layout as its line, without the line's end."""
     return json.dumps(layout.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
+
+
+def layout_digest(layout: Layout) -> int:
+    """By which it is known whether two layouts of one name are the same."""
+    return zlib.crc32(layout_line(layout).encode())

@@ -15,8 +15,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from defectory.detection.layouts.records import Layout
-from defectory.detection.scenes.folder import layout_digest
+from defectory.detection.layouts.records import Layout, layout_digest
 from defectory.errors import DefectoryError, InputError
 from defectory.metrics.estimates import Estimate, proportion
 from defectory.validation import FrozenModel, explain

@@ -9,30 +9,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 
-from defectory.datasets.annotations import yolo_rows
 from defectory.detection.cutouts.library import CutOutLibrary
-from defectory.detection.layouts.records import Layout, Split, parse_layout
+from defectory.detection.layouts.records import Layout, Split, layout_digest, parse_layout
 from defectory.detection.parallel import WorkerError, map_in_order
 from defectory.detection.scenes.acceptance import Outcome, SceneRejectedError
 from defectory.detection.scenes.backgrounds import open_backgrounds
 from defectory.detection.scenes.compositor import MIN_VISIBLE, Compositor
 from defectory.detection.scenes.exports import publish
-from defectory.detection.scenes.folder import SceneFolder, explained, layout_digest
-from defectory.detection.scenes.records import Scene, SceneRecord, SceneRenderer
+from defectory.detection.scenes.files import scene_files
+from defectory.detection.scenes.folder import SceneFolder, explained
+from defectory.detection.scenes.records import Scene, SceneRenderer
 from defectory.errors import DefectoryError, FailureKind, InputError, ServiceError, UnwritableError
 from defectory.progress import OnProgress, Progress, ignore_progress
-from defectory.vision.images import encode_jpeg, encode_png
+from defectory.vision.arrays import PictureFormat
 from defectory.writing import write_whole
 
 if TYPE_CHECKING:
     # It brings what samples layouts, which workers can do without.
     from defectory.detection.scenes.plans import ScenePlan
-
-PictureFormat = Literal["jpg", "png"]
 
 SHARD = 16
 """Scenes that a worker makes at a time."""
@@ -42,8 +40,6 @@ MOST_FAILURES = 1000
 
 GIVE_UP_AFTER = 3
 """So many scenes in a row for which a service fails mean that it will fail for the next, too."""
-
-_QUALITY = 92
 
 
 class SceneMaker(Protocol):
@@ -174,33 +170,16 @@ class _Writer:
             return _Composed(layout.image_id, error=error)
 
     def _write(self, scene: Scene) -> _Composed:
-        layout, record = scene.layout, self._record(scene)
+        layout = scene.layout
+        record, files = scene_files(scene, self.split, self.form, self.classes)
         with explained(self.folder):
-            write_whole(self.folder / record.file, self._encode(scene))
-            labels = yolo_rows(record.annotated(), self.classes).encode()
-            write_whole(self.folder / "labels" / f"{layout.image_id}.txt", labels)
+            for name, content in files.items():
+                write_whole(self.folder / name, content)
         return _Composed(
             layout.image_id,
             record.model_dump_json().encode(),
             tuple(item.label for item in record.objects),
             record.dropped,
-        )
-
-    def _encode(self, scene: Scene) -> bytes:
-        return encode_jpeg(scene.image, _QUALITY) if self.form == "jpg" else encode_png(scene.image, effort=1)
-
-    def _record(self, scene: Scene) -> SceneRecord:
-        layout = scene.layout
-        return SceneRecord(
-            image_id=layout.image_id,
-            file=f"images/{layout.image_id}.{self.form}",
-            width=layout.size[0],
-            height=layout.size[1],
-            split=self.split,
-            objects=scene.objects,
-            conditions=layout.conditions,
-            dropped=scene.dropped,
-            layout=layout,
         )
 
 

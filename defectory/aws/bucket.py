@@ -1,12 +1,13 @@
-"""The images bucket in S3: photos and donors that users upload, and the datasets made of them."""
+"""A bucket in S3: files that users upload, and datasets made of them, of any number of objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from tempfile import TemporaryFile
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
@@ -15,7 +16,7 @@ from defectory.aws.clients import aws_client, error_code, service_errors
 from defectory.errors import ImageError, InputError
 
 MAX_BYTES = 100_000_000
-"""Larger files are refused before they are read."""
+"""Larger files are refused before they are read, and so are longer lines."""
 
 CONTENT_TYPES = {
     ".png": "image/png",
@@ -34,7 +35,16 @@ _AT_A_TIME = 500
 _Entry = TypeVar("_Entry")
 
 
-class ImagesBucket:
+@dataclass(frozen=True, slots=True, order=True)
+class StoredObject:
+    """An object as a listing has it; with the content, ``etag`` changes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+class Bucket:
     """The bucket ``name``.  Every method may raise ``ServiceError``."""
 
     def __init__(self, name: str, client: BaseClient | None = None) -> None:
@@ -43,25 +53,33 @@ class ImagesBucket:
 
     def keys(self, prefix: str) -> list[str]:
         """Keys that start with ``prefix``, sorted; the empty objects that stand for folders left out."""
+        return [entry.key for entry in self.objects(prefix)]
+
+    def objects(self, prefix: str) -> list[StoredObject]:
+        """The objects whose keys start with ``prefix``, in the order of `keys`."""
         with service_errors(f"list s3://{self.name}/{prefix}"):
             pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
-            keys = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
-        return sorted(key for key in keys if not key.endswith("/"))
+            entries = [
+                StoredObject(entry["Key"], entry["Size"], entry["ETag"])
+                for page in pages
+                for entry in page.get("Contents", ())
+            ]
+        return sorted(entry for entry in entries if not entry.key.endswith("/"))
 
-    def read(self, key: str) -> bytes:
-        """An object's content.
+    def read(self, key: str, *, most: int = MAX_BYTES) -> bytes:
+        """An object's content, of ``most`` bytes at most.
 
         Raises:
             InputError: there is none.
             ImageError: it is too large.
         """
-        content = self.find(key)
+        content = self.find(key, most=most)
         if content is None:
             raise InputError(key, f"an object in s3://{self.name}", fix="It is gone, or was never there; upload it.")
         return content
 
-    def find(self, key: str) -> bytes | None:
-        """An object's content; None if there is none.
+    def find(self, key: str, *, most: int = MAX_BYTES) -> bytes | None:
+        """An object's content, of ``most`` bytes at most; None if there is none.
 
         Raises:
             ImageError: it is too large.
@@ -73,9 +91,9 @@ class ImagesBucket:
                 if error_code(error) in ("NoSuchKey", "404"):
                     return None
                 raise
-            if reply["ContentLength"] > MAX_BYTES:
+            if reply["ContentLength"] > most:
                 reply["Body"].close()
-                raise ImageError(key, f"at most {MAX_BYTES:,} bytes", reply["ContentLength"])
+                raise ImageError(key, f"at most {most:,} bytes", reply["ContentLength"])
             content: bytes = reply["Body"].read()
         return content
 
@@ -86,7 +104,11 @@ class ImagesBucket:
                 yield from zip(names, pool.map(self.read, names), strict=True)
 
     def lines(self, key: str) -> Iterator[bytes]:
-        """The lines of a large object, one after the other; none where there is no such object."""
+        """The lines of a large object, one after the other; none where there is no such object.
+
+        Raises:
+            InputError: a line is too long.
+        """
         with service_errors(f"read s3://{self.name}/{key}"):
             try:
                 reply = self._client.get_object(Bucket=self.name, Key=key)
@@ -94,7 +116,7 @@ class ImagesBucket:
                 if error_code(error) in ("NoSuchKey", "404"):
                     return
                 raise
-            yield from reply["Body"].iter_lines(chunk_size=1 << 16)
+            yield from _lines(reply["Body"].iter_chunks(1 << 16), key)
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write objects by key, in their order: where the last one is, all are."""
@@ -116,8 +138,12 @@ class ImagesBucket:
         with TemporaryFile() as stream:
             stream.writelines(pieces)
             stream.seek(0)
-            with service_errors(f"write s3://{self.name}/{key}"):
-                self._client.upload_fileobj(stream, self.name, key, ExtraArgs={"ContentType": _content_type(key)})
+            self.write_file(key, stream)
+
+    def write_file(self, key: str, stream: IO[bytes]) -> None:
+        """Write an object of any size from a file that is open at its start: whole, or not at all."""
+        with service_errors(f"write s3://{self.name}/{key}"):
+            self._client.upload_fileobj(stream, self.name, key, ExtraArgs={"ContentType": _content_type(key)})
 
     def write_new(self, key: str, content: bytes) -> bool:
         """Write an object unless there is one; return whether there was none."""
@@ -151,6 +177,23 @@ def _chunks(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
     iterator = iter(entries)
     while chunk := list(islice(iterator, _AT_A_TIME)):
         yield chunk
+
+
+def _lines(chunks: Iterable[bytes], key: str) -> Iterator[bytes]:
+    """The lines of what comes in ``chunks``, without their ends."""
+    parts: list[bytes] = []
+    size = 0
+    for chunk in chunks:
+        first, *rest = chunk.split(b"\n")
+        parts.append(first)
+        size += len(first)
+        if size > MAX_BYTES:
+            raise InputError(key, f"lines of at most {MAX_BYTES:,} bytes")
+        for line in rest:
+            yield b"".join(parts).removesuffix(b"\r")
+            parts, size = [line], len(line)
+    if size:
+        yield b"".join(parts)
 
 
 def _content_type(key: str) -> str:
