@@ -27,7 +27,7 @@ AUTHORS = (
 )
 # What the packages of functions that look at images have beyond the others'.
 HEAVY = {
-    "detect_objects": {"numpy", "PIL", "cv2"},
+    "check_safety": {"numpy", "PIL", "cv2"},
     "inspect_image": {"numpy", "PIL"},
     "inspect_with_model": {"numpy", "PIL", "cv2"},
     "synthesize_images": {"numpy", "PIL", "cv2"},
@@ -44,7 +44,7 @@ ALSO = {
 }
 LIMITS = {
     # For this machine: OpenCV and onnxruntime are a third larger for Intel's processors than for Lambda's.
-    "detect_objects": 320_000_000,
+    "check_safety": 320_000_000,
     "inspect_image": 100_000_000,
     "inspect_with_model": 320_000_000,
     "synthesize_images": 262_144_000,
