@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -34,7 +34,8 @@ LIMITS = Limits(body_bytes=25 * 1024 * 1024)
 class ModelServer(GuardedServer, Generic[Model]):
     """An HTTP server of one model; without one it answers 503 until ``load`` has brought it.
 
-    Subclasses say what is answered, by ``answering``, and which command starts them, by ``command``.
+    Subclasses say what is answered, by ``answering``, and which command starts them, by ``command``; they may take
+    other ``media_types`` and have other ``default_limits``.
 
     Args:
         token: what callers have to send; None asks for none, where somebody else in front has authenticated them.
@@ -45,6 +46,8 @@ class ModelServer(GuardedServer, Generic[Model]):
     """
 
     command: ClassVar[str]
+    media_types: ClassVar[tuple[str, ...]] = MEDIA_TYPES
+    default_limits: ClassVar[Limits] = LIMITS
 
     def __init__(
         self,
@@ -54,14 +57,14 @@ class ModelServer(GuardedServer, Generic[Model]):
         *,
         token: str | None,
         names: Iterable[str] | None = (),
-        limits: Limits = LIMITS,
+        limits: Limits | None = None,
     ) -> None:
         self.model = model
         self.token = token
         self.failure: Exception | None = None
         try:
             # More threads would only slow each other down: one image keeps one core busy.
-            super().__init__(host, port, limits, names=names, threads=available_cores())
+            super().__init__(host, port, limits or self.default_limits, names=names, threads=available_cores())
         except (OSError, OverflowError) as error:
             fix = "Choose another with --port, or 0 for a free one."
             raise InputError("host, port", f"an address that is free ({error})", f"{host}:{port}", fix) from error
@@ -127,7 +130,7 @@ class ModelServer(GuardedServer, Generic[Model]):
             return Answer(HTTPStatus.OK, b"{}") if self.model is not None else self.refusal(_loading(), head)
         self.check_path(head.path)
         _check_method(head, ("POST",))
-        _check_content_type(head)
+        _check_content_type(head, self.media_types)
         answer = self.answering(head)
         if self.model is None:
             raise _loading()
@@ -166,10 +169,10 @@ def _check_method(head: Head, allowed: tuple[str, ...]) -> None:
         raise Refused(message, status=HTTPStatus.METHOD_NOT_ALLOWED, code="MethodNotAllowed", headers=allow)
 
 
-def _check_content_type(head: Head) -> None:
+def _check_content_type(head: Head, media_types: Sequence[str]) -> None:
     kind = head.header("content-type").partition(";")[0].strip().lower()
-    if kind not in MEDIA_TYPES:
-        message = f"Content-Type must be {' or '.join(MEDIA_TYPES)}, got {kind[:60]!r}."
+    if kind not in media_types:
+        message = f"Content-Type must be {' or '.join(media_types)}, got {kind[:60]!r}."
         raise Refused(message, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE, code="UnsupportedMediaType")
 
 
