@@ -15,7 +15,7 @@ from defectory.aws.hosted_model import HostedVersion
 from defectory.errors import DefectoryError, InputError, shorten
 from defectory.inspection.approved_models import ApprovedModels
 from defectory.inspection.gate import GateRules, Judgement, judge, parse_comparison
-from defectory.inspection.line.payload import fit_payload
+from defectory.line.payload import fit_payload
 from defectory.validation import FrozenModel
 from defectory.vision.images import load_image
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from state_machines import choose, evaluate, longest_loop, states_of
 from templates import Template, flat
 
-from defectory.inspection.line.uploads import Upload
+from defectory.line.uploads import Upload
 from defectory.local.server.executions import (
     MOST_BYTES,
     MOST_EVENTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import sys
@@ -59,7 +60,7 @@ def test_the_endpoint_finds_what_the_library_finds(
 ) -> None:
     photo = scenes / "images" / "train-00000.png"
     image = load_image(photo)
-    expected = DetectionReply.of(image, detector.detect(image, min_score=0))
+    expected = detector.reply(image, min_score=0)
     with run_endpoint(trained, link_libraries(tmp_path, "detector", "requirements.txt")) as endpoint:
         await_model(endpoint)
         png = {"Content-Type": "image/png"}
@@ -103,6 +104,17 @@ def test_an_image_goes_through_all_four_functions_of_the_toolkit(
     reply = program.predict_fn(program.input_fn(photo.read_bytes(), "image/png"), program.model_fn(str(trained)))
     content, media_type = program.output_fn(reply, "*/*")
 
+    lines = b"\n".join(
+        json.dumps({"image_id": name, "image": base64.b64encode(content).decode()}).encode()
+        for name, content in (("a", photo.read_bytes()), ("b", b"none"))
+    )
+    read = program.input_fn(lines, "application/jsonlines")
+    many, lines_type = program.output_fn(program.predict_fn(read, program.model_fn(str(trained))), "*/*")
+
     image = load_image(photo)
+    first, second = map(json.loads, many.splitlines())
+    assert lines_type == "application/jsonlines"
+    assert first == {"image_id": "a", **detector.reply(image).model_dump(mode="json")}
+    assert second["error"]["code"] == "BadImage"
     assert media_type == "application/json"
-    assert json.loads(content) == DetectionReply.of(image, detector.detect(image)).model_dump(mode="json")
+    assert json.loads(content) == detector.reply(image).model_dump(mode="json")

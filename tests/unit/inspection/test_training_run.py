@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from defectory.aws.hosted_model import HostedVersion
 from defectory.errors import InputError
 from defectory.inspection.gate import Figures, GateRules, ModelComparison, judge
-from defectory.inspection.line.endpoint import PAYLOAD_LIMIT
-from defectory.inspection.line.payload import fit_payload
 from defectory.inspection.training_run import DeploymentError, EndpointKind, decide, prepare, verify
+from defectory.line.endpoint import PAYLOAD_LIMIT
+from defectory.line.payload import fit_payload
 from defectory.vision.images import encode_jpeg, encode_png
 
 PHOTO = encode_jpeg(np.full((40, 60, 3), 90, np.uint8))

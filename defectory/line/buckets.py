@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from defectory.aws.clients import aws_client, error_code, service_errors
 from defectory.errors import ImageError
-from defectory.inspection.line.uploads import Upload
+from defectory.line.uploads import Upload
 
 GONE = frozenset({"NoSuchKey", "NoSuchVersion"})
 """What S3 says of an object, or of a version of one, that is there no more."""
@@ -26,20 +26,28 @@ def read_upload(upload: Upload, client: BaseClient | None = None) -> bytes:
         ImageError: it is too large, or was deleted.
         ServiceError: S3 refuses it.
     """
+    return read_object(upload.bucket, upload.key, upload.version_id, client)
+
+
+def read_object(bucket: str, key: str, version_id: str, client: BaseClient | None = None) -> bytes:
+    """The content of a version of an image, of the latest one if ``version_id`` is "".
+
+    Raises:
+        ImageError: it is too large, or was deleted.
+        ServiceError: S3 refuses it.
+    """
     s3 = client or aws_client("s3")
-    version = {"VersionId": upload.version_id} if upload.version_id else {}
-    with service_errors(f"read s3://{upload.bucket}/{upload.key}"):
+    version = {"VersionId": version_id} if version_id else {}
+    with service_errors(f"read s3://{bucket}/{key}"):
         try:
-            reply = s3.get_object(Bucket=upload.bucket, Key=upload.key, **version)
+            reply = s3.get_object(Bucket=bucket, Key=key, **version)
         except ClientError as error:
             if error_code(error) not in GONE:
                 raise
-            raise ImageError(
-                upload.key, "there until it is inspected", fix="It was deleted; upload it again."
-            ) from None
+            raise ImageError(key, "there until it is inspected", fix="It was deleted; upload it again.") from None
         if reply["ContentLength"] > MAX_BYTES:
             reply["Body"].close()
-            raise ImageError(upload.key, f"at most {MAX_BYTES:,} bytes", reply["ContentLength"])
+            raise ImageError(key, f"at most {MAX_BYTES:,} bytes", reply["ContentLength"])
         content: bytes = reply["Body"].read()
     return content
 

@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from defectory.inspection.line.endpoint import PAYLOAD_LIMIT
+from defectory.line.endpoint import PAYLOAD_LIMIT
 from defectory.vision.images import encode_jpeg, encode_png
+
+OVERLAY_SIDE = 1600
+"""The longer side of a picture of a result, in pixels: enough to look at, small enough for a mail reader."""
 
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))
 

@@ -15,10 +15,11 @@ from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.state_machines import MachineRole, WatchedMachine
 
 
-class InspectionMachine(Construct):
+class UploadMachine(Construct):
     """Inspect image -> Record inspection -> Tell people? -> Send alert, by one function each.
 
-    An upload that cannot be recorded goes to ``dead_letters``, from where it can be taken up again.
+    An upload that cannot be recorded goes to ``dead_letters``, from where it can be taken up again.  ``name`` is the
+    machine's, without the deployment's.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class InspectionMachine(Construct):
         *,
         config: Config,
         alerts: AlertTopic,
+        name: str,
         inspect: PythonFunction,
         record: PythonFunction,
         notify: PythonFunction,
@@ -42,7 +44,7 @@ class InspectionMachine(Construct):
             config=config,
             alerts=alerts,
             role=role,
-            name=f"{config.name}-inspection",
+            name=f"{config.name}-{name}",
             definition="inspection",
             values={
                 "InspectImage": inspect.function.function_arn,
