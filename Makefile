@@ -33,8 +33,8 @@ test: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 
-# What `make test` does in small, and the whole catalogue: bursts, kills, full disks, odd folders, interruptions, and
-# deployments that fail or change; more than an hour.
+# What `make test` does in small, and the whole catalogue: bursts, kills, full disks, odd folders, interruptions,
+# deployments that fail or change, servers under load; about two hours.
 drills: export OMP_NUM_THREADS := 1
 drills: $(READY)
 	$(BIN)/python -m pytest tests/drills
