@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import bpy
-import numpy as np
+from mathutils import Matrix, Vector
 
 from tools.cutouts import studio
 from tools.cutouts.__main__ import make
@@ -35,20 +37,25 @@ class Model:
             raise ValueError(text)
         return model
 
-    def build(self, pose: int) -> None:
+    def build(self, up: Literal["y", "z"]) -> None:
         """Put it on the floor, its middle above the origin."""
         bpy.ops.import_scene.gltf(filepath=str(self.file))
-        shown = studio.models()
-        roots = [item for item in bpy.context.scene.objects if item.parent is None and item.type in {"MESH", "EMPTY"}]
         bpy.context.view_layer.update()
-        points = studio.points_of(shown)
+        # The import turns what is upright in GLB, which is y; others wrote their z as it was.
+        _move(Matrix.Rotation(math.radians(-90 if up == "z" else 0), 4, "X"))
+        points = studio.points_of(studio.models())
         low, high = points.min(axis=0), points.max(axis=0)
         scale = self.height_m / float(high[2] - low[2]) if self.height_m else 1.0
-        foot = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
-        for item in roots:
-            item.location = [float(value) for value in (np.array(item.location) - foot) * scale]
-            item.scale = [float(value) * scale for value in item.scale]
-        bpy.context.view_layer.update()
+        foot = Vector(((low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]))
+        _move(Matrix.Scale(scale, 4) @ Matrix.Translation(-foot))
+
+
+def _move(by: Matrix) -> None:
+    """All that is there, with what hangs on it."""
+    for item in bpy.context.scene.objects:
+        if item.parent is None and item.type in {"MESH", "EMPTY"}:
+            item.matrix_world = by @ item.matrix_world
+    bpy.context.view_layer.update()
 
 
 def main() -> None:
@@ -57,6 +64,7 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Model.parse, metavar="FILE:LABEL[:HEIGHT]", help="in metres")
     parser.add_argument("--out", type=Path, required=True, help="folder of the cut-outs, new or empty")
     parser.add_argument("--license", required=True, help="of the models, an SPDX identifier")
+    parser.add_argument("--up", choices=("y", "z"), default="y", help="the axis that is upright; z in some conversions")
     parser.add_argument("--views", type=int, default=12, help="of each model")
     parser.add_argument("--samples", type=int, default=4, help="a pixel, before the denoiser")
     given = parser.parse_args()
@@ -65,7 +73,9 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     with (given.out / "cutouts.jsonl").open("w") as index:
         for model in given.models:
-            variant = Variant(model.label, model.file.stem, test=True, build=model.build)
+            variant = Variant(
+                model.label, model.file.stem, test=True, build=lambda _, model=model: model.build(given.up)
+            )
             for line in make(variant, given.views, given.samples, given.out):
                 line |= {"license": given.license, "source": model.file.name}
                 index.write(json.dumps(line, separators=(",", ":")) + "\n")
