@@ -28,6 +28,8 @@ demo: $(READY)
 
 # Workers share the cores already; threads of their libraries would only wait for each other.
 test: export OMP_NUM_THREADS := 1
+# Hundreds of processes import the library: it is compiled once, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 

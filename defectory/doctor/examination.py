@@ -309,7 +309,7 @@ def _check_endpoint(config: Config, connect: Connect, account: str) -> Iterator[
 def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
     """Kind and name of what each stack names itself; a test compares them with the templates."""
     name = config.name
-    sensor_data, inspection, images = stack_names(config)
+    sensor_data, inspection, images, detection = stack_names(config)
     by_function = config.inspection_endpoint == "lambda"
 
     def functions(*folders: str) -> tuple[tuple[str, str], ...]:
@@ -330,6 +330,13 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
         images: (
             *functions("plan-synthesis", "synthesize-images", "assemble-dataset"),
             ("AWS::StepFunctions::StateMachine", f"{name}-image-synthesis"),
+        ),
+        detection: (
+            *functions("start-safety-check", "check-safety", "record-safety-check", "set-safety-rules"),
+            *functions("send-safety-alert", "send-safety-digest"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-safety"),
+            *functions("plan-scenes", "render-scenes", "assemble-scenes"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-scenes"),
         ),
     }
 
@@ -361,7 +368,7 @@ def _exists(connect: Connect, config: Config, account: str, kind: str, name: str
 
 
 def _check_mail(config: Config, connect: Connect, account: str) -> Iterator[Finding]:
-    if not (config.alert_email or config.defect_email):
+    if not (config.alert_email or config.defect_email or config.safety_email):
         fix = "Set one, or subscribe to the topics in the stacks' outputs: -c alert_email=you@example.com"
         yield Finding("e-mail", "warning", "No address is set: nobody is told of what fails.", fix)
         return

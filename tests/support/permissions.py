@@ -66,7 +66,7 @@ def recorded(cloud: LocalCloud, name: str) -> Uses:
     """What the roles of the stacks called ``<name>-...`` used, by ``<stack>/<logical id of the role>``."""
     uses: Uses = {}
     lines = cloud.settings.permissions.read_text(encoding="utf-8").splitlines()
-    for stack in ("sensor-data", "inspection", "image-synthesis"):
+    for stack in ("sensor-data", "inspection", "image-synthesis", "detection"):
         resources = _resources(cloud, f"{name}-{stack}")
         # Another template's roles: what is compared first is the one that the settings' defaults give.
         served = any("InspectWithModel" in logical for logical, _, _ in resources)

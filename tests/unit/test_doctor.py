@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from defectory.config import load_config
+from defectory.config import STACKS, load_config
 from defectory.doctor import examine
 
 CONFIG = {"region": "eu-west-1", "author": "catalogue", "alert_email": "a@example.com"}
@@ -96,7 +96,7 @@ def test_a_stack_that_cannot_be_updated(status, verdict, fix):
     )
     stacks = findings_of(account)["stacks"]
     assert {finding.status for finding in stacks} == {verdict}
-    assert len(stacks) == 3
+    assert len(stacks) == len(STACKS)
     assert all(fix in finding.fix for finding in stacks)
 
 
@@ -152,7 +152,7 @@ def test_an_address_that_was_never_confirmed():
         list_subscriptions_by_topic={"Subscriptions": [pending, {**pending, "Protocol": "sqs"}]},
     )
     mails = findings_of(account)["e-mail"]
-    assert [finding.status for finding in mails] == ["fails"] * 3, "one a stack"
+    assert [finding.status for finding in mails] == ["fails"] * len(STACKS), "one a stack"
     assert "a@example.com has not confirmed alerts" in mails[0].detail
 
 

@@ -42,8 +42,9 @@ _ANYTHING = _on()
 _SAGEMAKER, _STATES, _LAMBDA = (f"{name}.amazonaws.com" for name in ("sagemaker", "states", "lambda"))
 _PIPELINE, _BUILD = (f"{name}.amazonaws.com" for name in ("codepipeline", "codebuild"))
 _ENDPOINT, _ENDPOINT_CONFIG = "endpoint/{EndpointName}", "endpoint-config/{EndpointConfigName}"
-_JOB, _MODEL, _GROUP = (
+_JOB, _TRANSFORM, _MODEL, _GROUP = (
     "training-job/{TrainingJobName}",
+    "transform-job/{TransformJobName}",
     "model/{ModelName}",
     "model-package-group/{ModelPackageGroupName}",
 )
@@ -54,6 +55,11 @@ TABLE: Mapping[str, Mapping[str, Rule]] = {
         "DescribeTrainingJob": _on(_JOB),
         "StopTrainingJob": _on(_JOB),
         "ListTrainingJobs": _ANYTHING,
+        # Its role is the model's, which was handed over with that.
+        "CreateTransformJob": _on(_TRANSFORM),
+        "DescribeTransformJob": _on(_TRANSFORM),
+        "StopTransformJob": _on(_TRANSFORM),
+        "ListTransformJobs": _ANYTHING,
         "CreateModel": _on(_MODEL, passes="ExecutionRoleArn", to=_SAGEMAKER),
         "DescribeModel": _on(_MODEL),
         "DeleteModel": _on(_MODEL),
