@@ -26,7 +26,7 @@ from defectory.inspection.approved_models import ApprovedModel
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.secure_bucket import SecureBucket
-from stacks.constructs.training_machine import TrainingMachine, container_images
+from stacks.constructs.training_machine import ModelKind, TrainingMachine, container_images
 from stacks.model_source import ModelSource
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,6 +57,7 @@ def synthesise(region: str = "us-east-1", **settings: str) -> Template:
         "Training",
         config=config,
         alerts=alerts,
+        kind=ModelKind.inspection(),
         bucket=SecureBucket(stack, "TrainingBucket", logs=logs, removal_policy=policy),
         endpoint_name=ENDPOINT,
         serving=_serving(stack, config, alerts) if config.inspection_endpoint == "lambda" else None,
