@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from defectory.config import STACKS
+
 ROOT = Path(__file__).parents[2]
 NOT_BUILT_FROM = ("tests", "build", ".*", "*.egg-info", "__pycache__", "node_modules", "demo-output", "cdk.out")
 # Makes Python believe that the local cloud is not installed.
@@ -125,7 +127,7 @@ def test_the_application_in_it_is_synthesised_away_from_any_checkout(site, tmp_p
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()) == site / "defectory" / "application"
     assembly = tmp_path / "empty" / "cdk.out"
-    assert len(list(assembly.glob("*.template.json"))) == 3
+    assert len(list(assembly.glob("*.template.json"))) == len(STACKS)
     [source] = [path.parent for path in assembly.glob("asset.*/buildspec")]
     assert {path.name for path in source.iterdir()} == {"buildspec", "defectory"}
     assert (source / "defectory" / "sensors" / "pipeline" / "__main__.py").is_file()

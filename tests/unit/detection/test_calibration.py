@@ -75,3 +75,38 @@ def test_nothing_found_leaves_classes_usable() -> None:
     [item] = calibrate([DetectedClass(name="cone")], BoxTable.of([0], [0], [RIGHT]), empty)
 
     assert 0 < item.threshold <= 1
+    # No curve (slope 1, intercept 0), and of odds the middle: sigmoid(0.5).
+    assert (item.slope, item.intercept, item.threshold) == (1, 0, pytest.approx(0.6225, abs=1e-4))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "threshold"),
+    [
+        # Nothing is right: above all that is wrong lies the highest, sigmoid(0.9).
+        ([], [0.9, 0.3, 0.1], 0.7109),
+        # One alone has no next lower one: sigmoid(0.8).
+        ([0.8], [], 0.6900),
+        # Of odds of -10 comes 0.00005, below the lowest threshold that there is.
+        ([-10], [], 0.01),
+    ],
+)
+def test_few_cases_have_a_threshold_without_a_curve(right: list[float], wrong: list[float], threshold: float) -> None:
+    [item] = calibrate([DetectedClass(name="cone")], *tables(right, wrong, missed=1))
+
+    assert (item.slope, item.intercept, item.threshold) == (1, 0, pytest.approx(threshold, abs=1e-4))
+
+
+def test_ten_of_each_make_a_curve() -> None:
+    [item] = calibrate([DetectedClass(name="cone")], *tables([1.0] * 10, [0.0] * 10))
+
+    assert item.slope > 2
+
+
+def test_a_detection_is_right_from_half_an_overlap_on() -> None:
+    """The second overlaps its object by 50 of 150: reporting the first alone has F1 = 2 / 3, both 1 / 2."""
+    truth = BoxTable.of([0, 1], [0, 0], [RIGHT, RIGHT])
+    found = BoxTable.of([0, 1], [0, 0], [RIGHT, [5, 0, 10, 10]], scores=[0.9, 0.5])
+
+    [item] = calibrate([DetectedClass(name="cone")], truth, found)
+
+    assert raw_threshold(item) == pytest.approx((0.9 + 0.5) / 2)
