@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 from tests.local_cloud.laboratory import unpacked
 from tests.local_cloud.roles import create_role
-from tests.local_cloud.sample_app import eventually
 from tests.support.shape_scenes import write_scenes
 
 LABELS = ("safety_cone", "trash_can")
@@ -55,11 +55,8 @@ def run(deployed: tuple[LocalCloud, dict[str, str]], **request: Any) -> dict[str
         input=json.dumps({"dataset": "yard/", "options": OPTIONS, **request}),
     )["executionArn"]
 
-    def look() -> dict[str, Any] | None:
-        found = machines.describe_execution(executionArn=execution)
-        return None if found["status"] == "RUNNING" else found
-
-    found = eventually(look, "end of training", seconds=600)
+    while (found := machines.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        time.sleep(0.5)
     assert found["status"] == "SUCCEEDED", found
     return json.loads(found["output"])
 
