@@ -57,7 +57,7 @@ def run(deployed: tuple[LocalCloud, dict[str, str]], **request: Any) -> dict[str
 
     while (found := machines.describe_execution(executionArn=execution))["status"] == "RUNNING":
         time.sleep(0.5)
-    assert found["status"] == "SUCCEEDED", found
+    assert found["status"] == "SUCCEEDED", (found.get("error"), found.get("cause"))
     return json.loads(found["output"])
 
 
