@@ -12,6 +12,7 @@ from constructs import Construct
 from defectory.config import Config
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
+from stacks.constructs.model_access import grant_inpaint_model
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.safety_line import SafetyLine
@@ -114,7 +115,6 @@ class Detection(Capability):
             {
                 "SCENES_BUCKET": self.scenes.bucket_name,
                 "IMAGE_REGION": self.config.image_region,
-                "INPAINT_MODEL_ID": self.config.inpaint_model_id,
             },
             timeout=Duration.minutes(15),
             # The largest canvas in memory, several times over; and processors come with memory.
@@ -125,6 +125,7 @@ class Detection(Capability):
             package=RENDERING,
         )
         self._allow_bucket(render.role, read=["*"], write=[*PICTURES, LABELS, RECORDS, REQUESTS])
+        grant_inpaint_model(render.role, self.config)
         return render
 
     def _build_assemble(self) -> PythonFunction:

@@ -1,4 +1,4 @@
-"""What the frozen network makes of the training images: worked out once, and read again by each head that is trained."""
+"""What the frozen network makes of the training images: worked out once, read again by each head."""
 
 from __future__ import annotations
 
