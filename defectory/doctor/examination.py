@@ -337,6 +337,9 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
             ("AWS::StepFunctions::StateMachine", f"{name}-safety"),
             *functions("plan-scenes", "render-scenes", "assemble-scenes"),
             ("AWS::StepFunctions::StateMachine", f"{name}-scenes"),
+            *functions("detector-training-controller"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-detection-training"),
+            *(() if by_function else (("AWS::CloudWatch::Alarm", f"{name}-detection-errors"),)),
         ),
     }
 

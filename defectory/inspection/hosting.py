@@ -36,7 +36,10 @@ FAILURE_LIMIT = 1024
 
 @dataclass(frozen=True, slots=True)
 class JobFolders:
-    """The folders of a training job, as its environment variables ``SM_…`` name them."""
+    """The folders of a training job, as its environment variables ``SM_…`` name them.
+
+    ``channels`` are its inputs, without ``source``: that brings the program itself into an isolated container.
+    """
 
     model: Path
     output: Path
@@ -51,7 +54,7 @@ class JobFolders:
             channels={
                 name.removeprefix("SM_CHANNEL_").lower(): Path(value)
                 for name, value in environ.items()
-                if name.startswith("SM_CHANNEL_")
+                if name.startswith("SM_CHANNEL_") and name != "SM_CHANNEL_SOURCE"
             },
         )
 

@@ -44,7 +44,9 @@ def training_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(source: Path, training_libraries: Path, scenes: Path) -> Path:
     """The model folder that a training job left."""
-    done = run_job(source / "train.py", training_libraries, source.parent / "model", OPTIONS, train=scenes)
+    # As in AWS, where the channel "source" brings the program.
+    channels = {"train": scenes, "source": source}
+    done = run_job(source / "train.py", training_libraries, source.parent / "model", OPTIONS, **channels)
     assert done.returncode == 0, done.stderr
     return source.parent / "model"
 
