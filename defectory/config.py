@@ -161,6 +161,21 @@ class Config(CompanySettings):
         le=1000,
         description="a whole number from 0 to 1000: so many e-mails an hour about single parts, the rest in a digest",
     )
+    safety_email: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+        description="an e-mail address to tell of broken rules of safety, or left out for no e-mail",
+    )
+    safety_privacy: bool = Field(
+        default=True,
+        description="true or false: whether persons are blurred in the pictures that the safety line writes",
+    )
+    safety_original_days: int = Field(
+        default=7,
+        ge=1,
+        le=3650,
+        description="a whole number of days from 1 to 3650 that what cameras uploaded is kept for, as it is",
+    )
     inspection_endpoint: Literal["serverless", "realtime", "lambda"] = Field(
         description="serverless (SageMaker; idle, it costs nothing), realtime (an instance of SageMaker that is always "
         "there) or lambda (a function, which costs nothing idle either)",
@@ -221,7 +236,7 @@ class Config(CompanySettings):
         values = {"inspection_endpoint": _default_endpoint(region), **values}
         if str(values.get("photos_may_leave", False)).lower() != "true" and _is_away(values, region):
             values = {**dict.fromkeys(IMAGE_MODELS, ""), **values}
-        for address in ("alert_email", "defect_email"):
+        for address in ("alert_email", "defect_email", "safety_email"):
             if values.get(address) == "":
                 del values[address]
         return values

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from aws_cdk import Aws, Duration
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from defectory.config import Config
@@ -17,8 +16,7 @@ from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.kept_table import KeptTable
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
-from stacks.constructs.secure_bucket import SecureBucket
-from stacks.constructs.training_machine import TrainingMachine
+from stacks.constructs.training_machine import ModelKind, TrainingMachine
 from stacks.constructs.upload_line import LineFunction, UploadLine
 from stacks.constructs.upload_queue import UploadQueue
 
@@ -40,7 +38,8 @@ class Inspection(Capability):
         self.table = KeptTable(
             self, "Inspections", partition="inspection_id", indexes=INDEXES, removal_policy=self.removal_policy
         )
-        self.models = self._build_models()
+        # Datasets, the frozen test set, and models.
+        self.models = self.build_lasting_bucket("Models")
         self.queue = UploadQueue(
             self, "UploadQueue", config=config, bucket=self.uploads, alerts=self.alerts, of="the inspection line"
         )
@@ -52,6 +51,7 @@ class Inspection(Capability):
             "Training",
             config=config,
             alerts=self.alerts,
+            kind=ModelKind.inspection(),
             bucket=self.models,
             endpoint_name=self.endpoint_name,
             serving=self.inspect if config.inspection_endpoint == "lambda" else None,
@@ -80,17 +80,6 @@ class Inspection(Capability):
             email=self.config.defect_email,
             key=self.alerts.key,
             display_name=f"Defectory {name.lower()}",
-        )
-
-    def _build_models(self) -> SecureBucket:
-        """Datasets, the frozen test set, and models: whoever uploaded them knows how long they are worth keeping."""
-        return SecureBucket(
-            self,
-            "Models",
-            logs=self.access_logs,
-            removal_policy=self.removal_policy,
-            versioned=True,
-            lifecycle_rules=[s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))],
         )
 
     def _build_inspect(self) -> PythonFunction:

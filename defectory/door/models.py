@@ -137,7 +137,7 @@ class ModelServer(GuardedServer, Generic[Model]):
             return Answer(HTTPStatus.OK, b"{}") if self.model is not None else self.refusal(_loading(), head)
         if head.path == "/execution-parameters":
             _check_method(head, ("GET", "HEAD"))
-            return Answer(HTTPStatus.OK, json.dumps(execution_parameters()).encode())
+            return Answer(HTTPStatus.OK, json.dumps(self.execution_parameters()).encode())
         self.check_path(head.path)
         _check_method(head, ("POST",))
         kind = _check_content_type(head, self.media_types)
@@ -145,9 +145,19 @@ class ModelServer(GuardedServer, Generic[Model]):
         if self.model is None:
             raise _loading()
         ask = partial(answer, self.model)
+        # Lines of images, unless the model takes lines of its own.
         if kind == JSON_LINES and kind not in self.media_types:
             return lambda body: Answer(HTTPStatus.OK, answer_lines(body, ask), {"Content-Type": JSON_LINES})
         return partial(_ask, ask)
+
+    def execution_parameters(self) -> dict[str, object]:
+        """How a transform job is to ask: an image at a time, as many at once as there are cores."""
+        concurrency = min(available_cores(), _MOST_TOGETHER_MB // _PAYLOAD_MB)
+        return {
+            "MaxConcurrentTransforms": concurrency,
+            "BatchStrategy": "SINGLE_RECORD",
+            "MaxPayloadInMB": _PAYLOAD_MB,
+        }
 
     def refusal(self, refused: Refused, head: Head | None) -> Answer:
         """As any server's; who sent no token is told where it is."""
@@ -156,16 +166,6 @@ class ModelServer(GuardedServer, Generic[Model]):
         message = f"{refused} The token is what 'defectory {self.command}' printed or was given ({TOKEN_VARIABLE})."
         answer = super().refusal(Refused(message, status=refused.status, code=refused.code), head)
         return replace(answer, headers={**refused.headers, "WWW-Authenticate": "Bearer"})
-
-
-def execution_parameters() -> dict[str, object]:
-    """How a transform job is to ask: an image at a time, as many at once as there are cores."""
-    concurrency = min(available_cores(), _MOST_TOGETHER_MB // _PAYLOAD_MB)
-    return {
-        "MaxConcurrentTransforms": concurrency,
-        "BatchStrategy": "SINGLE_RECORD",
-        "MaxPayloadInMB": _PAYLOAD_MB,
-    }
 
 
 def no_such_path(path: str, routes: str) -> Refused:
@@ -194,8 +194,7 @@ def _check_method(head: Head, allowed: tuple[str, ...]) -> None:
 
 def _check_content_type(head: Head, media_types: Sequence[str]) -> str:
     kind = head.header("content-type").partition(";")[0].strip().lower()
-    # Transforms send lines of images, each of which is answered as one.
-    known = dict.fromkeys((*media_types, JSON_LINES)) if head.path == INVOCATIONS else media_types
+    known = tuple(dict.fromkeys((*media_types, JSON_LINES))) if head.path == INVOCATIONS else tuple(media_types)
     if kind not in known:
         message = f"Content-Type must be {' or '.join(known)}, got {kind[:60]!r}."
         raise Refused(message, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE, code="UnsupportedMediaType")

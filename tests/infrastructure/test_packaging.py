@@ -29,7 +29,7 @@ AUTHORS = (
 )
 # What the packages of functions that look at images have beyond the others'.
 HEAVY = {
-    "detect_objects": {"numpy", "PIL", "cv2"},
+    "check_safety": {"numpy", "PIL", "cv2"},
     "inspect_image": {"numpy", "PIL"},
     "inspect_with_model": {"numpy", "PIL", "cv2"},
     "plan_scenes": {"numpy", "polars"},
@@ -52,7 +52,7 @@ ALSO = {
 }
 LIMITS = {
     # For this machine: OpenCV and onnxruntime are a third larger for Intel's processors than for Lambda's.
-    "detect_objects": 320_000_000,
+    "check_safety": 320_000_000,
     "inspect_image": 100_000_000,
     "inspect_with_model": 320_000_000,
     "plan_scenes": 300_000_000,

@@ -17,6 +17,7 @@ from defectory.images.defaults import BUDGET
 
 if TYPE_CHECKING:
     from defectory.detection.generative.sources import PaintedSources
+    from defectory.detection.layouts.presets import Preset
     from defectory.detection.layouts.records import Split
     from defectory.detection.scenes.compose import ComposeSummary, SceneMaker
     from defectory.detection.scenes.plans import ScenePlan
@@ -34,7 +35,7 @@ class RendererOption(StrEnum):
 
 
 LayoutsArgument = Annotated[
-    Path | None, typer.Argument(metavar="LAYOUTS", help="File of layouts, in place of --preset.", dir_okay=False)
+    Path | None, typer.Argument(metavar="LAYOUTS", help="File of layouts, in place of a preset.", dir_okay=False)
 ]
 ScenesOption = Annotated[Path, out_folder("New folder, or one of an earlier run to go on with or add to.")]
 SceneCountOption = Annotated[
@@ -66,6 +67,7 @@ def compose(
     out: ScenesOption,
     layouts: LayoutsArgument = None,
     preset: given.PresetOption = None,
+    classes: given.ClassesOption = None,
     count: SceneCountOption = None,
     split: given.SplitChoice = given.SplitOption.train,
     seed: given.SeedOption = 0,
@@ -96,6 +98,8 @@ def compose(
 
         defectory detect compose --preset ppe --count 200 --split train --seed 1 --out scenes
 
+        defectory detect compose --classes safety_cone,tote --out scenes
+
         defectory detect compose layouts.jsonl --backgrounds photos --out scenes --json
     """
     from defectory.detection.scenes.compose import SceneSources
@@ -103,7 +107,7 @@ def compose(
     if renderer is RendererOption.gligen:
         fix = "Deploy it (docs/detection.md, Generative renderers); here there are compositor and bedrock."
         raise InputError("--renderer", "one that works on this machine: gligen is a Batch Transform in AWS", None, fix)
-    plan = _plan(layouts, preset, count, split.value, seed, size)
+    plan = _plan(layouts, given.choose_world(preset, classes), count, split.value, seed, size)
     options = painting.PaintingOptions(check, min_iou, model, region, budget)
     if renderer is RendererOption.bedrock:
         _refuse_cutouts(cutouts, only_own)
@@ -114,15 +118,16 @@ def compose(
     _compose(plan, sources, out, form.value, as_json=as_json, workers=workers or given.choose_workers(plan.count))
 
 
-def _plan(layouts: Path | None, preset: str | None, count: int | None, split: Split, seed: int, size: int) -> ScenePlan:
-    from defectory.detection.layouts.presets import load_preset
+def _plan(
+    layouts: Path | None, world: Preset | None, count: int | None, split: Split, seed: int, size: int
+) -> ScenePlan:
     from defectory.detection.scenes.plans import plan_file, plan_preset
 
-    if preset is not None and layouts is None:
-        return plan_preset(load_preset(preset), count or 100, seed=seed, split=split, size=(size, size))
-    if layouts is not None and preset is None:
+    if world is not None and layouts is None:
+        return plan_preset(world, count or 100, seed=seed, split=split, size=(size, size))
+    if layouts is not None and world is None:
         return plan_file(layouts, count)
-    raise InputError("compose", "given either LAYOUTS or --preset")
+    raise InputError("compose", "given one of LAYOUTS, --preset and --classes")
 
 
 def _refuse_cutouts(cutouts: Path | None, only_own: bool) -> None:

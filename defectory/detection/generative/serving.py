@@ -7,10 +7,8 @@ POST /invocations           lines of `gligen.TransformRequest` -> as many of `gl
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import ClassVar
 
 from defectory.errors import require_extra
@@ -19,10 +17,7 @@ require_extra("serve")
 
 from defectory.detection.generative.gligen import GroundedModel, answer_lines  # noqa: E402
 from defectory.door.models import LIMITS, ModelServer  # noqa: E402
-from defectory.door.server import Answer, Head, Limits, Work  # noqa: E402
-
-EXECUTION_PARAMETERS = {"MaxConcurrentTransforms": 1, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 6}
-"""A picture at a time: more would wait for the same GPU, and seeds are drawn from one source."""
+from defectory.door.server import Head, Limits  # noqa: E402
 
 
 class TransformServer(ModelServer[GroundedModel]):
@@ -34,11 +29,9 @@ class TransformServer(ModelServer[GroundedModel]):
     default_limits = Limits(body_bytes=LIMITS.body_bytes, request_seconds=None)
     _painting: ClassVar[threading.Lock] = threading.Lock()
 
-    def route(self, head: Head) -> Answer | Work:
-        """As any model's; and how a transform is to send its lines."""
-        if head.path == "/execution-parameters" and head.method == "GET":
-            return Answer(HTTPStatus.OK, json.dumps(EXECUTION_PARAMETERS).encode())
-        return super().route(head)
+    def execution_parameters(self) -> dict[str, object]:
+        """A picture at a time: more would wait for the same GPU, and seeds are drawn from one source."""
+        return {"MaxConcurrentTransforms": 1, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 6}
 
     def answering(self, head: Head) -> Callable[[GroundedModel, bytes], bytes]:
         """The answers to the lines of a body, one body at a time."""

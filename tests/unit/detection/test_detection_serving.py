@@ -32,7 +32,9 @@ class TwoObjects:
         if self.broken:
             raise InputError("model", "one that takes its input (a tensor's secret)")
         least = 0.5 if min_score is None else min_score
-        return DetectionReply.of(image, [item for item in (CONE, DOUBTFUL) if item.score >= least], "3f9a1c2b")
+        return DetectionReply.of(
+            image, [item for item in (CONE, DOUBTFUL) if item.score >= least], "3f9a1c2b", ["cone"]
+        )
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def call(server: DetectionServer, method: str, path: str, body: bytes | None = N
 
 def test_an_image_is_answered_with_its_size_and_objects(server: DetectionServer) -> None:
     expected = {"label": "cone", "score": 0.9, "box": [3.0, 4.5, 10.0, 20.0]}
-    answer = {"width": 60, "height": 40, "detections": [expected], "model_version": "3f9a1c2b"}
+    answer = {"width": 60, "height": 40, "detections": [expected], "model_version": "3f9a1c2b", "classes": ["cone"]}
     assert call(server, "POST", "/invocations", PHOTO) == (200, answer)
 
 

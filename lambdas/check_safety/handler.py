@@ -1,24 +1,23 @@
-"""Lambda: the objects on one image in S3, by the detector in service; answer its ``DetectionReply``.
+"""Lambda: inspect one image of a camera, and answer its record; called by the safety line's state machine.
 
-``{"bucket", "key", "version_id"}`` names the image; ``version_id`` may be left out, and further fields of an upload may
-be there.  The function asks the endpoint, or holds the detector itself.  Before a new detector is put in service, the
-training machine has it verified here: ``{"verify": {"archive", "test", "model_version"}}``.
-
-Errors, for a state machine's Retry and Catch: ``ImageError`` (no image, or deleted), ``EndpointMissingError`` (nothing
-is in service), ``EndpointBusyError``, ``EndpointFailedError``, ``EndpointAnswerError``, as those of inspect_image.
+The function asks the detector's endpoint, or holds the detector itself; then the training machine has a new one
+verified here before it is put in service: ``{"verify": {"archive", "test", "model_version"}}``.  A file that is no
+image has a record as well.  A service that fails is an error, which the state machine tries again.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import BaseModel, Field, ValidationError
 
 from defectory.aws.environment import FunctionEnvironment
 from defectory.detection.detectors.detector import Detector, load_detector
+from defectory.detection.safety.inspecting import SafetyInspector
+from defectory.detection.safety.rules_file import RulesFile
 from defectory.detection.served_detector import (
     CandidateDetector,
     DetectionEndpoint,
@@ -29,11 +28,11 @@ from defectory.inspection.approved_models import ApprovedModels
 from defectory.inspection.line.served_model import ModelArchives
 from defectory.inspection.training_bucket import TrainingBucket
 from defectory.inspection.training_run import verify
-from defectory.line.buckets import read_object
+from defectory.line.buckets import ResultsBucket, read_upload
 from defectory.line.endpoint import ModelEndpoint
-from defectory.validation import explain
+from defectory.line.uploads import Upload
 
-logger = Logger(service="detect-objects")
+logger = Logger(service="check-safety")
 
 
 class Environment(FunctionEnvironment):
@@ -41,14 +40,9 @@ class Environment(FunctionEnvironment):
 
     training_bucket: str
     endpoint_name: str = ""
-
-
-class ImageReference(BaseModel):
-    """An image in S3."""
-
-    bucket: str = Field(min_length=1, max_length=255)
-    key: str = Field(min_length=1, max_length=1024)
-    version_id: str = Field(default="", max_length=1024)
+    results_bucket: str
+    retention_days: int
+    blurred_class: str = ""
 
 
 @cache
@@ -62,11 +56,21 @@ def archives() -> ModelArchives[Detector]:
 
 
 @cache
-def service() -> DetectionService:
+def inspector() -> SafetyInspector:
     env = environment()
-    if env.endpoint_name:
-        return DetectionEndpoint(ModelEndpoint(env.endpoint_name))
-    return ServedDetector(ApprovedModels(env.training_bucket), archives())
+    detector: DetectionService = (
+        DetectionEndpoint(ModelEndpoint(env.endpoint_name))
+        if env.endpoint_name
+        else ServedDetector(ApprovedModels(env.training_bucket), archives())
+    )
+    return SafetyInspector(
+        detector=detector,
+        rules=RulesFile(env.training_bucket),
+        results=ResultsBucket(env.results_bucket),
+        read=read_upload,
+        retention=timedelta(days=env.retention_days),
+        blurred=env.blurred_class,
+    )
 
 
 @logger.inject_lambda_context
@@ -77,11 +81,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             verify(test, version, storage=storage, hosting=CandidateDetector(archive, archives()))
             logger.info("Verified", extra={"archive": archive, "model_version": version})
             return {"model_version": version}
-    try:
-        image = ImageReference.model_validate(event)
-    except ValidationError as error:
-        raise explain(error) from None
-    content = read_object(image.bucket, image.key, image.version_id)
-    reply = service().detect(content, image.key)
-    logger.info("Detected", extra={"key": image.key, "objects": len(reply.detections)})
-    return reply.model_dump(mode="json")
+        case _:
+            record = inspector().inspect(Upload.model_validate(event))
+            logger.info("Checked", extra={"inspection_id": record.inspection_id, "outcome": record.outcome})
+            return record.model_dump(mode="json", exclude_none=True)
