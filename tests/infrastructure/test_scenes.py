@@ -130,7 +130,7 @@ def test_the_state_machine_calls_its_functions_starts_transforms_and_tells_peopl
             )
             for verb in ("PutTargets", "PutRule", "DescribeRule")
         ),
-        ("sns:Publish", f"<{detection.only('AWS::SNS::Topic')}>"),
+        ("sns:Publish", f"<{detection.only('AWS::SNS::Topic', 'AlertsTopic')}>"),
     }
 
 
@@ -286,6 +286,6 @@ def test_the_outputs_name_what_a_user_needs(detection):
         >= {
             "ScenesBucketName": f"<{detection.only('AWS::S3::Bucket', 'Scenes')}>",
             "ScenesMachineArn": f"<{detection.only('AWS::StepFunctions::StateMachine', 'Generation')}>",
-            "DetectionAlertsTopicArn": f"<{detection.only('AWS::SNS::Topic')}>",
+            "DetectionAlertsTopicArn": f"<{detection.only('AWS::SNS::Topic', 'AlertsTopic')}>",
         }.items()
     )
