@@ -17,6 +17,8 @@ from tests.local_cloud.line import Line
 from tests.local_cloud.roles import without_waits
 from tests.local_cloud.sample_app import eventually
 from tests.local_cloud.test_image_synthesis import Workshop, plate
+from tests.local_cloud.test_scenes import Studio, create_painter
+from tests.support.constant_detector import constant_detector
 
 pytestmark = pytest.mark.xdist_group("application")
 
@@ -31,6 +33,7 @@ ASYNCHRONOUS: dict[str, Any] = {
         "source": "ann/photos/",
     },
     "assemble-dataset": {"user_id": "ann", "dataset": "lost"},
+    "assemble-scenes": {"request": {"user_id": "ann", "dataset": "lost"}, "execution": "lost", "problem": "lost"},
 }
 
 
@@ -129,6 +132,43 @@ def test_a_stopped_batch_is_stored_as_stopped(app: Application) -> None:
         return bool(listed["KeyCount"])
 
     assert eventually(stored, "status of the stopped batch")
+
+
+def test_a_stopped_batch_of_scenes_is_stored_as_stopped(app: Application) -> None:
+    studio = Studio(app)
+    execution = studio.start(user_id="ann", dataset="stopped", preset="ppe", count=500)
+    studio.states.stop_execution(executionArn=execution)
+
+    def stored() -> bool:
+        listed = studio.s3.list_objects_v2(Bucket=studio.bucket, Prefix="ann/stopped/status.json")
+        return bool(listed["KeyCount"]) and studio.status("stopped")["status"] == "FAILED"
+
+    assert eventually(stored, "status of the stopped batch")
+
+
+def test_a_transform_of_scenes_is_stopped_with_its_batch(app: Application) -> None:
+    studio = Studio(app)
+    create_painter(studio)
+    studio.upload("ann/models/check.tar.gz", constant_detector().to_bytes())
+    wish = {"renderer": "gligen", "detector": "ann/models/check.tar.gz"}
+    execution = studio.start(user_id="ann", dataset="unpainted", preset="floor", count=5000, **wish)
+    sagemaker = app.cloud.client("sagemaker")
+
+    def jobs(status: str) -> bool:
+        found = sagemaker.list_transform_jobs(NameContains="defectory-scenes", StatusEquals=status)
+        return bool(found["TransformJobSummaries"])
+
+    assert eventually(lambda: jobs("InProgress"), "the transform")
+    studio.states.stop_execution(executionArn=execution)
+    assert eventually(lambda: jobs("Stopped"), "the transform stopped")
+
+
+def test_cut_outs_that_are_none_fail_their_shards(app: Application) -> None:
+    studio = Studio(app)
+    studio.upload("ann/cutouts/cutouts.jsonl", b"{}")
+    execution = studio.start(user_id="ann", dataset="cut", preset="ppe", count=2, cutouts="ann/cutouts/")
+    assert studio.end(execution)["status"] == "FAILED"
+    assert "cutouts.jsonl:1" in studio.status("cut")["reason"]
 
 
 def test_models_are_trained_deployed_replaced_and_jobs_stopped(app: Application, tmp_path: Any) -> None:
