@@ -15,6 +15,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
 from defectory.aws.clients import aws_client, error_code
+from defectory.aws.failures import Fault, fault_of
 from defectory.aws.inference_profiles import (
     answering_regions,
     application_profile_region,
@@ -57,6 +58,7 @@ def examine(config: Config, connect: Connect = aws_client) -> Iterator[Finding]:
         ("quotas", _check_quotas),
         ("stacks", _check_stacks),
         ("names", _check_names),
+        ("endpoint", _check_endpoint),
         ("e-mail", _check_mail),
         ("boundary", check_boundary),
         ("key", check_key),
@@ -276,6 +278,32 @@ def _check_names(config: Config, connect: Connect, account: str) -> Iterator[Fin
             yield Finding("names", "fails", detail, fix)
     if not taken:
         yield Finding("names", "well", "Nobody else has the names of functions, state machines and endpoints.")
+
+
+def _check_endpoint(config: Config, connect: Connect, account: str) -> Iterator[Finding]:
+    """An endpoint of SageMaker, which the training machine made, that the settings have no use for any more."""
+    name, client = f"{config.name}-inspection", connect("sagemaker", config.region)
+    delete = f"aws sagemaker delete-endpoint --region {config.region} --endpoint-name {name}"
+    try:
+        current = client.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+    except ClientError as error:
+        if fault_of(error) is not Fault.MISSING:
+            raise
+        yield Finding("endpoint", "well", f"No endpoint {name} is in the way or paid for in vain.")
+        return
+    if config.inspection_endpoint == "lambda":
+        detail = f"The endpoint {name} is there, which nobody asks once a function serves; an instance is paid for."
+        fix = f"The first training after the change deletes it; to do it now, where a function serves: {delete}"
+        yield Finding("endpoint", "warning", detail, fix)
+        return
+    [variant] = client.describe_endpoint_config(EndpointConfigName=current)["ProductionVariants"]
+    if config.inspection_endpoint == "serverless" and "ServerlessConfig" not in variant:
+        detail = f"The endpoint {name} has an instance: SageMaker never makes it serverless, and training is refused."
+        yield Finding(
+            "endpoint", "fails", detail, f"Deploy with -c inspection_endpoint=realtime, or delete it: {delete}"
+        )
+    else:
+        yield Finding("endpoint", "well", f"The endpoint {name} can be what the settings say.")
 
 
 def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:

@@ -14,7 +14,7 @@ import json
 import logging
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -41,7 +41,8 @@ LIMITS = Limits(body_bytes=25 * 1024 * 1024)
 class ModelServer(GuardedServer, Generic[Model]):
     """An HTTP server of one model; without one it answers 503 until ``load`` has brought it.
 
-    Subclasses say what is answered, by ``answering``, and which command starts them, by ``command``.
+    Subclasses say what is answered, by ``answering``, and which command starts them, by ``command``; they may take
+    other ``media_types`` and have other ``default_limits``.
 
     Args:
         token: what callers have to send; None asks for none, where somebody else in front has authenticated them.
@@ -52,6 +53,8 @@ class ModelServer(GuardedServer, Generic[Model]):
     """
 
     command: ClassVar[str]
+    media_types: ClassVar[tuple[str, ...]] = MEDIA_TYPES
+    default_limits: ClassVar[Limits] = LIMITS
 
     def __init__(
         self,
@@ -61,14 +64,14 @@ class ModelServer(GuardedServer, Generic[Model]):
         *,
         token: str | None,
         names: Iterable[str] | None = (),
-        limits: Limits = LIMITS,
+        limits: Limits | None = None,
     ) -> None:
         self.model = model
         self.token = token
         self.failure: Exception | None = None
         try:
             # More threads would only slow each other down: one image keeps one core busy.
-            super().__init__(host, port, limits, names=names, threads=available_cores())
+            super().__init__(host, port, limits or self.default_limits, names=names, threads=available_cores())
         except (OSError, OverflowError) as error:
             fix = "Choose another with --port, or 0 for a free one."
             raise InputError("host, port", f"an address that is free ({error})", f"{host}:{port}", fix) from error
@@ -134,17 +137,27 @@ class ModelServer(GuardedServer, Generic[Model]):
             return Answer(HTTPStatus.OK, b"{}") if self.model is not None else self.refusal(_loading(), head)
         if head.path == "/execution-parameters":
             _check_method(head, ("GET", "HEAD"))
-            return Answer(HTTPStatus.OK, json.dumps(execution_parameters()).encode())
+            return Answer(HTTPStatus.OK, json.dumps(self.execution_parameters()).encode())
         self.check_path(head.path)
         _check_method(head, ("POST",))
-        kind = _check_content_type(head)
+        kind = _check_content_type(head, self.media_types)
         answer = self.answering(head)
         if self.model is None:
             raise _loading()
         ask = partial(answer, self.model)
-        if kind == JSON_LINES:
+        # Lines of images, unless the model takes lines of its own.
+        if kind == JSON_LINES and kind not in self.media_types:
             return lambda body: Answer(HTTPStatus.OK, answer_lines(body, ask), {"Content-Type": JSON_LINES})
         return partial(_ask, ask)
+
+    def execution_parameters(self) -> dict[str, object]:
+        """How a transform job is to ask: an image at a time, as many at once as there are cores."""
+        concurrency = min(available_cores(), _MOST_TOGETHER_MB // _PAYLOAD_MB)
+        return {
+            "MaxConcurrentTransforms": concurrency,
+            "BatchStrategy": "SINGLE_RECORD",
+            "MaxPayloadInMB": _PAYLOAD_MB,
+        }
 
     def refusal(self, refused: Refused, head: Head | None) -> Answer:
         """As any server's; who sent no token is told where it is."""
@@ -153,16 +166,6 @@ class ModelServer(GuardedServer, Generic[Model]):
         message = f"{refused} The token is what 'defectory {self.command}' printed or was given ({TOKEN_VARIABLE})."
         answer = super().refusal(Refused(message, status=refused.status, code=refused.code), head)
         return replace(answer, headers={**refused.headers, "WWW-Authenticate": "Bearer"})
-
-
-def execution_parameters() -> dict[str, object]:
-    """How a transform job is to ask: an image at a time, as many at once as there are cores."""
-    concurrency = min(available_cores(), _MOST_TOGETHER_MB // _PAYLOAD_MB)
-    return {
-        "MaxConcurrentTransforms": concurrency,
-        "BatchStrategy": "SINGLE_RECORD",
-        "MaxPayloadInMB": _PAYLOAD_MB,
-    }
 
 
 def no_such_path(path: str, routes: str) -> Refused:
@@ -189,9 +192,9 @@ def _check_method(head: Head, allowed: tuple[str, ...]) -> None:
         raise Refused(message, status=HTTPStatus.METHOD_NOT_ALLOWED, code="MethodNotAllowed", headers=allow)
 
 
-def _check_content_type(head: Head) -> str:
+def _check_content_type(head: Head, media_types: Sequence[str]) -> str:
     kind = head.header("content-type").partition(";")[0].strip().lower()
-    known = (*MEDIA_TYPES, JSON_LINES) if head.path == INVOCATIONS else MEDIA_TYPES
+    known = tuple(dict.fromkeys((*media_types, JSON_LINES))) if head.path == INVOCATIONS else tuple(media_types)
     if kind not in known:
         message = f"Content-Type must be {' or '.join(known)}, got {kind[:60]!r}."
         raise Refused(message, status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE, code="UnsupportedMediaType")

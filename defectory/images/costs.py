@@ -121,6 +121,18 @@ def estimate_cost(
     return _cost(counts, prices or load_prices(), at_a_time=at_a_time)
 
 
+def estimate_calls(model_id: str, calls: int, prices: Prices | None = None, *, at_a_time: int = 1) -> Cost:
+    """What ``calls`` of one model will cost, each for one picture.
+
+    Args:
+        model_id: of the model.
+        calls: how often it is asked.
+        prices: ours by default.
+        at_a_time: how many are under way at the same time.
+    """
+    return _cost({model_id: calls}, prices or load_prices(), at_a_time=at_a_time)
+
+
 def used_by(records: Iterable[ItemRecord], models: Mapping[RendererName, str]) -> dict[str, Usage]:
     """What each model did for ``records``, where no client that counted is at hand, as after a batch in AWS.
 

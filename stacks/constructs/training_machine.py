@@ -258,6 +258,9 @@ class TrainingMachine(Construct):
         alerts.grant_publish(role)
         if self.rollback_alarm:
             self._allow_deployment(role, self.rollback_alarm)
+        else:
+            # The one that served before a function did.
+            allow(role, ["sagemaker:DeleteEndpoint"], [self._sagemaker_arn("endpoint", "")])
 
     def _allow_deployment(self, role: MachineRole, rollback_alarm: cloudwatch.Alarm) -> None:
         """Leave to register a model and to put it behind the endpoint."""

@@ -73,7 +73,8 @@ def recorded(cloud: LocalCloud, name: str) -> Uses:
         resources = _resources(cloud, f"{name}-{stack}")
         label = f"{stack}{BY_FUNCTION}" if served and stack in SERVING else stack
         roles = {physical: logical for logical, physical, kind in resources if kind == "AWS::IAM::Role"}
-        names = _names(resources)
+        # Names of its own are held against those of a deployment with the default's.
+        names = {**_names(resources), f"/{name}-": "/defectory-"}
         for line in map(json.loads, lines):
             if line["role"] in roles:
                 context = {key: _plain(value, names) for key, value in line["context"].items()}

@@ -29,11 +29,11 @@ from defectory.detection.scenes.acceptance import (
 from defectory.detection.scenes.records import Scene, SceneObject
 from defectory.errors import ContentFilteredError, InputError
 from defectory.vision.arrays import Image
+from defectory.vision.images import is_blank
 
 MIN_IOU = 0.5
 """IoU of the box asked for and the one that is seen from which on an object counts as painted."""
 
-_BLANK = 8  # levels between the darkest and the lightest pixel of a channel
 _SAME = 0.5  # share of a detection within an object of its class from which on it is another sight of it
 
 
@@ -140,12 +140,6 @@ def accept(
     is_accepted = not unasked and all(item.accepted for item in objects)
     scene = replace(scene, objects=_labels(requests, answers, layout.size))
     return AcceptedScene(scene, "accepted" if is_accepted else "rejected", objects, unasked)
-
-
-def is_blank(image: Image) -> bool:
-    """Whether a picture, uint8 ``(h, w, 3)``, is of one colour: what safety checkers leave of what they withhold."""
-    flat = image.reshape(-1, image.shape[-1])
-    return bool((flat.max(axis=0).astype(int) - flat.min(axis=0) <= _BLANK).all())
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import logging
 import math
 from dataclasses import dataclass
-from typing import Annotated, Self
+from typing import Annotated, Protocol, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from defectory.detection.generative.prompts import describe_scene, name_object
 from defectory.detection.layouts.records import BoxOfFloats, Layout, clip_box
-from defectory.errors import ImageError, InputError
+from defectory.errors import DefectoryError, ImageError, InputError, shorten
 from defectory.validation import FrozenModel, explain
 from defectory.vision.arrays import Image
 from defectory.vision.framing import Frame, ModelLimits
-from defectory.vision.images import encode_png, load_image
+from defectory.vision.images import encode_png, is_blank, load_image
+
+logger = logging.getLogger(__name__)
 
 MOST_OBJECTS = 30
 """Objects that a model of GLIGEN takes; its pipeline forgets the others with a warning."""
 
 SIDE = 512
 """Shorter side of what it paints, in pixels: what Stable Diffusion 1.4, which it is made of, was trained on."""
+
+MAX_SIDE = 2048
+"""Longest side of a layout's canvas in pixels: larger pictures would only be larger answers."""
+
+MOST_ERROR = 500
+"""Characters of an error in an answer."""
 
 MAX_RATIO = 2.0
 """Longer by shorter side of what it paints; longer layouts are widened."""
@@ -191,3 +201,88 @@ def parse_answer(line: str | bytes, name: str) -> TransformAnswer:
     except ValidationError as error:
         told = explain(error)
         raise InputError(f"{name}: {told.field}", told.rule, told.got) from None
+
+
+class GroundedModel(Protocol):
+    """Paints groundings; `models/gligen/inference.py` makes one of GLIGEN's pipeline."""
+
+    @property
+    def side(self) -> int:
+        """Shorter side of what it paints, in pixels."""
+        ...
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether it paints into a picture, which it then needs, and not a picture of its own."""
+        ...
+
+    def paint(self, grounding: Grounding, request: TransformRequest, background: Image | None) -> Image | None:
+        """A picture of ``grounding.frame.sent``, uint8 RGB, or None where the safety checker kept it back.
+
+        Args:
+            grounding: what is asked for, with one object at least or none.
+            request: says how; its layout's seed decides the picture, whatever was painted before.
+            background: what to paint into, of that size.
+        """
+        ...
+
+
+def answer_lines(body: bytes, model: GroundedModel) -> bytes:
+    """The answers to the lines of a transform's request, in their order, on lines of their own; empty ones have none.
+
+    A line that fails gets an answer with its error: a transform that fails loses all that it had painted.
+    """
+    lines = [line for line in body.splitlines() if line.strip()]
+    return b"\n".join(answer_line(line, model).model_dump_json().encode() for line in lines)
+
+
+def answer_line(line: bytes, model: GroundedModel) -> TransformAnswer:
+    """The answer to one line, whatever is wrong with it or happens to the model over it."""
+    image_id, dropped = "", tuple[int, ...]()
+    try:
+        image_id = _name_in(line)
+        request = _parse_request(line)
+        grounding = ground(request.layout, side=model.side, is_square=model.inpaints)
+        dropped = grounding.dropped
+        picture = model.paint(grounding, request, _background(request, grounding.frame, model))
+        if picture is None or is_blank(picture):
+            return TransformAnswer(image_id=image_id, withheld=True, dropped=dropped)
+        return TransformAnswer.of_picture(image_id, grounding.frame.restore(picture), dropped)
+    except DefectoryError as error:
+        reason = str(error)
+    # A library may fail in any way over one record (memory of the GPU included), and others are to come.
+    except Exception as error:
+        logger.exception("%s could not be painted", image_id or "A line")
+        reason = f"{type(error).__name__}: {error}"
+    return TransformAnswer(image_id=image_id, error=shorten(reason, MOST_ERROR), dropped=dropped)
+
+
+def _name_in(line: bytes) -> str:
+    """The name that a line gives itself, however wrong the rest of it is."""
+    try:
+        name = json.loads(line)["image_id"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return shorten(name) if isinstance(name, str) else ""
+
+
+def _parse_request(line: bytes) -> TransformRequest:
+    try:
+        request = TransformRequest.model_validate_json(line)
+    except ValidationError as error:
+        told = explain(error)
+        raise InputError(told.field, told.rule, told.got) from None
+    if max(request.layout.size) > MAX_SIDE:
+        got = " x ".join(map(str, request.layout.size))
+        fix = "It paints some 512 pixels: make the layouts smaller."
+        raise InputError("layout.size", f"at most {MAX_SIDE} pixels a side", got, fix)
+    return request
+
+
+def _background(request: TransformRequest, frame: Frame, model: GroundedModel) -> Image | None:
+    if (request.background is None) == model.inpaints:
+        rule = "given, as this model inpaints" if model.inpaints else "left out, as this model does not inpaint"
+        raise InputError("background", rule)
+    if request.background is None:
+        return None
+    return frame.lay_out(decode_picture(request.background, "background", request.layout.size))

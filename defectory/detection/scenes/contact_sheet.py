@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from defectory.detection.scenes.acceptance import AcceptanceReport
 from defectory.detection.scenes.folder import read_scenes
 from defectory.detection.scenes.records import SceneRecord
 from defectory.vision.images import encode_jpeg, load_image
@@ -63,8 +64,13 @@ class _Survey:
             self.conditions.setdefault(name, Counter())[value or "none"] += 1
 
 
-def contact_sheet(folder: Path, classes: Sequence[str]) -> bytes:
+def contact_sheet(folder: Path, classes: Sequence[str], acceptance: AcceptanceReport | None = None) -> bytes:
     """The page of a folder of scenes, UTF-8: what is in them by class and condition, and some with their boxes.
+
+    Args:
+        folder: of scenes.
+        classes: what is labelled.
+        acceptance: of scenes that a model painted: what their check made of them.
 
     Raises:
         InputError: the folder cannot be read.
@@ -77,7 +83,9 @@ def contact_sheet(folder: Path, classes: Sequence[str]) -> bytes:
     template = Environment(
         loader=PackageLoader("defectory.detection.scenes"), autoescape=True, undefined=StrictUndefined
     ).get_template("contact_sheet.html.j2")
-    return template.render(survey=survey, classes=list(classes), colours=colours, pictures=pictures).encode()
+    return template.render(
+        survey=survey, classes=list(classes), colours=colours, pictures=pictures, acceptance=acceptance
+    ).encode()
 
 
 def shown_on_sheet(folder: Path, scenes: int) -> Iterator[SceneRecord]:

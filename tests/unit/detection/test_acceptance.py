@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from defectory.detection.detectors.detector import Detection
-from defectory.detection.generative.acceptance import CheckedRenderer, accept, is_blank
+from defectory.detection.generative.acceptance import CheckedRenderer, accept
 from defectory.detection.layouts.records import Layout, LayoutObject
 from defectory.detection.scenes.acceptance import (
     ACCEPTANCE_FILE,
@@ -22,6 +22,7 @@ from defectory.detection.scenes.acceptance import (
     report_acceptance,
 )
 from defectory.errors import ContentFilteredError, InputError
+from defectory.vision.images import is_blank
 
 PICTURE = np.arange(100 * 200 * 3, dtype=np.uint32).astype(np.uint8).reshape(100, 200, 3)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -11,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from defectory.detection.generative.gligen import TransformAnswer, TransformRequest, ground, parse_answer
+from defectory.detection.generative.gligen import (
+    TransformAnswer,
+    TransformRequest,
+    answer_lines,
+    ground,
+    parse_answer,
+)
 from defectory.detection.generative.prompts import describe_scene, name_object
+from defectory.detection.generative.serving import TransformServer
 from defectory.detection.layouts.records import Layout, LayoutObject
 from defectory.errors import ImageError, InputError
 from defectory.vision.images import encode_png
@@ -143,3 +152,99 @@ def test_an_answers_picture_is_of_its_layouts_size():
 def test_what_is_no_picture_is_refused(image):
     with pytest.raises(ImageError):
         TransformAnswer(image_id="a", image=image).picture(layout())
+
+
+class Model:
+    """Paints noise by the seed, or does what it was told for a record."""
+
+    side = 64
+
+    def __init__(self, inpaints: bool = False, **script) -> None:
+        self.inpaints, self.script, self.backgrounds = inpaints, script, []
+
+    def paint(self, grounding, request, background):
+        self.backgrounds.append(background)
+        scripted = self.script.get(request.image_id)
+        if isinstance(scripted, Exception):
+            raise scripted
+        if scripted is not None:
+            return None if scripted == "withheld" else np.zeros((*grounding.frame.sent[::-1], 3), np.uint8)
+        noise = np.random.default_rng(request.layout.seed).integers(0, 255, (8, 8, 3), np.uint8)
+        return np.repeat(np.repeat(noise, grounding.frame.sent[1] // 8, 0), grounding.frame.sent[0] // 8, 1)
+
+
+def line(name: str, **changes) -> bytes:
+    asked = layout(thing(10, 10, 40, 40), image_id=name, size=(128, 64))
+    return json.dumps({"image_id": name, "layout": asked.model_dump(mode="json"), **changes}).encode()
+
+
+def answers(body: bytes, model: Model) -> list[TransformAnswer]:
+    return [TransformAnswer.model_validate_json(answer) for answer in answer_lines(body, model).split(b"\n")]
+
+
+def test_every_line_has_its_answer_whatever_becomes_of_the_others():
+    model = Model(b=MemoryError("CUDA out of memory"), d="withheld", e="black")
+    lines = [line("a"), line("b"), b"{no json", line("c", steps=0), b"", line("d"), line("e"), b'{"image_id": "f"}']
+    told = answers(b"\n".join(lines) + b"\n", model)
+
+    assert [(answer.image_id, answer.image is not None, answer.withheld) for answer in told] == [
+        ("a", True, False),
+        ("b", False, False),
+        ("", False, False),
+        ("c", False, False),
+        ("d", False, True),
+        ("e", False, True),
+        ("f", False, False),
+    ]
+    assert told[1].error == "MemoryError: CUDA out of memory"
+    assert [answer.error.split(":")[0] for answer in (told[2], told[3], told[6]) if answer.error] == [
+        "TransformRequest", "steps", "layout",
+    ]  # fmt: skip
+
+
+def test_what_was_dropped_is_named_even_where_painting_fails():
+    things = [thing(10 * number, 0, 5, 60 + number) for number in range(31)]
+    asked = layout(*things).model_dump(mode="json")
+    body = json.dumps({"image_id": "a", "layout": asked}).encode()
+
+    assert answers(body, Model())[0].dropped == (0,)
+    assert answers(body, Model(a=ValueError("no")))[0].dropped == (0,)
+
+
+def test_a_picture_comes_back_as_the_canvas_was_and_is_painted_into_where_the_model_inpaints():
+    asked = layout(size=(128, 64))
+    picture = np.full((64, 128, 3), 200, np.uint8)
+    background = base64.b64encode(encode_png(picture)).decode()
+    model = Model(inpaints=True)
+    answer = answers(line("a", background=background), model)[0]
+
+    assert answer.picture(asked).shape == (64, 128, 3)
+    assert model.backgrounds[0].shape == (64, 64, 3)
+    assert (model.backgrounds[0] == 200).all()
+    assert "given, as this model inpaints" in answers(line("a"), model)[0].error
+    assert "left out" in answers(line("a", background=background), Model())[0].error
+    other = base64.b64encode(encode_png(picture[:, :100])).decode()
+    assert "of the layout's size, 128 x 64" in answers(line("a", background=other), model)[0].error
+
+
+def test_a_canvas_that_is_larger_than_an_answer_may_be_is_refused():
+    body = json.dumps({"image_id": "a", "layout": layout(size=(2049, 64)).model_dump(mode="json")}).encode()
+
+    assert "at most 2048 pixels a side" in answers(body, Model())[0].error
+
+
+def test_it_is_served_as_batch_transform_asks():
+    with TransformServer("127.0.0.1", 0, Model(), token=None) as server:
+        server.start()
+        assert json.loads(fetch(f"{server.url}/execution-parameters")) == {
+            "MaxConcurrentTransforms": 1, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 6,
+        }  # fmt: skip
+        body = fetch(f"{server.url}/invocations", line("a") + b"\n" + line("b"))
+        assert [json.loads(answer)["image_id"] for answer in body.split(b"\n")] == ["a", "b"]
+        with pytest.raises(urllib.error.HTTPError, match="415"):
+            fetch(f"{server.url}/invocations", line("a"), "image/png")
+
+
+def fetch(address: str, content: bytes | None = None, kind: str = "application/jsonlines") -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(address, content, {"Content-Type": kind}), timeout=60) as reply:
+        return bytes(reply.read())
