@@ -12,6 +12,7 @@ from constructs import Construct
 from defectory.config import Config
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
+from stacks.constructs.detector_training import DetectorTraining
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.safety_line import SafetyLine
@@ -41,9 +42,8 @@ class Detection(Capability):
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
         super().__init__(scope, construct_id, config=config, description="scenes, and detectors of objects", **stack)
         self.scenes = self.build_bucket("Scenes")
-        # Detectors, and the rules of safety.
-        self.models = self.build_lasting_bucket("Models")
-        self.safety = SafetyLine(self, "Safety", models=self.models, endpoint_name=f"{config.name}-detection")
+        self.detectors = DetectorTraining(self, "Detectors", scenes=self.scenes)
+        self.safety = SafetyLine(self, "Safety", models=self.detectors.models)
         self.plan = self._build_plan()
         self.render = self._build_render()
         self.assemble = self._build_assemble()
@@ -69,10 +69,12 @@ class Detection(Capability):
         self.build_outputs(
             {
                 **self.safety.outputs(),
-                "DetectorBucketName": self.models.bucket_name,
                 "ScenesBucketName": self.scenes.bucket_name,
                 "ScenesMachineArn": self.generation.machine.state_machine_arn,
                 "DetectionAlertsTopicArn": self.alerts.topic.topic_arn,
+                "DetectFunctionName": self.detectors.detect.function.function_name,
+                "DetectorsBucketName": self.detectors.models.bucket_name,
+                "DetectorTrainingMachineArn": self.detectors.training.machine.state_machine_arn,
             }
         )
 

@@ -16,7 +16,7 @@ from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.kept_table import KeptTable
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
-from stacks.constructs.training_machine import TrainingMachine
+from stacks.constructs.training_machine import ModelKind, TrainingMachine
 from stacks.constructs.upload_line import LineFunction, UploadLine
 from stacks.constructs.upload_queue import UploadQueue
 
@@ -51,6 +51,7 @@ class Inspection(Capability):
             "Training",
             config=config,
             alerts=self.alerts,
+            kind=ModelKind.inspection(config),
             bucket=self.models,
             endpoint_name=self.endpoint_name,
             serving=self.inspect if config.inspection_endpoint == "lambda" else None,

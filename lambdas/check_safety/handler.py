@@ -1,7 +1,7 @@
 """Lambda: inspect one image of a camera, and answer its record; called by the safety line's state machine.
 
-The function asks the detector's endpoint, or holds the detector itself.  A file that is no image has a record as well.
-A service that fails is an error, which the state machine tries again.
+The function holds the detector in service.  A file that is no image has a record as well.  A service that fails is an
+error, which the state machine tries again.
 """
 
 from __future__ import annotations
@@ -17,21 +17,19 @@ from defectory.aws.environment import FunctionEnvironment
 from defectory.detection.detectors.detector import load_detector
 from defectory.detection.safety.inspecting import SafetyInspector
 from defectory.detection.safety.rules_file import RulesFile
-from defectory.detection.served_detector import DetectionEndpoint, DetectionService, ServedDetector
+from defectory.detection.served_detector import ServedDetector
 from defectory.inspection.approved_models import ApprovedModels
 from defectory.inspection.line.served_model import ModelArchives
 from defectory.line.buckets import ResultsBucket, read_upload
-from defectory.line.endpoint import ModelEndpoint
 from defectory.line.uploads import Upload
 
 logger = Logger(service="check-safety")
 
 
 class Environment(FunctionEnvironment):
-    """The function's environment variables; ``endpoint_name`` is "" where it holds the detector itself."""
+    """The function's environment variables; nothing is blurred where ``blurred_class`` is ""."""
 
     training_bucket: str
-    endpoint_name: str = ""
     results_bucket: str
     retention_days: int
     blurred_class: str = ""
@@ -40,13 +38,8 @@ class Environment(FunctionEnvironment):
 @cache
 def inspector() -> SafetyInspector:
     env = Environment.load()
-    detector: DetectionService = (
-        DetectionEndpoint(ModelEndpoint(env.endpoint_name))
-        if env.endpoint_name
-        else ServedDetector(ApprovedModels(env.training_bucket), ModelArchives(load_detector))
-    )
     return SafetyInspector(
-        detector=detector,
+        detector=ServedDetector(ApprovedModels(env.training_bucket), ModelArchives(load_detector)),
         rules=RulesFile(env.training_bucket),
         results=ResultsBucket(env.results_bucket),
         read=read_upload,

@@ -1,11 +1,11 @@
 """Lambda: the objects on one image in S3, by the detector in service; answer its ``DetectionReply``.
 
 ``{"bucket", "key", "version_id"}`` names the image; ``version_id`` may be left out, and further fields of an upload may
-be there.  The function asks the endpoint, or holds the detector itself.  Before a new detector is put in service, the
-training machine has it verified here: ``{"verify": {"archive", "test", "model_version"}}``.
+be there.  The function holds the detector itself.  Before a new one is put in service, the training machine has it
+verified here: ``{"verify": {"archive", "test", "model_version"}}``.
 
 Errors, for a state machine's Retry and Catch: ``ImageError`` (no image, or deleted), ``EndpointMissingError`` (nothing
-is in service), ``EndpointBusyError``, ``EndpointFailedError``, ``EndpointAnswerError``, as those of inspect_image.
+is in service), ``EndpointAnswerError`` (it cannot be loaded, or fails on the image), as those of inspect_with_model.
 """
 
 from __future__ import annotations
@@ -19,28 +19,21 @@ from pydantic import BaseModel, Field, ValidationError
 
 from defectory.aws.environment import FunctionEnvironment
 from defectory.detection.detectors.detector import Detector, load_detector
-from defectory.detection.served_detector import (
-    CandidateDetector,
-    DetectionEndpoint,
-    DetectionService,
-    ServedDetector,
-)
+from defectory.detection.served_detector import CandidateDetector, ServedDetector
 from defectory.inspection.approved_models import ApprovedModels
 from defectory.inspection.line.served_model import ModelArchives
 from defectory.inspection.training_bucket import TrainingBucket
 from defectory.inspection.training_run import verify
 from defectory.line.buckets import read_object
-from defectory.line.endpoint import ModelEndpoint
 from defectory.validation import explain
 
 logger = Logger(service="detect-objects")
 
 
 class Environment(FunctionEnvironment):
-    """The function's environment variables; ``endpoint_name`` is "" where it holds the detector itself."""
+    """The function's environment variables."""
 
     training_bucket: str
-    endpoint_name: str = ""
 
 
 class ImageReference(BaseModel):
@@ -62,11 +55,8 @@ def archives() -> ModelArchives[Detector]:
 
 
 @cache
-def service() -> DetectionService:
-    env = environment()
-    if env.endpoint_name:
-        return DetectionEndpoint(ModelEndpoint(env.endpoint_name))
-    return ServedDetector(ApprovedModels(env.training_bucket), archives())
+def served() -> ServedDetector:
+    return ServedDetector(ApprovedModels(environment().training_bucket), archives())
 
 
 @logger.inject_lambda_context
@@ -82,6 +72,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     except ValidationError as error:
         raise explain(error) from None
     content = read_object(image.bucket, image.key, image.version_id)
-    reply = service().detect(content, image.key)
+    reply = served().detect(content, image.key)
     logger.info("Detected", extra={"key": image.key, "objects": len(reply.detections)})
     return reply.model_dump(mode="json")

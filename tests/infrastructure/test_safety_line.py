@@ -15,7 +15,6 @@ FUNCTIONS = (
     *("start_safety_check", "check_safety", "record_safety_check"),
     *("send_safety_alert", "send_safety_digest", "set_safety_rules"),
 )
-ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/defectory-detection"
 
 
 def logical(folder: str) -> str:
@@ -29,10 +28,9 @@ def detection(synthesise) -> Template:
 
 @pytest.fixture(scope="module")
 def tuned(synthesise) -> Template:
-    """The template of an installation with settings of its own, whose detector a function holds."""
+    """The template of an installation with settings of its own."""
     return synthesise(
         "detection",
-        inspection_endpoint="lambda",
         name="plant7",
         retention_days="30",
         safety_email="ehs@example.com",
@@ -50,7 +48,7 @@ def names(detection) -> dict[str, str]:
     return {
         "uploads": f"<{only(bucket, 'SafetyUploads')}.Arn>",
         "results": f"<{only(bucket, 'SafetyResults')}.Arn>",
-        "models": f"<{only(bucket, 'Models')}.Arn>",
+        "models": f"<{only(bucket, 'DetectorsModels')}.Arn>",
         "table": f"<{only(table, 'SafetyDetections')}.Arn>",
         "frames": f"<{only(table, 'SafetyFrames')}.Arn>",
         "machine": f"<{only('AWS::StepFunctions::StateMachine', 'SafetyLine')}>",
@@ -85,11 +83,11 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(detection, n
             *rules,
         },
         "check_safety": {
-            *((f"sagemaker:{verb}", ENDPOINT) for verb in ("InvokeEndpoint", "DescribeEndpoint")),
+            ("s3:GetObject", f"{names['models']}/*"),
+            ("s3:ListBucket", names["models"]),
             ("s3:GetObjectVersion", f"{names['uploads']}/*"),
             ("s3:ListBucket", names["uploads"]),
             ("s3:PutObject", f"{names['results']}/*"),
-            *rules,
         },
         "record_safety_check": {
             ("dynamodb:PutItem", table),
@@ -106,13 +104,6 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(detection, n
     }
 
     assert {folder: leaves_of(detection, folder) for folder in FUNCTIONS} == expected
-
-
-def test_a_function_that_holds_the_detector_reads_detectors_and_asks_no_endpoint(tuned):
-    actions = {action for action, _ in leaves_of(tuned, "check_safety")}
-
-    assert actions == {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"}
-    assert "ENDPOINT_NAME" not in tuned.function("CheckSafetyFunction")["Environment"]["Variables"]
 
 
 def test_the_machine_is_that_of_the_inspection_line_with_functions_of_its_own(detection, inspection, names):

@@ -35,11 +35,11 @@ def line_of(app) -> Line:
 
 @pytest.fixture(scope="module")
 def line(applications):
-    """The line whose detector a function holds, with rules in force and a detector in service."""
+    """The line with rules in force and a detector in service."""
     line = line_of(applications["bedrock"])
     answer = line.call(line.outputs["SafetyRulesFunctionName"], RULES)
     assert answer["cameras"] == ["dock-1", "dock-2"]
-    s3, bucket = line.cloud.client("s3"), line.outputs["DetectorBucketName"]
+    s3, bucket = line.cloud.client("s3"), line.outputs["DetectorsBucketName"]
     detector = hat_detector()
     s3.put_object(Bucket=bucket, Key="models/by-hand/detector.tar.gz", Body=detector.to_bytes())
     approved = {
@@ -108,7 +108,7 @@ def test_wrong_rules_are_refused_and_those_in_force_stay(line):
     assert line.row("dock-2/after.jpg")["camera"] == "dock-2"
 
 
-def test_without_an_endpoint_an_image_is_a_row_and_a_mail(applications):
+def test_before_there_is_a_detector_an_image_is_a_row_and_a_mail(applications):
     line = line_of(applications["catalogue"])
     assert line.call(line.outputs["SafetyRulesFunctionName"], RULES)["status"] == "SET"
 
@@ -116,6 +116,6 @@ def test_without_an_endpoint_an_image_is_a_row_and_a_mail(applications):
 
     row = line.row("dock-1/early.jpg")
     assert (row["outcome"], row["camera"]) == ("ERROR", "dock-1")
-    assert "does not exist" in row["reason"]
+    assert "No model is in service" in row["reason"]
     [mail] = line.mails("dock-1/early.jpg")
     assert mail.subject == "ERROR: dock-1"

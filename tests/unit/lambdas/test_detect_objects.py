@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -10,11 +9,10 @@ import boto3
 import numpy as np
 import pytest
 
-from defectory.detection.served_detector import DetectionEndpoint
 from defectory.errors import ImageError, InputError
 from defectory.inspection.approved_models import ApprovedModel, ApprovedModels
 from defectory.inspection.training_run import DeploymentError
-from defectory.line.endpoint import EndpointAnswerError, EndpointMissingError, ModelEndpoint
+from defectory.line.endpoint import EndpointAnswerError, EndpointMissingError
 from defectory.vision.images import encode_png
 from lambdas.detect_objects import handler as module
 from tests.support.constant_detector import constant_detector
@@ -29,7 +27,7 @@ ARCHIVE = "s3://parts/models/run-1/model.tar.gz"
 @pytest.fixture
 def s3(aws, monkeypatch):
     monkeypatch.setenv("TRAINING_BUCKET", "parts")
-    caches = (module.environment, module.archives, module.service)
+    caches = (module.environment, module.archives, module.served)
     for cache in caches:
         cache.cache_clear()
     client = boto3.client("s3", region_name="us-east-1")
@@ -82,32 +80,8 @@ def test_a_candidate_is_verified_by_an_image_of_the_test_set(s3):
         module.handler({"verify": {**event, "model_version": "another"}}, CONTEXT)
 
 
-class Runtime:
-    """SageMaker's runtime with a detector behind it."""
-
-    def __init__(self, answer: bytes | None = None) -> None:
-        self.answer, self.sizes = answer, []
-
-    def invoke_endpoint(self, *, Body: bytes, **request: str) -> dict:
-        from defectory.vision.images import load_image
-
-        image = load_image(Body)
-        self.sizes.append((image.shape[1], image.shape[0], len(Body)))
-        return {"Body": io.BytesIO(self.answer or constant_detector().reply(image).model_dump_json().encode())}
-
-
-def test_an_endpoint_answers_in_pixels_of_the_image_also_where_it_was_sent_smaller(monkeypatch):
-    monkeypatch.setattr("defectory.line.payload.PAYLOAD_LIMIT", 20_000)
-    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), np.uint8)
-    runtime = Runtime()
-    reply = DetectionEndpoint(ModelEndpoint("detection", runtime)).detect(encode_png(noise), "a.png")
-    [(width, _, size)] = runtime.sizes
-    assert width < 320
-    assert size <= 20_000
-    assert (reply.width, reply.height) == (320, 240)
-    assert reply.detections[0].box == pytest.approx((80, 60, 160, 120), abs=0.01)
-
-
-def test_an_endpoint_that_answers_nonsense_is_named():
-    with pytest.raises(EndpointAnswerError, match="detection answered nonsense"):
-        DetectionEndpoint(ModelEndpoint("detection", Runtime(b'{"verdict": "PASS"}'))).detect(PHOTO, "a.png")
+def test_a_detector_that_is_none_is_named(s3):
+    serve()
+    s3.put_object(Bucket="parts", Key="models/run-1/model.tar.gz", Body=b"none")
+    with pytest.raises(EndpointAnswerError, match=ARCHIVE):
+        ask()

@@ -25,7 +25,7 @@ class SeenImage:
 
 
 def _temporary() -> IO[bytes]:
-    return tempfile.TemporaryFile()  # noqa: SIM115
+    return tempfile.TemporaryFile()
 
 
 @dataclass(slots=True)
