@@ -108,13 +108,27 @@ def test_wrong_rules_are_refused_and_those_in_force_stay(line):
     assert line.row("dock-2/after.jpg")["camera"] == "dock-2"
 
 
-def test_before_there_is_a_detector_an_image_is_a_row_and_a_mail(applications):
+def test_an_upload_that_was_deleted_is_unreadable(line):
+    s3, bucket = line.cloud.client("s3"), line.outputs["UploadBucketName"]
+    version = s3.put_object(Bucket=bucket, Key="dock-2/gone.jpg", Body=b"?")["VersionId"]
+    s3.delete_object(Bucket=bucket, Key="dock-2/gone.jpg", VersionId=version)
+    upload = {"bucket": bucket, "key": "dock-2/gone.jpg", "version_id": version, "size": 1}
+
+    record = line.call("with-model-check-safety", {**upload, "uploaded_at": "2026-11-21T11:59:00.000Z"})
+
+    assert (record["status"], "deleted" in record["reason"]) == ("UNREADABLE", True)
+
+
+def test_before_there_are_rules_or_a_detector_images_are_rows_and_mails(applications):
     line = line_of(applications["catalogue"])
+    line.upload("dock-1/earliest.jpg", compose())
+    earliest = line.row("dock-1/earliest.jpg")
     assert line.call(line.outputs["SafetyRulesFunctionName"], RULES)["status"] == "SET"
 
     line.upload("dock-1/early.jpg", compose())
 
     row = line.row("dock-1/early.jpg")
+    assert (earliest["outcome"], earliest.get("camera")) == ("ERROR", None)
     assert (row["outcome"], row["camera"]) == ("ERROR", "dock-1")
     assert "No model is in service" in row["reason"]
     [mail] = line.mails("dock-1/early.jpg")
