@@ -25,7 +25,7 @@ class SeenImage:
 
 
 def _temporary() -> IO[bytes]:
-    return tempfile.TemporaryFile()
+    return tempfile.TemporaryFile()  # noqa: SIM115
 
 
 @dataclass(slots=True)
