@@ -73,10 +73,10 @@ class Capability(Stack):
             ],
         )
 
-    def build_lasting_bucket(self, name: str, *, scope: Construct | None = None) -> SecureBucket:
-        """A bucket for what is worth keeping as long as whoever put it there says; in ``scope``, if there is one."""
+    def build_lasting_bucket(self, name: str) -> SecureBucket:
+        """A bucket for what is worth keeping as long as whoever put it there says."""
         return SecureBucket(
-            scope or self,
+            self,
             name,
             logs=self.access_logs,
             removal_policy=self.removal_policy,

@@ -12,12 +12,13 @@ from constructs import Construct
 from defectory.config import Config
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
-from stacks.constructs.detector_training import DetectorTraining
+from stacks.constructs.model_access import grant_inpaint_model
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.safety_line import SafetyLine
 from stacks.constructs.scenes_machine import ScenesMachine
 from stacks.constructs.stopped_rule import StoppedRule
+from stacks.constructs.training_machine import ModelKind, TrainingMachine
 
 # One package for both functions: OpenCV and onnxruntime outweigh everything else.  Planning has what samples layouts
 # instead, and all together is more than Lambda takes.
@@ -42,8 +43,21 @@ class Detection(Capability):
     def __init__(self, scope: Construct, construct_id: str, *, config: Config, **stack: Any) -> None:  # noqa: ANN401
         super().__init__(scope, construct_id, config=config, description="scenes, and detectors of objects", **stack)
         self.scenes = self.build_bucket("Scenes")
-        self.detectors = DetectorTraining(self, "Detectors", scenes=self.scenes)
-        self.safety = SafetyLine(self, "Safety", models=self.detectors.models)
+        # Detectors, and the rules of safety.
+        self.models = self.build_lasting_bucket("Models")
+        self.endpoint_name = f"{config.name}-detection"
+        self.safety = SafetyLine(self, "Safety", models=self.models, endpoint_name=self.endpoint_name)
+        self.training = TrainingMachine(
+            self,
+            "Training",
+            config=config,
+            alerts=self.alerts,
+            kind=ModelKind.detector(),
+            bucket=self.models,
+            datasets=self.scenes,
+            endpoint_name=self.endpoint_name,
+            serving=self.safety.check if config.inspection_endpoint == "lambda" else None,
+        )
         self.plan = self._build_plan()
         self.render = self._build_render()
         self.assemble = self._build_assemble()
@@ -69,12 +83,11 @@ class Detection(Capability):
         self.build_outputs(
             {
                 **self.safety.outputs(),
+                "DetectorBucketName": self.models.bucket_name,
                 "ScenesBucketName": self.scenes.bucket_name,
                 "ScenesMachineArn": self.generation.machine.state_machine_arn,
+                "DetectorTrainingMachineArn": self.training.machine.state_machine_arn,
                 "DetectionAlertsTopicArn": self.alerts.topic.topic_arn,
-                "DetectFunctionName": self.detectors.detect.function.function_name,
-                "DetectorsBucketName": self.detectors.models.bucket_name,
-                "DetectorTrainingMachineArn": self.detectors.training.machine.state_machine_arn,
             }
         )
 
@@ -102,7 +115,6 @@ class Detection(Capability):
             {
                 "SCENES_BUCKET": self.scenes.bucket_name,
                 "IMAGE_REGION": self.config.image_region,
-                "INPAINT_MODEL_ID": self.config.inpaint_model_id,
             },
             timeout=Duration.minutes(15),
             # The largest canvas in memory, several times over; and processors come with memory.
@@ -113,6 +125,7 @@ class Detection(Capability):
             package=RENDERING,
         )
         self._allow_bucket(render.role, read=["*"], write=[*PICTURES, LABELS, RECORDS, REQUESTS])
+        grant_inpaint_model(render.role, self.config)
         return render
 
     def _build_assemble(self) -> PythonFunction:

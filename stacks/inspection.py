@@ -51,7 +51,7 @@ class Inspection(Capability):
             "Training",
             config=config,
             alerts=self.alerts,
-            kind=ModelKind.inspection(config),
+            kind=ModelKind.inspection(),
             bucket=self.models,
             endpoint_name=self.endpoint_name,
             serving=self.inspect if config.inspection_endpoint == "lambda" else None,

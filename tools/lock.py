@@ -3,7 +3,9 @@
 requirements.txt is the complete lock of the project with all its extras: exact versions, what they need in turn, and
 the hashes of every file that a package index has of them, for every platform and Python that the project runs on.
 uv resolves it; versions that it holds already stay unless they no longer fit.  Each list of ``tools/lists.toml`` is cut
-from it: the packages a list names and, by the comments ``# via`` of the lock, all that they need.
+from it: the packages a list names and, by the comments ``# via`` of the lock, all that they need.  What a container
+needs that the project does not (torch and CUDA, say) is a list ``apart``: resolved by itself, in the lock's versions
+where both have a package.
 """
 
 from __future__ import annotations
@@ -124,16 +126,36 @@ def resolve(root: Path, *, upgrade: bool = False) -> str:
     Raises:
         subprocess.CalledProcessError: uv found no solution; it has said why.
     """
-    lock = root / LOCK
+    text = _compile(root, LOCK, ["pyproject.toml", "--all-extras"], upgrade=upgrade)
+    return LOCK_HEADER + text.removeprefix(LOCK_HEADER)
+
+
+def resolve_apart(root: Path, declared: str, *, upgrade: bool = False) -> dict[str, str]:
+    """The text of every list apart, by its path; resolved by uv, in the versions of the lock that is there.
+
+    Raises:
+        subprocess.CalledProcessError: uv found no solution; it has said why.
+    """
+    texts = {}
+    for entry in tomllib.loads(declared).get("apart", []):
+        text = _compile(root, entry["file"], ["-", "--constraints", LOCK], stdin=entry["packages"], upgrade=upgrade)
+        blocks = ["\n".join(pin.lines) for _, pin in sorted(read_lock(text).items())]
+        texts[entry["file"]] = LIST_HEADER.format(purpose=entry["purpose"]) + "\n".join(blocks) + "\n"
+    return texts
+
+
+def _compile(root: Path, file: str, source: Sequence[str], *, stdin: Sequence[str] = (), upgrade: bool = False) -> str:
+    """What uv makes of ``source``; versions that ``file`` has stay unless they no longer fit."""
+    lock = root / file
     command = [
-        *(uv.find_uv_bin(), "pip", "compile", "pyproject.toml", "--all-extras", "--quiet"),
+        *(uv.find_uv_bin(), "pip", "compile", *source, "--quiet"),
         *("--universal", "--fork-strategy", "fewest", "--python-version", OLDEST_PYTHON, "--generate-hashes"),
         # Where this machine gets its packages is nobody else's business.
         *("--no-header", "--no-emit-index-url", "--no-emit-find-links"),
         *("--output-file", str(lock), *(["--upgrade"] if upgrade else [])),
     ]
-    subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL)
-    return LOCK_HEADER + lock.read_text().removeprefix(LOCK_HEADER)
+    subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL, input="\n".join(stdin), text=True)
+    return lock.read_text()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,6 +170,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except subprocess.CalledProcessError as error:
             return error.returncode
         (ROOT / LOCK).write_text(text)
+        try:
+            apart = resolve_apart(ROOT, (ROOT / LISTS).read_text(), upgrade=options.upgrade)
+        except subprocess.CalledProcessError as error:
+            return error.returncode
+        for path, text in apart.items():
+            (ROOT / path).write_text(text)
     for path, text in render_lists((ROOT / LISTS).read_text(), (ROOT / LOCK).read_text()).items():
         (ROOT / path).write_text(text)
     return 0

@@ -24,7 +24,6 @@ def decide(content: bytes, gate: Mapping[str, Any]) -> GateOutcome:
 
 DETECTOR = TrainedKind(
     upload="scenes, a YOLO folder or COCO's annotations with their images",
-    setting="",
     check_rules=DetectorGateRules.parse,
     decide=decide,
 )

@@ -104,13 +104,11 @@ class TrainedKind:
 
     Attributes:
         upload: what a dataset consists of.
-        setting: the deployment's setting that says what serves; "" where that is always a function.
         check_rules: raises ``InputError`` for rules of the gate that there are not.
         decide: the gate's word on the content of an evaluation, by its rules.
     """
 
     upload: str
-    setting: str
     check_rules: Callable[[object], object]
     decide: Callable[[bytes, Mapping[str, Any]], GateOutcome]
 
@@ -205,9 +203,9 @@ def prepare(
         # https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html: SageMaker converts one way only.
         fix = (
             f"SageMaker cannot make {prefix} serverless. Delete it (aws sagemaker delete-endpoint --endpoint-name "
-            f"{prefix}) and start again, or deploy with {trained.setting}=realtime."
+            f"{prefix}) and start again, or deploy with inspection_endpoint=realtime."
         )
-        raise InputError(trained.setting, "realtime while the endpoint is real-time", kind, fix)
+        raise InputError("inspection_endpoint", "realtime while the endpoint is real-time", kind, fix)
     return TrainingRun(
         name=f"{prefix}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}",
         dataset=f"s3://{datasets.name}/{training_request.dataset}",
@@ -240,7 +238,6 @@ def decide(content: bytes, gate: Mapping[str, Any]) -> GateOutcome:
 
 INSPECTION = TrainedKind(
     upload="normal/ and anomaly/",
-    setting="inspection_endpoint",
     check_rules=GateRules.parse,
     decide=decide,
 )

@@ -15,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.bucket import Bucket
 from defectory.aws.environment import FunctionEnvironment
+from defectory.aws.image_models import ImageModel, create_image_model
 from defectory.detection.batch.makers import SceneMakers
 from defectory.detection.batch.render import ShardRenderer
 from defectory.detection.batch.runs import SceneRun, ShardItem
@@ -22,6 +23,8 @@ from defectory.detection.batch.transform import write_requests
 from defectory.errors import InputError
 
 logger = Logger(service="render-scenes")
+# Seconds after which a busy model is not asked again: the state machine waits longer, and at no cost.
+PATIENCE = 60.0
 # What runs read of the bucket is copied there once, for as long as this process lives.
 _copies = TemporaryDirectory(prefix="scenes-")
 
@@ -31,7 +34,6 @@ class Environment(FunctionEnvironment):
 
     scenes_bucket: str
     image_region: str
-    inpaint_model_id: str = ""
 
 
 @cache
@@ -41,7 +43,10 @@ def bucket() -> Bucket:
 
 @cache
 def renderer() -> ShardRenderer:
-    return ShardRenderer(bucket(), SceneMakers(bucket(), Path(_copies.name)))
+    def image_model(model_id: str) -> ImageModel:
+        return create_image_model(model_id, Environment.load().image_region, patience=PATIENCE)
+
+    return ShardRenderer(bucket(), SceneMakers(bucket(), Path(_copies.name), image_model))
 
 
 @logger.inject_lambda_context

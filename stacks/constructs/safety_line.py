@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aws_cdk import Duration
+from aws_cdk import Aws, Duration
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -35,9 +35,10 @@ class SafetyLine(Construct):
     Args:
         stack: whose resources the functions are.
         models: the bucket of detectors, which has the file of rules as well.
+        endpoint_name: the detector's endpoint, where no function holds the detector.
     """
 
-    def __init__(self, stack: Capability, construct_id: str, *, models: SecureBucket) -> None:
+    def __init__(self, stack: Capability, construct_id: str, *, models: SecureBucket, endpoint_name: str) -> None:
         super().__init__(stack, construct_id)
         self._stack, self._models = stack, models
         config = stack.config
@@ -51,7 +52,7 @@ class SafetyLine(Construct):
         self.queue = UploadQueue(
             self, "UploadQueue", config=config, bucket=self.uploads, alerts=stack.alerts, of="the safety line"
         )
-        self.check = self._build_check()
+        self.check = self._build_check("" if config.inspection_endpoint == "lambda" else endpoint_name)
         self.line = self._build_line()
         self.set_rules = self._build_set_rules()
 
@@ -94,7 +95,7 @@ class SafetyLine(Construct):
             ],
         )
 
-    def _build_check(self) -> PythonFunction:
+    def _build_check(self, endpoint_name: str) -> PythonFunction:
         config = self._stack.config
         check = self._stack.build_function(
             "check_safety",
@@ -103,18 +104,25 @@ class SafetyLine(Construct):
                 "TRAINING_BUCKET": self._models.bucket_name,
                 "RESULTS_BUCKET": self.results.bucket_name,
                 "RETENTION_DAYS": str(config.retention_days),
+                **({"ENDPOINT_NAME": endpoint_name} if endpoint_name else {}),
                 **({"BLURRED_CLASS": BLURRED} if config.safety_privacy else {}),
             },
             timeout=Duration.minutes(3),
             # The largest image and a detector in memory, several times over.
-            memory_size=3008,
+            memory_size=2048 if endpoint_name else 3008,
             caller_retries=True,
             package=JUDGING,
         )
-        models = self._models.arn_for_objects("*")
-        allow(check.role, ["s3:GetObject"], [models])
-        allow(check.role, ["s3:ListBucket"], [self._models.bucket_arn])
-        acknowledge_wildcards(check.role, [models], "Detectors of every run, and the file of rules.")
+        if endpoint_name:
+            endpoint = f"arn:{Aws.PARTITION}:sagemaker:{self._stack.region}:{Aws.ACCOUNT_ID}:endpoint/{endpoint_name}"
+            # SageMaker does not find one that is still being made: whether it comes, its description says.
+            allow(check.role, ["sagemaker:InvokeEndpoint", "sagemaker:DescribeEndpoint"], [endpoint])
+            self._allow_rules(check)
+        else:
+            models = self._models.arn_for_objects("*")
+            allow(check.role, ["s3:GetObject"], [models])
+            allow(check.role, ["s3:ListBucket"], [self._models.bucket_arn])
+            acknowledge_wildcards(check.role, [models], "Detectors of every run, and the file of rules.")
         uploads, results = self.uploads.arn_for_objects("*"), self.results.arn_for_objects("*")
         allow(check.role, ["s3:GetObjectVersion"], [uploads])
         # Without it an upload that was deleted looks like a forbidden one.

@@ -25,7 +25,6 @@ from defectory.aws.regions import region as region_of
 from defectory.config import Config
 from defectory.errors import ConfigError
 from defectory.inspection.approved_models import FOLDER
-from defectory.inspection.training_run import EndpointKind
 from stacks.company_account import endpoint_key, training_values
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
@@ -52,17 +51,13 @@ class ModelKind:
         source: the folder of its entry points, in ``models/``.
         noun: what people are told it is, with its article.
         controller: the name of the controlling function, behind the configured one.
-        endpoint: what serves it.
         variables: the controlling function's, beyond those of every kind.
-        is_registered: whether SageMaker's registry has it; if not, the bucket alone keeps it.
     """
 
     source: str
     noun: str
     controller: str
-    endpoint: EndpointKind
     variables: Mapping[str, str] = field(default_factory=dict)
-    is_registered: bool = True
 
     @property
     def name(self) -> str:
@@ -70,21 +65,14 @@ class ModelKind:
         return self.noun.partition(" ")[2]
 
     @classmethod
-    def inspection(cls, config: Config) -> ModelKind:
-        """Models of inspection, served as configured."""
-        return cls("inspection", "an inspection model", "training-controller", config.inspection_endpoint)
+    def inspection(cls) -> ModelKind:
+        """Models of inspection."""
+        return cls("inspection", "an inspection model", "training-controller")
 
     @classmethod
     def detector(cls) -> ModelKind:
-        """Detectors of objects, which a function always serves."""
-        return cls(
-            source="detector",
-            noun="a detector",
-            controller="detector-training-controller",
-            endpoint="lambda",
-            variables={"MODEL_KIND": "detector"},
-            is_registered=False,
-        )
+        """Detectors of objects."""
+        return cls("detector", "a detector", "detector-training-controller", {"MODEL_KIND": "detector"})
 
 
 @jsii.implements(cdk.ILocalBundling)
@@ -121,7 +109,7 @@ class TrainingMachine(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._config, self._kind, self._endpoint_name, self._serving = config, kind, endpoint_name, serving
-        self._images = container_images(config, kind.endpoint)
+        self._images = container_images(config)
         self.bucket = bucket
         self._datasets = datasets
         self.source = self._build_source()
@@ -148,10 +136,9 @@ class TrainingMachine(Construct):
         )
 
     def _build_registry(self) -> sagemaker.CfnModelPackageGroup | None:
-        # CloudFormation cannot make one in China, where the bucket alone keeps the models.  Where a function serves by
-        # configuration it is there all the same, unused and free: left out it would be retained, and in the way of its
-        # own return.
-        if self._config.region.startswith("cn-") or not self._kind.is_registered:
+        # CloudFormation cannot make one in China, where the bucket alone keeps the models.  Where a function serves it
+        # is there all the same, unused and free: left out it would be retained, and in the way of its own return.
+        if self._config.region.startswith("cn-"):
             return None
         registry = sagemaker.CfnModelPackageGroup(
             self,
@@ -221,7 +208,7 @@ class TrainingMachine(Construct):
             environment={
                 "TRAINING_BUCKET": self.bucket.bucket_name,
                 "ENDPOINT_NAME": self._endpoint_name,
-                "ENDPOINT_KIND": self._kind.endpoint,
+                "ENDPOINT_KIND": self._config.inspection_endpoint,
                 **({"DATASETS_BUCKET": self._datasets.bucket_name} if self._datasets else {}),
                 **self._kind.variables,
             },
@@ -287,7 +274,7 @@ class TrainingMachine(Construct):
             **registry,
             "ServingImage": self._images["serving"],
             # Serverless endpoints know no network isolation.
-            "EndpointIsolated": self._kind.endpoint == "realtime",
+            "EndpointIsolated": self._config.inspection_endpoint == "realtime",
             "ProductionVariant": self._production_variant(),
             "RollbackAlarm": self.rollback_alarm.alarm_name,
             "EndpointKey": endpoint_key(self._config),
@@ -347,7 +334,7 @@ class TrainingMachine(Construct):
 
     def _production_variant(self) -> dict[str, Any]:
         """What answers at the endpoint: nothing while nobody asks, or an instance day and night."""
-        if self._kind.endpoint == "realtime":
+        if self._config.inspection_endpoint == "realtime":
             hosting: dict[str, Any] = {
                 "InstanceType": self._config.inspection_instance,
                 "InitialInstanceCount": 1,
@@ -361,7 +348,7 @@ class TrainingMachine(Construct):
         return f"arn:{Aws.PARTITION}:sagemaker:{Aws.REGION}:{Aws.ACCOUNT_ID}:{kind}/{self._endpoint_name}{suffix}"
 
 
-def container_images(config: Config, endpoint: EndpointKind) -> dict[str, str]:
+def container_images(config: Config) -> dict[str, str]:
     """The image that jobs run in, ``training``, and where an endpoint of SageMaker serves, the one for ``serving``.
 
     Raises:
@@ -369,7 +356,7 @@ def container_images(config: Config, endpoint: EndpointKind) -> dict[str, str]:
     """
     region = region_of(config.region)
     accounts = {"training": region.deep_learning_containers}
-    if endpoint != "lambda":
+    if config.inspection_endpoint != "lambda":
         accounts["serving"] = region.scikit_learn_containers
     images = {}
     for use, account in accounts.items():

@@ -14,6 +14,7 @@ from templates import Template
 from stacks.application import create_app
 
 Synthesise = Callable[..., Template]
+PAINTING = {"alert_email": "ops@example.com", "defect_email": "line@example.com", "scene_model": "gligen-1"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,6 +60,12 @@ def inspection(synthesise: Synthesise) -> Template:
 def synthesis(synthesise: Synthesise) -> Template:
     """The template of image synthesis that cdk.json gives, with somebody to tell."""
     return synthesise("image-synthesis", alert_email="ops@example.com", defect_email="line@example.com")
+
+
+@pytest.fixture(scope="session")
+def detection(synthesise: Synthesise) -> Template:
+    """The template of scenes and detectors that cdk.json gives, with somebody to tell and a model that paints."""
+    return synthesise("detection", **PAINTING)
 
 
 @pytest.fixture(scope="session", params=["sensor-data", "inspection", "image-synthesis", "detection"])

@@ -23,29 +23,28 @@ def template(synthesise: Synthesise) -> Template:
 
 @pytest.fixture(scope="session")
 def states(template: Template) -> dict[str, Any]:
-    return states_of(template, "DetectorsTraining")
+    return states_of(template, "Training")
 
 
-def test_its_steps_are_those_of_inspection_where_a_function_serves(states: dict[str, Any]) -> None:
-    names = ("Prepare", "Train", "Evaluate", "Judge", "Accepted", "VerifyModel", "PutInService", "AlertOfSuccess")
-    assert set(states) == {
-        *names,
-        *("InService", "AlertOfRejection", "Rejected", "AlertOfFailure", "Failed"),
-    }
+def test_its_steps_are_those_of_inspection(states: dict[str, Any], inspection: Template) -> None:
+    assert states.keys() == states_of(inspection, "Training").keys()
 
 
-def test_it_runs_the_programs_of_detectors_and_asks_the_function_that_serves(
-    template: Template, states: dict[str, Any]
-) -> None:
+def test_it_runs_the_programs_of_detectors(template: Template, states: dict[str, Any]) -> None:
     train = evaluate(states["Train"]["Arguments"], run={**RUN, "options": "{}"})
     assert train["HyperParameters"]["sagemaker_program"] == "train.py"
     assert train["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == RUN["dataset"]
-    served = states["VerifyModel"]["Arguments"]["FunctionName"]
-    assert served == f"<{template.only('AWS::Lambda::Function', 'DetectObjects')}.Arn>"
+    assert states["CreateEndpoint"]["Arguments"]["EndpointName"] == "defectory-detection"
     # Detection's controlling function has another name than inspection's, which stands beside it.
-    controller = template.function("DetectorsTrainingController")
+    controller = template.function("TrainingController")
     assert controller["FunctionName"] == "defectory-detector-training-controller"
     assert controller["Environment"]["Variables"]["MODEL_KIND"] == "detector"
+
+
+def test_where_a_function_serves_it_is_the_safety_lines(synthesise: Synthesise) -> None:
+    template = synthesise("detection", inspection_endpoint="lambda")
+    served = states_of(template, "Training")["VerifyModel"]["Arguments"]["FunctionName"]
+    assert served == f"<{template.only('AWS::Lambda::Function', 'CheckSafety')}.Arn>"
 
 
 def test_people_are_told_of_detectors(states: dict[str, Any]) -> None:
@@ -58,8 +57,8 @@ def test_people_are_told_of_detectors(states: dict[str, Any]) -> None:
 
 
 def test_datasets_are_read_and_only_models_written(template: Template) -> None:
-    scenes, models = (template.only("AWS::S3::Bucket", name) for name in ("Scenes", "DetectorsModels"))
-    leaves = template.leaves(template.only("AWS::IAM::Role", "DetectorsTrainingJobRole"))
+    scenes, models = (template.only("AWS::S3::Bucket", name) for name in ("Scenes", "Models"))
+    leaves = template.leaves(template.only("AWS::IAM::Role", "TrainingJobRole"))
     read = {leave.resource for leave in leaves if leave.action == "s3:GetObject"}
     assert {f"<{scenes}.Arn>/*", f"<{models}.Arn>/*"} < read
     assert {leave.resource for leave in leaves if leave.action == "s3:PutObject"} == {f"<{models}.Arn>/models/*"}
@@ -69,7 +68,7 @@ def test_detectors_are_kept_while_scenes_are_not(template: Template) -> None:
     buckets = template.of_type("AWS::S3::Bucket")
     rules = {
         name: buckets[template.only("AWS::S3::Bucket", name)]["LifecycleConfiguration"]["Rules"]
-        for name in ("Scenes", "DetectorsModels")
+        for name in ("Scenes", "Models")
     }
     assert any("ExpirationInDays" in rule for rule in rules["Scenes"])
     assert not any("ExpirationInDays" in rule for rule in rules["DetectorsModels"])

@@ -15,6 +15,7 @@ FUNCTIONS = (
     *("start_safety_check", "check_safety", "record_safety_check"),
     *("send_safety_alert", "send_safety_digest", "set_safety_rules"),
 )
+ENDPOINT = "arn:aws:sagemaker:us-east-1:123456789012:endpoint/defectory-detection"
 
 
 def logical(folder: str) -> str:
@@ -28,9 +29,10 @@ def detection(synthesise) -> Template:
 
 @pytest.fixture(scope="module")
 def tuned(synthesise) -> Template:
-    """The template of an installation with settings of its own."""
+    """The template of an installation with settings of its own, whose detector a function holds."""
     return synthesise(
         "detection",
+        inspection_endpoint="lambda",
         name="plant7",
         retention_days="30",
         safety_email="ehs@example.com",
@@ -44,15 +46,14 @@ def tuned(synthesise) -> Template:
 def names(detection) -> dict[str, str]:
     """Resources by what they are, as policies name them."""
     only, bucket, table = detection.only, "AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable"
-    [queue] = [name for name, queue in detection.of_type("AWS::SQS::Queue").items() if "RedrivePolicy" in queue]
     return {
         "uploads": f"<{only(bucket, 'SafetyUploads')}.Arn>",
         "results": f"<{only(bucket, 'SafetyResults')}.Arn>",
-        "models": f"<{only(bucket, 'DetectorsModels')}.Arn>",
+        "models": f"<{only(bucket, 'Models')}.Arn>",
         "table": f"<{only(table, 'SafetyDetections')}.Arn>",
         "frames": f"<{only(table, 'SafetyFrames')}.Arn>",
         "machine": f"<{only('AWS::StepFunctions::StateMachine', 'SafetyLine')}>",
-        "queue": f"<{queue}.Arn>",
+        "queue": f"<{only('AWS::SQS::Queue', 'SafetyUploadQueueQueue')}.Arn>",
         "put aside": f"<{only('AWS::SQS::Queue', 'SafetyUploadQueueDeadLetters')}.Arn>",
         "violations": f"<{only('AWS::SNS::Topic', 'SafetyViolations')}>",
         "reviews": f"<{only('AWS::SNS::Topic', 'SafetyReviews')}>",
@@ -83,11 +84,11 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(detection, n
             *rules,
         },
         "check_safety": {
-            ("s3:GetObject", f"{names['models']}/*"),
-            ("s3:ListBucket", names["models"]),
+            *((f"sagemaker:{verb}", ENDPOINT) for verb in ("InvokeEndpoint", "DescribeEndpoint")),
             ("s3:GetObjectVersion", f"{names['uploads']}/*"),
             ("s3:ListBucket", names["uploads"]),
             ("s3:PutObject", f"{names['results']}/*"),
+            *rules,
         },
         "record_safety_check": {
             ("dynamodb:PutItem", table),
@@ -104,6 +105,13 @@ def test_each_function_reaches_what_its_work_needs_and_nothing_else(detection, n
     }
 
     assert {folder: leaves_of(detection, folder) for folder in FUNCTIONS} == expected
+
+
+def test_a_function_that_holds_the_detector_reads_detectors_and_asks_no_endpoint(tuned):
+    actions = {action for action, _ in leaves_of(tuned, "check_safety")}
+
+    assert actions == {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"}
+    assert "ENDPOINT_NAME" not in tuned.function("CheckSafetyFunction")["Environment"]["Variables"]
 
 
 def test_the_machine_is_that_of_the_inspection_line_with_functions_of_its_own(detection, inspection, names):

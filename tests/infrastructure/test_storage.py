@@ -52,6 +52,7 @@ def test_every_bucket_is_private_encrypted_and_owned_by_the_account(stack):
     ],
 )
 def test_buckets_queues_and_topics_take_tls_only(stack, resource, policy, owner):
+    assert stack.of_type(resource)
     for name in stack.of_type(resource):
         assert denies_plain_http(statements(stack, policy, owner, name)), name
 
@@ -147,7 +148,7 @@ def test_what_is_kept_of_a_deleted_stack_is_never_in_the_way_of_the_next(synthes
         assert name is None or "AWS::StackId" in json.dumps(name), resource
 
 
-@pytest.mark.parametrize("stack", ["inspection", "image-synthesis"])
+@pytest.mark.parametrize("stack", ["inspection", "image-synthesis", "detection"])
 def test_logs_of_state_machines_are_where_their_delivery_needs_no_policy_of_its_own(synthesise, stack):
     template = synthesise(stack)
     groups = template.of_type("AWS::Logs::LogGroup")

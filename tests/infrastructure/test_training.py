@@ -57,7 +57,7 @@ def synthesise(region: str = "us-east-1", **settings: str) -> Template:
         "Training",
         config=config,
         alerts=alerts,
-        kind=ModelKind.inspection(config),
+        kind=ModelKind.inspection(),
         bucket=SecureBucket(stack, "TrainingBucket", logs=logs, removal_policy=policy),
         endpoint_name=ENDPOINT,
         serving=_serving(stack, config, alerts) if config.inspection_endpoint == "lambda" else None,
@@ -523,7 +523,7 @@ class TestContainers:
         ],
     )
     def test_come_from_the_regions_own_registries(self, region, registry):
-        images = container_images(load_config({"author": "catalogue"}, {"AWS_REGION": region}), "serverless")
+        images = container_images(load_config({"author": "catalogue"}, {"AWS_REGION": region}))
         assert images["training"] == f"{registry[0]}/pytorch:2.13-cpu-amzn2023-sagemaker"
         serving = f"{registry[1]}{registry[0][12:]}"
         assert images["serving"] == f"{serving}/sagemaker-scikit-learn:1.9-0-cpu-py3"
@@ -538,19 +538,17 @@ class TestContainers:
             return
         facts = region_of(region)
         if kind == "lambda" or facts.scikit_learn_containers:
-            assert container_images(config, kind).keys() == (
-                {"training"} if kind == "lambda" else {"training", "serving"}
-            )
+            assert container_images(config).keys() == ({"training"} if kind == "lambda" else {"training", "serving"})
             return
         with pytest.raises(ConfigError, match="inspection_endpoint=lambda") as caught:
-            container_images(config, kind)
+            container_images(config)
         assert caught.value.field == "inspection_registry"
 
     def test_a_region_without_a_known_registry_is_refused_with_the_setting_that_names_one(self):
         settings = {"author": "catalogue", "region": "eu-west-9"}
         with pytest.raises(ConfigError, match="inspection_registry"):
-            container_images(load_config(settings, {}), "serverless")
-        images = container_images(load_config({**settings, "inspection_registry": "123456789012"}, {}), "serverless")
+            container_images(load_config(settings, {}))
+        images = container_images(load_config({**settings, "inspection_registry": "123456789012"}, {}))
         assert {image.partition("/")[0] for image in images.values()} == {
             "123456789012.dkr.ecr.eu-west-9.amazonaws.com"
         }

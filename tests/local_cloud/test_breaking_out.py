@@ -125,7 +125,7 @@ def test_an_execution_is_not_read_by_another_machine(cloud: LocalCloud) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["/vault/open/new?Action=GetObject", "/vault//closed/photo", "/vault/closed//photo"])
+@pytest.mark.parametrize("path", ["/vault/open/new?Action=GetObject", "//vault/closed/photo", "/vault/closed/%00photo"])
 def test_a_path_of_s3_is_what_it_seems(cloud: LocalCloud, s3: BaseClient, path: str) -> None:
     visitor = Visitor(cloud, allow("s3:GetObject", f"arn:aws:s3:::{BUCKET}/*"))
     for method in ("GET", "PUT"):
@@ -133,6 +133,18 @@ def test_a_path_of_s3_is_what_it_seems(cloud: LocalCloud, s3: BaseClient, path: 
         assert answer.status == 403
         assert b"cannot tell what it wants" in answer.content
     assert "open/new" not in {entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
+
+
+def test_an_empty_part_of_a_key_is_a_part(cloud: LocalCloud, s3: BaseClient) -> None:
+    visitor = Visitor(cloud, allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{BUCKET}/closed/*"))
+    client = visitor.client("s3")
+    for key in ("/closed/photo", "closed", "/"):
+        reading = lambda key=key: client.get_object(Bucket=BUCKET, Key=key)  # noqa: E731
+        visitor.denied(reading, "s3:GetObject", f"arn:aws:s3:::{BUCKET}/{key}")
+    for key in ("closed//photo", "closed/folder/", "closed///"):
+        client.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
+        assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == key.encode()
+        assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == key.encode()
 
 
 # ---- S3

@@ -39,7 +39,7 @@ def line(applications):
     line = line_of(applications["bedrock"])
     answer = line.call(line.outputs["SafetyRulesFunctionName"], RULES)
     assert answer["cameras"] == ["dock-1", "dock-2"]
-    s3, bucket = line.cloud.client("s3"), line.outputs["DetectorsBucketName"]
+    s3, bucket = line.cloud.client("s3"), line.outputs["DetectorBucketName"]
     detector = hat_detector()
     s3.put_object(Bucket=bucket, Key="models/by-hand/detector.tar.gz", Body=detector.to_bytes())
     approved = {
@@ -119,7 +119,7 @@ def test_an_upload_that_was_deleted_is_unreadable(line):
     assert (record["status"], "deleted" in record["reason"]) == ("UNREADABLE", True)
 
 
-def test_before_there_are_rules_or_a_detector_images_are_rows_and_mails(applications):
+def test_before_there_are_rules_or_an_endpoint_images_are_rows_and_mails(applications):
     line = line_of(applications["catalogue"])
     line.upload("dock-1/earliest.jpg", compose())
     earliest = line.row("dock-1/earliest.jpg")
@@ -130,6 +130,6 @@ def test_before_there_are_rules_or_a_detector_images_are_rows_and_mails(applicat
     row = line.row("dock-1/early.jpg")
     assert (earliest["outcome"], earliest.get("camera")) == ("ERROR", None)
     assert (row["outcome"], row["camera"]) == ("ERROR", "dock-1")
-    assert "No model is in service" in row["reason"]
+    assert "does not exist" in row["reason"]
     [mail] = line.mails("dock-1/early.jpg")
     assert mail.subject == "ERROR: dock-1"

@@ -20,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.txt").read_text()
-LISTS = render_lists((ROOT / "tools" / "lists.toml").read_text(), LOCK)
+DECLARED = (ROOT / "tools" / "lists.toml").read_text()
+LISTS = render_lists(DECLARED, LOCK)
+APART = {entry["file"]: entry for entry in tomllib.loads(DECLARED)["apart"]}
 SMALL_LOCK = """\
 # A lock as uv writes it.
 left==1.0 \\
@@ -88,7 +90,8 @@ def test_what_the_library_imports_comes_with_it_or_with_an_extra():
 def test_every_direct_dependency_is_justified():
     explained = (ROOT / "docs" / "dependencies.md").read_text()
     named = {normalise(name) for row in re.findall(r"^\| ([^|]+) \|", explained, re.M) for name in row.split(", ")}
-    for each in (*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)):
+    apart = (each for entry in APART.values() for each in entry["packages"])
+    for each in (*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra), *apart):
         assert normalise(Requirement(each).name) in {*named, "defectory"}
 
 
@@ -107,8 +110,22 @@ def test_the_lock_is_what_the_project_with_all_its_extras_needs():
             assert each.specifier.contains(exact, prereleases=True), f"{each} is not {exact}: run `make lock`"
 
 
+@pytest.mark.parametrize("file", APART)
+def test_a_list_apart_has_what_it_names_in_the_locks_versions(file):
+    text, pins = (ROOT / file).read_text(), read_lock(LOCK)
+    apart = read_lock(text)
+
+    assert text.startswith(LIST_HEADER.format(purpose=APART[file]["purpose"])), "run `make lock`"
+    for requirement in map(Requirement, APART[file]["packages"]):
+        exact = apart[normalise(requirement.name)].lines[0].split()[0].partition("==")[2]
+        assert requirement.specifier.contains(exact), f"{requirement} is not {exact}: run `make lock`"
+    shared = apart.keys() & pins.keys()
+    assert "numpy" in shared
+    assert [name for name in shared if apart[name].lines[0].split()[0] != pins[name].lines[0].split()[0]] == []
+
+
 def test_every_pin_has_hashes_and_nobodys_registry_is_named():
-    for text in (LOCK, *LISTS.values()):
+    for text in (LOCK, *LISTS.values(), *((ROOT / file).read_text() for file in APART)):
         options = [line for line in text.splitlines() if "--" in line]
         assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in options)
         assert all(len(pin.lines) > 1 for pin in read_lock(text).values())
@@ -171,7 +188,7 @@ def test_every_list_of_the_application_is_declared():
         for path in (ROOT / folder).rglob("requirements*.txt")
     }
 
-    assert there <= LISTS.keys()
+    assert there <= {*LISTS, *APART}
 
 
 @pytest.mark.parametrize("path", LISTS)

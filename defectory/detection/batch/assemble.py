@@ -13,7 +13,7 @@ from defectory.aws.bucket import Bucket
 from defectory.datasets.batches import NAMED_FAILURES, REASON_LIMIT, failed_inputs
 from defectory.detection.batch.outcomes import SceneOutcome, parse_outcomes, read_layouts
 from defectory.detection.batch.runs import SceneBatchStatus, SceneFailure, SceneRun, ShardItem
-from defectory.detection.scenes.acceptance import JOURNAL_FILE, publish_acceptance
+from defectory.detection.scenes.acceptance import JOURNAL_FILE
 from defectory.detection.scenes.contact_sheet import shown_on_sheet
 from defectory.detection.scenes.exports import publish
 from defectory.detection.scenes.folder import CLASSES_FILE, FAILURES_FILE, SCENES_FILE
@@ -48,7 +48,6 @@ def assemble_run(key: str, bucket: Bucket, now: datetime, *, stopped: bool = Fal
         (folder / CLASSES_FILE).write_bytes(bucket.read(run.classes_key))
         _fetch_shown(run, folder, tally.scenes, bucket)
         publish(folder, run.classes, run.recipe.split)
-        publish_acceptance(folder)
         _upload(run, folder, bucket)
     status = tally.status(now, stopped=stopped)
     status.store(run, bucket)
@@ -86,6 +85,7 @@ class _Tally:
             planned=planned,
             outcomes=dict(sorted(outcomes.items())),
             repeated=self.run.repeated,
+            calls=self.run.calls,
             not_made=tuple(self.failures),
             pictures=self.scenes,
             updated_at=now.isoformat(),

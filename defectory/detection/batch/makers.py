@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from tempfile import mkdtemp
 from typing import Protocol
 
 from defectory.aws.bucket import Bucket, StoredObject
+from defectory.aws.image_models import ImageModel
 from defectory.detection.batch.runs import Fate, SceneRun
 from defectory.detection.batch.transform import read_answers
 from defectory.detection.detectors.detector import Detector, load_detector
-from defectory.detection.generative.acceptance import accept
+from defectory.detection.generative.acceptance import CheckedRenderer, accept
 from defectory.detection.generative.gligen import TransformAnswer
+from defectory.detection.generative.sources import PaintedSources
 from defectory.detection.layouts.records import Layout, layout_digest
-from defectory.detection.scenes.acceptance import CheckRecord
+from defectory.detection.scenes.acceptance import CheckRecord, SceneRejectedError
 from defectory.detection.scenes.compose import SceneSources
 from defectory.detection.scenes.compositor import Compositor
 from defectory.detection.scenes.records import Scene
@@ -27,6 +30,8 @@ MAX_SOURCE_FILES, MAX_SOURCE_BYTES = 20_000, 1_500_000_000
 
 MAX_DETECTOR_BYTES = 400_000_000
 """Of a detector's bundle."""
+
+_JOURNAL = "journal-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class MakeResult:
         return self.check.outcome
 
 
-class SceneMaker(Protocol):
+class LayoutMaker(Protocol):
     """Makes scenes of a shard's layouts."""
 
     def make(self, layout: Layout) -> MakeResult:
@@ -64,8 +69,24 @@ class ComposedMaker:
     compositor: Compositor
 
     def make(self, layout: Layout) -> MakeResult:
-        """The composed scene; see `SceneMaker`."""
+        """The composed scene; see `LayoutMaker`."""
         return MakeResult(self.compositor.render(layout))
+
+
+@dataclass(frozen=True, slots=True)
+class PaintedMaker:
+    """Has scenes painted and checked."""
+
+    renderer: CheckedRenderer
+
+    def make(self, layout: Layout) -> MakeResult:
+        """The painted scene; see `LayoutMaker`."""
+        scene, reason = None, ""
+        try:
+            scene = self.renderer.render(layout)
+        except SceneRejectedError as error:
+            reason = str(error)
+        return MakeResult(scene, self.renderer.journal.verdict(layout, self.renderer.check), reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +100,7 @@ class AnswersMaker:
     check: str
 
     def make(self, layout: Layout) -> MakeResult:
-        """The scene of a layout's picture; see `SceneMaker`."""
+        """The scene of a layout's picture; see `LayoutMaker`."""
         answer = self.answers.get(layout.image_id)
         if answer is None:
             fix = "The transform did not come to it: start the same again."
@@ -103,10 +124,12 @@ class SceneMakers:
 
     bucket: Bucket
     folder: Path
+    image_model: Callable[[str], ImageModel]
+    """Makes the client of one of Bedrock's image models."""
     _compositors: dict[SceneSources, Compositor] = field(default_factory=dict)
     _detectors: dict[StoredObject, Detector] = field(default_factory=dict)
 
-    def open(self, run: SceneRun, shard: str) -> SceneMaker:
+    def open(self, run: SceneRun, shard: str) -> LayoutMaker:
         """The maker of a shard of ``run``.
 
         Raises:
@@ -125,14 +148,26 @@ class SceneMakers:
                 answers = read_answers(run, shard, self.bucket)
                 return AnswersMaker(answers, detector, run.classes, run.recipe.min_iou, check)
             case "bedrock":
-                raise NotImplementedError
+                return PaintedMaker(self._painter(run))
+
+    def _painter(self, run: SceneRun) -> CheckedRenderer:
+        recipe = run.recipe
+        sources = PaintedSources(
+            classes=run.classes,
+            model=self.image_model(run.model),
+            detector=self._detector(recipe.detector),
+            # What became of a layout is in its shard's records: nothing has to be known of earlier times here.
+            out=Path(mkdtemp(dir=self.folder, prefix=_JOURNAL)),
+            split=recipe.split,
+            backgrounds=self._copies(recipe.backgrounds).get(recipe.backgrounds),
+            sizes=run.sizes,
+            min_iou=recipe.min_iou,
+        )
+        return sources.open()
 
     def _compositor(self, run: SceneRun) -> Compositor:
         recipe = run.recipe
-        places = [place for place in (recipe.cutouts, recipe.backgrounds) if place]
-        copies = {place: self._list(place) for place in places}
-        self._remove_all_but({copy.name for copy in copies.values()})
-        folders = {place: self._copy(copy) for place, copy in copies.items()}
+        folders = self._copies(recipe.cutouts, recipe.backgrounds)
         sources = SceneSources(
             classes=run.classes,
             split=recipe.split,
@@ -155,6 +190,12 @@ class SceneMakers:
             self._detectors.clear()
             self._detectors[stored] = load_detector(self.bucket.read(key, most=MAX_DETECTOR_BYTES))
         return self._detectors[stored]
+
+    def _copies(self, *places: str) -> dict[str, Path]:
+        """Folders of the bucket as files, by their prefixes; "" is none.  Others' copies make room."""
+        listings = {place: self._list(place) for place in places if place}
+        self._remove_all_but({listing.name for listing in listings.values()})
+        return {place: self._copy(listing) for place, listing in listings.items()}
 
     def _list(self, place: str) -> _Listing:
         """What is to be copied of a folder in the bucket."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -16,7 +17,7 @@ from defectory.datasets.batches import MAX_BATCH, tolerated
 from defectory.detection.batch.requests import Recipe, RendererName, ScenesRequest
 from defectory.detection.batch.runs import SceneBatchStatus, SceneDataset, SceneFailure, SceneRun, ShardItem
 from defectory.detection.layouts.presets import Preset, load_preset, parse_preset
-from defectory.detection.layouts.records import Layout, layout_digest, layout_line, parse_layout
+from defectory.detection.layouts.records import Layout, layout_digest, layout_line, painted_places, parse_layout
 from defectory.detection.layouts.sampler import sample_chunks
 from defectory.errors import InputError
 
@@ -86,9 +87,11 @@ class ScenePlanner:
         model = self.models.of(request.renderer)
         plan = self._read(request)
         dataset = SceneDataset(user_id=request.user_id, dataset=request.dataset)
+        known = _Known.read(dataset, self.bucket)
+        calls = self._check_calls(request, plan, dataset, known) if request.renderer == "bedrock" else 0
         self._agree(dataset, request)
         classes = self._classes(dataset, plan.classes)
-        shards = _Shards(dataset, _Known.read(dataset, self.bucket), SHARD_LAYOUTS[request.renderer])
+        shards = _Shards(dataset, known, SHARD_LAYOUTS[request.renderer])
         self.bucket.write_all(shards.new(plan.lines()))
         run = SceneRun(
             user_id=request.user_id,
@@ -100,6 +103,7 @@ class ScenePlanner:
             planned=sum(item.count for item in shards.items.values()) + len(shards.refused),
             repeated=shards.repeated,
             model=model,
+            calls=calls,
         )
         return self._store(run, shards, now)
 
@@ -114,6 +118,7 @@ class ScenePlanner:
             execution=run.execution,
             planned=run.planned,
             repeated=run.repeated,
+            calls=run.calls,
             updated_at=now.isoformat(),
         ).store(run, self.bucket)
         return {
@@ -170,6 +175,21 @@ class ScenePlanner:
             fix = "`defectory detect layouts` writes one."
             raise reason or InputError("layouts", "a file with a layout a line", request.layouts, fix)
         return _Plan(lines, tuple(labels))
+
+    def _check_calls(self, request: ScenesRequest, plan: _Plan, dataset: SceneDataset, known: _Known) -> int:
+        """How often the image model will be asked at most, which the request has to allow."""
+        records = self.bucket.keys(dataset.records_prefix)
+        begun = {key.removeprefix(dataset.records_prefix).removesuffix(".jsonl") for key in records}
+        calls = 0
+        for line in plan.lines():
+            with suppress(InputError):
+                layout = parse_layout(line, "layout")
+                _, shard = known.layouts.get(layout.image_id, (0, ""))
+                calls += len(painted_places(layout)) if shard not in begun else 0
+        if calls > request.call_limit:
+            fix = "Each is paid for: allow so many, or ask for fewer scenes."
+            raise InputError("call_limit", f"at least {calls}, which these scenes take", request.call_limit, fix)
+        return calls
 
     def _preset(self, name: str) -> Preset:
         return parse_preset(self.bucket.read(name), name) if "/" in name else load_preset(name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from defectory.aws.bucket import Bucket
 from defectory.datasets.batches import REASON_LIMIT
-from defectory.detection.batch.makers import SceneMaker, SceneMakers
+from defectory.detection.batch.makers import LayoutMaker, SceneMakers
 from defectory.detection.batch.outcomes import SceneOutcome, is_settled, read_layouts, read_outcomes
 from defectory.detection.batch.runs import Fate, SceneRun, ShardItem
 from defectory.detection.layouts.records import Layout, layout_digest
@@ -91,7 +91,7 @@ class ShardRenderer:
             raise problem
         return Counter(outcomes[layout.image_id].fate for layout in layouts)
 
-    def _make(self, run: SceneRun, layout: Layout, maker: SceneMaker) -> SceneOutcome:
+    def _make(self, run: SceneRun, layout: Layout, maker: LayoutMaker) -> SceneOutcome:
         try:
             result = maker.make(layout)
         except ServiceError:

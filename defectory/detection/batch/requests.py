@@ -16,6 +16,9 @@ RendererName = Literal["compositor", "bedrock", "gligen"]
 
 MAX_SEED = 2**31 - 1
 
+MAX_CALLS = 1_000_000
+"""Calls of an image model that a request may allow; each costs some cents."""
+
 RULES = {
     "user_id": NAME_RULE,
     "dataset": NAME_RULE,
@@ -33,6 +36,7 @@ RULES = {
     "min_visible": "a number from 0 to 1: the share of an object that has to be seen",
     "detector": "the key of a detector's bundle, below <user_id>/ in the bucket",
     "min_iou": "a number above 0, at most 1: the IoU of the box asked for and the one that the detector sees",
+    "call_limit": f"a whole number from 1 to {MAX_CALLS}: so many calls of the image model are allowed",
     "steps": "a whole number of steps of denoising, from 1 to 500",
     "guidance": "a number from 1 to 50: how closely the picture keeps to the words",
 }
@@ -45,6 +49,7 @@ _MEANT_FOR: dict[str, tuple[RendererName, ...]] = {
     "backgrounds": ("compositor", "bedrock"),
     "detector": ("bedrock", "gligen"),
     "min_iou": ("bedrock", "gligen"),
+    "call_limit": ("bedrock",),
     "steps": ("gligen",),
     "guidance": ("gligen",),
 }
@@ -81,6 +86,7 @@ class ScenesRequest(Recipe):
     count: int | None = Field(default=None, ge=1, le=MAX_BATCH)
     seed: int = Field(default=0, ge=0, le=MAX_SEED)
     size: int = Field(default=512, ge=64, le=MAX_SIDE)
+    call_limit: int = Field(default=1000, ge=1, le=MAX_CALLS)
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

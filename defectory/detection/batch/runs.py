@@ -114,7 +114,8 @@ class SceneRun(SceneDataset):
     """What one execution is to make; its shards are in the manifest.
 
     ``planned`` counts the layouts of its shards and the lines that were refused, ``repeated`` those that were given
-    twice, ``sizes`` are the canvases, and ``model`` is what paints, where something does.
+    twice, ``sizes`` are the canvases, ``model`` is what paints, where something does, and ``calls`` is how often one of
+    Bedrock's is asked at most.
     """
 
     execution: str
@@ -124,6 +125,7 @@ class SceneRun(SceneDataset):
     planned: int
     repeated: int = 0
     model: str = ""
+    calls: int = 0
 
     @classmethod
     def read(cls, key: str, bucket: Bucket) -> Self:
@@ -150,8 +152,10 @@ class SceneRun(SceneDataset):
 class SceneBatchStatus(BatchStatus):
     """What became of the latest execution for a dataset of scenes.
 
-    COMPLETE means that nothing failed: what a check turned down is counted in ``outcomes`` as what it is.
+    COMPLETE means that nothing failed: what a check turned down is counted in ``outcomes`` as what it is.  ``calls`` is
+    how often an image model of Bedrock is asked at most.
     """
 
     repeated: int = 0
+    calls: int = 0
     not_made: tuple[SceneFailure, ...] = ()

@@ -357,8 +357,7 @@ class CheckedRenderer:
         try:
             image = self.painter.paint(layout)
         except ContentFilteredError as error:
-            digest = layout_digest(layout)
-            self.journal.add(CheckRecord(image_id=layout.image_id, layout=digest, check=self.check, outcome="withheld"))
+            self.journal.add(CheckRecord.withheld(layout, self.check))
             raise SceneRejectedError(str(error), "withheld") from error
         accepted = accept(image, layout, self.detector, self.min_iou, classes=self.classes)
         self.journal.add(accepted.record(self.check))

@@ -16,7 +16,7 @@ import numpy as np
 
 from defectory.aws.image_models import STABILITY_GROWS_MASK, ImageModel, ImageRequest
 from defectory.detection.generative.prompts import describe_place, name_object, worn_classes
-from defectory.detection.layouts.records import Layout, clip_box
+from defectory.detection.layouts.records import Layout, clip_box, painted_places
 from defectory.detection.scenes.backgrounds import Backgrounds
 from defectory.detection.scenes.backgrounds.perspective import Perspective
 from defectory.detection.scenes.camera import expose
@@ -101,11 +101,6 @@ class BedrockPainter:
         )
         painted = self.model.generate(request).image
         image[window] = blend(before, painted, asked, softness=float(STABILITY_GROWS_MASK) / 2)
-
-
-def painted_places(layout: Layout) -> list[int]:
-    """The places in a layout of what is painted by a call of its own: what is worn comes with its wearer."""
-    return [place for place, item in enumerate(layout.objects) if item.worn_by is None]
 
 
 def mask_of(layout: Layout, place: int) -> Mask:

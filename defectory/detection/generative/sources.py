@@ -9,8 +9,8 @@ from pathlib import Path
 from defectory.aws.image_models import ImageModel
 from defectory.detection.detectors.detector import Detector
 from defectory.detection.generative.acceptance import MIN_IOU, CheckedRenderer
-from defectory.detection.generative.bedrock import BedrockPainter, painted_places
-from defectory.detection.layouts.records import Layout, Split, layout_digest, parse_layout
+from defectory.detection.generative.bedrock import BedrockPainter
+from defectory.detection.layouts.records import Layout, Split, layout_digest, painted_places, parse_layout
 from defectory.detection.scenes.acceptance import AcceptanceJournal
 from defectory.detection.scenes.backgrounds import open_backgrounds
 from defectory.detection.scenes.folder import SCENES_FILE, read_scenes

@@ -173,3 +173,8 @@ def layout_line(layout: Layout) -> str:
 def layout_digest(layout: Layout) -> int:
     """By which it is known whether two layouts of one name are the same."""
     return zlib.crc32(layout_line(layout).encode())
+
+
+def painted_places(layout: Layout) -> list[int]:
+    """The places in a layout of what is painted by a call of its own: what is worn comes with its wearer."""
+    return [place for place, item in enumerate(layout.objects) if item.worn_by is None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from defectory.detection.rules import Alert, SafetyRule, SafetyRules
 from defectory.detection.safety.camera_rules import CameraRules, read_cameras
 from defectory.detection.safety.records import MOST_LISTED, BrokenRule, FoundObject, SafetyRecord, Violation
 from defectory.detection.safety.rules_file import RulesFile
+from defectory.detection.served_detector import DetectionService
 from defectory.errors import InputError, shorten
 from defectory.line.buckets import ResultsBucket, StoredFile
 from defectory.line.opening import Unusable, open_upload
@@ -29,13 +29,6 @@ BOXED, RESULT = "boxes.jpg", "result.json"
 _BROKEN: Colour = PALETTE[0]
 _WHOLE: Colour = PALETTE[2]
 _ZONE: Colour = PALETTE[3]
-
-
-class DetectionService(Protocol):
-    """What finds the objects on an image."""
-
-    def detect(self, content: bytes, name: str) -> DetectionReply:
-        """The objects on the image file ``content``, which messages call ``name``."""
 
 
 class SafetyResult(FrozenModel):

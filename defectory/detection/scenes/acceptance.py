@@ -77,6 +77,11 @@ class CheckRecord(FrozenModel):
     objects: tuple[CheckedObject, ...] = ()
     unasked: tuple[str, ...] = ()
 
+    @classmethod
+    def withheld(cls, layout: Layout, check: str) -> CheckRecord:
+        """The record of a layout whose picture was kept back."""
+        return cls(image_id=layout.image_id, layout=layout_digest(layout), check=check, outcome="withheld")
+
 
 class SceneRejectedError(DefectoryError):
     """A painted scene is not as its layout asks, or was withheld: it was counted, and no label was written."""

@@ -170,13 +170,12 @@ class _Writer:
             return _Composed(layout.image_id, error=error)
 
     def _write(self, scene: Scene) -> _Composed:
-        layout = scene.layout
         record, files = scene_files(scene, self.split, self.form, self.classes)
         with explained(self.folder):
             for name, content in files.items():
                 write_whole(self.folder / name, content)
         return _Composed(
-            layout.image_id,
+            record.image_id,
             record.model_dump_json().encode(),
             tuple(item.label for item in record.objects),
             record.dropped,

@@ -106,3 +106,14 @@ def test_a_service_that_nobody_checks_is_closed_to_every_role(
     for service in unchecked:
         with pytest.raises(Unclear, match=f"does not check who may use {service}"):
             needed(Request(service, method, path, headers, body, query))
+
+
+@pytest.mark.parametrize("path", ["http://localhost/vault/photo", "//vault/photo", "/vault/a\0b", "vault/photo"])
+def test_a_path_that_s3_would_take_for_another_is_unclear(path: str) -> None:
+    with pytest.raises(Unclear, match="its path is none"):
+        needed(Request("s3", "GET", path, {}, b"", {}))
+
+
+@pytest.mark.parametrize("path", ["/vault//a", "/vault/a//b/", "/vault/a", "/vault///", "/vault/a/b"])
+def test_a_key_is_what_follows_the_bucket(path: str) -> None:
+    assert needed(Request("s3", "GET", path, {}, b"", {}))[0].resource == f"arn:aws:s3::{path.replace('/', ':', 1)}"

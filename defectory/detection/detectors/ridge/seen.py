@@ -1,4 +1,4 @@
-"""What the frozen network makes of the training images: worked out once, and read again by each head that is trained."""
+"""What the frozen network makes of the training images: worked out once, read again by each head."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SeenImage:
 
 
 def _temporary() -> IO[bytes]:
-    return tempfile.TemporaryFile()  # noqa: SIM115
+    return tempfile.TemporaryFile()
 
 
 @dataclass(slots=True)

@@ -39,6 +39,7 @@ class Site:
     context: Any
     monkeypatch: pytest.MonkeyPatch
     models: PaintingModels
+    image_model: Any
     dataset: SceneDataset
 
     def upload(self, key: str, content: bytes) -> None:
@@ -60,7 +61,7 @@ class Site:
         """What child executions do: for the shards with these numbers, all without one."""
         items = self.lines(planned["manifest"])
         chosen = [items[number] for number in numbers] or items
-        service = ShardRenderer(self.bucket, SceneMakers(self.bucket, self.folder), **renderer)
+        service = ShardRenderer(self.bucket, SceneMakers(self.bucket, self.folder, self.image_model), **renderer)
         event = {"Items": chosen, "BatchInput": {"run": planned["run"]}}
         return self._call(rendering, "renderer", service, event)["outcomes"]
 
@@ -115,5 +116,6 @@ def site(aws, scenes_client, context, monkeypatch, tmp_path_factory) -> Site:
         context,
         monkeypatch,
         PaintingModels(scene_model="painter"),
+        None,
         SceneDataset(user_id="ann", dataset="site"),
     )
