@@ -339,6 +339,7 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
             ("AWS::StepFunctions::StateMachine", f"{name}-detection-training"),
             *functions("plan-scenes", "render-scenes", "assemble-scenes"),
             ("AWS::StepFunctions::StateMachine", f"{name}-scenes"),
+            *(() if by_function else (("AWS::CloudWatch::Alarm", f"{name}-detection-errors"),)),
         ),
     }
 
