@@ -42,7 +42,7 @@ SideOption = Annotated[
     int, typer.Option(min=128, max=2048, help="Pixels of the longer side of what the detector sees.")
 ]
 ScalesOption = Annotated[
-    str, typer.Option(help="Look at an image in these multiples of --side; 1 alone takes a quarter of the time.")
+    str, typer.Option(help="Look at an image in these multiples of --side; each takes its share of time.")
 ]
 PrecisionOption = Annotated[
     float | None,
@@ -59,7 +59,7 @@ def train(
     out: Annotated[Path, out_file("The detector's file, such as detector.tar.gz.")],
     trainer: TrainerOption = TrainerChoice.ridge,
     side: SideOption = 512,
-    scales: ScalesOption = "0.7,1,1.5",
+    scales: ScalesOption = "1",
     precision: PrecisionOption = None,
     most_images: MostImagesOption = 3000,
     backbone: Annotated[BackboneChoice, typer.Option(help="The network.")] = BackboneChoice.efficientnet_lite0,
