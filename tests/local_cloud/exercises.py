@@ -17,6 +17,7 @@ from tests.local_cloud.line import Line
 from tests.local_cloud.roles import without_waits
 from tests.local_cloud.sample_app import eventually
 from tests.local_cloud.test_image_synthesis import Workshop, plate
+from tests.local_cloud.test_safety_line import RULES, line_of
 from tests.local_cloud.test_scenes import Studio, create_painter
 from tests.support.constant_detector import constant_detector
 
@@ -34,6 +35,8 @@ ASYNCHRONOUS: dict[str, Any] = {
     },
     "assemble-dataset": {"user_id": "ann", "dataset": "lost"},
     "assemble-scenes": {"request": {"user_id": "ann", "dataset": "lost"}, "execution": "lost", "problem": "lost"},
+    "send-safety-digest": {},
+    "set-safety-rules": RULES,
 }
 
 
@@ -60,6 +63,16 @@ def waiting(app: Application, queue: str) -> int:
     return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
 
+def leave_for_the_digest(line: Line, row: dict[str, Any]) -> None:
+    """Make a row one that the line itself has not told of for long."""
+    line.cloud.client("dynamodb").update_item(
+        TableName=line.outputs["ResultsTableName"],
+        Key={"inspection_id": {"S": row["inspection_id"]}},
+        UpdateExpression="SET recorded_at = :long_ago",
+        ExpressionAttributeValues={":long_ago": {"S": "2026-01-01T00:00:00.000Z"}},
+    )
+
+
 @pytest.fixture(scope="module")
 def app(applications: dict[str, Application]) -> Application:
     return applications["catalogue"]
@@ -81,12 +94,7 @@ def test_the_hourly_functions_look_for_what_was_left(app: Application) -> None:
     functions = app.cloud.client("lambda")
     Line(app.cloud, app.outputs).upload("stray/notes.txt", b"shift 3")
     row = Line(app.cloud, app.outputs).row("stray/notes.txt")
-    app.cloud.client("dynamodb").update_item(
-        TableName=app.outputs["ResultsTableName"],
-        Key={"inspection_id": {"S": row["inspection_id"]}},
-        UpdateExpression="SET recorded_at = :long_ago",
-        ExpressionAttributeValues={":long_ago": {"S": "2026-01-01T00:00:00.000Z"}},
-    )
+    leave_for_the_digest(Line(app.cloud, app.outputs), row)
     for function, event in (("close-failed-request", {"detail-type": "Scheduled Event"}), ("send-digest", {})):
         reply = functions.invoke(FunctionName=f"defectory-{function}", Payload=json.dumps(event))
         assert "FunctionError" not in reply, reply["Payload"].read()
@@ -99,6 +107,18 @@ def test_an_upload_that_cannot_be_recorded_is_put_aside(app: Application) -> Non
     with forbidden(app, "record-inspection", "dynamodb:PutItem"), without_waits(app.cloud):
         Line(app.cloud, app.outputs).upload("aside/part.txt", b"")
         eventually(lambda: waiting(app, queue) > before, "upload put aside")
+
+
+def test_cameras_images_are_put_aside_and_told_of_in_a_digest(app: Application) -> None:
+    line, queue = line_of(app), app.outputs["SafetyDeadLetterQueueUrl"]
+    before = waiting(app, queue)
+    with forbidden(app, "record-safety-check", "dynamodb:PutItem"), without_waits(app.cloud):
+        line.upload("aside/1.txt", b"")
+        eventually(lambda: waiting(app, queue) > before, "upload put aside")
+    line.upload("stray/notes.txt", b"shift 3")
+    leave_for_the_digest(line, line.row("stray/notes.txt"))
+    line.call("defectory-send-safety-digest", {})
+    assert line.mails("stray/notes.txt")
 
 
 def test_a_duplicate_goes(app: Application) -> None:
