@@ -32,11 +32,13 @@ demo: $(READY)
 
 # Workers share the cores already; threads of their libraries would only wait for each other.
 test: export OMP_NUM_THREADS := 1
+# Hundreds of processes import the library: it is compiled once, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
 
-# What `make test` does in small, and the whole catalogue: bursts, kills, full disks, odd folders, interruptions, and
-# deployments that fail or change; more than an hour.
+# What `make test` does in small, and the whole catalogue: bursts, kills, full disks, odd folders, interruptions,
+# deployments that fail or change, servers under load; about two hours.
 drills: export OMP_NUM_THREADS := 1
 drills: $(READY)
 	$(BIN)/python -m pytest tests/drills

@@ -61,7 +61,7 @@ LOG_RETENTIONS = (
     3653,
 )
 
-STACKS = ("sensor-data", "inspection", "image-synthesis")
+STACKS = ("sensor-data", "inspection", "image-synthesis", "detection")
 BUDGET_STACK = "budget"
 """What follows the configured name in those of the stacks."""
 
@@ -113,6 +113,20 @@ class Config(CompanySettings):
     image_concurrency: int = Field(
         default=10, ge=1, le=1000, description="a whole number from 1 to 1000: so many pictures are made at a time"
     )
+    scene_model: str = Field(
+        default="",
+        pattern=r"^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)?$",
+        description="the name of a SageMaker model in the region, made of models/gligen, that paints scenes (empty for "
+        "none)",
+    )
+    scene_instance: str = Field(
+        default="ml.g5.xlarge",
+        pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$",
+        description="an instance type of SageMaker Batch Transform, such as ml.g5.xlarge",
+    )
+    scene_instances: int = Field(
+        default=1, ge=1, le=100, description="a whole number from 1 to 100: so many instances paint scenes at a time"
+    )
     author: AuthorName = Field(
         default="bedrock", description="bedrock (a model writes the scripts) or catalogue (curated, free, offline)"
     )
@@ -146,6 +160,21 @@ class Config(CompanySettings):
         ge=0,
         le=1000,
         description="a whole number from 0 to 1000: so many e-mails an hour about single parts, the rest in a digest",
+    )
+    safety_email: str | None = Field(
+        default=None,
+        pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
+        description="an e-mail address to tell of broken rules of safety, or left out for no e-mail",
+    )
+    safety_privacy: bool = Field(
+        default=True,
+        description="true or false: whether persons are blurred in the pictures that the safety line writes",
+    )
+    safety_original_days: int = Field(
+        default=7,
+        ge=1,
+        le=3650,
+        description="a whole number of days from 1 to 3650 that what cameras uploaded is kept for, as it is",
     )
     inspection_endpoint: Literal["serverless", "realtime", "lambda"] = Field(
         description="serverless (SageMaker; idle, it costs nothing), realtime (an instance of SageMaker that is always "
@@ -207,7 +236,7 @@ class Config(CompanySettings):
         values = {"inspection_endpoint": _default_endpoint(region), **values}
         if str(values.get("photos_may_leave", False)).lower() != "true" and _is_away(values, region):
             values = {**dict.fromkeys(IMAGE_MODELS, ""), **values}
-        for address in ("alert_email", "defect_email"):
+        for address in ("alert_email", "defect_email", "safety_email"):
             if values.get(address) == "":
                 del values[address]
         return values

@@ -33,15 +33,16 @@ class _State:
     blocks = 0
     holds = 0
     pending: int | None = None
-    is_ending = False
+    # What the signal that ends it was turned into.
+    ending: BaseException | None = None
 
 
 @contextmanager
 def unwinding() -> Iterator[None]:
     """In this block SIGTERM and SIGHUP raise ``SystemExit`` with 128 + their number, and SIGINT `Interruption`.
 
-    While one of them unwinds the block, others are ignored.  Outside of the main thread, and for signals that the
-    program handles itself, nothing changes.
+    While one of them unwinds the block, others are ignored; what fails on the way because it was cut short does not
+    take its place.  Outside of the main thread, and for signals that the program handles itself, nothing changes.
     """
     if not _is_main_thread():
         yield
@@ -53,12 +54,16 @@ def unwinding() -> Iterator[None]:
         for number in replaced:
             signal.signal(number, _handle)
         yield
+    except Exception as error:
+        if (ending := _State.ending) is not None and _is_behind(ending, error):
+            raise ending from None
+        raise
     finally:
         for number, handler in replaced.items():
             signal.signal(number, handler)
         _State.blocks -= 1
         if not _State.blocks:
-            _State.is_ending = False
+            _State.ending = None
 
 
 def ignore_endings() -> None:
@@ -108,13 +113,20 @@ def held() -> Iterator[None]:
 
 
 def _handle(number: int, _: FrameType | None) -> None:
-    if _State.is_ending:
+    if _State.ending is not None:
         return
     if _State.holds:
         _State.pending = number
         return
-    _State.is_ending = True
-    raise Interruption if number == signal.SIGINT else SystemExit(128 + number)
+    _State.ending = Interruption() if number == signal.SIGINT else SystemExit(128 + number)
+    raise _State.ending
+
+
+def _is_behind(ending: BaseException, error: BaseException | None) -> bool:
+    """Whether ``error`` came up while ``ending`` was on its way."""
+    while error is not None and error is not ending:
+        error = error.__context__
+    return error is not None
 
 
 def _is_main_thread() -> bool:

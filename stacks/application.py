@@ -16,12 +16,15 @@ from stacks.budget import Budget
 from stacks.capability import Capability
 from stacks.company_account import apply_company_rules
 from stacks.dashboards import add_dashboard
+from stacks.detection import Detection
 from stacks.image_synthesis import ImageSynthesis
 from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
 
 ROOT = Path(__file__).parent.parent
-CAPABILITIES: Mapping[str, type[Capability]] = dict(zip(STACKS, (SensorData, Inspection, ImageSynthesis), strict=True))
+CAPABILITIES: Mapping[str, type[Capability]] = dict(
+    zip(STACKS, (SensorData, Inspection, ImageSynthesis, Detection), strict=True)
+)
 
 
 def create_app(

@@ -73,6 +73,17 @@ class Capability(Stack):
             ],
         )
 
+    def build_lasting_bucket(self, name: str) -> SecureBucket:
+        """A bucket for what is worth keeping as long as whoever put it there says."""
+        return SecureBucket(
+            self,
+            name,
+            logs=self.access_logs,
+            removal_policy=self.removal_policy,
+            versioned=True,
+            lifecycle_rules=[s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))],
+        )
+
     def build_function(
         self,
         folder: str,

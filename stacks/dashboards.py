@@ -16,10 +16,14 @@ from defectory.aws import metrics
 from defectory.aws.metrics import DEPLOYMENT_DIMENSION, NAMESPACE, Metric
 from defectory.aws.tokens import ServiceTier
 from defectory.config import Config
+from defectory.detection.batch.runs import SCENE_OUTCOMES
+from defectory.detection.safety.records import SafetyOutcome
 from defectory.images.items import ItemOutcome
 from defectory.inspection.line.records import InspectionOutcome
 from stacks.capability import Capability
 from stacks.constructs.training_machine import VARIANT
+from stacks.constructs.upload_queue import UploadQueue
+from stacks.detection import Detection
 from stacks.image_synthesis import ImageSynthesis
 from stacks.inspection import Inspection
 from stacks.sensor_data import SensorData
@@ -40,6 +44,11 @@ def add_dashboard(stack: Capability) -> None:
             rows = _inspection_rows(stack)
         case ImageSynthesis():
             rows = _image_synthesis_rows(stack.config)
+        case Detection():
+            rows = [
+                *_safety_rows(stack.config, stack.safety.queue),
+                [_graph("Scenes", _outcomes(stack.config, metrics.SCENES, SCENE_OUTCOMES))],
+            ]
         case _:
             rows = []
     cloudwatch.Dashboard(
@@ -103,6 +112,23 @@ def _image_synthesis_rows(config: Config) -> list[Row]:
         [
             _graph("Pictures", _outcomes(config, metrics.PICTURES, get_args(ItemOutcome))),
             _graph("Cost driver: image models", [_metric(config, metrics.IMAGE_MODEL_COST)]),
+        ]
+    ]
+
+
+def _safety_rows(config: Config, queue: UploadQueue) -> list[Row]:
+    return [
+        [
+            _graph("Cameras' images", _outcomes(config, metrics.SAFETY_IMAGES, get_args(SafetyOutcome))),
+            _graph("Upload to row, ms", [_metric(config, metrics.SAFETY_TIME, each) for each in ("p50", "p95")]),
+            _graph(
+                "Alerts of broken rules, and uploads that wait",
+                [
+                    _metric(config, metrics.SAFETY_ALERTS),
+                    queue.queue.metric_approximate_number_of_messages_visible(),
+                    queue.queue.metric_approximate_age_of_oldest_message(),
+                ],
+            ),
         ]
     ]
 

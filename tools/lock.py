@@ -10,7 +10,8 @@ version have as many contents as there are kinds of processors, from more than o
 version in requirements-torch.txt, of which uv knows where the one for processors alone is.
 
 Each list of ``tools/lists.toml`` is cut from the locks: the packages a list names and, by their comments ``# via``, all
-that they need.
+that they need.  What a container needs that none of them has (torch and CUDA, say) is a list ``apart``: resolved by
+itself, in the lock's versions where both have a package.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import argparse
 import re
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -144,26 +144,26 @@ def render_lists(declared: str, *locks: str) -> dict[str, str]:
     return texts
 
 
-def resolve(root: Path, *, upgrade: bool = False) -> dict[str, str]:
-    """The locks' texts by their names, resolved by uv: this asks the package index.
+def resolve(root: Path, *, upgrade: bool = False) -> str:
+    """The lock's text, resolved by uv: this asks the package index.
 
     Args:
-        upgrade: take the newest versions instead of those that the locks have already.
+        upgrade: take the newest versions instead of those that the lock has already.
 
     Raises:
         subprocess.CalledProcessError: uv found no solution; it has said why.
     """
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     extras = [part for name in project["optional-dependencies"] if name != TORCH for part in ("--extra", name)]
-    text = _compile(root / LOCK, ["pyproject.toml", *extras], root, upgrade=upgrade)
-    (root / LOCK).write_text(LOCK_HEADER + text.removeprefix(LOCK_HEADER))
-    with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "whole.txt")
-        whole.write_text("\n".join((root / name).read_text() for name in (MODELS_LOCK, TORCH_PIN)))
-        arguments = ["pyproject.toml", "-", "--extra", TORCH, "--constraints", LOCK]
-        containers = "\n".join(tomllib.loads((root / LISTS).read_text())["models"])
-        text = _compile(whole, arguments, root, upgrade=upgrade, given=containers)
-    return {LOCK: (root / LOCK).read_text(), **split_models_lock(text)}
+    text = _compile(root, LOCK, ["pyproject.toml", *extras], upgrade=upgrade)
+    return LOCK_HEADER + text.removeprefix(LOCK_HEADER)
+
+
+def resolve_models(root: Path, declared: str, *, upgrade: bool = False) -> dict[str, str]:
+    """The texts of requirements-models.txt and requirements-torch.txt, with what all lists apart name; see `resolve`."""
+    apart = [package for entry in tomllib.loads(declared).get("apart", []) for package in entry["packages"]]
+    source = ["pyproject.toml", "-", "--extra", TORCH, "--constraints", LOCK]
+    return split_models_lock(_compile(root, MODELS_LOCK, source, stdin=apart, upgrade=upgrade))
 
 
 def split_models_lock(text: str) -> dict[str, str]:
@@ -177,16 +177,32 @@ def split_models_lock(text: str) -> dict[str, str]:
     return {MODELS_LOCK: MODELS_HEADER + "\n".join(stays) + "\n", TORCH_PIN: f"{TORCH_HEADER}{version}\n"}
 
 
-def _compile(output: Path, arguments: Sequence[str], root: Path, *, upgrade: bool, given: str = "") -> str:
+def resolve_apart(root: Path, declared: str, *, upgrade: bool = False) -> dict[str, str]:
+    """The text of every list apart, by its path; resolved by uv, in the versions of the lock that is there.
+
+    Raises:
+        subprocess.CalledProcessError: uv found no solution; it has said why.
+    """
+    texts = {}
+    for entry in tomllib.loads(declared).get("apart", []):
+        text = _compile(root, entry["file"], ["-", "--constraints", LOCK], stdin=entry["packages"], upgrade=upgrade)
+        blocks = ["\n".join(pin.lines) for _, pin in sorted(read_lock(text).items())]
+        texts[entry["file"]] = LIST_HEADER.format(purpose=entry["purpose"]) + "\n".join(blocks) + "\n"
+    return texts
+
+
+def _compile(root: Path, file: str, source: Sequence[str], *, stdin: Sequence[str] = (), upgrade: bool = False) -> str:
+    """What uv makes of ``source``; versions that ``file`` has stay unless they no longer fit."""
+    lock = root / file
     command = [
-        *(uv.find_uv_bin(), "pip", "compile", *arguments, "--quiet"),
+        *(uv.find_uv_bin(), "pip", "compile", *source, "--quiet"),
         *("--universal", "--fork-strategy", "fewest", "--python-version", OLDEST_PYTHON, "--generate-hashes"),
         # Where this machine gets its packages is nobody else's business.
         *("--no-header", "--no-emit-index-url", "--no-emit-find-links"),
-        *("--output-file", str(output), *(["--upgrade"] if upgrade else [])),
+        *("--output-file", str(lock), *(["--upgrade"] if upgrade else [])),
     ]
-    subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL, input=given, text=True)
-    return output.read_text()
+    subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL, input="\n".join(stdin), text=True)
+    return lock.read_text()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -195,15 +211,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     parser.add_argument("--lists-only", action="store_true", help="leave the lock as it is; needs no network")
     options = parser.parse_args(arguments)
+    declared = (ROOT / LISTS).read_text()
     if not options.lists_only:
         try:
-            texts = resolve(ROOT, upgrade=options.upgrade)
+            (ROOT / LOCK).write_text(resolve(ROOT, upgrade=options.upgrade))
+            texts = resolve_models(ROOT, declared, upgrade=options.upgrade)
+            texts |= resolve_apart(ROOT, declared, upgrade=options.upgrade)
         except subprocess.CalledProcessError as error:
             return error.returncode
         for path, text in texts.items():
             (ROOT / path).write_text(text)
     locks = [(ROOT / name).read_text() for name in (LOCK, MODELS_LOCK)]
-    for path, text in render_lists((ROOT / LISTS).read_text(), *locks).items():
+    for path, text in render_lists(declared, *locks).items():
         (ROOT / path).write_text(text)
     return 0
 

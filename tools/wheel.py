@@ -16,6 +16,7 @@ FILES = ("app.py", "cdk.json")
 FOLDERS = ("stacks", "lambdas", "buildspec", "models")
 # Anything else in these folders is somebody's own: caches, an exported backbone.
 SUFFIXES = frozenset({".py", ".txt", ".json", ".yml", ".yaml"})
+NAMES = frozenset({"Dockerfile"})
 # What building takes, and a source distribution has to hold.
 BUILD_FILES = ("tools/__init__.py", "tools/wheel.py")
 
@@ -25,7 +26,8 @@ def application_files() -> Iterator[Path]:
     yield from map(Path, FILES)
     for folder in FOLDERS:
         for path in sorted(Path(folder).rglob("*")):
-            if path.is_file() and path.suffix in SUFFIXES and "__pycache__" not in path.parts:
+            is_ours = path.suffix in SUFFIXES or path.name in NAMES
+            if path.is_file() and is_ours and "__pycache__" not in path.parts:
                 yield path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -90,6 +90,7 @@ class _Question:
     tool: Tool | None
     cached: int
     tier: ServiceTier
+    images: tuple[bytes, ...]
 
 
 class BedrockModel(BedrockRuntime):
@@ -124,6 +125,7 @@ class BedrockModel(BedrockRuntime):
         tool: Tool | None = None,
         cached: int = 0,
         tier: ServiceTier = "default",
+        images: Sequence[bytes] = (),
         patience: float = 600.0,
     ) -> ModelReply:
         """Send ``prompt`` as a conversation of its own and return the reply.
@@ -135,13 +137,14 @@ class BedrockModel(BedrockRuntime):
             cached: so many characters at the prompt's beginning are cached, where the model can, for later calls that
                 begin in the same way.
             tier: flex is cheaper and slower; for models that have it.
+            images: pictures in JPEG, at most 20; they come before the prompt and are numbered from 1.
             patience: no attempt is begun later than this many seconds from now.
 
         Raises:
             ServiceError: refused, or still failing after the attempts it is worth; names the model, the region and
                 what to do.
         """
-        question = _Question(prompt, max_tokens, tool, cached, tier)
+        question = _Question(prompt, max_tokens, tool, cached, tier, tuple(images))
 
         def send(client: Any) -> ModelReply:  # noqa: ANN401
             while True:
@@ -189,6 +192,7 @@ class BedrockModel(BedrockRuntime):
         content: list[dict[str, Any]] = [{"text": question.prompt}]
         if shared and own and use("cachePoint", capable.cache_min_tokens is not None):
             content = [{"text": shared}, {"cachePoint": {"type": "default"}}, {"text": own}]
+        content = [*_numbered(question.images), *content]
         if question.tier != "default" and use("serviceTier", capable.flex):
             request["serviceTier"] = {"type": question.tier}
         if inference:
@@ -230,6 +234,15 @@ class BedrockModel(BedrockRuntime):
             *(self.model_id, usage.input, usage.output, usage.cache_read, usage.cache_write),
             *(reply.tier, reply.stop_reason),
         )
+
+
+def _numbered(images: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Blocks of pictures, each with its number before it."""
+    return [
+        block
+        for number, image in enumerate(images, 1)
+        for block in ({"text": f"Picture {number}:"}, {"image": {"format": "jpeg", "source": {"bytes": image}}})
+    ]
 
 
 def _tool_spec(tool: Tool, strict: bool) -> dict[str, Any]:

@@ -32,7 +32,10 @@ class Table:
 
     def put(self, doing: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
         """Write a whole item; False if ``condition`` does not hold."""
-        request = {"Item": to_dynamodb(item), "ExpressionAttributeValues": to_dynamodb(values)}
+        request = {
+            "Item": to_dynamodb(item),
+            **({"ExpressionAttributeValues": to_dynamodb(values)} if values else {}),
+        }
         return self._conditionally(doing, self.client.put_item, condition, request)
 
     def update(
@@ -56,19 +59,19 @@ class Table:
     def query(
         self,
         doing: str,
-        index: str,
+        index: str | None,
         condition: str,
         values: Mapping[str, Any],
         **more: Any,  # noqa: ANN401 - boto3's own parameters
     ) -> Iterator[dict[str, Any]]:
-        """The items of ``index`` that the key ``condition`` holds for, in the index's order."""
+        """The items of ``index``, of the table itself if None, that the key ``condition`` holds for, in its order."""
         for page in self.pages(doing, index, condition, values, **more):
             yield from map(from_dynamodb, page["Items"])
 
     def pages(
         self,
         doing: str,
-        index: str,
+        index: str | None,
         condition: str,
         values: Mapping[str, Any],
         **more: Any,  # noqa: ANN401 - boto3's own parameters
@@ -79,7 +82,7 @@ class Table:
             with service_errors(doing):
                 page = self.client.query(
                     TableName=self.name,
-                    IndexName=index,
+                    **({"IndexName": index} if index else {}),
                     KeyConditionExpression=condition,
                     ExpressionAttributeValues=to_dynamodb(values),
                     **more,

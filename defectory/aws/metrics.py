@@ -38,10 +38,15 @@ ESCAPES = Metric("Escapes", "parts that passed and that people call defective")
 OVERKILLS = Metric("Overkills", "parts that failed and that people call good")
 TRAINING_RUNS = Metric("TrainingRuns", "ACCEPTED or REJECTED by the gate, then IN_SERVICE", dimensions=("outcome",))
 
+SAFETY_IMAGES = Metric("SafetyImages", "cameras' images, by what they ended as", dimensions=("outcome",))
+SAFETY_TIME = Metric("SafetyTime", "from an upload to its row", unit="Milliseconds")
+SAFETY_ALERTS = Metric("SafetyAlerts", "broken rules that people are told of")
+
 REQUESTS = Metric("Requests", "requests for sensor data, ACCEPTED or REJECTED", dimensions=("outcome",))
 MACHINES = Metric("Machines", "machines of closed requests, PUBLISHED or FAILED", dimensions=("outcome",))
 
 PICTURES = Metric("Pictures", "pictures of defects, by what came of them", dimensions=("outcome",))
+SCENES = Metric("Scenes", "layouts of scenes, by what became of them", dimensions=("outcome",))
 IMAGE_MODEL_COST = Metric("ImageModelCost", "what image models cost, in the currency of the price list", unit="None")
 
 _TOKENS = ("model", "tier")
@@ -54,6 +59,7 @@ TOKENS = (INPUT_TOKENS, OUTPUT_TOKENS, CACHE_READ_TOKENS, CACHE_WRITE_TOKENS)
 ALL: tuple[Metric, ...] = (
     *(INSPECTIONS, INSPECTION_SCORE, INSPECTION_TIME, ALERTS_SENT, ALERTS_SUPPRESSED, DIGEST_INSPECTIONS),
     *(REVIEWS_WAITING, CONFIRMATIONS, ESCAPES, OVERKILLS, TRAINING_RUNS),
-    *(REQUESTS, MACHINES, PICTURES, IMAGE_MODEL_COST, *TOKENS),
+    *(SAFETY_IMAGES, SAFETY_TIME, SAFETY_ALERTS),
+    *(REQUESTS, MACHINES, PICTURES, SCENES, IMAGE_MODEL_COST, *TOKENS),
 )
 """Every metric there is."""

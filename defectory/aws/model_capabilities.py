@@ -6,8 +6,8 @@ could refuse.  What the table has wrong, Bedrock says, and `defectory.aws.bedroc
 
 Sources, read until 2026-11-28:
 
-- cards: docs.aws.amazon.com/bedrock/latest/userguide/model-card-*.html (output tokens, structured output, thinking,
-  tokens of a cache checkpoint)
+- cards: docs.aws.amazon.com/bedrock/latest/userguide/model-card-*.html (pictures, output tokens, structured output,
+  thinking, tokens of a cache checkpoint)
 - caching: docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html; prices of reading and writing from AWS's
   price list, as gathered by litellm 1.110.2
 - tools: docs.aws.amazon.com/nova/latest/userguide/tool-choice.html and tool-use-definition.html;
@@ -39,6 +39,7 @@ class ModelCapabilities:
 
     Attributes:
         model: provider, family and version, as its id begins; the date and the revision that follow do not matter.
+        images: takes pictures.
         tools: takes ``toolConfig``.
         forced_tools: takes a ``toolChoice`` other than ``auto``.
         strict_tools: structured output: its answers can be held to a schema (``strict``).
@@ -52,6 +53,7 @@ class ModelCapabilities:
     """
 
     model: str
+    images: bool = False
     tools: bool = False
     forced_tools: bool = False
     strict_tools: bool = False
@@ -82,9 +84,12 @@ class ModelCapabilities:
 UNKNOWN = ModelCapabilities("unknown")
 
 
-def _nova(model: str, max_output_tokens: int, *, thinking: Thinking = "never", flex: bool = False) -> ModelCapabilities:
+def _nova(
+    model: str, max_output_tokens: int, *, images: bool = True, thinking: Thinking = "never", flex: bool = False
+) -> ModelCapabilities:
     return ModelCapabilities(
         model=f"amazon.nova-{model}",
+        images=images,
         tools=True,
         forced_tools=True,
         sampling=True,
@@ -110,6 +115,7 @@ def _claude(
 ) -> ModelCapabilities:
     return ModelCapabilities(
         model=f"anthropic.claude-{model}",
+        images=True,
         tools=True,
         forced_tools=forced_tools,
         strict_tools=strict_tools,
@@ -123,7 +129,7 @@ def _claude(
 
 MODELS: tuple[ModelCapabilities, ...] = (
     # Output of the first Novas: 5,000 by their cards, 10,000 by litellm.
-    _nova("micro", 5_000),
+    _nova("micro", 5_000, images=False),
     _nova("lite", 5_000),
     _nova("pro", 5_000, flex=True),
     # Flex has a price for the profiles us. and jp. alone.

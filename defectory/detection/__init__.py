@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from defectory.detection.detectors.training import train_detector as train_detector
     from defectory.detection.evaluation.evaluate import evaluate_detector as evaluate_detector
     from defectory.detection.labelled import open_labelled as open_labelled
+    from defectory.detection.layouts.class_lists import preset_of_classes as preset_of_classes
     from defectory.detection.layouts.presets import load_preset as load_preset
     from defectory.detection.layouts.records import Layout as Layout
     from defectory.detection.layouts.sampler import sample_layouts as sample_layouts
@@ -42,6 +43,7 @@ __getattr__, __dir__, __all__ = load_lazily(
         "defectory.detection.detectors.training": ("train_detector",),
         "defectory.detection.evaluation.evaluate": ("evaluate_detector",),
         "defectory.detection.labelled": ("open_labelled",),
+        "defectory.detection.layouts.class_lists": ("preset_of_classes",),
         "defectory.detection.layouts.presets": ("load_preset",),
         "defectory.detection.layouts.records": ("Layout",),
         "defectory.detection.layouts.sampler": ("sample_layouts",),

@@ -96,3 +96,15 @@ def draw_boxes(image: NDArray[np.uint8], boxes: Sequence[DrawnBox]) -> NDArray[n
             draw.rectangle([*at, at[0] + text_width + 4, at[1] + text_height + 5], fill=item.colour)
             draw.text((at[0] + 2, at[1] + 1), item.text, fill=(255, 255, 255), font=font)
     return np.asarray(picture)
+
+
+def draw_polygons(
+    image: NDArray[np.uint8], polygons: Sequence[Sequence[tuple[float, float]]], colour: Colour
+) -> NDArray[np.uint8]:
+    """A copy of ``image`` with the outlines of ``polygons``, whose corners are shares of its width and height."""
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    for corners in polygons:
+        points = [(x * (picture.width - 1), y * (picture.height - 1)) for x, y in corners]
+        draw.line([*points, points[0]], fill=colour, width=max(2, round(min(picture.size) / 250)))
+    return np.asarray(picture)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import cv2
 import numpy as np
@@ -25,9 +25,11 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from defectory.detection.detectors.card import ClassName, Share
-from defectory.detection.detectors.detector import Detection
 from defectory.errors import InputError, shorten
 from defectory.validation import FrozenModel, explain
+
+if TYPE_CHECKING:
+    from defectory.detection.detectors.detector import Detection
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Polygon = Annotated[tuple[tuple[Share, Share], ...], Field(min_length=3, max_length=1000)]

@@ -1,7 +1,9 @@
 """Serving a detector by HTTP, by the contract of SageMaker's containers (see ``defectory.door.models``).
 
 GET  /ping          200 once the detector is loaded, 503 before
-POST /invocations   image -> DetectionReply as JSON; ``?min_score=0.3`` in place of the classes' thresholds
+POST /invocations   image -> DetectionReply as JSON; ``?min_score=0.3`` in place of the classes' thresholds;
+                    JSON lines of images (``defectory.door.lines``) -> a line for each
+GET  /execution-parameters   how a transform job of SageMaker is to ask
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from defectory.errors import require_extra
 
 require_extra("serve")
 
-from defectory.detection.detectors.detector import Detection, DetectionReply  # noqa: E402
+from defectory.detection.detectors.detector import DetectionReply  # noqa: E402
 from defectory.door.models import ModelServer  # noqa: E402
 from defectory.door.server import Head  # noqa: E402
 from defectory.vision.images import load_image  # noqa: E402
@@ -29,7 +31,7 @@ from defectory.vision.images import load_image  # noqa: E402
 class ObjectDetector(Protocol):
     """What is served: ``Detector``, or what answers as it does."""
 
-    def detect(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> tuple[Detection, ...]:
+    def reply(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> DetectionReply:
         """The objects on one image, uint8 RGB ``(height, width, 3)``, by falling score."""
 
 
@@ -55,7 +57,7 @@ def answer_invocation(detector: ObjectDetector, body: bytes, *, min_score: float
         ImageError: ``body`` is no image that can be looked at.
     """
     image = load_image(body, name="request body")
-    return DetectionReply.of(image, detector.detect(image, min_score=min_score)).model_dump_json().encode()
+    return detector.reply(image, min_score=min_score).model_dump_json().encode()
 
 
 def _min_score(head: Head) -> float | None:

@@ -15,6 +15,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
 from defectory.aws.clients import aws_client, error_code
+from defectory.aws.failures import Fault, fault_of
 from defectory.aws.inference_profiles import (
     answering_regions,
     application_profile_region,
@@ -57,6 +58,7 @@ def examine(config: Config, connect: Connect = aws_client) -> Iterator[Finding]:
         ("quotas", _check_quotas),
         ("stacks", _check_stacks),
         ("names", _check_names),
+        ("endpoint", _check_endpoint),
         ("e-mail", _check_mail),
         ("boundary", check_boundary),
         ("key", check_key),
@@ -278,10 +280,36 @@ def _check_names(config: Config, connect: Connect, account: str) -> Iterator[Fin
         yield Finding("names", "well", "Nobody else has the names of functions, state machines and endpoints.")
 
 
+def _check_endpoint(config: Config, connect: Connect, account: str) -> Iterator[Finding]:
+    """An endpoint of SageMaker, which the training machine made, that the settings have no use for any more."""
+    name, client = f"{config.name}-inspection", connect("sagemaker", config.region)
+    delete = f"aws sagemaker delete-endpoint --region {config.region} --endpoint-name {name}"
+    try:
+        current = client.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+    except ClientError as error:
+        if fault_of(error) is not Fault.MISSING:
+            raise
+        yield Finding("endpoint", "well", f"No endpoint {name} is in the way or paid for in vain.")
+        return
+    if config.inspection_endpoint == "lambda":
+        detail = f"The endpoint {name} is there, which nobody asks once a function serves; an instance is paid for."
+        fix = f"The first training after the change deletes it; to do it now, where a function serves: {delete}"
+        yield Finding("endpoint", "warning", detail, fix)
+        return
+    [variant] = client.describe_endpoint_config(EndpointConfigName=current)["ProductionVariants"]
+    if config.inspection_endpoint == "serverless" and "ServerlessConfig" not in variant:
+        detail = f"The endpoint {name} has an instance: SageMaker never makes it serverless, and training is refused."
+        yield Finding(
+            "endpoint", "fails", detail, f"Deploy with -c inspection_endpoint=realtime, or delete it: {delete}"
+        )
+    else:
+        yield Finding("endpoint", "well", f"The endpoint {name} can be what the settings say.")
+
+
 def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
     """Kind and name of what each stack names itself; a test compares them with the templates."""
     name = config.name
-    sensor_data, inspection, images = stack_names(config)
+    sensor_data, inspection, images, detection = stack_names(config)
     by_function = config.inspection_endpoint == "lambda"
 
     def functions(*folders: str) -> tuple[tuple[str, str], ...]:
@@ -302,6 +330,13 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
         images: (
             *functions("plan-synthesis", "synthesize-images", "assemble-dataset"),
             ("AWS::StepFunctions::StateMachine", f"{name}-image-synthesis"),
+        ),
+        detection: (
+            *functions("start-safety-check", "check-safety", "record-safety-check", "set-safety-rules"),
+            *functions("send-safety-alert", "send-safety-digest"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-safety"),
+            *functions("plan-scenes", "render-scenes", "assemble-scenes"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-scenes"),
         ),
     }
 
@@ -333,7 +368,7 @@ def _exists(connect: Connect, config: Config, account: str, kind: str, name: str
 
 
 def _check_mail(config: Config, connect: Connect, account: str) -> Iterator[Finding]:
-    if not (config.alert_email or config.defect_email):
+    if not (config.alert_email or config.defect_email or config.safety_email):
         fix = "Set one, or subscribe to the topics in the stacks' outputs: -c alert_email=you@example.com"
         yield Finding("e-mail", "warning", "No address is set: nobody is told of what fails.", fix)
         return

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from defectory.door import TOKEN_VARIABLE, is_loopback
+from defectory.door.lines import JSON_LINES
 from defectory.errors import DefectoryError, ImageError
 from defectory.vision.images import MEDIA_TYPES, load_image
 
@@ -46,14 +48,24 @@ class Refusal(HTTPException):
             super().__init__(self.message, Response(self.message, status, mimetype="application/json"))
 
 
-def read_image(body: bytes | bytearray, content_type: str) -> NDArray[np.uint8]:
-    """The image of a request that the toolkit took, uint8 RGB ``(height, width, 3)``.
+@dataclass(frozen=True, slots=True)
+class ImageLines:
+    """A request of many images, as a transform job sends it: ``body`` is for `answer_lines`."""
+
+    body: bytes
+
+
+def read_request(body: bytes | bytearray | str, content_type: str) -> NDArray[np.uint8] | ImageLines:
+    """What is in a request that the toolkit took: an image, uint8 RGB ``(height, width, 3)``, or lines of images.
 
     Raises:
         Refusal: it is of another type, or no image.
     """
-    if content_type.partition(";")[0].strip().lower() not in MEDIA_TYPES:
-        message = f"Content-Type must be {' or '.join(MEDIA_TYPES)}, got {content_type!r}."
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == JSON_LINES:
+        return ImageLines(body.encode() if isinstance(body, str) else bytes(body))
+    if kind not in MEDIA_TYPES or isinstance(body, str):
+        message = f"Content-Type must be {' or '.join((*MEDIA_TYPES, JSON_LINES))}, got {content_type!r}."
         raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message)
     try:
         return load_image(bytes(body), name="request body")

@@ -12,11 +12,11 @@ from pathlib import Path
 import yaml
 from pydantic import Field, ValidationError
 
+from defectory.aws.image_usage import Usage
 from defectory.aws.inference_profiles import bare_model_id
 from defectory.errors import InputError
 from defectory.images.items import Item, ItemRecord
 from defectory.images.renderers import RendererName
-from defectory.images.renderers.usage import Usage
 from defectory.validation import FrozenModel
 
 DEFAULT_FILE = Path(__file__).with_name("prices.yaml")
@@ -119,6 +119,18 @@ def estimate_cost(
     """
     counts = Counter(models[item.renderer] for item in items if item.renderer in models)
     return _cost(counts, prices or load_prices(), at_a_time=at_a_time)
+
+
+def estimate_calls(model_id: str, calls: int, prices: Prices | None = None, *, at_a_time: int = 1) -> Cost:
+    """What ``calls`` of one model will cost, each for one picture.
+
+    Args:
+        model_id: of the model.
+        calls: how often it is asked.
+        prices: ours by default.
+        at_a_time: how many are under way at the same time.
+    """
+    return _cost({model_id: calls}, prices or load_prices(), at_a_time=at_a_time)
 
 
 def used_by(records: Iterable[ItemRecord], models: Mapping[RendererName, str]) -> dict[str, Usage]:

@@ -21,7 +21,7 @@ from defectory.images.renderers.procedural import check_drawable
 from defectory.images.renderers.transplant import TransplantRenderer
 
 if TYPE_CHECKING:
-    from defectory.images.renderers.bedrock_models import ImageModel
+    from defectory.aws.image_models import ImageModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def select_renderers(plan: Plan, examples: Dataset | None = None, bedrock: Bedro
 
 def _find_model(name: RendererName, bedrock: BedrockOptions, models: Mapping[RendererName, ImageModel]) -> ImageModel:
     # Whoever draws needs no client of Bedrock.
-    from defectory.images.renderers.bedrock_models import create_image_model
+    from defectory.aws.image_models import create_image_model
 
     model_id = bedrock.model_id or MODEL_IDS[MODEL_SETTINGS[name]]
     # One for all renderers of it, which counts what they ask together.

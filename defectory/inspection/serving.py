@@ -1,7 +1,9 @@
 """Serving a model by HTTP: the contract of SageMaker's containers, and Lookout for Vision's route beside it.
 
     GET  /ping                                                      200 once the model is loaded, 503 before
-    POST /invocations                                               image -> InspectionReply as JSON
+    POST /invocations                                               image -> InspectionReply as JSON; JSON lines
+                                                                    of images -> a line for each
+    GET  /execution-parameters                                      how a transform job of SageMaker is to ask
     POST /2020-11-20/projects/<project>/models/<version>/detect     image -> DetectAnomalies' answer
 
 ``/invocations`` answers in Lookout for Vision's shape as well: with ``?format=lookout``, the custom attribute
@@ -24,7 +26,7 @@ from defectory.errors import require_extra
 
 require_extra("serve")
 
-from defectory.door.models import ModelServer, no_such_path  # noqa: E402
+from defectory.door.models import ROUTES, ModelServer, no_such_path  # noqa: E402
 from defectory.door.server import Answer, Head  # noqa: E402
 from defectory.inspection.lookout import (  # noqa: E402
     API_VERSION,
@@ -123,4 +125,4 @@ def _json(value: object) -> bytes:
 
 
 def _unknown(path: str) -> Refused:
-    return no_such_path(path, f"GET /ping, POST /invocations and POST {_DETECTIONS}<project>/models/<version>/detect")
+    return no_such_path(path, f"{ROUTES} and POST {_DETECTIONS}<project>/models/<version>/detect")

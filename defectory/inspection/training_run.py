@@ -6,6 +6,8 @@ The jobs themselves run in SageMaker; these are the decisions in between.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
@@ -15,7 +17,7 @@ from defectory.aws.hosted_model import HostedVersion
 from defectory.errors import DefectoryError, InputError, shorten
 from defectory.inspection.approved_models import ApprovedModels
 from defectory.inspection.gate import GateRules, Judgement, judge, parse_comparison
-from defectory.inspection.line.payload import fit_payload
+from defectory.line.payload import fit_payload
 from defectory.validation import FrozenModel
 from defectory.vision.images import load_image
 
@@ -79,6 +81,37 @@ class GateOutcome(BaseModel):
     model_version: str
     metadata: dict[str, str]
 
+    @classmethod
+    def of(cls, judgement: Judgement, model_version: str, metadata: Mapping[str, str]) -> GateOutcome:
+        """What is passed on of ``judgement``: as much as a state machine, a mail and the registry take."""
+        reasons = [shorten(reason, REASON_LIMIT) for reason in judgement.reasons[:REASONS]]
+        if left_out := len(judgement.reasons) - len(reasons):
+            reasons.append(f"... and {left_out} more: see the evaluation.")
+        return cls(
+            accepted=judgement.accepted,
+            reasons=tuple(reasons),
+            model_version=model_version,
+            metadata={
+                name: shorten(value, METADATA_LIMIT)
+                for name, value in {"model_version": model_version, **metadata}.items()
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedKind:
+    """In what training differs from one kind of model to another.
+
+    Attributes:
+        upload: what a dataset consists of.
+        check_rules: raises ``InputError`` for rules of the gate that there are not.
+        decide: the gate's word on the content of an evaluation, by its rules.
+    """
+
+    upload: str
+    check_rules: Callable[[object], object]
+    decide: Callable[[bytes, Mapping[str, Any]], GateOutcome]
+
 
 class TrainingStorage(Protocol):
     """The training bucket."""
@@ -132,13 +165,15 @@ def prepare(
     *,
     prefix: str,
     kind: EndpointKind,
+    trained: TrainedKind,
+    datasets: TrainingStorage,
     storage: TrainingStorage,
     hosting: Hosting,
 ) -> TrainingRun:
     """Check a request and look up what it meets.
 
     ``prefix`` starts the names of everything that the run creates; ``started`` makes them its own; ``kind`` is what is
-    to serve.
+    to serve.  ``datasets`` has the dataset, ``storage`` the test set; both may be the same.
 
     Raises:
         InputError: the request is wrong, a prefix has no images, or the endpoint cannot become of that kind.
@@ -152,14 +187,13 @@ def prepare(
         field = TrainingRequest.model_fields.get(name)
         rule = str(field.description) if field else f"left out; known are {', '.join(TrainingRequest.model_fields)}"
         raise InputError(name, rule, None if first["type"] == "missing" else first["input"]) from None
-    GateRules.parse(training_request.gate)
-    if training_request.dataset.startswith(training_request.test) or training_request.test.startswith(
-        training_request.dataset
-    ):
+    trained.check_rules(training_request.gate)
+    places = (training_request.dataset, training_request.test)
+    if datasets.name == storage.name and any(one.startswith(other) for one, other in (places, places[::-1])):
         raise InputError("test", f"apart from the dataset {training_request.dataset}", training_request.test)
-    for field_name, place in (("dataset", training_request.dataset), ("test", training_request.test)):
-        if not storage.images(place):
-            fix = f"Upload normal/ and anomaly/ to s3://{storage.name}/{place}."
+    for field_name, bucket, place in zip(("dataset", "test"), (datasets, storage), places, strict=True):
+        if not bucket.images(place):
+            fix = f"Upload {trained.upload} to s3://{bucket.name}/{place}."
             raise InputError(field_name, "a prefix with files", place, fix)
     options = json.dumps(training_request.options)
     if len(options) > OPTIONS_LIMIT:
@@ -174,7 +208,7 @@ def prepare(
         raise InputError("inspection_endpoint", "realtime while the endpoint is real-time", kind, fix)
     return TrainingRun(
         name=f"{prefix}-{started:%Y%m%dT%H%M%S}{started.microsecond // 1000:03d}",
-        dataset=f"s3://{storage.name}/{training_request.dataset}",
+        dataset=f"s3://{datasets.name}/{training_request.dataset}",
         test=f"s3://{storage.name}/{training_request.test}",
         options=options,
         gate=training_request.gate,
@@ -184,32 +218,30 @@ def prepare(
     )
 
 
-def decide(evaluation: str, gate: dict[str, Any], *, name: str, storage: TrainingStorage) -> GateOutcome:
-    """Judge a run by the file ``name`` in the archive that its evaluation left at ``evaluation``.
+def decide(content: bytes, gate: Mapping[str, Any]) -> GateOutcome:
+    """What the gate says of the comparison in ``content``, by the rules in ``gate``.
 
     Raises:
-        InputError: there is no evaluation in it.
+        InputError: it is no comparison.
     """
-    comparison = parse_comparison(storage.read_from_archive(evaluation, name))
-    judgement: Judgement = judge(comparison, GateRules.parse(gate))
+    comparison = parse_comparison(content)
     candidate = comparison.candidate
-    reasons = [shorten(reason, REASON_LIMIT) for reason in judgement.reasons[:REASONS]]
-    if left_out := len(judgement.reasons) - len(reasons):
-        reasons.append(f"... and {left_out} more: see the evaluation.")
     metadata = {
-        "model_version": candidate.model_version,
         "test_set": comparison.test_digest,
         "auroc": "" if candidate.auroc is None else f"{candidate.auroc:.6f}",
         "escapes": f"{candidate.escapes} of {candidate.anomalous}",
         "overkill": f"{candidate.overkill} of {candidate.normal}",
         "review": f"{candidate.review} of {candidate.images}",
     }
-    return GateOutcome(
-        accepted=judgement.accepted,
-        reasons=tuple(reasons),
-        model_version=candidate.model_version,
-        metadata={name: shorten(value, METADATA_LIMIT) for name, value in metadata.items()},
-    )
+    return GateOutcome.of(judge(comparison, GateRules.parse(gate)), candidate.model_version, metadata)
+
+
+INSPECTION = TrainedKind(
+    upload="normal/ and anomaly/",
+    check_rules=GateRules.parse,
+    decide=decide,
+)
+"""Models of inspection, as their training machine sees them."""
 
 
 def verify(test: str, model_version: str, *, storage: TrainingStorage, hosting: Answering) -> None:
@@ -231,6 +263,6 @@ def verify(test: str, model_version: str, *, storage: TrainingStorage, hosting: 
     try:
         answered = json.loads(content)["model_version"]
     except (ValueError, TypeError, KeyError):
-        raise DeploymentError("The endpoint's answer is no inspection.") from None
+        raise DeploymentError("The endpoint's answer has no model_version.") from None
     if answered != model_version:
         raise DeploymentError(f"The endpoint answers with model {answered} instead of {model_version}.")

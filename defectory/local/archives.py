@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from defectory.archives import Limits
+from defectory.unwinding import held
 
 SOURCE = Limits(8 * 1024**3, 200_000)
 """Of a build's source, which goes to the disk; its artifacts are the next one's source."""
@@ -28,5 +29,6 @@ def write(target: Path, files: Iterable[tuple[Path, str]]) -> None:
             entry = zipfile.ZipInfo(name, EPOCH)
             entry.external_attr = (status.st_mode & 0xFFFF) << 16
             entry.file_size = status.st_size
-            with path.open("rb") as source, archive.open(entry, "w") as packed:
+            # An archive that is left in the middle of an entry cannot be closed.
+            with held(), path.open("rb") as source, archive.open(entry, "w") as packed:
                 shutil.copyfileobj(source, packed, PIECE)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
+
+PictureFormat = Literal["jpg", "png"]
+"""What pictures are written as."""
 
 Image = NDArray[np.uint8]
 """RGB of shape ``(height, width, 3)``, upright."""

@@ -25,6 +25,9 @@ MAX_PIXELS = 100_000_000
 MIN_SIDE = 8
 """Images narrower or lower than this many pixels show nothing to inspect."""
 
+BLANK_LEVELS = 8
+"""Levels between the darkest and the lightest pixel of an image that shows nothing, in each channel."""
+
 # GIF is opened only so that an animation is refused for what it is; MPO (phones' photos) comes with JPEG.
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
 _CONVERT = "Convert it to PNG or JPEG."
@@ -74,6 +77,12 @@ def load_rgba(source: Path | bytes, *, name: str = "") -> NDArray[np.uint8]:
         ImageError: as `load_image`.
     """
     return _decode(source, name, _rgba)
+
+
+def is_blank(image: NDArray[np.uint8]) -> bool:
+    """Whether an image ``(h, w, 3)`` is of one colour: what is left of pictures that a safety checker withholds."""
+    flat = image.reshape(-1, image.shape[-1])
+    return bool((flat.max(axis=0).astype(int) - flat.min(axis=0) <= BLANK_LEVELS).all())
 
 
 def encode_png(image: NDArray[np.uint8], *, effort: int = 6) -> bytes:

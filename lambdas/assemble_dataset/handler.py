@@ -14,13 +14,13 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from defectory.aws.bucket import Bucket
 from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.metrics import IMAGE_MODEL_COST, PICTURES
+from defectory.datasets.batches import parse_folder, store_failure
 from defectory.errors import InputError
-from defectory.images.batch.assemble import assemble_folder, assemble_run, store_failure
-from defectory.images.batch.images_bucket import ImagesBucket
-from defectory.images.batch.requests import parse_folder
+from defectory.images.batch.assemble import assemble_folder, assemble_run
 
 logger = Logger(service="assemble-dataset")
 metrics = DeploymentMetrics.from_environment()
@@ -33,8 +33,8 @@ class Environment(FunctionEnvironment):
 
 
 @cache
-def bucket() -> ImagesBucket:
-    return ImagesBucket(Environment.load().images_bucket)
+def bucket() -> Bucket:
+    return Bucket(Environment.load().images_bucket)
 
 
 @logger.inject_lambda_context

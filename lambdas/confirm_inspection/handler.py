@@ -18,7 +18,8 @@ from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.metrics import CONFIRMATIONS, ESCAPES, OVERKILLS
 from defectory.errors import InputError
 from defectory.inspection.line.confirming import RULES, parse_confirmation
-from defectory.inspection.line.results_table import RecordNotFoundError, ResultsTable
+from defectory.inspection.line.results_table import ResultsTable
+from defectory.line.results_table import RecordNotFoundError
 
 logger = Logger(service="confirm-inspection")
 metrics = DeploymentMetrics.from_environment()

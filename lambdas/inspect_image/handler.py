@@ -13,10 +13,10 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.environment import FunctionEnvironment
-from defectory.inspection.line.buckets import ResultsBucket, read_upload
 from defectory.inspection.line.endpoint import InspectionEndpoint
 from defectory.inspection.line.inspecting import UploadInspector
-from defectory.inspection.line.uploads import Upload
+from defectory.line.buckets import ResultsBucket, read_upload
+from defectory.line.uploads import Upload
 
 logger = Logger(service="inspect-image")
 

@@ -15,12 +15,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.environment import FunctionEnvironment
 from defectory.inspection.approved_models import ApprovedModels
-from defectory.inspection.line.buckets import ResultsBucket, read_upload
 from defectory.inspection.line.inspecting import UploadInspector
 from defectory.inspection.line.served_model import CandidateModel, ModelArchives, ServedModel
-from defectory.inspection.line.uploads import Upload
+from defectory.inspection.model import Model, load_model
 from defectory.inspection.training_bucket import TrainingBucket
 from defectory.inspection.training_run import verify
+from defectory.line.buckets import ResultsBucket, read_upload
+from defectory.line.uploads import Upload
 
 logger = Logger(service="inspect-with-model")
 
@@ -39,8 +40,8 @@ def environment() -> Environment:
 
 
 @cache
-def archives() -> ModelArchives:
-    return ModelArchives()
+def archives() -> ModelArchives[Model]:
+    return ModelArchives(load_model)
 
 
 @cache

@@ -9,8 +9,8 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from defectory.aws.bucket import Bucket
 from defectory.aws.environment import FunctionEnvironment
-from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.plan import Planner
 from defectory.images.batch.requests import parse_batch_request
@@ -32,7 +32,7 @@ class Environment(FunctionEnvironment):
 def planner() -> Planner:
     env = Environment.load()
     models = ImageModels(env.image_region, env.image_model_id, env.inpaint_model_id)
-    return Planner(ImagesBucket(env.images_bucket), models, env.image_concurrency)
+    return Planner(Bucket(env.images_bucket), models, env.image_concurrency)
 
 
 @logger.inject_lambda_context

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
-from defectory.inspection.line.recording import Recorder
+from defectory.inspection.line.recording import InspectionRecorder
 from defectory.inspection.line.results_table import ResultsTable
 
 logger = Logger(service="record-inspection")
@@ -25,9 +25,9 @@ class Environment(FunctionEnvironment):
 
 
 @cache
-def recorder() -> Recorder:
+def recorder() -> InspectionRecorder:
     env = Environment.load()
-    return Recorder(
+    return InspectionRecorder(
         table=ResultsTable(env.results_table),
         retention=timedelta(days=env.retention_days),
         metrics=DeploymentMetrics.from_environment(),

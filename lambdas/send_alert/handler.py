@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.metrics import ALERTS_SENT, ALERTS_SUPPRESSED
-from defectory.inspection.line.alerts import Notifier, NotifierEnvironment
+from defectory.inspection.line.alerts import InspectionNotifier, NotifierEnvironment
 
 logger = Logger(service="send-alert")
 metrics = DeploymentMetrics.from_environment()
@@ -24,9 +24,9 @@ class Environment(NotifierEnvironment):
 
 
 @cache
-def notifier() -> Notifier:
+def notifier() -> InspectionNotifier:
     env = Environment.load()
-    return Notifier.of(env, limit=env.alert_limit_per_hour)
+    return env.notifier(limit=env.alert_limit_per_hour)
 
 
 @logger.inject_lambda_context

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.metrics import DIGEST_INSPECTIONS, REVIEWS_WAITING
-from defectory.inspection.line.alerts import Notifier, NotifierEnvironment
+from defectory.inspection.line.alerts import InspectionNotifier, NotifierEnvironment
 
 logger = Logger(service="send-digest")
 metrics = DeploymentMetrics.from_environment()
@@ -21,8 +21,8 @@ class Environment(NotifierEnvironment):
 
 
 @cache
-def notifier() -> Notifier:
-    return Notifier.of(Environment.load(), limit=0)
+def notifier() -> InspectionNotifier:
+    return Environment.load().notifier(limit=0)
 
 
 @logger.inject_lambda_context
@@ -32,4 +32,4 @@ def handler(event: object, context: LambdaContext) -> dict[str, int]:
     waiting = notifier().reviews_waiting(now)
     metrics.put({DIGEST_INSPECTIONS: sum(notified.values()), REVIEWS_WAITING: waiting})
     logger.info("Digest", extra={"notified": notified, "waiting": waiting})
-    return {str(channel): count for channel, count in notified.items()}
+    return notified

@@ -14,11 +14,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from defectory.aws.answers import rejected
+from defectory.aws.bucket import Bucket
 from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.metrics import IMAGE_MODEL_COST, PICTURES
 from defectory.errors import InputError
-from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.requests import parse_pictures_request
 from defectory.images.batch.runs import ManifestItem
@@ -41,7 +41,7 @@ class Environment(FunctionEnvironment):
 def synthesizer() -> Synthesizer:
     env = Environment.load()
     models = ImageModels(env.image_region, env.image_model_id, env.inpaint_model_id)
-    return Synthesizer(ImagesBucket(env.images_bucket), models)
+    return Synthesizer(Bucket(env.images_bucket), models)
 
 
 @logger.inject_lambda_context

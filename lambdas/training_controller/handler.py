@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -16,22 +16,27 @@ from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.environment import FunctionEnvironment
 from defectory.aws.hosted_model import HostedModel
 from defectory.aws.metrics import TRAINING_RUNS
+from defectory.detection.training_run import DETECTOR
 from defectory.errors import InputError
 from defectory.inspection.approved_models import ApprovedModel, ApprovedModels
 from defectory.inspection.gate import EVALUATION_FILE
 from defectory.inspection.training_bucket import TrainingBucket
-from defectory.inspection.training_run import EndpointKind, FunctionHosting, decide, prepare, verify
+from defectory.inspection.training_run import INSPECTION, EndpointKind, FunctionHosting, prepare, verify
+
+KINDS = {"inspection": INSPECTION, "detector": DETECTOR}
 
 logger = Logger(service="training-controller")
 metrics = DeploymentMetrics.from_environment()
 
 
 class Environment(FunctionEnvironment):
-    """The function's environment variables."""
+    """The function's environment variables; ``datasets_bucket`` is "" where the training bucket has the datasets."""
 
     training_bucket: str
     endpoint_name: str
     endpoint_kind: EndpointKind
+    model_kind: Literal["inspection", "detector"] = "inspection"
+    datasets_bucket: str = ""
 
 
 @cache
@@ -43,17 +48,18 @@ def environment() -> Environment:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     env = environment()
     storage, approved = TrainingBucket(env.training_bucket), ApprovedModels(env.training_bucket)
-    endpoint = HostedModel(env.endpoint_name)
+    datasets = TrainingBucket(env.datasets_bucket) if env.datasets_bucket else storage
+    kind, endpoint = KINDS[env.model_kind], HostedModel(env.endpoint_name)
     hosting = FunctionHosting(approved) if env.endpoint_kind == "lambda" else endpoint
     answer: dict[str, Any]
     match event:
         case {"task": "prepare", "request": request, "started": started}:
             when = datetime.fromisoformat(started)
             names = {"prefix": env.endpoint_name, "kind": env.endpoint_kind}
-            run = prepare(request, when, **names, storage=storage, hosting=hosting)
+            run = prepare(request, when, **names, trained=kind, datasets=datasets, storage=storage, hosting=hosting)
             answer = run.model_dump(mode="json")
         case {"task": "judge", "evaluation": evaluation, "gate": gate}:
-            outcome = decide(evaluation, gate, name=EVALUATION_FILE, storage=storage)
+            outcome = kind.decide(storage.read_from_archive(evaluation, EVALUATION_FILE), gate)
             answer = outcome.model_dump(mode="json")
             metrics.put_outcomes(TRAINING_RUNS, {"ACCEPTED" if outcome.accepted else "REJECTED": 1})
         case {"task": "verify", "test": test, "model_version": version}:

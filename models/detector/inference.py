@@ -1,7 +1,8 @@
 """Entry point of hosting a detector: the functions that SageMaker's scikit-learn container calls, and a server.
 
-As ``models/inspection/inference.py``: the toolkit calls ``model_fn`` once and the other three for each image, and
-``python inference.py`` serves the same by HTTP, for containers without that toolkit.
+As ``models/inspection/inference.py``: the toolkit calls ``model_fn`` once and the other three for each request, an
+image or JSON lines of images (``defectory.door.lines``), and ``python inference.py`` serves the same by HTTP, for
+containers without that toolkit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from defectory.detection.detectors.detector import DetectionReply, Detector, load_detector  # noqa: E402
-from defectory.door.containers import read_image, run_server  # noqa: E402
+from defectory.door.containers import ImageLines, read_request, run_server  # noqa: E402
+from defectory.door.lines import JSON_LINES, answer_lines  # noqa: E402
+from defectory.vision.images import load_image  # noqa: E402
 
 
 def model_fn(model_dir: str) -> Detector:
@@ -24,19 +27,27 @@ def model_fn(model_dir: str) -> Detector:
     return load_detector(Path(model_dir))
 
 
-def input_fn(body: bytes | bytearray, content_type: str) -> NDArray[np.uint8]:
-    """The image of a request."""
-    return read_image(body, content_type)
+def input_fn(body: bytes | bytearray | str, content_type: str) -> NDArray[np.uint8] | ImageLines:
+    """The image of a request, or the lines of a transform job."""
+    return read_request(body, content_type)
 
 
-def predict_fn(image: NDArray[np.uint8], detector: Detector) -> DetectionReply:
-    """The objects on the image."""
-    return DetectionReply.of(image, detector.detect(image))
+def predict_fn(request: NDArray[np.uint8] | ImageLines, detector: Detector) -> DetectionReply | bytes:
+    """The objects on the image, or a line of them for each image."""
+    if isinstance(request, ImageLines):
+        return answer_lines(request.body, lambda file: _answer(detector, file))
+    return detector.reply(request)
 
 
-def output_fn(reply: DetectionReply, accept: str) -> tuple[str, str]:
-    """The answer and its type: JSON, whatever ``accept`` asks for."""
+def output_fn(reply: DetectionReply | bytes, accept: str) -> tuple[str, str]:
+    """The answer and its type: JSON, or lines of it, whatever ``accept`` asks for."""
+    if isinstance(reply, bytes):
+        return reply.decode(), JSON_LINES
     return reply.model_dump_json(), "application/json"
+
+
+def _answer(detector: Detector, file: bytes) -> bytes:
+    return detector.reply(load_image(file, name="image")).model_dump_json().encode()
 
 
 def main() -> int:

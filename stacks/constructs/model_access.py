@@ -34,6 +34,11 @@ def grant_image_models(role: iam.Role, config: Config) -> None:
     _grant_models(role, {getattr(config, name) for name in IMAGE_MODELS} - {""}, config.image_region)
 
 
+def grant_inpaint_model(role: iam.Role, config: Config) -> None:
+    """Let ``role`` call the image model of ``config`` that inpaints, in the region that it is called in."""
+    _grant_models(role, {config.inpaint_model_id} - {""}, config.image_region)
+
+
 def _grant_models(role: iam.Role, model_ids: set[str], region: str) -> None:
     for model_id in sorted(model_ids):
         models = _model_arns(model_id, region)

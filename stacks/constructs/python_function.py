@@ -43,7 +43,7 @@ class PythonFunction(Construct):
     ``caller_retries``, whoever calls it (a queue, a state machine) tries again, keeps what fails and tells people.
     Without ``error_alarm`` people are told of dead letters alone, where a failure is mostly one that is tried again.
     With ``package`` it is in a package together with other functions, whose folders are named: what is large is then
-    built and uploaded once.
+    built and uploaded once.  ``name`` takes the folder's place in the function's name, where a deployment has it twice.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class PythonFunction(Construct):
         caller_retries: bool = False,
         error_alarm: bool = True,
         package: Sequence[str] = (),
+        name: str = "",
     ) -> None:
         super().__init__(scope, construct_id)
         log_group = RetainedLogGroup(self, "Logs", config)
@@ -71,7 +72,7 @@ class PythonFunction(Construct):
             self,
             "Function",
             # A name that people can type; stacks that stand side by side differ in the configured name.
-            function_name=f"{config.name}-{folder.replace('_', '-')}",
+            function_name=f"{config.name}-{name or folder.replace('_', '-')}",
             description=description,
             runtime=lambda_.Runtime(f"python{config.lambda_python}", lambda_.RuntimeFamily.PYTHON),
             architecture=_architecture(config),

@@ -6,6 +6,8 @@ Verify.  Nothing runs, and with a serverless endpoint nothing is billed, while t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,38 @@ VARIANT = "AllTraffic"
 SOURCE_FOLDER = "/opt/ml/input/data/source"
 
 
+@dataclass(frozen=True, slots=True)
+class ModelKind:
+    """What a machine trains.
+
+    Attributes:
+        source: the folder of its entry points, in ``models/``.
+        noun: what people are told it is, with its article.
+        controller: the name of the controlling function, behind the configured one.
+        variables: the controlling function's, beyond those of every kind.
+    """
+
+    source: str
+    noun: str
+    controller: str
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The noun without its article."""
+        return self.noun.partition(" ")[2]
+
+    @classmethod
+    def inspection(cls) -> ModelKind:
+        """Models of inspection."""
+        return cls("inspection", "an inspection model", "training-controller")
+
+    @classmethod
+    def detector(cls) -> ModelKind:
+        """Detectors of objects."""
+        return cls("detector", "a detector", "detector-training-controller", {"MODEL_KIND": "detector"})
+
+
 @jsii.implements(cdk.ILocalBundling)
 class _Bundling:
     """Builds the archive on this machine; an error stops the synthesis rather than falling back on Docker."""
@@ -56,7 +90,8 @@ class _Bundling:
 class TrainingMachine(Construct):
     """The registry and the state machine that fills ``endpoint_name``, or the function ``serving`` where there is one.
 
-    Start ``machine`` with ``{"dataset": "datasets/boards/"}``; the frozen test set is under ``test/`` of ``bucket``.
+    Start ``machine`` with ``{"dataset": "datasets/boards/"}``, a prefix in ``datasets``; the frozen test set is under
+    ``test/`` of ``bucket``, which is where the datasets are if nothing else is said.
     """
 
     def __init__(
@@ -66,14 +101,17 @@ class TrainingMachine(Construct):
         *,
         config: Config,
         alerts: AlertTopic,
+        kind: ModelKind,
         bucket: SecureBucket,
         endpoint_name: str,
         serving: PythonFunction | None,
+        datasets: SecureBucket | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        self._config, self._endpoint_name, self._serving = config, endpoint_name, serving
+        self._config, self._kind, self._endpoint_name, self._serving = config, kind, endpoint_name, serving
         self._images = container_images(config)
         self.bucket = bucket
+        self._datasets = datasets
         self.source = self._build_source()
         self.registry = self._build_registry()
         self.job_role = self._build_job_role()
@@ -82,7 +120,7 @@ class TrainingMachine(Construct):
         self.machine = self._build_machine(alerts)
 
     def _build_source(self) -> assets.Asset:
-        source = ModelSource.of("inspection", for_host=self._config.lambda_platform == "host")
+        source = ModelSource.of(self._kind.source, for_host=self._config.lambda_platform == "host")
         return assets.Asset(
             self,
             "Source",
@@ -106,7 +144,7 @@ class TrainingMachine(Construct):
             self,
             "Registry",
             model_package_group_name=name_of_its_own(self._endpoint_name),
-            model_package_group_description="Defectory: inspection models that passed the gate",
+            model_package_group_description=f"Defectory: {self._kind.name}s that passed the gate",
         )
         registry.apply_removal_policy(removal_policy(self._config))
         return registry
@@ -114,12 +152,14 @@ class TrainingMachine(Construct):
     def _build_job_role(self) -> iam.Role:
         """What training jobs and the endpoint run as."""
         role = iam.Role(self, "JobRole", assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"))
-        everything, models = self.bucket.arn_for_objects("*"), self.bucket.arn_for_objects("models/*")
+        everything = [bucket.arn_for_objects("*") for bucket in self._buckets]
+        models = self.bucket.arn_for_objects("models/*")
         source = f"{self.source.bucket.bucket_arn}/{self.source.s3_object_key}"
         logs = f"arn:{Aws.PARTITION}:logs:{Aws.REGION}:{Aws.ACCOUNT_ID}:log-group:/aws/sagemaker/*"
         repositories = [_repository_arn(image) for image in self._images.values()]
-        allow(role, ["s3:GetObject"], [everything, source])
-        allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn, self.source.bucket.bucket_arn])
+        allow(role, ["s3:GetObject"], [*everything, source])
+        buckets = [bucket.bucket_arn for bucket in self._buckets]
+        allow(role, ["s3:ListBucket"], [*buckets, self.source.bucket.bucket_arn])
         allow(role, ["s3:PutObject", "s3:AbortMultipartUpload"], [models])
         allow(role, ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"], [logs])
         allow(role, ["logs:DescribeLogStreams"], [logs])
@@ -128,11 +168,16 @@ class TrainingMachine(Construct):
         allow(role, ["ecr:GetAuthorizationToken"], ["*"])
         namespaces = {"StringLike": {"cloudwatch:namespace": ["/aws/sagemaker/*", "AWS/SageMaker"]}}
         allow(role, ["cloudwatch:PutMetricData"], ["*"], namespaces)
-        acknowledge_wildcards(role, [everything], "Jobs read whichever dataset, test set and model a run names.")
+        acknowledge_wildcards(role, everything, "Jobs read whichever dataset, test set and model a run names.")
         acknowledge_wildcards(role, [models], "Jobs write their models under the names of their runs.")
         acknowledge_wildcards(role, [logs], "SageMaker names a job's and an endpoint's logs itself.")
         acknowledge_wildcards(role, ["*"], "Logging in to ECR and metrics know no resources; metrics by namespace.")
         return role
+
+    @property
+    def _buckets(self) -> list[SecureBucket]:
+        """Where jobs read."""
+        return [self.bucket, *([self._datasets] if self._datasets else [])]
 
     def _build_rollback_alarm(self, alerts: AlertTopic) -> cloudwatch.Alarm:
         errors = cloudwatch.Metric(
@@ -156,6 +201,7 @@ class TrainingMachine(Construct):
             self,
             "Controller",
             folder="training_controller",
+            name=self._kind.controller,
             description="Decides in training: prepares a run, judges its model, verifies the endpoint",
             config=self._config,
             alerts=alerts,
@@ -163,6 +209,8 @@ class TrainingMachine(Construct):
                 "TRAINING_BUCKET": self.bucket.bucket_name,
                 "ENDPOINT_NAME": self._endpoint_name,
                 "ENDPOINT_KIND": self._config.inspection_endpoint,
+                **({"DATASETS_BUCKET": self._datasets.bucket_name} if self._datasets else {}),
+                **self._kind.variables,
             },
             # A serverless endpoint may take a minute to its first answer.
             timeout=Duration.minutes(5),
@@ -170,10 +218,10 @@ class TrainingMachine(Construct):
             memory_size=2048,
             caller_retries=True,
         )
-        role, objects = controller.role, self.bucket.arn_for_objects("*")
-        allow(role, ["s3:GetObject"], [objects])
-        allow(role, ["s3:ListBucket"], [self.bucket.bucket_arn])
-        acknowledge_wildcards(role, [objects], "Any prefix may be named as dataset or test set.")
+        role, objects = controller.role, [bucket.arn_for_objects("*") for bucket in self._buckets]
+        allow(role, ["s3:GetObject"], objects)
+        allow(role, ["s3:ListBucket"], [bucket.bucket_arn for bucket in self._buckets])
+        acknowledge_wildcards(role, objects, "Any prefix may be named as dataset or test set.")
         if self._serving:
             approved = self.bucket.arn_for_objects(f"{FOLDER}*")
             allow(role, ["s3:PutObject"], [approved])
@@ -205,6 +253,8 @@ class TrainingMachine(Construct):
                 "ModelsUri": self.bucket.s3_url_for_object("models/"),
                 "EndpointName": self._endpoint_name,
                 "AlertsTopic": alerts.topic.topic_arn,
+                "Model": self._kind.name,
+                "AModel": self._kind.noun,
                 **self._deployment(),
                 **training_values(self._config),
             },
@@ -258,6 +308,9 @@ class TrainingMachine(Construct):
         alerts.grant_publish(role)
         if self.rollback_alarm:
             self._allow_deployment(role, self.rollback_alarm)
+        else:
+            # The one that served before a function did.
+            allow(role, ["sagemaker:DeleteEndpoint"], [self._sagemaker_arn("endpoint", "")])
 
     def _allow_deployment(self, role: MachineRole, rollback_alarm: cloudwatch.Alarm) -> None:
         """Leave to register a model and to put it behind the endpoint."""

@@ -19,13 +19,16 @@ DELIVERIES = 5
 
 
 class UploadQueue(Construct):
-    """Every object made in ``bucket`` is told of; a message that five deliveries did not get rid of is put aside."""
+    """Every object made in ``bucket`` is told of; a message that five deliveries did not get rid of is put aside.
+
+    ``of`` is whose queue it is, in the alarm's words.
+    """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: Config, bucket: s3.Bucket, alerts: AlertTopic
+        self, scope: Construct, construct_id: str, *, config: Config, bucket: s3.Bucket, alerts: AlertTopic, of: str
     ) -> None:
         super().__init__(scope, construct_id)
-        self.dead_letters = DeadLetters(self, "DeadLetters", config=config, of="the inspection line", alerts=alerts)
+        self.dead_letters = DeadLetters(self, "DeadLetters", config=config, of=of, alerts=alerts)
         self.queue = sqs.Queue(
             self,
             "Queue",

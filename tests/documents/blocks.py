@@ -43,6 +43,7 @@ REASONS = {
     "needs an AWS account": "The templates and the local cloud are tested in its place.",
     "needs a deployed stack and the aws command": "The local cloud's tests call the same; what is sent is parsed here.",
     "changes the checkout": "It installs, or runs the very suite that runs the documents.",
+    "fetches gigabytes": "`make models` runs the same program on random weights.",
     "stays until Ctrl-C": "The local cloud's tests start and stop it.",
 }
 """Why a block may be left out, and what proves it instead."""

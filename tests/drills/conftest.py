@@ -10,6 +10,7 @@ import pytest
 from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 from tests.local_cloud.line import Line
+from tests.local_cloud.roles import create_role
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     # Every mail of its own: what has to be told, and what was, is counted one by one.
     context = {"alert_limit_per_hour": "1000"}
     with LocalCloud() as cloud:
+        create_role(cloud)
         stacks = cloud.deploy(synthesise(tmp_path_factory.mktemp("drills") / "cdk.out", context=context))
         line = Line(cloud, {name: value for outputs in stacks.values() for name, value in outputs.items()})
         line.deploy(tmp_path_factory.mktemp("model"))

@@ -10,6 +10,7 @@ COMPANY = {
     "log_level": "DEBUG",
     "permissions_boundary": "company-boundary",
     "pipeline_source": "codecommit",
+    "scene_model": "gligen-1",
     "security_group_ids": ",".join(GROUPS),
     "subnet_ids": ",".join(SUBNETS),
     "tags": "team=quality,cost centre=12",

@@ -14,6 +14,7 @@ from templates import Template
 from stacks.application import create_app
 
 Synthesise = Callable[..., Template]
+PAINTING = {"alert_email": "ops@example.com", "defect_email": "line@example.com", "scene_model": "gligen-1"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,7 +62,13 @@ def synthesis(synthesise: Synthesise) -> Template:
     return synthesise("image-synthesis", alert_email="ops@example.com", defect_email="line@example.com")
 
 
-@pytest.fixture(scope="session", params=["sensor-data", "inspection", "image-synthesis"])
+@pytest.fixture(scope="session")
+def detection(synthesise: Synthesise) -> Template:
+    """The template of scenes and detectors that cdk.json gives, with somebody to tell and a model that paints."""
+    return synthesise("detection", **PAINTING)
+
+
+@pytest.fixture(scope="session", params=["sensor-data", "inspection", "image-synthesis", "detection"])
 def stack(request: pytest.FixtureRequest, synthesise: Synthesise) -> Template:
     """Each stack's template in turn."""
     return synthesise(request.param, alert_email="ops@example.com", defect_email="line@example.com")

@@ -14,6 +14,7 @@ from cdk_nag import AwsSolutionsChecks
 from company import COMPANY
 from templates import flat
 
+from defectory.config import STACKS
 from stacks.application import create_app
 from stacks.packaging import Package, PackagingError
 
@@ -127,6 +128,7 @@ def test_the_stacks_are_named_after_the_installation(synthesise):
         "plant7-sensor-data",
         "plant7-inspection",
         "plant7-image-synthesis",
+        "plant7-detection",
     }
 
 
@@ -148,7 +150,7 @@ def test_a_stack_that_cannot_run_in_the_region_is_left_out_alone(tmp_path, capsy
     stacks = {child.node.id for child in app.node.children if isinstance(child, cdk.Stack)}
 
     told = capsys.readouterr().err
-    assert stacks == {f"defectory-{name}" for name in {"sensor-data", "inspection", "image-synthesis"} - left_out}
+    assert stacks == {f"defectory-{name}" for name in set(STACKS) - left_out}
     assert len(told.splitlines()) == len(left_out)
     for name in left_out:
         assert told.startswith(f"InvalidConfig: the stack defectory-{name} is left out. ")

@@ -13,7 +13,7 @@ from templates import Template, flat, listed, matches
 from defectory.config import load_config
 from stacks.company_account import endpoint_key
 
-STACKS = ("sensor-data", "inspection", "image-synthesis")
+STACKS = ("sensor-data", "inspection", "image-synthesis", "detection")
 OPERATIONS = Path("docs/operations.md")
 
 

@@ -43,7 +43,7 @@ def is_enforced(statement: dict[str, Any]) -> bool:
 @pytest.fixture(params=SETTINGS)
 def templates(request: pytest.FixtureRequest, synthesise: Any) -> list[Template]:
     settings = SETTINGS[request.param]
-    return [synthesise(stack, **settings) for stack in ("sensor-data", "inspection", "image-synthesis")]
+    return [synthesise(stack, **settings) for stack in ("sensor-data", "inspection", "image-synthesis", "detection")]
 
 
 def test_every_condition_is_evaluated(templates: list[Template]) -> None:

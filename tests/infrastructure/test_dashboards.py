@@ -11,7 +11,7 @@ from templates import Template, flat
 from defectory.aws import metrics
 from stacks.dashboards import FREE_METRICS
 
-STACKS = ("sensor-data", "inspection", "image-synthesis")
+STACKS = ("sensor-data", "inspection", "image-synthesis", "detection")
 
 
 def shown(template: Template) -> dict[str, list[list[Any]]]:

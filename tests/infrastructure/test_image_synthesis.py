@@ -11,7 +11,8 @@ from templates import Template, flat, is_tracing, matches
 
 from defectory import errors
 from defectory.aws import bedrock_runtime
-from defectory.images.batch.requests import MAX_PICTURES, Folder
+from defectory.datasets.batches import Folder
+from defectory.images.batch.requests import MAX_PICTURES
 from defectory.images.batch.runs import ManifestItem
 from defectory.images.items import Item, item_id
 from defectory.images.renderers import MAX_SEED

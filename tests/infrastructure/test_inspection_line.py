@@ -13,12 +13,12 @@ from templates import Template, flat, is_tracing, matches
 
 from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.errors import FailureKind
-from defectory.inspection.line import endpoint
-from defectory.inspection.line.inspecting import SUFFIXES
-from defectory.inspection.line.recording import Recorder
+from defectory.inspection.line.recording import InspectionRecorder
 from defectory.inspection.line.records import InspectionRecord
 from defectory.inspection.line.results_table import INDEXES
-from defectory.inspection.line.uploads import Upload, read_message
+from defectory.line import endpoint
+from defectory.line.opening import SUFFIXES
+from defectory.line.uploads import Upload, read_message
 
 FUNCTIONS = (
     *("start_inspection", "inspect_image", "record_inspection"),
@@ -321,6 +321,8 @@ def test_the_names_of_errors_are_those_that_the_function_raises_by_what_they_say
 class Rows:
     """Takes what the recorder writes."""
 
+    record_type = InspectionRecord
+
     def __init__(self):
         self.records: list[InspectionRecord] = []
 
@@ -331,7 +333,7 @@ class Rows:
 
 def record(given: dict) -> tuple[InspectionRecord, dict]:
     rows = Rows()
-    answer = Recorder(rows, timedelta(days=1), DeploymentMetrics("plant")).record(
+    answer = InspectionRecorder(rows, timedelta(days=1), DeploymentMetrics("plant")).record(
         given, datetime(2026, 11, 21, tzinfo=UTC)
     )
     return rows.records[0], answer

@@ -11,7 +11,7 @@ import pytest
 from defectory.config import Config
 from tests.support.changed_settings import CHANGED, OF_ANOTHER_DEPLOYMENT, replaced
 
-STACKS = ("sensor-data", "inspection", "image-synthesis")
+STACKS = ("sensor-data", "inspection", "image-synthesis", "detection")
 # Without this one an inspection is by another function, whose logs and dead letters are others.
 OF_ITS_FUNCTION = ("InspectImage",)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from state_machines import choose, evaluate, longest_loop, states_of
 from templates import Template, flat
 
-from defectory.inspection.line.uploads import Upload
+from defectory.line.uploads import Upload
 from defectory.local.server.executions import (
     MOST_BYTES,
     MOST_EVENTS,
@@ -91,7 +91,9 @@ def test_the_ends_of_the_most_requests_with_the_longest_words_fit_into_a_state(t
     assert size_of(stored) < MOST_BYTES
 
 
-@pytest.mark.parametrize(("stack_name", "like"), [("image-synthesis", ""), ("sensor-data", "Fleets")])
+@pytest.mark.parametrize(
+    ("stack_name", "like"), [("image-synthesis", ""), ("sensor-data", "Fleets"), ("detection", "Generation")]
+)
 def test_an_input_that_leaves_no_room_is_told_of(synthesise, stack_name, like):
     states = states_of(synthesise(stack_name), like)
     request = {"user_id": "ann", "dataset": "boards", "plan": "p" * (MOST_BYTES - 60)}

@@ -27,6 +27,7 @@ STACKS = {
     "sensor-data": "template",
     "inspection": "inspection",
     "image-synthesis": "synthesis",
+    "detection": "detection",
     f"inspection{BY_FUNCTION}": "inspection_by_function",
     "sensor-data-from-codecommit": "template_from_codecommit",
 }

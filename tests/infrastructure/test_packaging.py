@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from defectory.config import load_config
+from stacks.detection import RENDERING
 from stacks.image_synthesis import FUNCTIONS as SYNTHESIS
 from stacks.import_closure import MissingImportError
 from stacks.packaging import LAMBDA_RUNTIME, Package, PackagingError
@@ -18,7 +19,8 @@ from stacks.packaging import LAMBDA_RUNTIME, Package, PackagingError
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent.name for path in (ROOT / "lambdas").glob("*/handler.py"))
 # Each package by the function at its root.
-PACKAGES = {SYNTHESIS[0]: SYNTHESIS, **{name: (name,) for name in FOLDERS if name not in SYNTHESIS}}
+SHARED = {group[0]: group for group in (SYNTHESIS, RENDERING)}
+PACKAGES = SHARED | {name: (name,) for name in FOLDERS if name not in (*SYNTHESIS, *RENDERING)}
 AUTHORS = (
     "from defectory.sensors.authors import create_author;"
     "create_author('catalogue').list_machines('semiconductor', 3);"
@@ -27,8 +29,11 @@ AUTHORS = (
 )
 # What the packages of functions that look at images have beyond the others'.
 HEAVY = {
+    "check_safety": {"numpy", "PIL", "cv2"},
     "inspect_image": {"numpy", "PIL"},
     "inspect_with_model": {"numpy", "PIL", "cv2"},
+    "plan_scenes": {"numpy", "polars"},
+    "render_scenes": {"numpy", "PIL", "cv2"},
     "synthesize_images": {"numpy", "PIL", "cv2"},
     # An image of the test set goes to the endpoint as an upload does.
     "training_controller": {"numpy", "PIL"},
@@ -36,15 +41,22 @@ HEAVY = {
 # What else must run on a package, and how much it may weigh in bytes: AWS Lambda takes 262,144,000.
 ALSO = {
     "request_sensor_data": AUTHORS,
+    "render_scenes": "import lambdas.assemble_scenes.handler;"
+    "from defectory.detection.scenes.compose import SceneSources;"
+    "from defectory.detection.layouts.records import Layout;"
+    "SceneSources(('safety_cone',)).open().render(Layout(image_id='a', size=(64, 64)));",
     "synthesize_images": "import lambdas.plan_synthesis.handler, lambdas.assemble_dataset.handler;"
     "from defectory.images.batch.models import ImageModels;"
     "ImageModels('us-west-2', '', 'us.stability.stable-image-inpaint-v1:0').renderer('bedrock-inpaint');"
     "from defectory.images.contact_sheet import contact_sheet; contact_sheet([], bytes, title='none');",
 }
 LIMITS = {
-    "inspect_image": 100_000_000,
     # For this machine: OpenCV and onnxruntime are a third larger for Intel's processors than for Lambda's.
+    "check_safety": 320_000_000,
+    "inspect_image": 100_000_000,
     "inspect_with_model": 320_000_000,
+    "plan_scenes": 300_000_000,
+    "render_scenes": 340_000_000,
     "synthesize_images": 262_144_000,
     "training_controller": 100_000_000,
 }

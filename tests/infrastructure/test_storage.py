@@ -117,7 +117,7 @@ def test_tables_are_encrypted_and_can_be_restored(template, inspection):
         ]
 
 
-@pytest.mark.parametrize("stack", ["sensor-data", "inspection", "image-synthesis"])
+@pytest.mark.parametrize("stack", ["sensor-data", "inspection", "image-synthesis", "detection"])
 @pytest.mark.parametrize(("setting", "policy"), [("retain", "Retain"), ("destroy", "Delete")])
 def test_data_outlives_its_stack_if_configured(synthesise, stack, setting, policy):
     template = synthesise(stack, removal_policy=setting)
@@ -133,7 +133,7 @@ def test_data_outlives_its_stack_if_configured(synthesise, stack, setting, polic
             assert resource["UpdateReplacePolicy"] == policy
 
 
-@pytest.mark.parametrize("stack", ["sensor-data", "inspection", "image-synthesis"])
+@pytest.mark.parametrize("stack", ["sensor-data", "inspection", "image-synthesis", "detection"])
 def test_what_is_kept_of_a_deleted_stack_is_never_in_the_way_of_the_next(synthesise, stack):
     named = {
         "AWS::S3::Bucket": "BucketName",
@@ -148,7 +148,7 @@ def test_what_is_kept_of_a_deleted_stack_is_never_in_the_way_of_the_next(synthes
         assert name is None or "AWS::StackId" in json.dumps(name), resource
 
 
-@pytest.mark.parametrize("stack", ["inspection", "image-synthesis"])
+@pytest.mark.parametrize("stack", ["inspection", "image-synthesis", "detection"])
 def test_logs_of_state_machines_are_where_their_delivery_needs_no_policy_of_its_own(synthesise, stack):
     template = synthesise(stack)
     groups = template.of_type("AWS::Logs::LogGroup")

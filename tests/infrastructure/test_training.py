@@ -26,7 +26,7 @@ from defectory.inspection.approved_models import ApprovedModel
 from stacks.constructs.alert_topic import AlertTopic
 from stacks.constructs.python_function import PythonFunction
 from stacks.constructs.secure_bucket import SecureBucket
-from stacks.constructs.training_machine import TrainingMachine, container_images
+from stacks.constructs.training_machine import ModelKind, TrainingMachine, container_images
 from stacks.model_source import ModelSource
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,6 +57,7 @@ def synthesise(region: str = "us-east-1", **settings: str) -> Template:
         "Training",
         config=config,
         alerts=alerts,
+        kind=ModelKind.inspection(),
         bucket=SecureBucket(stack, "TrainingBucket", logs=logs, removal_policy=policy),
         endpoint_name=ENDPOINT,
         serving=_serving(stack, config, alerts) if config.inspection_endpoint == "lambda" else None,
@@ -188,7 +189,7 @@ def test_a_new_model_that_does_not_answer_gives_way_to_the_one_before(states):
 
 def test_whatever_fails_people_are_told_and_the_execution_fails(states):
     for name, state in states.items():
-        if state["Type"] == "Task" and not name.startswith("AlertOf"):
+        if state["Type"] == "Task" and not name.startswith(("AlertOf", "RetireEndpoint")):
             assert {"AlertOfFailure", "HadModelBefore"} & {rule["Next"] for rule in state["Catch"]}, name
     assert states["AlertOfFailure"]["Next"] == "Failed"
     assert states["Failed"]["Type"] == "Fail"
@@ -223,10 +224,36 @@ class TestFunction:
 
     def test_a_model_is_verified_before_it_is_put_in_service(self, function_states):
         assert path(function_states, run=RUN, outcome={"accepted": True}) == [
-            *("Prepare", "Train", "Evaluate", "Judge", "Accepted", "VerifyModel", "PutInService", "AlertOfSuccess"),
-            "InService",
+            *("Prepare", "Train", "Evaluate", "Judge", "Accepted", "VerifyModel", "PutInService", "RetireEndpoint"),
+            *("AlertOfSuccess", "InService"),
         ]
         assert function_states["VerifyModel"]["Catch"][0]["Next"] == "AlertOfFailure"
+
+    @pytest.mark.parametrize(
+        ("cause", "told"),
+        [
+            ('Could not find endpoint "factory-inspection". (Service: SageMaker)', []),
+            ("Cannot delete an endpoint that is being created", ["could not be deleted", "being created"]),
+            (None, ["was deleted"]),
+        ],
+    )
+    def test_the_endpoint_that_served_before_goes_and_people_are_told(self, function_states, cause, told):
+        state = function_states["RetireEndpoint"]
+        [caught] = state["Catch"]
+        assert state["Arguments"] == {"EndpointName": ENDPOINT}
+        assert (state["Next"], caught["Next"], caught["ErrorEquals"]) == (
+            "AlertOfSuccess",
+            "AlertOfSuccess",
+            ["States.ALL"],
+        )
+        outcome = {"accepted": True, "reasons": ["AUROC rises."]}
+        rule = state if cause is None else caught
+        states = {"errorOutput": {"Error": "SageMaker.SageMakerException", "Cause": cause}}
+        after = evaluate(rule["Assign"]["outcome"], outcome=outcome, states=states)
+        said = evaluate(function_states["AlertOfSuccess"]["Arguments"]["Message"], outcome=after, run=RUN)
+        assert after["accepted"]
+        assert all(part in said for part in ("AUROC rises.", *told))
+        assert (ENDPOINT in "".join(after["reasons"])) == bool(told)
 
     def test_what_is_put_in_service_is_what_was_verified(self, function_states):
         given = {
@@ -243,7 +270,7 @@ class TestFunction:
 
     def test_nothing_of_sagemaker_is_made_but_jobs(self, function_template, function_states):
         resources = {state.get("Resource", "").rpartition(":")[2] for state in function_states.values()}
-        assert resources <= {"", "invoke", "publish", "createTrainingJob.sync"}
+        assert resources <= {"", "invoke", "publish", "createTrainingJob.sync", "deleteEndpoint"}
         # The registry stays, for the day that an endpoint serves again.
         assert function_template.only("AWS::SageMaker::ModelPackageGroup") not in str(function_states)
         for like in ("MachineRole", "ControllerRole"):
@@ -252,7 +279,8 @@ class TestFunction:
             assert not [
                 verb
                 for verb in verbs
-                if "TrainingJob" not in verb and verb not in ("sagemaker:AddTags", "sagemaker:ListTags")
+                if "TrainingJob" not in verb
+                and verb not in ("sagemaker:AddTags", "sagemaker:ListTags", "sagemaker:DeleteEndpoint")
             ]
 
     def test_the_controller_writes_records_of_approved_models_and_nothing_else(self, function_template):

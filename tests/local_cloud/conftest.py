@@ -47,7 +47,7 @@ def bedrock() -> Iterator[BedrockServer]:
 def assemblies(bedrock: BedrockServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The application, synthesised as the local cloud deploys it, and with a model and a function that inspects."""
     settings = {
-        "catalogue": {},
+        "catalogue": {"scene_model": "gligen-1"},
         "bedrock": {"author": "bedrock", "model_id": MODEL, "name": "with-model", "inspection_endpoint": "lambda"},
     }
     return {

@@ -129,13 +129,14 @@ class Drill:
 
     def account(self, rows: Sequence[Mapping[str, Any]]) -> Counter[str]:
         """Hold the rows and the mails against the uploads; how many ended as what."""
-        assert Counter(row["key"] for row in rows) == Counter(dict.fromkeys(self.expected, 1))
+        twice = {key for key, count in Counter(row["key"] for row in rows).items() if count > 1}
+        assert (twice, {row["key"] for row in rows}) == (set(), self.expected.keys())
         wrong = {
             row["key"]: (row["outcome"], row.get("reason"))
             for row in rows
             if row["outcome"] not in self.expected[row["key"]]
         }
-        assert not wrong
+        assert not wrong, wrong
         mails = list(self.line.cloud.mails())
         for row in rows:
             due = row["outcome"] not in ("PASS", "UNSUPPORTED")

@@ -62,7 +62,7 @@ class Laboratory:
     def furnish(self) -> None:
         """Put the code and some data into a bucket."""
         self.s3.create_bucket(Bucket=BUCKET)
-        code = packed(**{f"{name}_py": (ENTRY / f"{name}.py").read_text() for name in ("inference", "train")})
+        code = packed(**{f"{name}_py": (ENTRY / f"{name}.py").read_text() for name in ("inference", "train", "serve")})
         self.put("code/source.tar.gz", code)
         self.put("data/normal/a b.txt", b"good")
         self.put("data/anomaly/c.txt", b"bad")
@@ -143,6 +143,18 @@ class Laboratory:
         def look() -> dict[str, Any] | None:
             found = self.sagemaker.describe_training_job(TrainingJobName=name)
             return found if found["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
+
+        return eventually(look, f"end of {name}")
+
+    def transform(self, **request: Any) -> dict[str, Any]:
+        """A transform job at its end."""
+        self.sagemaker.create_transform_job(**request)
+        return self.transformed(request["TransformJobName"])
+
+    def transformed(self, name: str) -> dict[str, Any]:
+        def look() -> dict[str, Any] | None:
+            found = self.sagemaker.describe_transform_job(TransformJobName=name)
+            return found if found["TransformJobStatus"] in ("Completed", "Failed", "Stopped") else None
 
         return eventually(look, f"end of {name}")
 

@@ -12,7 +12,7 @@ from defectory.local.cloud import LocalCloud
 from tests.local_cloud.laboratory import unique
 from tests.local_cloud.roles import ROLE, create_role, grant, open_queue, policy
 from tests.local_cloud.sample_app import eventually
-from tests.local_cloud.signed import FORM, send
+from tests.local_cloud.signed import FORM, send, sign
 from tests.local_cloud.visitors import TRUST_ALL, Visitor
 
 pytestmark = pytest.mark.xdist_group("local-cloud")
@@ -125,7 +125,7 @@ def test_an_execution_is_not_read_by_another_machine(cloud: LocalCloud) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["/vault/open/new?Action=GetObject", "/vault//closed/photo", "/vault/closed//photo"])
+@pytest.mark.parametrize("path", ["/vault/open/new?Action=GetObject", "//vault/closed/photo", "/vault/closed/%00photo"])
 def test_a_path_of_s3_is_what_it_seems(cloud: LocalCloud, s3: BaseClient, path: str) -> None:
     visitor = Visitor(cloud, allow("s3:GetObject", f"arn:aws:s3:::{BUCKET}/*"))
     for method in ("GET", "PUT"):
@@ -133,6 +133,18 @@ def test_a_path_of_s3_is_what_it_seems(cloud: LocalCloud, s3: BaseClient, path: 
         assert answer.status == 403
         assert b"cannot tell what it wants" in answer.content
     assert "open/new" not in {entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
+
+
+def test_an_empty_part_of_a_key_is_a_part(cloud: LocalCloud, s3: BaseClient) -> None:
+    visitor = Visitor(cloud, allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{BUCKET}/closed/*"))
+    client = visitor.client("s3")
+    for key in ("/closed/photo", "closed", "/"):
+        reading = lambda key=key: client.get_object(Bucket=BUCKET, Key=key)  # noqa: E731
+        visitor.denied(reading, "s3:GetObject", f"arn:aws:s3:::{BUCKET}/{key}")
+    for key in ("closed//photo", "closed/folder/", "closed///"):
+        client.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
+        assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == key.encode()
+        assert s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == key.encode()
 
 
 # ---- S3
@@ -285,6 +297,35 @@ def test_services_that_would_act_with_everybodys_rights_are_the_operators(cloud:
     ):
         refused(call, "does not check who may use")
     assert "out" not in {stack["StackName"] for stack in cloud.client("cloudformation").describe_stacks()["Stacks"]}
+
+
+def test_an_interface_that_the_operator_has_set_up_serves_the_operator_alone(
+    cloud: LocalCloud, sample: dict[str, str]
+) -> None:
+    interfaces = cloud.client("apigatewayv2")
+    name = interfaces.create_api(Name=unique("api"), ProtocolType="HTTP")["ApiId"]
+    function = f"arn:aws:lambda:{PLACE}function:{sample['Worker']}"
+    integration = interfaces.create_integration(
+        ApiId=name, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
+    )
+    target = f"integrations/{integration['IntegrationId']}"
+    interfaces.create_route(ApiId=name, RouteKey="GET /do", Target=target)
+    interfaces.create_stage(ApiId=name, StageName="$default", AutoDeploy=True)
+    visitor, served = Visitor(cloud, allow("*")), set()
+    refused(lambda: visitor.client("apigatewayv2").get_apis(), "does not check who may use apigateway")
+    for path, headers in (
+        ("/do", {"Host": f"{name}.execute-api.localhost:{cloud.settings.port}"}),
+        (f"/_aws/execute-api/{name}/$default/do", {}),
+        (f"/restapis/{name}/$default/_user_request_/do", {}),
+    ):
+        operator = send(cloud, "GET", path, headers=sign(cloud, "GET", path, headers=headers, service="execute-api"))
+        served.add(operator.status)
+        for service in ("execute-api", "s3", "lambda"):
+            answer = visitor.send("GET", path, headers=headers, service=service)
+            assert answer.status in (403, 404), (path, service, answer)
+            assert answer.content != operator.content
+    # It was called, and knows no such event: else none of these would be a door.
+    assert served == {502}
 
 
 # ---- what cannot be evaluated, and what can

@@ -9,7 +9,9 @@ from PIL import Image
 
 from defectory.inspection.model import load_model
 from tests.local_cloud import drills
+from tests.local_cloud.laboratory import Laboratory
 from tests.local_cloud.line import SCRATCH, SIDE, Line, part
+from tests.local_cloud.sample_app import eventually
 
 pytestmark = pytest.mark.xdist_group("application")
 
@@ -50,6 +52,38 @@ def test_a_function_serves_the_model_that_was_put_in_service_without_any_endpoin
     assert good["score"] < bad["score"]
     assert Image.open(io.BytesIO(line.result(bad["overlay_key"]))).size == (SIDE, SIDE)
     assert not line.cloud.client("sagemaker").list_endpoints(NameContains="with-model")["Endpoints"]
+
+
+def test_the_endpoint_that_served_before_a_function_did_is_deleted_by_the_next_training(served_by_function):
+    cloud, machine = served_by_function.cloud, served_by_function.outputs["TrainingMachineArn"]
+    machines, sagemaker = cloud.client("stepfunctions"), cloud.client("sagemaker")
+    laboratory = Laboratory(cloud)
+    laboratory.furnish()
+    config = laboratory.config(laboratory.container())
+    sagemaker.create_endpoint(EndpointName="with-model-inspection", EndpointConfigName=config)
+    laboratory.settled("with-model-inspection")
+    # The machine's own state and role, without a training before them.
+    deployed = machines.describe_state_machine(stateMachineArn=machine)
+    retire = json.loads(deployed["definition"])["States"]["RetireEndpoint"]
+    catch = [{**retire["Catch"][0], "Next": "End"}]
+    states = {
+        "Begin": {"Type": "Pass", "Assign": {"outcome": {"reasons": ["better"]}}, "Next": "RetireEndpoint"},
+        "RetireEndpoint": {**retire, "Catch": catch, "Next": "End"},
+        "End": {"Type": "Succeed", "Output": "{% $outcome.reasons %}"},
+    }
+    definition = json.dumps({"QueryLanguage": "JSONata", "StartAt": "Begin", "States": states})
+    alone = machines.create_state_machine(name="retire", definition=definition, roleArn=deployed["roleArn"])
+
+    def told() -> list[str]:
+        started = machines.start_execution(stateMachineArn=alone["stateMachineArn"])
+        arn = started["executionArn"]
+        ended = eventually(lambda: machines.describe_execution(executionArn=arn).get("output"), "end of the execution")
+        return list(json.loads(ended))
+
+    assert told() == ["better", "The endpoint with-model-inspection, which nobody asks any more, was deleted."]
+    assert not sagemaker.list_endpoints(NameContains="with-model")["Endpoints"]
+    # There is none any more.
+    assert told() == ["better"]
 
 
 def test_without_an_endpoint_every_file_still_ends_as_a_row(line):

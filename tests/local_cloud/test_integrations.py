@@ -212,7 +212,7 @@ def test_refusals_of_s3_have_its_sdks_names(laboratory: Laboratory, action: str,
 
 def test_unknown_operation_is_told(laboratory: Laboratory) -> None:
     assert error(laboratory, task(f"{SDK}sagemaker:createUnicorn", {}))[0] == "States.Runtime"
-    assert error(laboratory, task(f"{SAGEMAKER}createTransformJob.sync", {}))[0] == "States.Runtime"
+    assert error(laboratory, task(f"{SAGEMAKER}createProcessingJob.sync", {}))[0] == "States.Runtime"
 
 
 @pytest.mark.parametrize(

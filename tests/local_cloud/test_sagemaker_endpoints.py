@@ -11,7 +11,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from defectory.inspection.line.endpoint import EndpointAnswerError, EndpointBusyError, InspectionEndpoint
+from defectory.inspection.line.endpoint import InspectionEndpoint
+from defectory.line.endpoint import EndpointAnswerError, EndpointBusyError
 from tests.local_cloud.laboratory import BUCKET, REAL_TIME, Laboratory, ended, packed, unique
 from tests.local_cloud.processes import belonging
 from tests.local_cloud.roles import ROLE

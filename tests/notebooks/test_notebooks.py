@@ -48,6 +48,13 @@ def test_the_comparison_computes_from_a_folder_of_traces(monkeypatch, tmp_path, 
 
 
 @pytest.mark.xdist_group("notebooks")
+def test_the_tutorial_of_scenes_and_detectors_runs(monkeypatch, tmp_path):
+    printed = run_notebook("object-detection.ipynb", monkeypatch, tmp_path, DEFECTORY_SCENES="20")
+    assert "AP50" in printed
+    assert "groups compared" in printed
+
+
+@pytest.mark.xdist_group("notebooks")
 def test_the_defect_image_tutorial_runs_with_bedrock(monkeypatch, tmp_path):
     with ImageServer() as bedrock:
         printed = run_notebook(

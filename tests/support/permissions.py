@@ -66,13 +66,14 @@ def recorded(cloud: LocalCloud, name: str) -> Uses:
     """What the roles of the stacks called ``<name>-...`` used, by ``<stack>/<logical id of the role>``."""
     uses: Uses = {}
     lines = cloud.settings.permissions.read_text(encoding="utf-8").splitlines()
-    for stack in ("sensor-data", "inspection", "image-synthesis"):
+    for stack in ("sensor-data", "inspection", "image-synthesis", "detection"):
         resources = _resources(cloud, f"{name}-{stack}")
         # Another template's roles: what is compared first is the one that the settings' defaults give.
         served = any("InspectWithModel" in logical for logical, _, _ in resources)
         label = f"{stack}{BY_FUNCTION}" if served else stack
         roles = {physical: logical for logical, physical, kind in resources if kind == "AWS::IAM::Role"}
-        names = _names(resources)
+        # Names of its own are held against those of a deployment with the default's.
+        names = {**_names(resources), f"/{name}-": "/defectory-"}
         for line in map(json.loads, lines):
             if line["role"] in roles:
                 context = {key: _plain(value, names) for key, value in line["context"].items()}

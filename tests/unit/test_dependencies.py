@@ -26,6 +26,7 @@ LISTS = render_lists(DECLARED, LOCK, MODELS_LOCK)
 # The one extra that is not installed here.
 TORCH = EXTRAS["torch"]
 HERE = [each for name, extra in EXTRAS.items() if name != "torch" for each in extra]
+APART = {entry["file"]: entry for entry in tomllib.loads(DECLARED)["apart"]}
 SMALL_LOCK = """\
 # A lock as uv writes it.
 left==1.0 \\
@@ -96,7 +97,8 @@ def test_what_the_library_imports_comes_with_it_or_with_an_extra():
 def test_every_direct_dependency_is_justified():
     explained = (ROOT / "docs" / "dependencies.md").read_text()
     named = {normalise(name) for row in re.findall(r"^\| ([^|]+) \|", explained, re.M) for name in row.split(", ")}
-    for each in (*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)):
+    apart = (each for entry in APART.values() for each in entry["packages"])
+    for each in (*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra), *apart):
         assert normalise(Requirement(each).name) in {*named, "defectory"}
 
 
@@ -120,7 +122,8 @@ def test_the_models_lock_has_what_torch_goes_with_in_the_versions_of_the_lock():
     torch = (ROOT / "requirements-torch.txt").read_text().splitlines()[-1]
     exact = {name: pin.lines[0].split()[0] for name, pin in pins.items()} | {"torch": torch}
 
-    for each in map(Requirement, [*TORCH, *PROJECT["dependencies"], *tomllib.loads(DECLARED)["models"]]):
+    apart = [package for entry in APART.values() for package in entry["packages"]]
+    for each in map(Requirement, [*TORCH, *PROJECT["dependencies"], *apart]):
         name, _, version = exact[normalise(each.name)].partition("==")
         assert each.specifier.contains(version), f"{each} is not {name} {version}: run `make lock`"
     # A marker may differ: what only the one needs on some platform, the other needs on all.
@@ -144,8 +147,22 @@ def test_a_models_lock_leaves_out_torch_and_what_is_for_one_makers_processors():
     assert texts["requirements-torch.txt"].splitlines()[-1] == "torch==1.0"
 
 
+@pytest.mark.parametrize("file", APART)
+def test_a_list_apart_has_what_it_names_in_the_locks_versions(file):
+    text, pins = (ROOT / file).read_text(), read_lock(LOCK)
+    apart = read_lock(text)
+
+    assert text.startswith(LIST_HEADER.format(purpose=APART[file]["purpose"])), "run `make lock`"
+    for requirement in map(Requirement, APART[file]["packages"]):
+        exact = apart[normalise(requirement.name)].lines[0].split()[0].partition("==")[2]
+        assert requirement.specifier.contains(exact), f"{requirement} is not {exact}: run `make lock`"
+    shared = apart.keys() & pins.keys()
+    assert "numpy" in shared
+    assert [name for name in shared if apart[name].lines[0].split()[0] != pins[name].lines[0].split()[0]] == []
+
+
 def test_every_pin_has_hashes_and_nobodys_registry_is_named():
-    for text in (LOCK, MODELS_LOCK, *LISTS.values()):
+    for text in (LOCK, MODELS_LOCK, *LISTS.values(), *((ROOT / file).read_text() for file in APART)):
         options = [line for line in text.splitlines() if "--" in line]
         assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in options)
         assert all(len(pin.lines) > 1 for pin in read_lock(text).values())
@@ -208,7 +225,7 @@ def test_every_list_of_the_application_is_declared():
         for path in (ROOT / folder).rglob("requirements*.txt")
     }
 
-    assert there <= LISTS.keys()
+    assert there <= {*LISTS, *APART}
 
 
 @pytest.mark.parametrize("path", LISTS)

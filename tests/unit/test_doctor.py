@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from defectory.config import load_config
+from defectory.config import STACKS, load_config
 from defectory.doctor import examine
 
 CONFIG = {"region": "eu-west-1", "author": "catalogue", "alert_email": "a@example.com"}
@@ -28,6 +28,7 @@ class Account:
             "get_function_configuration": refusal("ResourceNotFoundException"),
             "describe_state_machine": refusal("StateMachineDoesNotExist"),
             "describe_alarms": {"MetricAlarms": []},
+            "describe_endpoint": refusal("ValidationException", 'Could not find endpoint "x".'),
             "list_service_quotas": {"Quotas": []},
             "list_aws_default_service_quotas": {"Quotas": []},
             **answers,
@@ -95,8 +96,33 @@ def test_a_stack_that_cannot_be_updated(status, verdict, fix):
     )
     stacks = findings_of(account)["stacks"]
     assert {finding.status for finding in stacks} == {verdict}
-    assert len(stacks) == 3
+    assert len(stacks) == len(STACKS)
     assert all(fix in finding.fix for finding in stacks)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hosting", "verdict", "fix"),
+    [
+        ("lambda", "", "well", ""),
+        ("serverless", "", "well", ""),
+        (
+            "lambda",
+            "InstanceType",
+            "warning",
+            "delete-endpoint --region eu-west-1 --endpoint-name defectory-inspection",
+        ),
+        ("lambda", "ServerlessConfig", "warning", "The first training after the change deletes it"),
+        ("serverless", "InstanceType", "fails", "-c inspection_endpoint=realtime, or delete it"),
+        ("serverless", "ServerlessConfig", "well", ""),
+        ("realtime", "ServerlessConfig", "well", ""),
+        ("realtime", "InstanceType", "well", ""),
+    ],
+)
+def test_an_endpoint_of_other_settings_is_told(kind, hosting, verdict, fix):
+    answers = {"describe_endpoint": {"EndpointConfigName": "run"}} if hosting else {}
+    account = Account(**answers, describe_endpoint_config={"ProductionVariants": [{hosting: {}}]})
+    [finding] = findings_of(account, inspection_endpoint=kind)["endpoint"]
+    assert (finding.status, fix in finding.fix) == (verdict, True)
 
 
 def test_a_quota_that_is_too_small_comes_with_the_request_for_more():
@@ -126,7 +152,7 @@ def test_an_address_that_was_never_confirmed():
         list_subscriptions_by_topic={"Subscriptions": [pending, {**pending, "Protocol": "sqs"}]},
     )
     mails = findings_of(account)["e-mail"]
-    assert [finding.status for finding in mails] == ["fails"] * 3, "one a stack"
+    assert [finding.status for finding in mails] == ["fails"] * len(STACKS), "one a stack"
     assert "a@example.com has not confirmed alerts" in mails[0].detail
 
 

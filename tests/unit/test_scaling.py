@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from defectory.config import Config
-from defectory.images.batch.requests import MAX_BATCH, MAX_PICTURES
+from defectory.datasets.batches import MAX_BATCH
+from defectory.images.batch.requests import MAX_PICTURES
 from defectory.sensors.service.requests import MAX_MACHINES
 from tools import scaling
 from tools.scaling import estimate_machines, estimate_pictures

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import tempfile
 import threading
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from defectory.local.archives import write as write_archive
 from defectory.unwinding import temporary_folder, unwinding
 
 ENDINGS = {signal.SIGTERM: SystemExit, signal.SIGHUP: SystemExit, signal.SIGINT: KeyboardInterrupt}
@@ -113,3 +116,41 @@ def test_a_thread_has_folders_and_no_handlers(tmp_path):
 
     assert seen == [signal.SIG_DFL, True]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_what_fails_because_a_signal_cut_it_short_does_not_hide_the_signal(number, tmp_path):
+    with pytest.raises(ENDINGS[number]) as ended, temporary_folder("a-", tmp_path):
+        try:
+            signal.raise_signal(number)
+        finally:
+            # As an archive that is left in the middle of an entry.
+            raise ValueError("cannot be closed")
+
+    assert list(tmp_path.iterdir()) == []
+    if number != signal.SIGINT:
+        assert ended.value.code == 128 + number
+
+
+def test_a_signal_in_the_middle_of_an_archives_entry_waits_for_its_end(tmp_path, monkeypatch):
+    close = zipfile._ZipWriteFile.close
+
+    def interrupted(entry):
+        signal.raise_signal(signal.SIGINT)
+        close(entry)
+
+    monkeypatch.setattr(zipfile._ZipWriteFile, "close", interrupted)
+    file, archive = tmp_path / "file", tmp_path / "archive.zip"
+    file.write_bytes(b"content")
+
+    with pytest.raises(KeyboardInterrupt), unwinding():
+        write_archive(archive, [(file, "one"), (file, "two")])
+
+    assert zipfile.ZipFile(archive).namelist() == ["one"]
+
+
+def test_an_error_after_a_signal_that_was_dealt_with_is_an_error():
+    with pytest.raises(ValueError, match="own"), unwinding():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ValueError("of its own")

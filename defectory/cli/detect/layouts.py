@@ -20,6 +20,7 @@ SchemaOption = Annotated[bool, typer.Option("--schema", help="Print the JSON sch
 
 def layouts(
     preset: given.PresetOption = None,
+    classes: given.ClassesOption = None,
     out: FileOption = None,
     count: given.CountOption = 100,
     split: given.SplitChoice = given.SplitOption.train,
@@ -42,15 +43,14 @@ def layouts(
         defectory detect layouts --schema
     """
     from defectory.detection.layouts.files import LabelFiles, write_layouts
-    from defectory.detection.layouts.presets import load_preset
     from defectory.detection.layouts.records import layout_schema
 
     if schema:
         print_json(layout_schema())
         return
-    if preset is None or out is None:
-        raise InputError("layouts", "given --preset and --out, or --schema")
-    world = load_preset(preset)
+    world = given.choose_world(preset, classes)
+    if world is None or out is None:
+        raise InputError("layouts", "given --out and one of --preset and --classes, or --schema")
     with progress_bars(transient=True, hidden=as_json) as show:
         write_layouts(
             out,

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from defectory.errors import InputError
+
+if TYPE_CHECKING:
+    from defectory.detection.layouts.presets import Preset
 
 
 class SplitOption(StrEnum):
@@ -32,9 +37,29 @@ def choose_workers(count: int) -> int:
     return min(os.cpu_count() or 1, 4, -(-count // SCENES_PER_WORKER))
 
 
+def choose_world(preset: str | None, classes: str | None) -> Preset | None:
+    """The preset, or that of the list of classes; None where neither is given.
+
+    Raises:
+        InputError: both are given, or one that is not there.
+    """
+    from defectory.detection.layouts.class_lists import preset_of_classes
+    from defectory.detection.layouts.presets import load_preset
+
+    if classes is None:
+        return None if preset is None else load_preset(preset)
+    if preset is not None:
+        raise InputError("--preset and --classes", "not both")
+    return preset_of_classes([name.strip() for name in classes.split(",") if name.strip()])
+
+
 PresetOption = Annotated[
     str | None,
     typer.Option(help="ppe, housekeeping, floor, or a YAML file of your own.", metavar="NAME"),
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(help="Classes of the presets, in place of --preset: those alone are shown.", metavar="A,B,..."),
 ]
 SplitChoice = Annotated[
     SplitOption, typer.Option(help="To train on, or to test on: nothing is shared between the two.")

@@ -80,7 +80,7 @@ def predict(
             if not as_json:
                 complain(f"ERROR {error}")
             continue
-        reply = DetectionReply.of(image, detections)
+        reply = DetectionReply.of(image, detections, detector.card.version, detector.card.names)
         answer = {"image": str(path), **reply.model_dump(mode="json")}
         alerts = watch.see(detections, reply.width, reply.height) if watch else ()
         if watch:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from defectory.detection.curation.attributes import FIGURES, VOCABULARY
 from defectory.detection.curation.results import WeakSpot
 from defectory.detection.evaluation.conditions import object_groups
 from defectory.detection.labelled import LabelledObject
@@ -39,9 +40,36 @@ _SEEDS = 1_000_000
 _FILLED = 0.6
 
 
+# Attributes seen in pictures, as layouts call them.
+_SEEN_AS: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("brightness", "lowest quarter"): ("light", "dim"),
+    ("brightness", "highest quarter"): ("light", "bright"),
+    ("sharpness", "lowest quarter"): ("camera", "soft"),
+    ("light on it", "dim"): ("light", "dim"),
+    ("light on it", "bright"): ("light", "bright"),
+    ("light on it", "backlit"): ("light", "backlit"),
+    ("focus", "blurred"): ("camera", "soft"),
+    ("hidden", "partly"): ("visible share", "seen by 60 to 90 %"),
+    ("hidden", "mostly"): ("visible share", "seen by less than 60 %"),
+}
+
+
+def plannable(spots: Sequence[WeakSpot]) -> tuple[WeakSpot, ...]:
+    """The spots that layouts can show, attributes by the condition that makes them.
+
+    Others, such as a low contrast, no layout decides: for them photos are needed, or other cut-outs and backgrounds.
+    """
+    translated = []
+    for spot in spots:
+        condition, group = _SEEN_AS.get((spot.condition, spot.group), (spot.condition, spot.group))
+        if condition not in FIGURES and condition not in VOCABULARY:
+            translated.append(spot.model_copy(update={"condition": condition, "group": group}))
+    return tuple(translated)
+
+
 @dataclass(frozen=True, slots=True)
 class LayoutPlan:
-    """``count`` of the layouts of a preset, which favour ``spots``; without any they are drawn at random.
+    """``count`` of the layouts of a preset, which favour ``spots``; without any `plannable` they are drawn at random.
 
     The same seed looks at the same pool, whatever the spots.
     """
@@ -70,13 +98,13 @@ class LayoutPlan:
         """The numbers of the chosen ones, ascending."""
         rng = np.random.default_rng([self.seed, POOL])
         keys = np.log(rng.random(POOL * self.count))
-        if self.spots:
-            keys = keys / np.fromiter(self._weights(), np.float64, len(keys))
+        if spots := plannable(self.spots):
+            keys = keys / np.fromiter(self._weights(spots), np.float64, len(keys))
         chosen: NDArray[np.intp] = np.sort(np.argsort(-keys, kind="stable")[: self.count])
         return chosen
 
-    def _weights(self) -> Iterator[float]:
-        spots, severities = self.spots, severities_of(self.spots)
+    def _weights(self, spots: Sequence[WeakSpot]) -> Iterator[float]:
+        severities = severities_of(spots)
         for line in self._pool():
             is_shown = shows(spots, json.loads(line))
             yield 1.0 + STRENGTH * float(severities @ is_shown)

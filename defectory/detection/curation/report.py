@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from defectory.detection.curation.compare import PlanComparison
 from defectory.detection.curation.results import Example, WeakSpots
 from defectory.detection.evaluation.pictures import ALARM_COLOUR, TRUTH_COLOUR, cut_box
 from defectory.vision.images import encode_jpeg, load_image
@@ -19,13 +20,16 @@ REPORT = "weak-spots.html"
 _MOST_ILLUSTRATED = 12
 
 
-def write_weak_spots_report(weak: WeakSpots, paths: Mapping[str, Path], out: Path) -> Path:
+def write_weak_spots_report(
+    weak: WeakSpots, paths: Mapping[str, Path], out: Path, comparison: PlanComparison | None = None
+) -> Path:
     """Write ``weak-spots.html`` into the folder ``out``; the worst spots have pictures.
 
     Args:
         weak: what is reported.
         paths: the files of the images by their names.
         out: the folder.
+        comparison: whether scenes of the plan helped, where that was tried.
 
     Raises:
         ImageError: an image cannot be read.
@@ -42,7 +46,11 @@ def write_weak_spots_report(weak: WeakSpots, paths: Mapping[str, Path], out: Pat
         for spot in weak.spots[:_MOST_ILLUSTRATED]
     ]
     suspects = [(item, picture(item.example, item.reason == "detected without a label")) for item in weak.suspects]
-    page = _environment().get_template("weak-spots.html.j2").render(w=weak, illustrated=spots, suspects=suspects)
+    page = (
+        _environment()
+        .get_template("weak-spots.html.j2")
+        .render(w=weak, illustrated=spots, suspects=suspects, comparison=comparison)
+    )
     with writing_to(out):
         return write_whole(out / REPORT, page.encode())
 

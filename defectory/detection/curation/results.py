@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from defectory.aws.tokens import TokenUsage
 from defectory.detection.labelled import FloatBox, Origin
 from defectory.errors import InputError
 from defectory.metrics.estimates import Difference, Estimate
@@ -74,11 +75,30 @@ class Suspect(FrozenModel):
     example: Example
 
 
+class AttributeSource(FrozenModel):
+    """Who said what is seen of the objects.
+
+    Args:
+        name: ``measured`` on the pixels, or ``bedrock``.
+        model_id: the model that was asked, if one was.
+        described: objects that have attributes.
+        left: objects that have none: too small to measure, not drawn, or not usably answered.
+        tokens: what the model read and wrote.
+    """
+
+    name: Literal["measured", "bedrock"]
+    model_id: str = ""
+    described: int
+    left: int
+    tokens: TokenUsage | None = None
+
+
 class WeakSpots(FrozenModel):
     """What one detector is weak at on the labelled images of one folder.
 
     ``compared`` counts the groups that were compared, ``too_few`` those left out because they or the rest have fewer
     cases than ``fewest``.  ``suspects`` are the labels most in doubt, of real images alone, out of ``suspected``.
+    ``attributes`` says where conditions come from that were seen in the pictures.
     """
 
     version: Literal[1] = 1
@@ -94,6 +114,7 @@ class WeakSpots(FrozenModel):
     compared: int
     too_few: int
     spots: tuple[WeakSpot, ...] = ()
+    attributes: AttributeSource | None = None
     suspected: int = 0
     suspects: tuple[Suspect, ...] = ()
 

@@ -17,6 +17,7 @@ from itertools import compress
 
 import numpy as np
 
+from defectory.detection.curation.attributes import Attributes, Describer, views_of
 from defectory.detection.curation.results import Example, Suspect, Weakness, WeakSpot, WeakSpots
 from defectory.detection.detectors.detector import Detector
 from defectory.detection.evaluation.conditions import area_group, object_groups
@@ -91,6 +92,7 @@ def find_weak_spots(
     labelled: LabelledSet,
     *,
     iou: float = 0.5,
+    describer: Describer | None = None,
     problems: Problems | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> tuple[WeakSpots, Examination]:
@@ -101,6 +103,7 @@ def find_weak_spots(
         labelled: a curation set: images it has not learned from, and not those of the frozen test set, which would then
             no longer be unseen by whoever chooses what to train on.
         iou: overlap from which on an object counts as found.
+        describer: says what can be seen of the objects; what it says are conditions beside those that are known.
         problems: hears of images that cannot be read, and are left out.
         on_progress: hears of each image.
 
@@ -109,7 +112,8 @@ def find_weak_spots(
     """
     refuse_learned(detector, labelled)
     examination = examine(detector, labelled, iou=iou, problems=problems, on_progress=on_progress)
-    trials = _object_trials(examination)
+    description = describer.describe(views_of(examination), on_progress=on_progress) if describer else None
+    trials = _object_trials(examination, description.attributes if description else [{}] * len(examination.objects))
     spots, compared, too_few = weak_spots_of(
         {**trials, "false alarm": _alarm_trials(examination)}, classes=examination.classes
     )
@@ -127,6 +131,7 @@ def find_weak_spots(
         compared=compared,
         too_few=too_few,
         spots=spots,
+        attributes=description.source if description else None,
         suspected=len(suspects),
         suspects=tuple(suspects[:MOST_SUSPECTS]),
     )
@@ -226,7 +231,7 @@ def _judge(item: _Comparison, comparisons: float) -> WeakSpot | None:
     )
 
 
-def _object_trials(x: Examination) -> dict[Weakness, list[Trial]]:
+def _object_trials(x: Examination, attributes: Sequence[Attributes]) -> dict[Weakness, list[Trial]]:
     """Of each object: whether it was missed, taken for another class, or found with a low score."""
     misses = {(miss.image, miss.label, miss.box): miss for miss in misses_of(x)}
     scores = np.full(len(x.objects), np.nan)
@@ -240,7 +245,7 @@ def _object_trials(x: Examination) -> dict[Weakness, list[Trial]]:
     for row, (item, is_found) in enumerate(zip(x.items(), x.is_found.tolist(), strict=True)):
         number = int(x.objects.images[row])
         image = x.seen.images[number]
-        groups = {**object_groups(item), **image.conditions}
+        groups = {**attributes[row], **object_groups(item), **image.conditions}
         miss = misses.get((image.name, item.label, item.box))
         note = f"found at {scores[row]:.2f}" if is_found else miss.reason if miss else "not seen"
         example = Example(image=image.name, label=item.label, box=item.box, note=note)

@@ -37,17 +37,34 @@ class Detection(FrozenModel):
 
 
 class DetectionReply(FrozenModel):
-    """What is answered to an image: its width and height in pixels, and the objects on it by falling score."""
+    """What is answered to an image: its width and height in pixels, and the objects on it by falling score.
+
+    ``model_version`` is the detector's, "" where it has none; ``classes`` are all that it knows.
+    """
 
     width: int
     height: int
     detections: tuple[Detection, ...]
+    model_version: str = ""
+    classes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, image: NDArray[np.uint8], detections: Sequence[Detection]) -> DetectionReply:
-        """The reply to ``image``, an array ``(height, width, 3)``."""
+    def of(
+        cls,
+        image: NDArray[np.uint8],
+        detections: Sequence[Detection],
+        model_version: str = "",
+        classes: Sequence[str] = (),
+    ) -> DetectionReply:
+        """The reply of the detector ``model_version`` to ``image``, an array ``(height, width, 3)``."""
         height, width = image.shape[:2]
-        return cls(width=width, height=height, detections=tuple(detections))
+        return cls(
+            width=width,
+            height=height,
+            detections=tuple(detections),
+            model_version=model_version,
+            classes=tuple(classes),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +109,11 @@ class Detector:
                 found.append(Detection(label=item.name, score=float(candidates.scores[row]), box=box))
         found.sort(key=lambda detection: -detection.score)
         return tuple(found[: card.most_detections])
+
+    def reply(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> DetectionReply:
+        """What is answered to ``image``; arguments and errors are those of `detect`."""
+        detections = self.detect(image, min_score=min_score)
+        return DetectionReply.of(image, detections, self.card.version, self.card.names)
 
     def _look(self, image: NDArray[np.uint8], scale: float) -> Candidates:
         card, (height, width) = self.card, image.shape[:2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 
 import yaml
@@ -180,12 +180,23 @@ def load_preset(name: str | Path) -> Preset:
         fix = "A preset of your own is a .yaml file, as `docs/detection.md` says."
         raise InputError("preset", f"one of {', '.join(_presets())}, or a YAML file", str(name), fix)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return Preset.model_validate({"name": file.stem, **content} if isinstance(content, dict) else content)
+        return parse_preset(file.read_bytes(), str(name))
     except OSError as error:
         raise InputError("preset", f"a file that can be read ({error.strerror})", str(name)) from None
+
+
+def parse_preset(content: bytes, name: str) -> Preset:
+    """A preset from the YAML of a file of one's own, which is called ``name``.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        fields = yaml.safe_load(content)
+        stem = PurePath(name).stem
+        return Preset.model_validate({"name": stem, **fields} if isinstance(fields, dict) else fields)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError("preset", f"a file of YAML ({error})", str(name)) from None
+        raise InputError("preset", f"a file of YAML ({error})", name) from None
     except ValidationError as error:
         told = explain(error)
         raise InputError(f"preset: {told.field}", told.rule, told.got) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -125,6 +126,12 @@ class Layout(FrozenModel):
         return self
 
 
+def clip_box(box: BoxOfFloats, size: tuple[int, int]) -> BoxOfFloats:
+    """The part of a box (left, top, width, height) that lies on a canvas of ``size`` (width, height), in pixels."""
+    left, top = max(box[0], 0.0), max(box[1], 0.0)
+    return left, top, min(box[0] + box[2], size[0]) - left, min(box[1] + box[3], size[1]) - top
+
+
 def layout_schema() -> dict[str, Any]:
     """The JSON schema of one line of a file of layouts."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Layout.model_json_schema()}
@@ -161,3 +168,13 @@ def read_layout_lines(file: Path) -> Iterator[tuple[int, bytes]]:
 def layout_line(layout: Layout) -> str:
     """A layout as its line, without the line's end."""
     return json.dumps(layout.model_dump(mode="json"), ensure_ascii=False, separators=(",", ":"))
+
+
+def layout_digest(layout: Layout) -> int:
+    """By which it is known whether two layouts of one name are the same."""
+    return zlib.crc32(layout_line(layout).encode())
+
+
+def painted_places(layout: Layout) -> list[int]:
+    """The places in a layout of what is painted by a call of its own: what is worn comes with its wearer."""
+    return [place for place, item in enumerate(layout.objects) if item.worn_by is None]

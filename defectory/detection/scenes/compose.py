@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 
-from defectory.datasets.annotations import yolo_rows
 from defectory.detection.cutouts.library import CutOutLibrary
-from defectory.detection.layouts.records import Layout, Split, parse_layout
+from defectory.detection.layouts.records import Layout, Split, layout_digest, parse_layout
 from defectory.detection.parallel import WorkerError, map_in_order
+from defectory.detection.scenes.acceptance import Outcome, SceneRejectedError
 from defectory.detection.scenes.backgrounds import open_backgrounds
 from defectory.detection.scenes.compositor import MIN_VISIBLE, Compositor
 from defectory.detection.scenes.exports import publish
-from defectory.detection.scenes.folder import SceneFolder, explained, layout_digest
-from defectory.detection.scenes.records import Scene, SceneRecord, SceneRenderer
-from defectory.errors import DefectoryError, InputError
+from defectory.detection.scenes.files import scene_files
+from defectory.detection.scenes.folder import SceneFolder, explained
+from defectory.detection.scenes.records import Scene, SceneRenderer
+from defectory.errors import DefectoryError, FailureKind, InputError, ServiceError, UnwritableError
 from defectory.progress import OnProgress, Progress, ignore_progress
-from defectory.vision.images import encode_jpeg, encode_png
+from defectory.vision.arrays import PictureFormat
 from defectory.writing import write_whole
 
 if TYPE_CHECKING:
     # It brings what samples layouts, which workers can do without.
     from defectory.detection.scenes.plans import ScenePlan
-
-PictureFormat = Literal["jpg", "png"]
 
 SHARD = 16
 """Scenes that a worker makes at a time."""
@@ -38,7 +38,30 @@ SHARD = 16
 MOST_FAILURES = 1000
 """Failures that are named; others are counted."""
 
-_QUALITY = 92
+GIVE_UP_AFTER = 3
+"""So many scenes in a row for which a service fails mean that it will fail for the next, too."""
+
+
+class SceneMaker(Protocol):
+    """What scenes are made of, before anything is opened."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What is labelled."""
+        ...
+
+    @property
+    def split(self) -> Split:
+        """The side of the split that scenes are for."""
+        ...
+
+    def open(self) -> SceneRenderer:
+        """What renders them; made once, and handed to each process.
+
+        Raises:
+            InputError: something that it needs is not there.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +106,28 @@ class SceneSources:
 class ComposeSummary:
     """What became of layouts.
 
-    ``made`` were composed now, ``done`` were there before, ``repeated`` came twice; ``failures`` name those that could
-    not be made (``failed`` counts all), ``objects`` and ``dropped`` count labels, and what was asked for but would have
-    been seen too little, by class.
+    ``made`` were composed now, ``done`` were there before, ``repeated`` came twice.  ``failures`` name those that could
+    not be made (``failed`` counts all, ``service_failures`` the last in a row of a service), and those that
+    were painted and did not pass their check (``rejected`` counts them by what became of them).  ``objects`` and
+    ``dropped`` count labels, and what was asked for but would have been seen too little, by class.
     """
 
     made: int = 0
     done: int = 0
     repeated: int = 0
     failed: int = 0
+    rejected: Counter[Outcome] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
+    service_failures: int = 0
     objects: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
 
     def fail(self, name: str, error: DefectoryError) -> None:
-        """Count one that could not be made."""
-        self.failed += 1
+        """Count one that could not be made, or that was rejected."""
+        if isinstance(error, SceneRejectedError):
+            self.rejected[error.outcome] += 1
+        else:
+            self.failed += 1
         if len(self.failures) < MOST_FAILURES:
             self.failures.append({"name": name, "code": error.code, "reason": str(error)})
 
@@ -116,59 +145,51 @@ class _Composed:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Renders layouts and writes pictures and labels; ``classes`` have the ids of the folder."""
+    """Renders layouts and writes pictures and labels; ``classes`` have the ids of the folder.
+
+    A renderer that waits for a service has so many ``threads`` wait at a time.
+    """
 
     renderer: SceneRenderer
     folder: Path
     classes: tuple[str, ...]
     split: Split
     form: PictureFormat
+    threads: int = 1
 
     def compose(self, layouts: list[Layout]) -> list[_Composed]:
-        return [self._compose(layout) for layout in layouts]
+        if self.threads == 1:
+            return [self._compose(layout) for layout in layouts]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(self._compose, layouts))
 
     def _compose(self, layout: Layout) -> _Composed:
         try:
-            scene = self.renderer.render(layout)
+            return self._write(self.renderer.render(layout))
         except DefectoryError as error:
             return _Composed(layout.image_id, error=error)
-        record = self._record(scene)
+
+    def _write(self, scene: Scene) -> _Composed:
+        record, files = scene_files(scene, self.split, self.form, self.classes)
         with explained(self.folder):
-            write_whole(self.folder / record.file, self._encode(scene))
-            labels = yolo_rows(record.annotated(), self.classes).encode()
-            write_whole(self.folder / "labels" / f"{layout.image_id}.txt", labels)
+            for name, content in files.items():
+                write_whole(self.folder / name, content)
         return _Composed(
-            layout.image_id,
+            record.image_id,
             record.model_dump_json().encode(),
             tuple(item.label for item in record.objects),
             record.dropped,
         )
 
-    def _encode(self, scene: Scene) -> bytes:
-        return encode_jpeg(scene.image, _QUALITY) if self.form == "jpg" else encode_png(scene.image, effort=1)
-
-    def _record(self, scene: Scene) -> SceneRecord:
-        layout = scene.layout
-        return SceneRecord(
-            image_id=layout.image_id,
-            file=f"images/{layout.image_id}.{self.form}",
-            width=layout.size[0],
-            height=layout.size[1],
-            split=self.split,
-            objects=scene.objects,
-            conditions=layout.conditions,
-            dropped=scene.dropped,
-            layout=layout,
-        )
-
 
 def compose_scenes(
     plan: ScenePlan,
-    sources: SceneSources,
+    sources: SceneMaker,
     out: Path,
     *,
     form: PictureFormat = "jpg",
     workers: int = 1,
+    threads: int = 1,
     on_progress: OnProgress = ignore_progress,
 ) -> ComposeSummary:
     """Compose a scene for each layout, and write a dataset of all that the folder has.
@@ -181,23 +202,27 @@ def compose_scenes(
         sources: what scenes are made of.
         out: a new or empty folder, or one of an earlier run, whose scenes are not made again.
         form: of the pictures.
-        workers: processes that compose.
+        workers: processes that compose; 1 for a renderer that asks a service.
+        threads: of each process, for such a renderer.
         on_progress: hears of each shard.
 
     Raises:
         InputError: the sources or the folder cannot be used.
         UnwritableError: the disk is full, say; what is done stays done.
+        ServiceError: a service refuses, or failed for some scenes in a row; what is done stays done.
     """
     renderer, summary = sources.open(), ComposeSummary()
     with SceneFolder(out, sources.classes, sources.split) as folder:
-        writer = _Writer(renderer, out, folder.classes, sources.split, form)
-        shards = _shards(plan.lines(), folder, summary)
+        writer = _Writer(renderer, out, folder.classes, sources.split, form, threads)
+        # What is paid for is soon written.
+        shards = _shards(plan.lines(), folder, summary, SHARD if threads == 1 else threads)
         start = partial(_start, writer)
         for composed in map_in_order(_compose, shards, workers=workers, start=start, on_death=_fail):
             folder.add([scene.line for scene in composed if scene.error is None])
             for scene in composed:
                 _count(scene, summary)
-            through = summary.made + summary.done + summary.repeated + summary.failed
+            _stop_if_vain(composed, summary)
+            through = summary.made + summary.done + summary.repeated + summary.failed + summary.rejected.total()
             on_progress(Progress("composing", min(through, plan.count), plan.count))
         folder.report_failures(summary.failures)
         with explained(out):
@@ -214,7 +239,18 @@ def _count(scene: _Composed, summary: ComposeSummary) -> None:
     summary.dropped.update(scene.dropped)
 
 
-def _shards(lines: Iterable[tuple[int, bytes]], folder: SceneFolder, summary: ComposeSummary) -> Iterator[list[Layout]]:
+def _stop_if_vain(composed: Sequence[_Composed], summary: ComposeSummary) -> None:
+    """Raise what the next scenes would meet as well."""
+    for error in (scene.error for scene in composed):
+        summary.service_failures = summary.service_failures + 1 if isinstance(error, ServiceError) else 0
+        refused = isinstance(error, ServiceError) and error.kind is FailureKind.PERMANENT
+        if error and (isinstance(error, UnwritableError) or refused or summary.service_failures == GIVE_UP_AFTER):
+            raise error
+
+
+def _shards(
+    lines: Iterable[tuple[int, bytes]], folder: SceneFolder, summary: ComposeSummary, size: int
+) -> Iterator[list[Layout]]:
     """The layouts that are still to be made, some at a time."""
     shard: list[Layout] = []
     new: set[str] = set()
@@ -235,7 +271,7 @@ def _shards(lines: Iterable[tuple[int, bytes]], folder: SceneFolder, summary: Co
         folder.done[layout.image_id] = layout_digest(layout)
         new.add(layout.image_id)
         shard.append(layout)
-        if len(shard) == SHARD:
+        if len(shard) == size:
             yield shard
             shard = []
     if shard:

@@ -36,8 +36,6 @@ MIN_PIXELS = 12
 
 CLUTTER = "clutter"
 
-# Metres to either side, and ahead, that a room is made for.
-_WIDEST, _DEEPEST = 14.0, 45.0
 # Levels that cut-outs are lit for, and that their mean may reach.
 _MIDDLE, _GLARE = 128.0, 205.0
 
@@ -79,14 +77,14 @@ class Compositor:
             InputError: there are no cut-outs of a class, or no such background.
             ImageError: a cut-out or photo cannot be read.
         """
-        rng = np.random.default_rng([layout.seed, zlib.crc32(layout.image_id.encode())])
-        view = layout.view or View(horizon=0.3 * layout.size[1], height_m=2.2)
+        rng, view = random_of(layout), view_of(layout)
         camera = Perspective.of(view, layout.size)
         available = set(self.cutouts.labels(self.split))
         sprites = self._sprites(layout, camera, available, rng)
         sprites = self._distract(layout, sprites, camera, available, rng)
         seen, dropped = self._settle(sprites, layout)
-        image = self.backgrounds.draw(layout.background, layout.size, view, _room(seen, camera), rng)
+        room = camera.room(_footprint(entry.sprite) for entry in seen)
+        image = self.backgrounds.draw(layout.background, layout.size, view, room, rng)
         _paint(image, seen, layout, rng)
         image = expose(image, layout.conditions, rng)
         return Scene(image, self._objects(seen, layout), layout, dropped)
@@ -183,6 +181,16 @@ class Compositor:
         return tuple(objects)
 
 
+def random_of(layout: Layout) -> np.random.Generator:
+    """What decides all that a layout leaves open: its seed and its name."""
+    return np.random.default_rng([layout.seed, zlib.crc32(layout.image_id.encode())])
+
+
+def view_of(layout: Layout) -> View:
+    """The layout's camera, or where it names none the one of somebody who stands a little above the floor."""
+    return layout.view or View(horizon=0.3 * layout.size[1], height_m=2.2)
+
+
 def _object(sprite: Sprite, label: str, visible: Mask, counts: tuple[int, int], layout: Layout) -> SceneObject:
     """What is said of ``visible`` (in the sprite's window), of ``counts`` pixels in full and on the canvas."""
     full, inside = counts
@@ -227,17 +235,9 @@ def _depth(sprite: Sprite, sprites: Sequence[tuple[Sprite | None, str]]) -> int:
     )
 
 
-def _room(seen: Sequence[_Seen], camera: Perspective) -> tuple[float, float]:
-    """Metres of floor to either side and ahead on which something stands."""
-    aside, ahead = 0.0, 0.0
-    for sprite in (entry.sprite for entry in seen):
-        # What lies flat reaches as far as its upper edge.
-        far = sprite.foot if sprite.stands else float(sprite.top)
-        if far > camera.horizon + 2:
-            edges = sprite.left, sprite.left + sprite.mask.shape[1]
-            aside = max(aside, *(abs(camera.aside(edge, far)) for edge in edges))
-            ahead = max(ahead, camera.distance(far))
-    return min(aside, _WIDEST), min(ahead, _DEEPEST)
+def _footprint(sprite: Sprite) -> tuple[float, float, float]:
+    # What lies flat reaches as far as its upper edge.
+    return sprite.left, sprite.left + sprite.mask.shape[1], sprite.foot if sprite.stands else float(sprite.top)
 
 
 def _paint(image: Image, seen: Sequence[_Seen], layout: Layout, rng: np.random.Generator) -> None:

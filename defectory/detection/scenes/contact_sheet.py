@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from defectory.detection.scenes.acceptance import AcceptanceReport
 from defectory.detection.scenes.folder import read_scenes
 from defectory.detection.scenes.records import SceneRecord
 from defectory.vision.images import encode_jpeg, load_image
@@ -62,8 +64,13 @@ class _Survey:
             self.conditions.setdefault(name, Counter())[value or "none"] += 1
 
 
-def contact_sheet(folder: Path, classes: Sequence[str]) -> bytes:
+def contact_sheet(folder: Path, classes: Sequence[str], acceptance: AcceptanceReport | None = None) -> bytes:
     """The page of a folder of scenes, UTF-8: what is in them by class and condition, and some with their boxes.
+
+    Args:
+        folder: of scenes.
+        classes: what is labelled.
+        acceptance: of scenes that a model painted: what their check made of them.
 
     Raises:
         InputError: the folder cannot be read.
@@ -71,15 +78,23 @@ def contact_sheet(folder: Path, classes: Sequence[str]) -> bytes:
     survey = _Survey()
     for record in read_scenes(folder):
         survey.add(record)
-    step = max(-(-survey.scenes // MOST_PICTURES), 1)
     colours = {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(classes)}
-    pictures = [
-        _picture(folder, record, colours) for place, record in enumerate(read_scenes(folder)) if place % step == 0
-    ]
+    pictures = [_picture(folder, record, colours) for record in shown_on_sheet(folder, survey.scenes)]
     template = Environment(
         loader=PackageLoader("defectory.detection.scenes"), autoescape=True, undefined=StrictUndefined
     ).get_template("contact_sheet.html.j2")
-    return template.render(survey=survey, classes=list(classes), colours=colours, pictures=pictures).encode()
+    return template.render(
+        survey=survey, classes=list(classes), colours=colours, pictures=pictures, acceptance=acceptance
+    ).encode()
+
+
+def shown_on_sheet(folder: Path, scenes: int) -> Iterator[SceneRecord]:
+    """Those of the ``scenes`` of a folder that the page shows.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    return islice(read_scenes(folder), None, None, max(-(-scenes // MOST_PICTURES), 1))
 
 
 def _picture(folder: Path, record: SceneRecord, colours: dict[str, str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from defectory.datasets.annotations import coco_annotation, coco_image, yolo_yam
 from defectory.detection.coco import writing_coco
 from defectory.detection.layouts.records import MOST_OBJECTS, Split
 from defectory.detection.parallel import map_in_order
+from defectory.detection.scenes.acceptance import publish_acceptance
 from defectory.detection.scenes.contact_sheet import CONTACT_SHEET, contact_sheet
 from defectory.detection.scenes.folder import SCENES_FILE, parse_scene
 from defectory.progress import OnProgress, Progress, ignore_progress
@@ -36,6 +37,8 @@ def publish(
 ) -> None:
     """Describe all scenes of ``folder`` for COCO and YOLO, and make the contact sheet; a scene at a time is held.
 
+    Of a folder of painted scenes the rates of acceptance are published as well.
+
     Raises:
         OSError: it cannot be written.
     """
@@ -45,7 +48,7 @@ def publish(
     is_train = split == "train"
     yaml = yolo_yaml(classes, "images", "") if is_train else yolo_yaml(classes, "", "images")
     write_whole(folder / YOLO_FILE, yaml.encode())
-    write_whole(folder / CONTACT_SHEET, contact_sheet(folder, classes))
+    write_whole(folder / CONTACT_SHEET, contact_sheet(folder, classes, publish_acceptance(folder)))
 
 
 def write_coco(

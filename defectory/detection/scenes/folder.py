@@ -19,7 +19,6 @@ import contextlib
 import fcntl
 import json
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +27,7 @@ from typing import Self
 from pydantic import ValidationError
 
 from defectory.claims import MARKER, check_claim, mark
-from defectory.detection.layouts.records import Layout, Split, layout_line
+from defectory.detection.layouts.records import Split, layout_digest
 from defectory.detection.scenes.records import SceneRecord
 from defectory.errors import InputError, UnwritableError
 from defectory.validation import explain
@@ -88,11 +87,6 @@ def _lines(folder: Path) -> Iterator[bytes]:
     except OSError as error:
         fix = "`defectory detect compose` makes one."
         raise InputError("scenes", f"a folder with {SCENES_FILE} ({error.strerror})", str(folder), fix) from None
-
-
-def layout_digest(layout: Layout) -> int:
-    """By which it is known whether two layouts of one name are the same."""
-    return zlib.crc32(layout_line(layout).encode())
 
 
 class SceneFolder:

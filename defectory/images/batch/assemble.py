@@ -10,14 +10,13 @@ from itertools import groupby
 
 from pydantic import TypeAdapter, ValidationError
 
+from defectory.aws.bucket import Bucket
+from defectory.datasets.batches import NAMED_FAILURES, REASON_LIMIT, Folder, failed_inputs
 from defectory.datasets.versions import DATASET_FILE
 from defectory.errors import InputError, shorten
 from defectory.images.assembly import assemble, read_record
-from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.record_file import RecordFile
-from defectory.images.batch.requests import Folder, parse_folder
-from defectory.images.batch.results import failed_items
-from defectory.images.batch.runs import NAMED_FAILURES, ItemFailure, ManifestItem, Run, RunStatus
+from defectory.images.batch.runs import ItemFailure, ManifestItem, Run, RunStatus
 from defectory.images.batch.synthesize import failed_record, record_content
 from defectory.images.costs import actual_cost, used_by
 from defectory.images.items import Item, ItemOutcome, ItemRecord, item_id, record_file
@@ -26,7 +25,7 @@ _CLASSES = TypeAdapter(dict[str, str])
 _NO_WORD = "Nobody knows why: the picture has no record. Start the same execution again under another name."
 
 
-def assemble_run(key: str, bucket: ImagesBucket, now: datetime, *, stopped: bool = False) -> RunStatus:
+def assemble_run(key: str, bucket: Bucket, now: datetime, *, stopped: bool = False) -> RunStatus:
     """Write the dataset that a run belongs to, with all that earlier runs made, and the run's status.
 
     Args:
@@ -44,10 +43,12 @@ def assemble_run(key: str, bucket: ImagesBucket, now: datetime, *, stopped: bool
         _gather(run, records, bucket)
         _record_failures(run, records, bucket, stopped=stopped)
         duplicates = _write_dataset(run, records, run.classes, bucket, now)
-        return _store(run, _status(run, records, duplicates, bucket, now, stopped=stopped), bucket)
+        status = _status(run, records, duplicates, bucket, now, stopped=stopped)
+    status.store(run, bucket)
+    return status
 
 
-def assemble_folder(folder: Folder, bucket: ImagesBucket, now: datetime) -> dict[str, int]:
+def assemble_folder(folder: Folder, bucket: Bucket, now: datetime) -> dict[str, int]:
     """Write the dataset of all pictures in a folder; return how often each outcome came of them.
 
     Raises:
@@ -64,31 +65,16 @@ def assemble_folder(folder: Folder, bucket: ImagesBucket, now: datetime) -> dict
     return dict(sorted(outcomes.items()))
 
 
-def store_failure(request: object, execution: str, problem: str, bucket: ImagesBucket, now: datetime) -> bool:
-    """Store that an execution failed as a whole; return False where the request does not say for which dataset.
-
-    Raises:
-        ServiceError: S3 failed.
-    """
-    try:
-        folder = parse_folder(request)
-    except InputError:
-        return False
-    status = RunStatus(status="FAILED", reason=problem, execution=execution, updated_at=now.isoformat())
-    _store(folder, status, bucket)
-    return True
-
-
-def _gather(folder: Folder, records: RecordFile, bucket: ImagesBucket) -> None:
+def _gather(folder: Folder, records: RecordFile, bucket: Bucket) -> None:
     keys = (key for key in bucket.keys(f"{folder.prefix}records/") if key.endswith(".json"))
     for key, content in bucket.read_all(keys):
         records.append(read_record(content, key))
 
 
-def _record_failures(run: Run, records: RecordFile, bucket: ImagesBucket, *, stopped: bool) -> None:
+def _record_failures(run: Run, records: RecordFile, bucket: Bucket, *, stopped: bool) -> None:
     """Write records of the run's pictures without one: of those whose making failed, or of all in a run that ended."""
-    failures = failed_items(run.results_prefix(run.execution), bucket)
-    reasons = {item_id(run.item(entry)): reason for entry, reason in failures}
+    failures = failed_inputs(run.results_prefix(run.execution), bucket)
+    reasons = {item_id(run.item(ManifestItem.model_validate(entry))): reason for entry, reason in failures}
 
     def missing() -> Iterator[tuple[str, bytes]]:
         for item in _items(run, bucket):
@@ -103,7 +89,7 @@ def _record_failures(run: Run, records: RecordFile, bucket: ImagesBucket, *, sto
     bucket.write_all(missing(), only_new=True)
 
 
-def _items(run: Run, bucket: ImagesBucket) -> Iterator[Item]:
+def _items(run: Run, bucket: Bucket) -> Iterator[Item]:
     """What the run is to make, from its manifest, line by line."""
     key = run.manifest_key(run.execution)
     for line in bucket.lines(key):
@@ -114,7 +100,7 @@ def _items(run: Run, bucket: ImagesBucket) -> Iterator[Item]:
 
 
 def _write_dataset(
-    folder: Folder, records: RecordFile, classes: Mapping[str, str], bucket: ImagesBucket, now: datetime
+    folder: Folder, records: RecordFile, classes: Mapping[str, str], bucket: Bucket, now: datetime
 ) -> dict[str, str]:
     """Write the files of the dataset; return why pictures turned out to be duplicates, by their ids."""
     classes = _known_classes(folder, bucket) | dict(classes)
@@ -156,7 +142,7 @@ def _names_of_pictures(folder: Folder, ids: Iterable[str], records: RecordFile) 
         yield from (folder.prefix + name for name in names if name)
 
 
-def _known_classes(folder: Folder, bucket: ImagesBucket) -> dict[str, str]:
+def _known_classes(folder: Folder, bucket: Bucket) -> dict[str, str]:
     """What earlier runs called their kinds of defect."""
     content = bucket.find(folder.classes_key)
     try:
@@ -171,7 +157,7 @@ def _outcome(record: ItemRecord, duplicates: Container[str]) -> ItemOutcome:
 
 
 def _status(
-    run: Run, records: RecordFile, duplicates: Mapping[str, str], bucket: ImagesBucket, now: datetime, *, stopped: bool
+    run: Run, records: RecordFile, duplicates: Mapping[str, str], bucket: Bucket, now: datetime, *, stopped: bool
 ) -> RunStatus:
     own = {item_id(item) for item in _items(run, bucket)}
     outcomes: Counter[str] = Counter()
@@ -185,7 +171,7 @@ def _status(
         outcomes[outcome] += 1
         if outcome != "made" and len(failures) < NAMED_FAILURES:
             reason = duplicates.get(record.id, record.reason)
-            failures.append(ItemFailure(id=record.id, outcome=outcome, reason=shorten(reason, 600)))
+            failures.append(ItemFailure(id=record.id, outcome=outcome, reason=shorten(reason, REASON_LIMIT)))
     outcomes["pending"] = len(own) - sum(outcomes.values())
     outcomes = +outcomes
     used = used_by((record for record in records if record.id in own), run.models)
@@ -211,8 +197,3 @@ def _reason(outcomes: Counter[str], planned: int, failures: Sequence[ItemFailure
     if stopped:
         reason += " So many failed that the run was stopped; mend the cause, and start the same again."
     return reason + (f" The first: {failures[0].id}: {failures[0].reason}" if failures else "")
-
-
-def _store(folder: Folder, status: RunStatus, bucket: ImagesBucket) -> RunStatus:
-    bucket.write({folder.status_key: status.content})
-    return status

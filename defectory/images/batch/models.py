@@ -44,8 +44,8 @@ class ImageModels:
         """
         # Whoever draws needs no client of Bedrock.
         require_extra("aws")
+        from defectory.aws.image_models import create_image_model
         from defectory.images.renderers.bedrock import BedrockRenderer
-        from defectory.images.renderers.bedrock_models import create_image_model
 
         self.check(name)
         mode = mode_of(name)

@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from defectory.aws.bucket import Bucket
+from defectory.datasets.batches import MAX_BATCH, tolerated
 from defectory.errors import InputError, shorten
-from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.requests import (
-    MAX_BATCH,
     MAX_PICTURES,
     RULES,
     BatchRequest,
@@ -31,10 +31,6 @@ from defectory.images.renderers.procedural import check_drawable
 from defectory.vision.images import IMAGE_SUFFIXES
 from defectory.vision.photos import named_alike
 
-TOLERATED_SHARE = 0.2
-"""So many of a run's pictures may fail by the services' fault.  Of more it is not the pictures that are to blame: the
-account, a quota or a model is, and every further one would cost time and money for nothing."""
-
 ALWAYS_TOLERATED = 20
 """So few failures never stop a run: two calls that draw ten pictures each, say."""
 
@@ -45,7 +41,7 @@ _KINDS_OF_FILE = ", ".join(sorted(IMAGE_SUFFIXES))
 class Planner:
     """Plans what is made from photos in ``bucket``, as far as ``models`` allow, so many pictures ``at_a_time``."""
 
-    bucket: ImagesBucket
+    bucket: Bucket
     models: ImageModels
     at_a_time: int
 
@@ -71,7 +67,8 @@ class Planner:
             updated_at=now.isoformat(),
         )
         self.bucket.write_stream(run.manifest_key(execution), (entry.line.encode() for entry in manifest))
-        self.bucket.write({key: run.model_dump_json(indent=1).encode(), run.status_key: status.content})
+        self.bucket.write({key: run.model_dump_json(indent=1).encode()})
+        status.store(run, self.bucket)
         # A model's pictures take long and cost money: each is tried again by itself.
         asks_models = any(want.renderer in run.models for want in run.wants)
         return {
@@ -80,13 +77,13 @@ class Planner:
             "results": run.results_prefix(execution),
             "count": run.count,
             "batch": 1 if asks_models else MAX_PICTURES,
-            "tolerated": max(ALWAYS_TOLERATED, round(TOLERATED_SHARE * run.count)),
+            "tolerated": tolerated(run.count, at_least=ALWAYS_TOLERATED),
             "estimate": str(cost),
         }
 
 
 def plan_run(
-    request: PicturesRequest | BatchRequest, execution: str, *, bucket: ImagesBucket, models: ImageModels
+    request: PicturesRequest | BatchRequest, execution: str, *, bucket: Bucket, models: ImageModels
 ) -> tuple[Run, list[ManifestItem]]:
     """What ``request`` comes to, and its items: the same request on the same photos always the same.
 
@@ -127,7 +124,7 @@ def plan_run(
     return run, manifest
 
 
-def _given_plan(request: SynthesisRequest, bucket: ImagesBucket) -> Plan:
+def _given_plan(request: SynthesisRequest, bucket: Bucket) -> Plan:
     assert isinstance(request, BatchRequest)
     reference = request.plan
     try:
@@ -147,7 +144,7 @@ def _given_plan(request: SynthesisRequest, bucket: ImagesBucket) -> Plan:
     return plan
 
 
-def _photos(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> list[str]:
+def _photos(request: SynthesisRequest, plan: Plan, bucket: Bucket) -> list[str]:
     if not request.source:
         if any(needs_photo(want.renderer) for want in plan.wants):
             raise InputError("source", RULES["source"], fix="It is missing; only bedrock-zero-shot needs no photo.")
@@ -159,7 +156,7 @@ def _photos(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> list
     return photos
 
 
-def _images(place: str, bucket: ImagesBucket) -> list[str]:
+def _images(place: str, bucket: Bucket) -> list[str]:
     """The image at the key ``place``, else those in that folder."""
     keys = [key for key in bucket.keys(place) if _is_image(key)]
     return [place] if place in keys else _below(keys, place)
@@ -174,7 +171,7 @@ def _is_image(key: str) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
-def _masks(place: str, bucket: ImagesBucket) -> Mapping[str, str]:
+def _masks(place: str, bucket: Bucket) -> Mapping[str, str]:
     """Masks by the names of the photos that they belong to; by "" the one for all photos."""
     keys = _images(place, bucket)
     if keys == [place]:
@@ -192,7 +189,7 @@ def _mask_of(item: Item, masks: Mapping[str, str]) -> str:
     return mask
 
 
-def _donors(request: SynthesisRequest, plan: Plan, bucket: ImagesBucket) -> Sequence[DonorKeys]:
+def _donors(request: SynthesisRequest, plan: Plan, bucket: Bucket) -> Sequence[DonorKeys]:
     # What is drawn can do without, but looks to them for where and how large it is to be.
     transplanted, drawn_kinds = (
         {want.defect for want in plan.wants if want.renderer == name} for name in ("transplant", "procedural")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import ConfigDict, Field, JsonValue, model_validator
 
 from defectory.aws.object_keys import check_key_length
+from defectory.datasets.batches import MAX_BATCH, NAME_RULE, Folder, parse_event
 from defectory.errors import InputError
 from defectory.images.plan import Plan, Want
 from defectory.images.prompts import KIND_PATTERN, KindName
@@ -15,12 +16,9 @@ from defectory.images.renderers import MAX_SEED, RendererName
 MAX_PICTURES = 10
 """The most pictures that one call of the function makes."""
 
-MAX_BATCH = 75_000
-"""The most pictures of one execution: assembling them takes one function more than half of its 15 minutes."""
-
 RULES = {
-    "user_id": "1 to 64 ASCII letters, digits or . _ -, starting with a letter or a digit",
-    "dataset": "1 to 64 ASCII letters, digits or . _ -, starting with a letter or a digit",
+    "user_id": NAME_RULE,
+    "dataset": NAME_RULE,
     "renderer": "procedural, transplant, bedrock-zero-shot, bedrock-image-to-image or bedrock-inpaint",
     "defect": "1 to 64 lower-case ASCII letters, digits or _, starting with a letter",
     "count": "a whole number of pictures, from 1 to {limit}",
@@ -31,43 +29,6 @@ RULES = {
     "seed": f"a whole number from 0 to {MAX_SEED}",
     "plan": "a plan, as `defectory images plan` writes it, or the key of one below <user_id>/ in the bucket",
 }
-_NAME = r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\z"
-
-
-class Folder(BaseModel):
-    """Where a dataset is in the bucket: below ``<user_id>/<dataset>/``."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    user_id: str = Field(pattern=_NAME)
-    dataset: str = Field(pattern=_NAME)
-
-    @property
-    def prefix(self) -> str:
-        """What all keys of the dataset start with."""
-        return f"{self.user_id}/{self.dataset}/"
-
-    def run_key(self, execution: str) -> str:
-        """The key of what an execution is to make."""
-        return f"{self.prefix}runs/{execution}/run.json"
-
-    def manifest_key(self, execution: str) -> str:
-        """The key of an execution's items, one a line."""
-        return f"{self.prefix}runs/{execution}/manifest.jsonl"
-
-    def results_prefix(self, execution: str) -> str:
-        """What the keys of Step Functions' results of an execution start with, and a slash."""
-        return f"{self.prefix}runs/{execution}/results"
-
-    @property
-    def classes_key(self) -> str:
-        """The key of what the dataset calls its kinds of defect."""
-        return f"{self.prefix}classes.json"
-
-    @property
-    def status_key(self) -> str:
-        """The key of the latest execution's status."""
-        return f"{self.prefix}status.json"
 
 
 class SynthesisRequest(Folder):
@@ -91,10 +52,10 @@ class SynthesisRequest(Folder):
 
     def check_key(self, name: str, key: str) -> None:
         """Raise ``InputError`` unless the field ``name`` may name this key or prefix: one of the user's own uploads."""
-        if not key.startswith(f"{self.user_id}/") or not key.removeprefix(f"{self.user_id}/").strip("/"):
+        if not self.is_own(key):
             raise InputError(name, RULES[name], key, f"Upload it below {self.user_id}/, and name that.")
         check_key_length(name, key)
-        if name != "plan" and f"{key}/".startswith(self.prefix):
+        if name != "plan" and self.has(key):
             raise InputError(name, RULES[name], key, f"In {self.prefix} is what is made; take another dataset.")
 
 
@@ -133,7 +94,7 @@ class BatchRequest(SynthesisRequest):
         return _plan(self, self.renderer, self.defect, self.count) if self.renderer else None
 
 
-_Kind = TypeVar("_Kind", bound=Folder)
+_Kind = TypeVar("_Kind", bound=SynthesisRequest)
 
 
 def parse_pictures_request(event: object) -> PicturesRequest:
@@ -154,29 +115,10 @@ def parse_batch_request(event: object) -> BatchRequest:
     return _parse(BatchRequest, event, MAX_BATCH, "Divide it among several executions, each with a seed of its own.")
 
 
-def parse_folder(event: object) -> Folder:
-    """Find out which dataset an event is about, whatever else is in it.
-
-    Raises:
-        InputError: names the first offending field and its rule.
-    """
-    return _parse(Folder, event, 0, "")
-
-
 def _parse(kind: type[_Kind], event: object, limit: int, more: str) -> _Kind:
-    if not isinstance(event, dict):
-        raise InputError("event", "a JSON object with user_id, renderer, defect, count, source and dataset", event)
-    try:
-        return kind.model_validate(event)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-    field = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        raise InputError(field, f"left out: the known fields are {', '.join(kind.model_fields)}", first["input"])
-    rule = RULES[field].format(limit=limit)
-    if first["type"] == "missing":
-        raise InputError(field, rule, fix="It is missing.")
-    raise InputError(field, rule, event[field], more if first["type"] == "less_than_equal" and field == "count" else "")
+    rules = {field: rule.format(limit=limit) for field, rule in RULES.items()}
+    example = "user_id, renderer, defect, count, source and dataset"
+    return parse_event(kind, event, rules, example=example, too_large={"count": more})
 
 
 def _plan(request: SynthesisRequest, renderer: RendererName, defect: str, count: int) -> Plan:

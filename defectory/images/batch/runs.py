@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from defectory.datasets.batches import BatchStatus, Folder
 from defectory.errors import InputError
-from defectory.images.batch.requests import Folder
 from defectory.images.costs import Cost
 from defectory.images.items import Item, ItemOutcome
 from defectory.images.plan import Want
 from defectory.images.renderers import MAX_SEED, RendererName
 from defectory.validation import FrozenModel
-
-NAMED_FAILURES = 100
-"""So many pictures that were not made are named with the reason; all are in ``dataset.json``."""
 
 
 class DonorKeys(FrozenModel):
@@ -106,29 +103,13 @@ class ItemFailure(BaseModel):
     reason: str
 
 
-class RunStatus(BaseModel):
-    """What became of the latest execution for a dataset, stored as ``status.json``.
+class RunStatus(BatchStatus):
+    """What became of the latest execution for a dataset.
 
-    ``status`` is RUNNING, COMPLETE (every picture was made), PARTIAL, or FAILED (none was, or the execution failed);
-    ``outcomes`` count the execution's pictures (``pending`` are those that a run which was stopped never came to),
-    ``pictures`` those of the whole dataset.  ``estimate`` is what image
-    models were thought to cost beforehand, ``cost`` what they did, by the pictures that they made.
+    ``estimate`` is what image models were thought to cost beforehand, ``cost`` what they did, by the pictures that they
+    made.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    status: Literal["RUNNING", "COMPLETE", "PARTIAL", "FAILED"]
-    reason: str = ""
-    execution: str
-    planned: int = 0
-    outcomes: dict[str, int] = Field(default_factory=dict)
     not_made: tuple[ItemFailure, ...] = ()
-    pictures: int = 0
     estimate: Cost | None = None
     cost: Cost | None = None
-    updated_at: str
-
-    @property
-    def content(self) -> bytes:
-        """As it is stored."""
-        return (self.model_dump_json(indent=1) + "\n").encode()

@@ -10,12 +10,13 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
+from defectory.aws.bucket import Bucket
+from defectory.datasets.batches import Folder
 from defectory.errors import DefectoryError, InputError, ServiceError
 from defectory.images.assembly import read_record
-from defectory.images.batch.images_bucket import ImagesBucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.plan import plan_run
-from defectory.images.batch.requests import Folder, PicturesRequest
+from defectory.images.batch.requests import PicturesRequest
 from defectory.images.batch.runs import DonorKeys, ManifestItem, Run
 from defectory.images.costs import Cost, actual_cost, used_by
 from defectory.images.items import Item, ItemOutcome, ItemRecord, item_id, record_file
@@ -67,7 +68,7 @@ class PicturesResult(BaseModel):
 class Synthesizer:
     """Makes pictures from what is in ``bucket``, and stores them there."""
 
-    bucket: ImagesBucket
+    bucket: Bucket
     models: ImageModels
 
     def synthesize(self, key: str, entries: Sequence[ManifestItem]) -> dict[str, int]:

@@ -15,17 +15,17 @@ import cv2
 import numpy as np
 from pydantic import JsonValue
 
-from defectory.errors import InputError, RenderError
-from defectory.images.placement import Placement, Spot
-from defectory.images.prompts import MODES, Mode, Prompt, Prompts, load_prompts
-from defectory.images.renderers import RendererName, RenderRequest, RenderResult
-from defectory.images.renderers.bedrock_models import (
+from defectory.aws.image_models import (
     STABILITY_GROWS_MASK,
     GeneratedImage,
     ImageModel,
     ImageRequest,
     Task,
 )
+from defectory.errors import InputError, RenderError
+from defectory.images.placement import Placement, Spot
+from defectory.images.prompts import MODES, Mode, Prompt, Prompts, load_prompts
+from defectory.images.renderers import RendererName, RenderRequest, RenderResult
 from defectory.images.renderers.names import BEDROCK_RENDERERS, needs_photo
 from defectory.images.renderers.procedural import KINDS
 from defectory.images.renderers.regions import allowed_region

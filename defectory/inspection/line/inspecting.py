@@ -5,26 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from defectory.errors import ImageError, InputError, shorten
-from defectory.inspection.line.buckets import ResultsBucket, StoredFile
-from defectory.inspection.line.endpoint import EndpointAnswerError
-from defectory.inspection.line.payload import fit_payload, fitted
-from defectory.inspection.line.records import REASON_LIMIT, FoundDefect, InspectionRecord
-from defectory.inspection.line.uploads import Upload
+from defectory.errors import InputError
+from defectory.inspection.line.records import FoundDefect, InspectionRecord
 from defectory.inspection.verdicts import InspectionReply, decode_grey
-from defectory.vision.images import encode_jpeg, encode_png, heatmap_overlay, load_image
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
-"""What is inspected, in lower case; uploads may be in any."""
-
-OVERLAY_SIDE = 1600
-"""The longer side of an overlay, in pixels: enough to look at, small enough for a mail reader."""
+from defectory.line.buckets import ResultsBucket, StoredFile
+from defectory.line.endpoint import EndpointAnswerError
+from defectory.line.opening import Unusable, open_upload
+from defectory.line.payload import OVERLAY_SIDE, fit_payload, fitted
+from defectory.line.uploads import Upload
+from defectory.vision.images import encode_jpeg, encode_png, heatmap_overlay
 
 HEATMAP, OVERLAY, RESULT = "heatmap.png", "overlay.jpg", "result.json"
 
@@ -51,15 +45,11 @@ class UploadInspector:
         Raises:
             ServiceError: a service failed, which is to be tried again; the image is not to blame.
         """
-        if PurePosixPath(upload.key).suffix.lower() not in SUFFIXES:
-            suffixes = ", ".join(sorted(SUFFIXES))
-            return self._record(upload, status="UNSUPPORTED", reason=f"Only {suffixes} files are inspected.")
-        try:
-            content = self.read(upload)
-            image = load_image(content, name=PurePosixPath(upload.key).name)
-        except ImageError as error:
-            return self._record(upload, status="UNREADABLE", reason=shorten(str(error), REASON_LIMIT))
-        payload = fit_payload(content, image)
+        opened = open_upload(upload, self.read)
+        if isinstance(opened, Unusable):
+            return self._record(upload, status=opened.status, reason=opened.reason)
+        image = opened.image
+        payload = fit_payload(opened.content, image)
         reply = self.endpoint.inspect(payload.content, payload.content_type)
         keys = self.results.write(upload, [*_pictures(image, reply), _result(reply)])
         return self._record(

@@ -24,6 +24,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 from ministack.services import stepfunctions
 
+from defectory.local.server.deadlines import EXPRESS_SECONDS, done_within
 from defectory.local.server.executions import MOST_BYTES, size_of
 from defectory.local.server.hooks import replace, require
 
@@ -38,16 +39,22 @@ _COUNTS = (
     *("pending", "running", "succeeded", "failed", "timedOut", "aborted", "total", "resultsWritten"),
     *("failuresNotRedrivable", "pendingRedrive"),
 )
+_COUNTED = {"SUCCEEDED": "succeeded", "FAILED": "failed", "TIMED_OUT": "timedOut", "ABORTED": "aborted"}
+_EVENTS = {"SUCCEEDED": "ExecutionSucceeded", "FAILED": "ExecutionFailed", "TIMED_OUT": "ExecutionTimedOut"}
 
 
 class DistributedMaps:
     """Runs the Distributed Maps of all state machines.
 
     ``client`` gives an execution's client of a service; it refuses an execution whose role may not run a Map.
+    ``express_seconds`` is how long express children may take.
     """
 
-    def __init__(self, client: Callable[[Mapping[str, Any], str], BaseClient]) -> None:
+    def __init__(
+        self, client: Callable[[Mapping[str, Any], str], BaseClient], express_seconds: float = EXPRESS_SECONDS
+    ) -> None:
         self._client = client
+        self.express_seconds = express_seconds
         self._language = _Language()
         self.failed = require(stepfunctions, "_ExecutionError")
         self.run_states = require(
@@ -206,7 +213,8 @@ class _MapRun:
         self._limit = min(self._limit, by_share) if "ToleratedFailureCount" in self._scope.state else by_share
 
     def _exceeded(self) -> bool:
-        return bool(self._record["itemCounts"]["failed"] > self._limit)
+        counts = self._record["itemCounts"]
+        return bool(counts["failed"] + counts["timedOut"] > self._limit)
 
     def _items(self) -> Iterator[Any]:
         scope = self._scope
@@ -301,15 +309,24 @@ class _MapRun:
             "StateMachine": {"Id": self._machine_arn, "Name": self._scope.ctx["StateMachine"]["Name"]},
             "variables": {},
         }
+        ends: list[dict[str, str]] = []
+
+        def work() -> None:
+            ends.append(self._end_of(child, batch.input, ctx))
+
+        if child["type"] == "EXPRESS":
+            done_within(self._maps.express_seconds, work)
+        else:
+            work()
+        self._finish(child, ends[0] if ends else {"status": "TIMED_OUT"}, batch, results)
+
+    def _end_of(self, child: dict[str, Any], given: Any, ctx: dict[str, Any]) -> dict[str, str]:  # noqa: ANN401
         try:
-            output = self._maps.run_states(
-                self._processor["States"], self._processor["StartAt"], batch.input, child, ctx
-            )
-            ended = {"status": "SUCCEEDED", "output": json.dumps(output)}
+            output = self._maps.run_states(self._processor["States"], self._processor["StartAt"], given, child, ctx)
         except Exception as error:
             name = getattr(error, "error", "States.Runtime")
-            ended = {"status": "FAILED", "error": name, "cause": getattr(error, "cause", str(error))}
-        self._finish(child, ended, batch, results)
+            return {"status": "FAILED", "error": name, "cause": getattr(error, "cause", str(error))}
+        return {"status": "SUCCEEDED", "output": json.dumps(output)}
 
     def _begin(self, batch: _Batch) -> dict[str, Any]:
         name = str(uuid.uuid4())
@@ -341,10 +358,10 @@ class _MapRun:
         with self._lock:
             if child["status"] == "RUNNING":
                 child.update(ended)
-                self._maps.write(child, f"Execution{ended['status'].capitalize()}")
+                self._maps.write(child, _EVENTS[ended["status"]])
             child["stopDate"] = self._maps.now()
             del self._running[child["executionArn"]]
-            self._count(batch, running=-1, **{child["status"].lower(): 1})
+            self._count(batch, running=-1, **{_COUNTED[child["status"]]: 1})
             results.add(batch.number, child)
             self._ended.append(child["executionArn"])
             if len(self._ended) > REMEMBERED:
@@ -423,12 +440,14 @@ class _Results:
         """Take the end of a child; those that were aborted have none."""
         if child["status"] == "ABORTED":
             return
-        results = [_described(child)] if child["status"] == "FAILED" or self._form == "NONE" else self._flat(child)
+        succeeded = child["status"] == "SUCCEEDED"
+        results = self._flat(child) if succeeded and self._form != "NONE" else [_described(child)]
         if self._place is None:
-            if child["status"] == "SUCCEEDED":
+            if succeeded:
                 self._outputs[number] = results
             return
-        file = self._files[child["status"]]
+        # Those that ran out of time lie with the failed ones.
+        file = self._files["SUCCEEDED" if succeeded else "FAILED"]
         for result in results:
             start = b"" if self._is_lines else b",\n" if file.count else b"[\n"
             file.stream.write(start + json.dumps(result).encode() + (b"\n" if self._is_lines else b""))

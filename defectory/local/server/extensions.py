@@ -17,12 +17,14 @@ from defectory.local.server.authorization.sessions import Sessions
 from defectory.local.server.budgets import add_budgets
 from defectory.local.server.codebuild.service import Builds
 from defectory.local.server.codepipeline.service import Pipelines
+from defectory.local.server.deadlines import Deadlines
 from defectory.local.server.events import Events
 from defectory.local.server.executions import Executions
 from defectory.local.server.functions import Functions
 from defectory.local.server.hooks import check_release, require
 from defectory.local.server.integrations import Integrations
 from defectory.local.server.invocations import Invocations
+from defectory.local.server.limits.deliveries import measure_deliveries
 from defectory.local.server.limits.enforcement import hold_limits
 from defectory.local.server.names import name_anew
 from defectory.local.server.notifications import Notifications
@@ -43,6 +45,7 @@ class Extensions(Extension):
         mend_evaluator()
         self.queues = Queues()
         Executions()
+        Deadlines()
         invocations = Invocations()
         permissions = Permissions(Authority(settings.permissions), Sessions())
         objects = Objects(settings.work / "incoming")
@@ -66,6 +69,8 @@ class Extensions(Extension):
             Quotas(),
             objects,
         )
+        # Before who may deliver at all is asked, which is said first.
+        measure_deliveries()
         Deliveries(permissions)
         Machines(permissions)
         keep_keys()

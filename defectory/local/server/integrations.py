@@ -27,8 +27,9 @@ from defectory.local.server.authorization.permissions import Access, NotAuthoriz
 from defectory.local.server.authorization.requirements import with_keys
 from defectory.local.server.distributed_map import DistributedMaps
 from defectory.local.server.hooks import replace, require
+from defectory.local.server.sagemaker.jobs import in_milliseconds
+from defectory.local.server.sagemaker.registry import TRAINING_JOB, TRANSFORM_JOB, ResourceKind
 from defectory.local.server.sagemaker.service import SageMaker
-from defectory.local.server.sagemaker.training import in_milliseconds
 from defectory.local.server.services import Extension, Scope, ServiceFault
 from defectory.local.server.settings import Settings
 
@@ -36,6 +37,8 @@ _ITEM_VERBS = ("GetItem", "PutItem", "UpdateItem", "DeleteItem")
 OPTIMIZED = "arn:aws:states:::sagemaker:"
 SDK = "arn:aws:states:::aws-sdk:"
 _ACTIVITY = re.compile(r"arn:aws:states:[\w-]+:\d{12}:activity:.+")
+# Jobs that a task may wait for.
+JOBS = {"createTrainingJob": TRAINING_JOB, "createTransformJob": TRANSFORM_JOB}
 # What Step Functions marks a job with that it waits for; its role needs leave to tag.
 STARTED = {"Key": "MANAGED_BY_AWS", "Value": "STARTED_BY_STEP_FUNCTIONS"}
 RESOURCE = re.compile(r"arn:aws:states:::(?:aws-sdk:)?(?P<service>\w+):(?P<action>\w+)(?P<pattern>\.[\w:]+)?")
@@ -199,27 +202,29 @@ class Integrations(Extension):
     def _optimized(self, resource: str, data: dict[str, Any]) -> Any:  # noqa: ANN401
         parts = RESOURCE.match(resource)
         assert parts
-        if parts["pattern"] and (parts["action"], parts["pattern"]) != ("createTrainingJob", ".sync"):
+        kind = JOBS.get(parts["action"])
+        if parts["pattern"] and (kind is None or parts["pattern"] != ".sync"):
             raise self._failed("States.Runtime", f"The local cloud does not know {resource}.")
         if parts["pattern"]:
             data = {**data, "Tags": [*data.get("Tags", []), STARTED]}
         reply = self._call(OF_SAGEMAKER, parts["action"], data)
-        if not parts["pattern"]:
+        if not parts["pattern"] or kind is None:
             return reply
+        return self._await_job(kind, str(data[kind.name]))
+
+    def _await_job(self, kind: ResourceKind, name: str) -> Any:  # noqa: ANN401
         # As in AWS, a job ends with the execution that waits for it, if the role may stop it.
-        task, job = _current.get(), Scope.current().arn("sagemaker", f"training-job/{data['TrainingJobName']}")
-        stopping = Access("sagemaker:StopTrainingJob", job)
-        record = self._sagemaker.jobs.wait(
-            data["TrainingJobName"],
+        task, job = _current.get(), Scope.current().arn("sagemaker", f"{kind.resource}/{name}")
+        stopping = Access(f"sagemaker:Stop{kind.prefix}", job)
+        record = self._sagemaker.jobs[kind.prefix].wait(
+            name,
             lambda: task.abandoned() and self._permissions.authority.may(task.session.caller, stopping),
         )
         error = f"{OF_SAGEMAKER.prefix}.{OF_SAGEMAKER.default}"
-        for verb in ("DescribeTrainingJob", "ListTags"):
+        for verb in (f"Describe{kind.prefix}", "ListTags"):
             self._require(task.session, Access(f"sagemaker:{verb}", job), error)
-        described = in_milliseconds(
-            self._sagemaker.request("DescribeTrainingJob", TrainingJobName=data["TrainingJobName"])
-        )
-        if record["TrainingJobStatus"] != "Completed":
+        described = in_milliseconds(self._sagemaker.request(f"Describe{kind.prefix}", **{kind.name: name}))
+        if record[kind.status] != "Completed":
             raise self._failed("States.TaskFailed", json.dumps(described))
         return described
 

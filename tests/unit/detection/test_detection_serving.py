@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from defectory.detection.detectors.detector import Detection
+from defectory.detection.detectors.detector import Detection, DetectionReply
 from defectory.detection.serving import DetectionServer
 from defectory.errors import InputError
 from defectory.vision.images import encode_png
@@ -27,10 +28,13 @@ class TwoObjects:
 
     broken = False
 
-    def detect(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> tuple[Detection, ...]:
+    def reply(self, image: NDArray[np.uint8], *, min_score: float | None = None) -> DetectionReply:
         if self.broken:
             raise InputError("model", "one that takes its input (a tensor's secret)")
-        return tuple(item for item in (CONE, DOUBTFUL) if item.score >= (0.5 if min_score is None else min_score))
+        least = 0.5 if min_score is None else min_score
+        return DetectionReply.of(
+            image, [item for item in (CONE, DOUBTFUL) if item.score >= least], "3f9a1c2b", ["cone"]
+        )
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,8 @@ def call(server: DetectionServer, method: str, path: str, body: bytes | None = N
 
 def test_an_image_is_answered_with_its_size_and_objects(server: DetectionServer) -> None:
     expected = {"label": "cone", "score": 0.9, "box": [3.0, 4.5, 10.0, 20.0]}
-    assert call(server, "POST", "/invocations", PHOTO) == (200, {"width": 60, "height": 40, "detections": [expected]})
+    answer = {"width": 60, "height": 40, "detections": [expected], "model_version": "3f9a1c2b", "classes": ["cone"]}
+    assert call(server, "POST", "/invocations", PHOTO) == (200, answer)
 
 
 def test_the_caller_may_choose_the_score(server: DetectionServer) -> None:
@@ -98,6 +103,28 @@ def test_refusals_say_what_was_wrong(
     assert answer["error"]["message"]
     if status == 401:
         assert "'defectory detect serve' printed" in answer["error"]["message"]
+
+
+def test_lines_of_images_are_answered_by_lines(server: DetectionServer) -> None:
+    image = base64.b64encode(PHOTO).decode()
+    lines = [{"image_id": "a", "image": image}, {"image_id": "b", "image": "bm9uZQ=="}]
+    body = "\n".join(map(json.dumps, lines)).encode()
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+    sent = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/jsonlines"}
+    connection.request("POST", "/invocations?min_score=0.2", body, sent)
+    answer = connection.getresponse()
+    first, second = map(json.loads, answer.read().splitlines())
+    connection.close()
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "application/jsonlines")
+    assert (first["image_id"], [item["label"] for item in first["detections"]]) == ("a", ["cone", "pallet"])
+    assert (second["image_id"], second["error"]["code"]) == ("b", "BadImage")
+
+
+def test_a_transform_job_is_told_how_to_ask(server: DetectionServer) -> None:
+    status, parameters = call(server, "GET", "/execution-parameters")
+    assert (status, parameters["BatchStrategy"]) == (200, "SINGLE_RECORD")
+    # SageMaker refuses more in all.
+    assert 1 <= parameters["MaxConcurrentTransforms"] * parameters["MaxPayloadInMB"] <= 100
 
 
 def test_why_the_model_failed_stays_in_the_log(server: DetectionServer) -> None:

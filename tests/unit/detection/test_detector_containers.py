@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from defectory.detection.detectors.detector import DetectionReply, Detector, load_detector
+from defectory.detection.gate import parse_comparison
+from defectory.detection.labelled import open_labelled
 from defectory.vision.images import load_image
+from tests.support.constant_detector import constant_detector
 from tests.support.containers import ROOT, await_model, call, link_libraries, run_endpoint, run_job, unpack_source
 from tests.support.shape_scenes import write_scenes
 
@@ -20,7 +25,9 @@ OPTIONS = {"options": {"side": 128, "scales": [1], "most_images": 4}}
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack_source("detector", ("train.py", "inference.py"), tmp_path_factory.mktemp("opt-ml") / "source")
+    return unpack_source(
+        "detector", ("train.py", "evaluate.py", "inference.py"), tmp_path_factory.mktemp("opt-ml") / "source"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +54,17 @@ def detector(trained: Path) -> Detector:
     return load_detector(trained)
 
 
+def load_program(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An entry point as a module, as the toolkit loads it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = importlib.util.spec_from_file_location(name, ROOT / "models" / "detector" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    return program
+
+
 def test_a_training_job_leaves_a_detector_and_the_code_that_serves_it(trained: Path, detector: Detector) -> None:
     assert (trained / "code" / "inference.py").is_file()
     assert (trained / "code" / "defectory" / "detection" / "serving.py").is_file()
@@ -59,7 +77,7 @@ def test_the_endpoint_finds_what_the_library_finds(
 ) -> None:
     photo = scenes / "images" / "train-00000.png"
     image = load_image(photo)
-    expected = DetectionReply.of(image, detector.detect(image, min_score=0))
+    expected = detector.reply(image, min_score=0)
     with run_endpoint(trained, link_libraries(tmp_path, "detector", "requirements.txt")) as endpoint:
         await_model(endpoint)
         png = {"Content-Type": "image/png"}
@@ -68,6 +86,39 @@ def test_the_endpoint_finds_what_the_library_finds(
     assert (status, refused) == (200, 400)
     assert expected.detections
     assert DetectionReply.model_validate_json(content) == expected
+
+
+def test_an_evaluation_compares_both_detectors_on_the_test_set_and_leaves_their_pages(
+    source: Path, training_libraries: Path, trained: Path, scenes: Path, tmp_path: Path
+) -> None:
+    test = write_scenes(tmp_path / "test", 3, "test", size=128, labels=LABELS)
+    # Of the second channel that was learned from, every image is in the test set.
+    channels = {"train": scenes, "more": test, "test": test}
+    for name, detector in (("candidate", load_detector(trained)), ("current", constant_detector())):
+        (tmp_path / name).mkdir()
+        channels[name] = detector.save(tmp_path / name / "model.tar.gz").parent
+
+    done = run_job(source / "evaluate.py", training_libraries, tmp_path / "model", **channels)
+
+    assert done.returncode == 0, done.stderr
+    comparison = parse_comparison((tmp_path / "model" / "evaluation.json").read_bytes())
+    assert (comparison.origin, len(comparison.trained_on_test)) == ("synthetic", 3)
+    # The current one knows "cone" alone, which is no class of these.
+    assert comparison.current is not None
+    assert (comparison.current.model_version, comparison.current.map50) == (constant_detector().card.version, None)
+    page = tmp_path / "model-output" / "data" / "candidate"
+    evaluation = json.loads((page / "evaluation.json").read_text())
+    assert comparison.candidate.map50 == evaluation["map50"]
+    assert (comparison.candidate.images, (page / "report.html").is_file()) == (3, True)
+
+
+def test_images_are_known_again_by_their_content(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = load_program("evaluate", monkeypatch)
+    learned = open_labelled(scenes)
+    other = open_labelled(write_scenes(tmp_path / "test", 2, "test", size=128, labels=LABELS))
+    assert program.shared_images([learned], other) == ()
+    assert len(program.shared_images([other, learned], learned)) == 5
+    assert program.digest_of(learned) == program.digest_of(open_labelled(scenes)) != program.digest_of(other)
 
 
 def test_every_channel_is_learned_from_and_a_job_that_fails_leaves_its_reason(
@@ -92,17 +143,23 @@ def test_options_that_are_none_are_named(source: Path, training_libraries: Path,
 def test_an_image_goes_through_all_four_functions_of_the_toolkit(
     trained: Path, detector: Detector, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    spec = importlib.util.spec_from_file_location("inference", ROOT / "models" / "detector" / "inference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
+    program = load_program("inference", monkeypatch)
     photo = scenes / "images" / "train-00000.png"
 
     reply = program.predict_fn(program.input_fn(photo.read_bytes(), "image/png"), program.model_fn(str(trained)))
     content, media_type = program.output_fn(reply, "*/*")
 
+    lines = b"\n".join(
+        json.dumps({"image_id": name, "image": base64.b64encode(content).decode()}).encode()
+        for name, content in (("a", photo.read_bytes()), ("b", b"none"))
+    )
+    read = program.input_fn(lines, "application/jsonlines")
+    many, lines_type = program.output_fn(program.predict_fn(read, program.model_fn(str(trained))), "*/*")
+
     image = load_image(photo)
+    first, second = map(json.loads, many.splitlines())
+    assert lines_type == "application/jsonlines"
+    assert first == {"image_id": "a", **detector.reply(image).model_dump(mode="json")}
+    assert second["error"]["code"] == "BadImage"
     assert media_type == "application/json"
-    assert json.loads(content) == DetectionReply.of(image, detector.detect(image)).model_dump(mode="json")
+    assert json.loads(content) == detector.reply(image).model_dump(mode="json")

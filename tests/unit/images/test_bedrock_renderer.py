@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from botocore.config import Config
 
+from defectory.aws.image_models import StabilityModel
+from defectory.aws.image_usage import Usage
 from defectory.errors import ContentFilteredError, InputError, RenderError, ServiceError
 from defectory.images.filters import visibility_failure
 from defectory.images.items import Item
@@ -17,8 +19,6 @@ from defectory.images.placement import Placement
 from defectory.images.prompts import load_prompts
 from defectory.images.renderers import MAX_SEED, RenderRequest
 from defectory.images.renderers.bedrock import BedrockRenderer
-from defectory.images.renderers.bedrock_models import StabilityModel
-from defectory.images.renderers.usage import Usage
 from defectory.images.synthesis import make_item, request_of
 from defectory.vision.photos import Photo
 from tests.support.bedrock_server import DENIED

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from defectory.aws.image_usage import Usage
 from defectory.config import Config
 from defectory.errors import InputError
 from defectory.images.costs import actual_cost, estimate_cost, load_prices, used_by
 from defectory.images.items import Item, ItemRecord
-from defectory.images.renderers.usage import Usage
 
 INPAINT = "us.stability.stable-image-inpaint-v1:0"
 SD35 = "stability.sd3-5-large-v1:0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from defectory.aws.hosted_model import HostedVersion
 from defectory.errors import InputError
 from defectory.inspection.gate import Figures, GateRules, ModelComparison, judge
-from defectory.inspection.line.endpoint import PAYLOAD_LIMIT
-from defectory.inspection.line.payload import fit_payload
-from defectory.inspection.training_run import DeploymentError, EndpointKind, decide, prepare, verify
+from defectory.inspection.training_run import INSPECTION, DeploymentError, EndpointKind, decide, prepare, verify
+from defectory.line.endpoint import PAYLOAD_LIMIT
+from defectory.line.payload import fit_payload
 from defectory.vision.images import encode_jpeg, encode_png
 
 PHOTO = encode_jpeg(np.full((40, 60, 3), 90, np.uint8))
@@ -68,6 +69,11 @@ def storage() -> FakeStorage:
             "test/normal/c.png": b"a png",
         }
     )
+
+
+def buckets(storage: FakeStorage) -> dict[str, Any]:
+    """One bucket for all, of inspection."""
+    return {"trained": INSPECTION, "datasets": storage, "storage": storage}
 
 
 class TestGate:
@@ -158,7 +164,7 @@ class TestPrepare:
             STARTED,
             prefix="factory-inspection",
             kind="serverless",
-            storage=storage,
+            **buckets(storage),
             hosting=FakeHosting(),
         )
         assert run.name == "factory-inspection-20261121T150405678"
@@ -170,7 +176,7 @@ class TestPrepare:
     def test_a_later_run_knows_what_is_in_service(self, storage: FakeStorage) -> None:
         hosting = FakeHosting(HostedVersion("config-1", "s3://parts/models/1/model.tar.gz", "serverless"))
         request = {"dataset": "datasets/boards/"}
-        run = prepare(request, STARTED, prefix="x", kind="serverless", storage=storage, hosting=hosting)
+        run = prepare(request, STARTED, prefix="x", kind="serverless", **buckets(storage), hosting=hosting)
         assert run.endpoint_exists
         assert (run.current_config, run.current) == ("config-1", "s3://parts/models/1/model.tar.gz")
 
@@ -190,7 +196,7 @@ class TestPrepare:
         hosting = FakeHosting(HostedVersion("config-1", "s3://parts/models/1/model.tar.gz", was))
         request = {"dataset": "datasets/boards/"}
         try:
-            prepare(request, STARTED, prefix="line", kind=becomes, storage=storage, hosting=hosting)
+            prepare(request, STARTED, prefix="line", kind=becomes, **buckets(storage), hosting=hosting)
         except InputError as error:
             assert refused
             assert error.field == "inspection_endpoint"
@@ -215,26 +221,22 @@ class TestPrepare:
     )
     def test_a_wrong_request_is_refused_by_field(self, storage: FakeStorage, request_: dict, field: str) -> None:
         with pytest.raises(InputError) as refusal:
-            prepare(request_, STARTED, prefix="x", kind="serverless", storage=storage, hosting=FakeHosting())
+            prepare(request_, STARTED, prefix="x", kind="serverless", **buckets(storage), hosting=FakeHosting())
         assert refusal.value.field == field
 
 
-def test_deciding_reads_what_the_evaluation_left(storage: FakeStorage) -> None:
-    comparison = ModelComparison(candidate=figures(), test_digest="abc")
-    storage.files["s3://parts/e.tar.gz!evaluation.json"] = comparison.model_dump_json().encode()
-
-    outcome = decide("s3://parts/e.tar.gz", {}, name="evaluation.json", storage=storage)
+def test_deciding_reads_what_the_evaluation_left() -> None:
+    outcome = decide(ModelComparison(candidate=figures(), test_digest="abc").model_dump_json().encode(), {})
 
     assert outcome.accepted
-    assert outcome.model_version == "new"
+    assert outcome.model_version == outcome.metadata["model_version"] == "new"
     assert outcome.metadata["test_set"] == "abc"
     assert outcome.metadata["escapes"] == "1 of 50"
 
 
-def test_an_evaluation_of_another_form_is_an_error(storage: FakeStorage) -> None:
-    storage.files["s3://parts/e.tar.gz!evaluation.json"] = b'{"candidate": {}}'
+def test_an_evaluation_of_another_form_is_an_error() -> None:
     with pytest.raises(InputError, match=r"evaluation\.json, candidate"):
-        decide("s3://parts/e.tar.gz", {}, name="evaluation.json", storage=storage)
+        decide(b'{"candidate": {}}', {})
 
 
 def test_the_endpoint_is_verified_with_an_image_of_the_test_set(storage: FakeStorage) -> None:

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from defectory.local.server.codebuild import service
+from defectory.local.server.codebuild import interpreter, service
 from defectory.local.server.codebuild.agent import Commands, Job
 from defectory.local.server.codebuild.jobs import Order
 from defectory.local.server.codebuild.service import Build, Builds
@@ -57,3 +57,17 @@ def test_build_that_takes_too_long_is_ended(
     [context] = build.record["phases"][-1]["contexts"]
     assert (build.status, context["statusCode"]) == ("TIMED_OUT", "BUILD_TIMED_OUT")
     assert using(mark) == []
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_builds_python_has_pip_where_the_one_here_has_none(
+    installed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    monkeypatch.setattr(interpreter, "find_spec", lambda name: name if installed else None)
+    monkeypatch.setattr(interpreter.venv.EnvBuilder, "_setup_pip", lambda _, context: given.append(context))
+
+    programs = interpreter.create(tmp_path / "python")
+
+    assert (programs / "python").exists()
+    assert bool(given) == (not installed)

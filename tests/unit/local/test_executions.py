@@ -11,6 +11,8 @@ import pytest
 from ministack.services import stepfunctions
 from ministack.services.cloudformation import provisioners
 
+from defectory.local.server.deadlines import Deadlines
+from defectory.local.server.distributed_map import DistributedMaps
 from defectory.local.server.executions import (
     DEFINITION_BYTES,
     MOST_BYTES,
@@ -316,3 +318,53 @@ def test_inline_map_runs_forty_iterations_at_a_time(monkeypatch: pytest.MonkeyPa
             name=f"m{len(workers)}",
         )
     assert workers == [40, 40, 3]
+
+
+# Deadlines.
+
+SOON = 0.02
+LONG_WAIT: State = {"Wait": {"Type": "Wait", "Seconds": 600, "End": True}}
+
+
+@pytest.mark.usefixtures("limits")
+@pytest.mark.parametrize(("more", "machine"), [({"type": "EXPRESS"}, {}), ({}, {"TimeoutSeconds": SOON})])
+def test_execution_ends_when_its_time_is_up(more: dict[str, str], machine: State) -> None:
+    Deadlines(express_seconds=SOON)
+    arn = make(LONG_WAIT, **more)
+    definition = json.loads(stepfunctions._state_machines[arn]["definition"]) | machine
+    stepfunctions._state_machines[arn]["definition"] = json.dumps(definition)
+    _, end = answered(stepfunctions._start_sync_execution({"stateMachineArn": arn}))
+    execution = stepfunctions._executions[end["executionArn"]]
+    assert (end["status"], end["output"], "error" in end) == ("TIMED_OUT", "{}", False)
+    assert kinds(execution["events"])[-1] == "ExecutionTimedOut"
+    # What it had under way may still fail: nothing comes of it.
+    stepfunctions._fail_execution(execution, "TooLate", "")
+    assert (execution["status"], kinds(execution["events"])[-1]) == ("TIMED_OUT", "ExecutionTimedOut")
+
+
+@pytest.mark.usefixtures("limits")
+def test_standard_execution_has_all_the_time_that_its_machine_gives() -> None:
+    Deadlines(express_seconds=0)
+    for more in ({}, {"TimeoutSeconds": 9_999_999_999}):
+        definition = json.dumps({"StartAt": "Pass", "States": {"Pass": PASS}, **more})
+        asked = {"name": f"machine-{len(more)}", "definition": definition, "roleArn": "arn:aws:iam::0:role/any"}
+        arn = answered(stepfunctions._create_state_machine(asked))[1]["stateMachineArn"]
+        assert answered(stepfunctions._start_sync_execution({"stateMachineArn": arn}))[1]["status"] == "SUCCEEDED"
+
+
+@pytest.mark.usefixtures("limits")
+@pytest.mark.parametrize(("tolerated", "status"), [(1, "SUCCEEDED"), (0, "FAILED")])
+def test_express_child_of_a_distributed_map_that_runs_out_of_time_has_failed(tolerated: int, status: str) -> None:
+    DistributedMaps(lambda execution, service: None, express_seconds=SOON)  # type: ignore[arg-type, return-value]
+    slow = {"Type": "Choice", "Choices": [{"Condition": "{% $states.input = 1 %}", "Next": "Wait"}], "Default": "Done"}
+    processor = {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+        "StartAt": "Slow?",
+        "States": {"Slow?": slow, **LONG_WAIT, "Done": {"Type": "Succeed"}},
+    }
+    each = {"Type": "Map", "Items": [1], "ItemProcessor": processor, "ToleratedFailureCount": tolerated, "End": True}
+    end, _ = run({"Map": each}, "JSONata")
+    [map_run] = stepfunctions._map_runs.values()
+    assert (end["status"], map_run["itemCounts"]["timedOut"], map_run["itemCounts"]["failed"]) == (status, 1, 0)
+    [child] = [item for item in stepfunctions._executions.values() if "mapRunArn" in item]
+    assert (child["status"], child["events"][-1]["type"]) == ("TIMED_OUT", "ExecutionTimedOut")

@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 import pytest
+from ministack import app
 
-from defectory.local.server.authorization.protocols import Unclear, read
+from defectory.local.server.authorization.protocols import PROTOCOLS, Unclear, read
+from defectory.local.server.authorization.requirements import Request, needed
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
@@ -82,3 +84,36 @@ def test_what_is_said_once_is_understood() -> None:
 def test_what_is_said_twice_is_refused(request_: dict[str, Any], why: str) -> None:
     with pytest.raises(Unclear, match=why):
         ask(**request_)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "body", "query"),
+    [
+        ("GET", "/", {}, b"", {}),
+        ("GET", "/restapis", {}, b"", {}),
+        ("DELETE", "/2015-03-31/functions/f", {}, b"", {}),
+        ("POST", "/", {"x-amz-target": "Any.List", "content-type": "application/x-amz-json-1.1"}, b"{}", {}),
+        ("POST", "/", {"content-type": "application/x-www-form-urlencoded"}, b"Action=List&Version=1", {}),
+        ("GET", "/", {}, b"", {"Action": ["List"]}),
+    ],
+)
+def test_a_service_that_nobody_checks_is_closed_to_every_role(
+    method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]
+) -> None:
+    unchecked = set(app.SERVICE_HANDLERS) - PROTOCOLS.keys()
+    assert {"apigateway", "appsync", "cognito-idp", "elasticloadbalancing", "firehose", "iot", "pipes"} < unchecked
+    assert len(unchecked) > 60
+    for service in unchecked:
+        with pytest.raises(Unclear, match=f"does not check who may use {service}"):
+            needed(Request(service, method, path, headers, body, query))
+
+
+@pytest.mark.parametrize("path", ["http://localhost/vault/photo", "//vault/photo", "/vault/a\0b", "vault/photo"])
+def test_a_path_that_s3_would_take_for_another_is_unclear(path: str) -> None:
+    with pytest.raises(Unclear, match="its path is none"):
+        needed(Request("s3", "GET", path, {}, b"", {}))
+
+
+@pytest.mark.parametrize("path", ["/vault//a", "/vault/a//b/", "/vault/a", "/vault///", "/vault/a/b"])
+def test_a_key_is_what_follows_the_bucket(path: str) -> None:
+    assert needed(Request("s3", "GET", path, {}, b"", {}))[0].resource == f"arn:aws:s3::{path.replace('/', ':', 1)}"

@@ -69,6 +69,7 @@ class DetectorGraph:
         self._graph = self._model.graph
         self._names = 0
         self.maps = tuple(maps)
+        self._contexts = self._add_contexts()
         self.pyramid = self._build_pyramid()
 
     @property
@@ -99,16 +100,14 @@ class DetectorGraph:
         """
         boxes, scores = [], []
         for stride, level in self.pyramid.items():
-            flat = self._linear(level, heads[stride])
+            flat = self._answer_places(stride, heads[stride])
             flat = self._op("Transpose", self._op("Reshape", flat, self._ints([classes + 4, -1])), perm=[1, 0])
             score, shift = self._op2("Split", flat, self._ints([classes, 4]), axis=1)
             side = self._floats(ANCHORS[stride])
             boxes.append(self._decode(*self._centres(level, stride), shift, side, side))
             scores.append(score)
-        size = self._op(
-            "Gather", self._op("Cast", self._op("Shape", IMAGE), to=TensorProto.FLOAT), self._ints([3, 2, 3, 2])
-        )
-        corners = self._op("Min", self._op("Max", self._op("Concat", *boxes, axis=0), self._floats(0.0)), size)
+        corners = self._op("Concat", *boxes, axis=0)
+        corners = self._op("Min", self._op("Max", corners, self._floats(0.0)), self._input_size())
         all_scores = self._op("Concat", *scores, axis=0)
         best = self._op("ReduceMax", all_scores, axes=[1], keepdims=0)
         chosen = self._op(
@@ -185,21 +184,32 @@ class DetectorGraph:
     def add_answer(self, corners: str, scores: str) -> dict[str, str]:
         """Add the outputs as `OutputSpec` has ``queries``: centres and sides in shares of the input, and scores."""
         centre_x, centre_y, width, height = self._measure(corners, smallest=0.0)
-        size = self._op(
-            "Gather", self._op("Cast", self._op("Shape", IMAGE), to=TensorProto.FLOAT), self._ints([3, 2, 3, 2])
-        )
-        shares = self._op("Div", self._op("Concat", centre_x, centre_y, width, height, axis=1), size)
+        shares = self._op("Div", self._op("Concat", centre_x, centre_y, width, height, axis=1), self._input_size())
         first = self._ints([0])
         return {BOXES: self._op("Unsqueeze", shares, first), SCORES: self._op("Unsqueeze", scores, first)}
 
-    def serialise(self, outputs: Mapping[str, str], metadata: Mapping[str, str] | None = None) -> bytes:
-        """The model that gives ``outputs`` (tensors by the outputs' names) and has what they need, and nothing else."""
+    def serialise(
+        self, outputs: Mapping[str, str], metadata: Mapping[str, str] | None = None, *, from_maps: bool = False
+    ) -> bytes:
+        """The model that gives ``outputs`` (tensors by the outputs' names) and has what they need, and nothing else.
+
+        Args:
+            outputs: see above.
+            metadata: to be in it.
+            from_maps: its inputs are the maps, as `maps` names them, in place of an image.
+        """
         model = onnx.ModelProto()
         model.CopyFrom(self._model)
+        given = {item.name for item in self.maps} if from_maps else set()
+        if from_maps:
+            del model.graph.input[:]
+            for item in self.maps:
+                shape = [1, item.channels, None, None]
+                model.graph.input.append(helper.make_tensor_value_info(item.name, TensorProto.FLOAT, shape))
         needed = set(outputs.values())
         nodes: list[onnx.NodeProto] = []
         for node in reversed(model.graph.node):
-            if needed & set(node.output):
+            if needed & set(node.output) - given:
                 needed |= set(node.input)
                 nodes.insert(0, node)
         kept = [tensor for tensor in model.graph.initializer if tensor.name in needed]
@@ -214,19 +224,46 @@ class DetectorGraph:
             helper.set_model_props(model, dict(metadata))
         return bytes(model.SerializeToString(deterministic=True))
 
-    def _build_pyramid(self) -> dict[int, str]:
+    def _add_contexts(self) -> list[str]:
+        """Each map with its averages over 3x3 places after it."""
         around = {"kernel_shape": [3, 3], "pads": [1] * 4, "count_include_pad": 0}
-        levels = [
+        return [
             self._op("Concat", item.name, self._op("AveragePool", item.name, **around), axis=1) for item in self.maps
         ]
+
+    def _build_pyramid(self) -> dict[int, str]:
         return {
             target.stride: self._op(
                 "Concat",
-                *(self._at(level, item.stride, target.stride) for level, item in zip(levels, self.maps, strict=True)),
+                *(
+                    self._at(context, item.stride, target.stride)
+                    for context, item in zip(self._contexts, self.maps, strict=True)
+                ),
                 axis=1,
             )
             for target in self.maps
         }
+
+    def _answer_places(self, stride: int, weights: NDArray[np.float32]) -> str:
+        """What weights ``(width + 1, outputs)`` make of a level, each map's share at the coarser of both strides."""
+        total, row = "", 0
+        for context, item in zip(self._contexts, self.maps, strict=True):
+            own = weights[row : row + 2 * item.channels]
+            row += 2 * item.channels
+            intercept = np.zeros_like(weights[-1:]) if total else weights[-1:]
+            linear = np.concatenate([own, intercept])
+            if item.stride > stride:
+                part = self._at(self._linear(context, linear), item.stride, stride)
+            else:
+                part = self._linear(self._at(context, item.stride, stride), linear)
+            total = self._op("Add", total, part) if total else part
+        return total
+
+    def _input_size(self) -> str:
+        """Width, height, width and height of the input in pixels."""
+        finest = self.maps[0]
+        sides = self._op("Gather", self._op("Shape", finest.name), self._ints([3, 2, 3, 2]))
+        return self._op("Mul", self._op("Cast", sides, to=TensorProto.FLOAT), self._floats(float(finest.stride)))
 
     def _at(self, level: str, stride: int, target: int) -> str:
         if stride > target:

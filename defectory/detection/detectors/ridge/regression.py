@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_BLOCK = 4096
+"""Rows that are added up at a time."""
+
 
 class RidgeSums:
     """The normal equations of a weighted ridge regression with an intercept.
@@ -17,9 +20,16 @@ class RidgeSums:
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        self.gram = np.zeros((inputs + 1, inputs + 1))
-        self.moments = np.zeros((inputs + 1, outputs))
+        self._gram = np.zeros((inputs + 1, inputs + 1))
+        self._moments = np.zeros((inputs + 1, outputs))
+        self._waiting: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
         self.rows = 0
+
+    @property
+    def gram(self) -> NDArray[np.float64]:
+        """The sum of the rows' products with themselves, ``(inputs + 1, inputs + 1)``."""
+        self._sum_up()
+        return self._gram
 
     def add(
         self,
@@ -29,10 +39,21 @@ class RidgeSums:
     ) -> None:
         """Add rows ``(n, inputs)`` with targets ``(n, outputs)``, each counting ``weights`` times (once by default)."""
         extended = np.concatenate([features, np.ones((len(features), 1), np.float32)], axis=1)
-        weighted = extended if weights is None else extended * weights[:, None]
-        self.gram += weighted.T @ extended
-        self.moments += weighted.T @ targets
+        if weights is not None:
+            roots = np.sqrt(weights)[:, None]
+            extended, targets = extended * roots, targets * roots
+        self._waiting.append((extended, targets))
         self.rows += len(features)
+        if sum(len(rows) for rows, _ in self._waiting) >= _BLOCK:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        if self._waiting:
+            rows, targets = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+            self._waiting.clear()
+            # A matrix times itself costs half, and a large block adds to the sums once.
+            self._gram += rows.T @ rows
+            self._moments += rows.T @ targets
 
     def solve(self, strength: float) -> NDArray[np.float64]:
         """Weights ``(inputs + 1, outputs)``, the intercept last, which alone is not shrunk; zeros without rows.
@@ -41,11 +62,13 @@ class RidgeSums:
             strength: of the penalty, in multiples of the features' mean sum of squares.
         """
         if not self.rows:
-            return np.zeros_like(self.moments)
-        size = len(self.gram)
-        penalty = np.full(size, strength * np.trace(self.gram[:-1, :-1]) / (size - 1) + 1e-9)
-        penalty[-1] = 1e-9 * self.gram[-1, -1]
-        return np.asarray(np.linalg.solve(self.gram + np.diag(penalty), self.moments), np.float64)
+            return np.zeros_like(self._moments)
+        gram = self.gram.copy()
+        diagonal, size = gram.ravel()[:: len(gram) + 1], len(gram)
+        penalty = strength * float(diagonal[:-1].sum()) / (size - 1) + 1e-9
+        diagonal[:-1] += penalty
+        diagonal[-1] *= 1 + 1e-9
+        return np.asarray(np.linalg.solve(gram, self._moments), np.float64)
 
 
 class Standardiser:

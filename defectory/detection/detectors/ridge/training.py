@@ -1,4 +1,4 @@
-"""Train the ridge detector: two passes over the images, each ending in closed-form solutions, and a calibration."""
+"""Train the ridge detector: heads one after the other, each a closed-form solution, and a calibration."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from defectory.detection.detectors.detector import Detector, assemble
 from defectory.detection.detectors.held_out import calibrate_detector, describe_images, split_images
 from defectory.detection.detectors.ridge.graph import BOXES, IMAGE, SCORES, DetectorGraph, FeatureMap, RegionOptions
 from defectory.detection.detectors.ridge.regression import RidgeSums, Standardiser
+from defectory.detection.detectors.ridge.seen import SeenImage, SeenImages
 from defectory.detection.detectors.ridge.targets import Targets, place_targets, proposal_targets
-from defectory.detection.detectors.samples import Sample, TrainingImages, draw_samples
+from defectory.detection.detectors.samples import TrainingImages, draw_samples
 from defectory.detection.labelled import LabelledSet
 from defectory.inspection.backbone import Backbone, BackboneName, embedded_backbone
 from defectory.inspection.backbone.session import open_session
@@ -138,13 +139,14 @@ class _Training:
         return len(self.images.classes)
 
     def run(self, dataset: str) -> Detector:
-        heads, projections = self._learn_places()
-        corners, scores = self.graph.add_proposals(heads, self.classes, self.regions)
-        projection = self.graph.add_projection(projections)
-        for turn in range(self.options.refinements):
-            features = self.graph.add_regions(projection, corners, scores, self.regions)
-            weights = self._learn_regions(corners, features, f"learning what, {turn + 1}")
-            corners, scores = self.graph.add_region_head(features, corners, weights, self.classes)
+        with SeenImages() as seen:
+            heads, projections = self._learn_places(seen)
+            corners, scores = self.graph.add_proposals(heads, self.classes, self.regions)
+            projection = self.graph.add_projection(projections)
+            for turn in range(self.options.refinements):
+                features = self.graph.add_regions(projection, corners, scores, self.regions)
+                weights = self._learn_regions(seen, corners, features, f"learning what, {turn + 1}")
+                corners, scores = self.graph.add_region_head(features, corners, weights, self.classes)
         answer = self.graph.add_answer(corners, scores)
         detector = assemble(self._card(dataset), self.graph.serialise(answer, {}))
         return calibrate_detector(
@@ -156,20 +158,32 @@ class _Training:
             on_progress=self.on_progress,
         )
 
-    def _learn_places(self) -> tuple[dict[int, NDArray[np.float32]], list[NDArray[np.float32]]]:
+    def _look(self, seen: SeenImages) -> Iterator[SeenImage]:
+        """The images through the frozen network, each kept in ``seen``."""
+        names = [item.name for item in self.graph.maps]
+        session = open_session(self.graph.serialise({f"{name}.seen": name for name in names}))
+        for sample in draw_samples(self.images, self.split.learned, self.input, self.rng, self.on_problem):
+            if sample is not None:
+                maps = dict(zip(names, session.run(None, {IMAGE: sample.prepared.tensor}), strict=True))
+                image = SeenImage(maps, sample.boxes, sample.labels)
+                seen.add(image)
+                yield image
+
+    def _learn_places(self, seen: SeenImages) -> tuple[dict[int, NDArray[np.float32]], list[NDArray[np.float32]]]:
         """Heads by stride, and the projections of the maps: the main axes of what is seen at the finest stride."""
         graph, strides = self.graph, list(self.graph.pyramid)
-        session = open_session(graph.serialise({str(stride): graph.pyramid[stride] for stride in strides}))
+        levels = {str(stride): graph.pyramid[stride] for stride in strides}
+        session = open_session(graph.serialise(levels, from_maps=True))
         scorers = {stride: RidgeSums(graph.width, self.classes) for stride in strides}
         boxers = {stride: RidgeSums(graph.width, 4) for stride in strides}
 
-        def rows(sample: Sample) -> Iterator[_Rows]:
-            for stride, level in zip(strides, session.run(None, {IMAGE: sample.prepared.tensor}), strict=True):
+        def rows(image: SeenImage) -> Iterator[_Rows]:
+            for stride, level in zip(strides, session.run(None, image.maps), strict=True):
                 height, width = level.shape[2:]
-                targets = place_targets(sample.boxes, sample.labels, self.classes, stride, height, width)
-                yield self._choose(stride, level[0].reshape(graph.width, -1).T, targets)
+                targets = place_targets(image.boxes, image.labels, self.classes, stride, height, width)
+                yield self._choose(stride, level[0].reshape(graph.width, -1), targets)
 
-        standards = self._gather("learning where", rows, scorers, boxers, _PLACE_WEIGHT)
+        standards = self._gather("learning where", self._look(seen), rows, scorers, boxers, _PLACE_WEIGHT)
         heads = {
             stride: standards[stride].fold(
                 np.concatenate([scorers[stride].solve(_SCORE_STRENGTH), boxers[stride].solve(_BOX_STRENGTH)], axis=1)
@@ -178,18 +192,18 @@ class _Training:
         }
         return heads, self._project(scorers[strides[0]].gram, standards[strides[0]])
 
-    def _learn_regions(self, corners: str, features: str, stage: str) -> NDArray[np.float32]:
+    def _learn_regions(self, seen: SeenImages, corners: str, features: str, stage: str) -> NDArray[np.float32]:
         """The region head: what was proposed wrongly is what it learns to refuse."""
-        session = open_session(self.graph.serialise({"corners": corners, "features": features}))
+        session = open_session(self.graph.serialise({"corners": corners, "features": features}, from_maps=True))
         width = self.graph.region_width(_PROJECTED, self.classes, self.regions)
         scorers, boxers = {0: RidgeSums(width, self.classes)}, {0: RidgeSums(width, 4)}
 
-        def rows(sample: Sample) -> Iterator[_Rows]:
-            proposals, seen = session.run(None, {IMAGE: sample.prepared.tensor})
-            targets = proposal_targets(proposals, sample.boxes, sample.labels, self.classes)
-            yield _Rows(0, seen, targets, np.ones(len(seen), np.float32))
+        def rows(image: SeenImage) -> Iterator[_Rows]:
+            proposals, pooled = session.run(None, image.maps)
+            targets = proposal_targets(proposals, image.boxes, image.labels, self.classes)
+            yield _Rows(0, pooled, targets, np.ones(len(pooled), np.float32))
 
-        standards = self._gather(stage, rows, scorers, boxers, _REGION_WEIGHT)
+        standards = self._gather(stage, seen, rows, scorers, boxers, _REGION_WEIGHT)
         strengths = _SCORE_STRENGTH * _REGION_FACTOR, _BOX_STRENGTH * _REGION_FACTOR
         solved = [sums[0].solve(strength) for sums, strength in zip((scorers, boxers), strengths, strict=True)]
         return standards[0].fold(np.concatenate(solved, axis=1))
@@ -197,7 +211,8 @@ class _Training:
     def _gather(
         self,
         stage: str,
-        rows_of: Callable[[Sample], Iterable[_Rows]],
+        images: Iterable[SeenImage],
+        rows_of: Callable[[SeenImage], Iterable[_Rows]],
         scorers: dict[int, RidgeSums],
         boxers: dict[int, RidgeSums],
         weight: float,
@@ -213,33 +228,35 @@ class _Training:
             boxed = rows.targets.has_box
             boxers[rows.key].add(features[boxed], rows.targets.shifts[boxed])
 
-        samples = draw_samples(self.images, self.split.learned, self.input, self.rng, self.on_problem)
-        for done, sample in enumerate(samples, 1):
-            for rows in rows_of(sample) if sample is not None else ():
+        def begin() -> None:
+            for key in scorers:
+                standards[key] = Standardiser(np.concatenate([rows.features for rows in waiting if rows.key == key]))
+            for rows in waiting:
+                add(rows)
+            waiting.clear()
+
+        for done, image in enumerate(images, 1):
+            for rows in rows_of(image):
                 if standards:
                     add(rows)
                 else:
                     waiting.append(rows)
-            if not standards and waiting and done in (_SAMPLE_IMAGES, len(self.split.learned)):
-                for key in scorers:
-                    standards[key] = Standardiser(
-                        np.concatenate([rows.features for rows in waiting if rows.key == key])
-                    )
-                for rows in waiting:
-                    add(rows)
-                waiting.clear()
+            if done == _SAMPLE_IMAGES:
+                begin()
             self.on_progress(Progress(stage, done, len(self.split.learned)))
+        if waiting:
+            begin()
         return standards
 
     def _choose(self, stride: int, features: NDArray[np.float32], targets: Targets) -> _Rows:
-        """The rows with an object, and some of those without, which count for the others."""
+        """The rows with an object, and some of those without, which count for the others; of ``(inputs, places)``."""
         has_heat = (targets.scores.max(axis=1) > _HEAT_FROM) & ~targets.ignored
         background = ~has_heat & ~targets.ignored
         share = min(1.0, _BACKGROUND_ROWS[stride] / max(int(background.sum()), 1))
-        chosen = np.flatnonzero(has_heat | (background & (self.rng.random(len(features)) < share)))
+        chosen = np.flatnonzero(has_heat | (background & (self.rng.random(len(targets.scores)) < share)))
         weights = np.where(has_heat[chosen], 1.0, min(1 / share, _MOST_FOR_ONE)).astype(np.float32)
         part = Targets(targets.scores[chosen], targets.shifts[chosen], targets.has_box[chosen], targets.ignored[chosen])
-        return _Rows(stride, np.ascontiguousarray(features[chosen]), part, weights)
+        return _Rows(stride, np.ascontiguousarray(features[:, chosen].T), part, weights)
 
     def _project(self, gram: NDArray[np.float64], standard: Standardiser) -> list[NDArray[np.float32]]:
         places = self.graph.own_channels()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,9 @@ Point = tuple[float, float, float]
 
 NEAREST = 0.3
 """Metres before the camera at which things are cut off."""
+
+WIDEST, DEEPEST = 14.0, 45.0
+"""Metres to either side, and ahead, that a room is made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,19 @@ class Perspective:
     def aside(self, column: float, row: float) -> float:
         """Metres to the right of the camera of what stands on the floor at a pixel."""
         return (column - self.width / 2) * self.distance(row) / self.focal
+
+    def room(self, footprints: Iterable[tuple[float, float, float]]) -> tuple[float, float]:
+        """Metres of floor to either side and ahead on which something stands.
+
+        Args:
+            footprints: of each thing its left and right column, and the farthest row at which it touches the floor.
+        """
+        aside, ahead = 0.0, 0.0
+        for left, right, far in footprints:
+            if far > self.horizon + 2:
+                aside = max(aside, abs(self.aside(left, far)), abs(self.aside(right, far)))
+                ahead = max(ahead, self.distance(far))
+        return min(aside, WIDEST), min(ahead, DEEPEST)
 
     def elevation(self, row: float) -> float:
         """Degrees by which the camera looks down on what stands at a row of the floor."""

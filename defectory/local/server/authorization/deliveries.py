@@ -105,19 +105,13 @@ class Deliveries:
             original({**alarm, **allowed}, *rest)
 
     def _watch_rules(self) -> None:
-        to_queue = require(eventbridge, "_dispatch_to_sqs", "spec", "payload")
-        parse = require(arns, "parse_arn", "value")
-        view_of = require(eventbridge, "_pattern_event_view", "event")
-
         @replace(eventbridge, "_invoke_target", "target", "event", "rule")
         def invoke(original: Any, target: dict[str, Any], event: Any, rule: dict[str, Any], *rest: Any) -> None:  # noqa: ANN401
             if self._rule_may(rule, target):
                 original(target, event, rule, *rest)
                 return
             log.warning("EventBridge: the rule %s may not reach %s", rule.get("Name"), target.get("Arn"))
-            letters = (target.get("DeadLetterConfig") or {}).get("Arn")
-            if letters and _rule_may_reach(rule, Access("sqs:SendMessage", letters)):
-                to_queue(parse(letters), json.dumps(view_of(event).event_with_detail()))
+            send_to_dead_letters(rule, target, event)
 
     def _rule_may(self, rule: Mapping[str, Any], target: Mapping[str, Any]) -> bool:
         """Whether a rule of EventBridge, or a schedule of its scheduler, may reach a target."""
@@ -201,6 +195,13 @@ class Deliveries:
             log.warning("%s", text)
 
 
+def send_to_dead_letters(rule: Mapping[str, Any], target: Mapping[str, Any], event: Any) -> None:  # noqa: ANN401
+    """Send an event that a target did not get to the queue that it has for those, if it has one."""
+    letters = (target.get("DeadLetterConfig") or {}).get("Arn")
+    if letters and _rule_may_reach(rule, Access("sqs:SendMessage", letters)):
+        _to_queue(_parse(letters), json.dumps(_view_of(event).event_with_detail()))
+
+
 def service_may(service: str, access: Access, source_arn: str, source_account: str) -> bool:
     """Whether policies let a service, such as ``s3.amazonaws.com``, do it for a resource of ours.
 
@@ -254,6 +255,9 @@ def _configuration(function: str) -> Mapping[str, Any]:
     return config
 
 
+_to_queue = require(eventbridge, "_dispatch_to_sqs", "spec", "payload")
+_parse = require(arns, "parse_arn", "value")
+_view_of = require(eventbridge, "_pattern_event_view", "event")
 _functions = require(lambda_svc, "_functions")
 _resource_policy = require(iam_evaluator, "_resource_policy", "service", "resource_arn")
 _evaluate = require(iam_evaluator, "evaluate_resource_policy", "doc", "ctx", "service")

@@ -26,6 +26,7 @@ LOG_DELIVERY = (
 )
 MANAGED_RULES = {
     "sagemaker:createTrainingJob.sync": "StepFunctionsGetEventsForSageMakerTrainingJobsRule",
+    "sagemaker:createTransformJob.sync": "StepFunctionsGetEventsForSageMakerTransformJobsRule",
     "states:startExecution.sync": "StepFunctionsGetEventsForStepFunctionsExecutionRule",
 }
 

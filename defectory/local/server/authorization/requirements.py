@@ -42,8 +42,9 @@ _ANYTHING = _on()
 _SAGEMAKER, _STATES, _LAMBDA = (f"{name}.amazonaws.com" for name in ("sagemaker", "states", "lambda"))
 _PIPELINE, _BUILD = (f"{name}.amazonaws.com" for name in ("codepipeline", "codebuild"))
 _ENDPOINT, _ENDPOINT_CONFIG = "endpoint/{EndpointName}", "endpoint-config/{EndpointConfigName}"
-_JOB, _MODEL, _GROUP = (
+_JOB, _TRANSFORM, _MODEL, _GROUP = (
     "training-job/{TrainingJobName}",
+    "transform-job/{TransformJobName}",
     "model/{ModelName}",
     "model-package-group/{ModelPackageGroupName}",
 )
@@ -54,6 +55,11 @@ TABLE: Mapping[str, Mapping[str, Rule]] = {
         "DescribeTrainingJob": _on(_JOB),
         "StopTrainingJob": _on(_JOB),
         "ListTrainingJobs": _ANYTHING,
+        # Its role is the model's, which was handed over with that.
+        "CreateTransformJob": _on(_TRANSFORM),
+        "DescribeTransformJob": _on(_TRANSFORM),
+        "StopTransformJob": _on(_TRANSFORM),
+        "ListTransformJobs": _ANYTHING,
         "CreateModel": _on(_MODEL, passes="ExecutionRoleArn", to=_SAGEMAKER),
         "DescribeModel": _on(_MODEL),
         "DeleteModel": _on(_MODEL),
@@ -147,6 +153,8 @@ _HEADERS_OF_OBJECTS: Mapping[tuple[str, ...], str] = {
     ("x-amz-object-lock-legal-hold",): "PutObjectLegalHold",
 }
 _MEMBER = re.compile(r"\{([\w.]+)\}")
+# Stands for an empty part of a key meanwhile.
+_EMPTY = "\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +195,21 @@ def needed(request: Request) -> list[Access]:
         accesses += [
             passing(role, principal) for role in dict.fromkeys(_roles_in(_members(request))) if role not in handed
         ]
+    if request.service == "s3":
+        accesses = [replace(access, resource=access.resource.replace(_EMPTY, "")) for access in accesses]
     return [access for first in accesses for access in with_keys(first)]
 
 
 def _of_s3(request: Request) -> Request:
-    """A request as S3 takes it: what a link has in its query counts as headers."""
-    parts = request.path.lstrip("/").split("/")
-    # MiniStack's reading of the path leaves out what is empty, so it would be another object.
-    if (len(parts) > 2 and "" in parts[1:]) or request.path.startswith("//"):
-        raise Unclear("its key has an empty part")
-    return replace(request, headers=_with_hoisted(dict(request.headers), dict(request.query)))
+    """A request as S3 takes it: what a link has in its query counts as headers, and empty parts of a key are parts."""
+    bucket, _, key = request.path.removeprefix("/").partition("/")
+    if not request.path.startswith("/") or _EMPTY in request.path or (key and not bucket):
+        raise Unclear("its path is none of S3's: a bucket's name, and a key without a NUL")
+    if key:
+        # MiniStack's reading of the path leaves out what is empty, so it would be another object.
+        key = "/".join(part or _EMPTY for part in key.split("/"))
+    headers = _with_hoisted(dict(request.headers), dict(request.query))
+    return replace(request, path=f"/{bucket}/{key}" if key else request.path, headers=headers)
 
 
 def _roles_in(value: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401
@@ -302,7 +315,7 @@ def _of_ministack(action: str, request: Request) -> Iterator[Access]:
             yield Access(action, arn, context)
         return
     if request.service == "s3":
-        context |= _s3_context(action, request.query, request.path, request.headers)
+        context |= _s3_context(action, request.query, request.path.replace(_EMPTY, ""), request.headers)
     resource = _extract_resource(*plain, *where)
     if request.service == "sns" and "SubscriptionArn" in request.members:
         # A subscription belongs to the topic that its ARN begins with.

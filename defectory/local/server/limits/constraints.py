@@ -15,6 +15,7 @@ from botocore.model import OperationNotFoundError, Shape
 
 from defectory.local.clients import service_model
 from defectory.local.server.limits.fault import LimitExceeded
+from defectory.local.server.limits.patterns import compile_pattern
 
 # Adds what does not hold of a value, which is at a path, to a list.
 Check = Callable[[Any, str, list[str]], None]
@@ -218,9 +219,9 @@ def _at_least(measured: float | None, least: float) -> bool:
 
 def _pattern(text: str | None) -> re.Pattern[str] | None:
     try:
-        return re.compile(text) if text else None
+        return compile_pattern(text) if text else None
     except re.error:
-        # Java's expressions know classes of Unicode (of tags above all), Python's do not.
+        # A newer model may have what is not translated: a test says so.
         return None
 
 

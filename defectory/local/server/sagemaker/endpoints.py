@@ -21,7 +21,7 @@ from defectory.local.server.hooks import require
 from defectory.local.server.logs import LogStream
 from defectory.local.server.objects import Objects
 from defectory.local.server.sagemaker.container import ATTRIBUTES
-from defectory.local.server.sagemaker.instances import Instance, NotServing, Reply, TimedOut
+from defectory.local.server.sagemaker.instances import Instance, NotServing, Reply, TimedOut, launch
 from defectory.local.server.sagemaker.registry import ENDPOINT, ENDPOINT_CONFIG, MODEL, Record, Registry
 from defectory.local.server.sagemaker.roles import SERVICE, require_image
 from defectory.local.server.sagemaker.volume import ContentError, Volume
@@ -284,24 +284,10 @@ class Endpoints:
             logs = LogStream(group, stream, discard=not self._permissions.may_log(session, group, stream))
             # Short: a socket's path, and what multiprocessing puts below TMPDIR is one, may have about 100 bytes.
             volume = Volume(self._folder / secrets.token_hex(4), self._objects, self._permissions.permit(session))
-            instance: Instance | None = None
-            try:
-                instance = Instance(
-                    variant["_container"], volume, self._settings.process_environment(*session.keys), logs
-                )
-                instance.await_ready()
-            except BaseException as error:
-                logs.put(f"The container did not start: {type(error).__name__} {error}".rstrip())
-                if instance:
-                    instance.close()
-                else:
-                    volume.remove()
-                    logs.close()
-                raise
+            return launch(variant["_container"], volume, self._settings.process_environment(*session.keys), logs)
         except BaseException:
             self._left()
             raise
-        return instance
 
     def _make_room(self) -> None:
         """Count one instance more, after ending the one that was idle longest if there are too many."""

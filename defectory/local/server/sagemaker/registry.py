@@ -1,4 +1,4 @@
-"""What there is in SageMaker by name: models, endpoint configurations, endpoints, training jobs, model packages.
+"""What there is in SageMaker by name: models, endpoint configurations, endpoints, jobs, model packages.
 
 A record is what the API describes, plus members that begin with an underscore, which are nobody else's business; all
 of it is JSON.  A record is never changed, only replaced: an answer may be in the middle of reading it.
@@ -68,6 +68,14 @@ TRAINING_JOB = ResourceKind(
     ("TrainingJobName", "TrainingJobArn", "TrainingJobStatus", "SecondaryStatus", "TrainingEndTime", *_TIMES),
     "TrainingJobStatus",
 )
+TRANSFORM_JOB = ResourceKind(
+    "transform-job",
+    "transform job",
+    "TransformJob",
+    "TransformJobSummaries",
+    ("TransformJobName", "TransformJobArn", "TransformJobStatus", "FailureReason", "TransformEndTime", *_TIMES),
+    "TransformJobStatus",
+)
 PACKAGE_GROUP = ResourceKind(
     "model-package-group",
     "model package group",
@@ -98,7 +106,12 @@ PACKAGE = ResourceKind(
     ),
     "ModelApprovalStatus",
 )
-KINDS = {kind.resource: kind for kind in (MODEL, ENDPOINT_CONFIG, ENDPOINT, TRAINING_JOB, PACKAGE_GROUP, PACKAGE)}
+_JOBS = (TRAINING_JOB, TRANSFORM_JOB)
+KINDS = {kind.resource: kind for kind in (MODEL, ENDPOINT_CONFIG, ENDPOINT, *_JOBS, PACKAGE_GROUP, PACKAGE)}
+_NO_JOB = {
+    "training-job": "Requested resource not found.",
+    "transform-job": "Could not find requested job with name: {name}",
+}
 
 
 class Registry:
@@ -136,11 +149,11 @@ class Registry:
         }
         with self._lock:
             if (scope, kind.resource, id_) in self._records:
-                if kind is TRAINING_JOB:
+                if kind in _JOBS:
                     raise ServiceFault(
                         "ResourceInUse",
-                        "Training job names must be unique within an AWS account and region, and a training job with "
-                        f"this name already exists ({arn})",
+                        f"{kind.noun.capitalize()} names must be unique within an AWS account and region, and a "
+                        f"{kind.noun} with this name already exists ({arn})",
                     )
                 raise ServiceFault(INVALID, f'Cannot create already existing {kind.noun} "{arn}".')
             self._records[scope, kind.resource, id_] = record
@@ -154,8 +167,8 @@ class Registry:
         """The same; raises ``ServiceFault`` if there is none."""
         record = self.get(kind, name)
         if record is None:
-            if kind is TRAINING_JOB:
-                raise ServiceFault(INVALID, "Requested resource not found.")
+            if kind in _JOBS:
+                raise ServiceFault(INVALID, _NO_JOB[kind.resource].format(name=name))
             arn = Scope.current().arn("sagemaker", f"{kind.resource}/{_id(name)}")
             raise ServiceFault(INVALID, f'Could not find {kind.noun} "{arn}".')
         return record

@@ -18,14 +18,17 @@ from defectory.local.server.events import Events
 from defectory.local.server.hooks import require
 from defectory.local.server.objects import Objects
 from defectory.local.server.sagemaker.endpoints import Endpoints
+from defectory.local.server.sagemaker.jobs import Jobs
 from defectory.local.server.sagemaker.registry import (
     ENDPOINT,
     ENDPOINT_CONFIG,
     INVALID,
+    KINDS,
     MODEL,
     PACKAGE,
     PACKAGE_GROUP,
     TRAINING_JOB,
+    TRANSFORM_JOB,
     Record,
     Registry,
     ResourceKind,
@@ -33,6 +36,7 @@ from defectory.local.server.sagemaker.registry import (
 )
 from defectory.local.server.sagemaker.roles import SERVICE
 from defectory.local.server.sagemaker.training import TrainingJobs
+from defectory.local.server.sagemaker.transform import TransformJobs
 from defectory.local.server.services import (
     Extension,
     Response,
@@ -51,7 +55,7 @@ Operation = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class SageMaker(Extension):
-    """Models, endpoints, training jobs and model packages of all accounts."""
+    """Models, endpoints, jobs and model packages of all accounts."""
 
     def __init__(self, settings: Settings, objects: Objects, events: Events, permissions: Permissions) -> None:
         self._events = events
@@ -59,7 +63,9 @@ class SageMaker(Extension):
         self._registry = Registry()
         self._lock = threading.Lock()
         self.endpoints = Endpoints(settings, objects, self._registry, events, permissions)
-        self.jobs = TrainingJobs(settings, objects, self._registry, events, permissions)
+        shared = (settings, objects, self._registry, events, permissions)
+        self.training, self.transforms = TrainingJobs(*shared), TransformJobs(*shared)
+        self.jobs: Mapping[str, Jobs[Any]] = {jobs.kind.prefix: jobs for jobs in (self.training, self.transforms)}
         self._model = service_model("sagemaker")
         # Each invocation in a thread of its own: what a model does may come back to this server.
         self._run_reentrant = require(concurrency, "run_reentrant", "fn")
@@ -70,9 +76,8 @@ class SageMaker(Extension):
             "UpdateEndpoint": lambda parameters: _arn(ENDPOINT, self.endpoints.update(parameters)),
             "DescribeEndpoint": self._describe_endpoint,
             "DeleteEndpoint": self._delete_endpoint,
-            "CreateTrainingJob": lambda parameters: _arn(TRAINING_JOB, self.jobs.create(parameters)),
-            "DescribeTrainingJob": self._describe_training_job,
-            "StopTrainingJob": self._stop_training_job,
+            "CreateTrainingJob": lambda parameters: _arn(TRAINING_JOB, self.training.create(parameters)),
+            "CreateTransformJob": lambda parameters: _arn(TRANSFORM_JOB, self.transforms.create(parameters)),
             "CreateModelPackageGroup": self._create_package_group,
             "DeleteModelPackageGroup": self._delete_package_group,
             "CreateModelPackage": self._create_package,
@@ -81,10 +86,13 @@ class SageMaker(Extension):
             "DeleteTags": self._delete_tags,
             "ListTags": self._list_tags,
         }
+        for kind in (TRAINING_JOB, TRANSFORM_JOB):
+            operations[f"Describe{kind.prefix}"] = self._describe(kind)
+            operations[f"Stop{kind.prefix}"] = self._stop_job(kind)
         for kind in (MODEL, ENDPOINT_CONFIG, PACKAGE_GROUP, PACKAGE):
             operations.setdefault(f"Describe{kind.prefix}", self._describe(kind))
             operations.setdefault(f"Delete{kind.prefix}", self._delete(kind))
-        for kind in (MODEL, ENDPOINT_CONFIG, ENDPOINT, TRAINING_JOB, PACKAGE_GROUP, PACKAGE):
+        for kind in KINDS.values():
             operations[f"List{kind.prefix}s"] = self._list(kind)
         self._operations = {name: self._checked(name, operation) for name, operation in operations.items()}
         add_service("sagemaker", self, target_prefix="SageMaker.")
@@ -93,10 +101,12 @@ class SageMaker(Extension):
 
     def start(self) -> None:
         self.endpoints.start()
-        self.jobs.start()
+        for jobs in self.jobs.values():
+            jobs.start()
 
     def stop(self) -> None:
-        self.jobs.stop()
+        for jobs in self.jobs.values():
+            jobs.stop()
         self.endpoints.stop()
 
     # ---- the service
@@ -123,7 +133,8 @@ class SageMaker(Extension):
 
     def reset(self) -> None:
         self._registry.clear()
-        self.jobs.reset()
+        for jobs in self.jobs.values():
+            jobs.reset()
         self.endpoints.reset()
 
     # ---- for the rest of the cloud
@@ -180,15 +191,6 @@ class SageMaker(Extension):
 
     def _delete_endpoint(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         self.endpoints.delete(parameters["EndpointName"])
-        return {}
-
-    # ---- training jobs
-
-    def _describe_training_job(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        return public(self._registry.find(TRAINING_JOB, parameters["TrainingJobName"]))
-
-    def _stop_training_job(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        self.jobs.stop_job(parameters["TrainingJobName"])
         return {}
 
     # ---- model packages
@@ -275,6 +277,13 @@ class SageMaker(Extension):
 
     def _describe(self, kind: ResourceKind) -> Operation:
         return lambda parameters: public(self._registry.find(kind, parameters[kind.name]))
+
+    def _stop_job(self, kind: ResourceKind) -> Operation:
+        def stop(parameters: Mapping[str, Any]) -> dict[str, Any]:
+            self.jobs[kind.prefix].stop_job(parameters[kind.name])
+            return {}
+
+        return stop
 
     def _delete(self, kind: ResourceKind) -> Operation:
         def delete(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,30 +17,22 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from defectory.local.server.authorization.permissions import Permissions, Session
-from defectory.local.server.events import Events
 from defectory.local.server.logs import LogStream
-from defectory.local.server.objects import Objects
-from defectory.local.server.sagemaker.registry import TRAINING_JOB, Record, Registry, public
+from defectory.local.server.sagemaker.jobs import INTERRUPTED, OVER, REASON_LIMIT, Job, JobFailed, Jobs
+from defectory.local.server.sagemaker.registry import TRAINING_JOB, Record
 from defectory.local.server.sagemaker.roles import SERVICE, require_image, require_key
 from defectory.local.server.sagemaker.volume import MOUNT, PROGRAM, SUBMIT_DIRECTORY, ContentError, Volume, python
-from defectory.local.server.services import Scope, ServiceFault, in_thread
-from defectory.local.server.settings import Settings
+from defectory.local.server.services import ServiceFault, in_thread
 
-# A job uses the processors that there are; more at once only make each other slow.
-JOBS = max(2, os.cpu_count() or 1)
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 DEFAULT_SECONDS = 86_400
 # AWS lets a program save its work for two minutes after it has asked it to stop.
 GRACE_SECONDS = 10.0
-REASON_LIMIT = 1024
-INTERRUPTED = "InternalServerError: The local cloud was stopped while the job was under way."
-OVER = ("Completed", "Failed", "Stopped")
 MESSAGES = {
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading input data",
@@ -55,16 +47,11 @@ MESSAGES = {
 
 
 @dataclass(slots=True)
-class _Job:
-    """A job under way."""
+class _TrainingJob(Job):
+    """A training job under way, and its program."""
 
-    name: str
-    request: Mapping[str, Any]
-    session: Session
-    stopping: threading.Event = field(default_factory=threading.Event)
     timed_out: bool = False
     process: subprocess.Popen[bytes] | None = None
-    done: threading.Event = field(default_factory=threading.Event)
 
     def end(self) -> None:
         """Ask the program to stop, and see to it that it does."""
@@ -84,50 +71,11 @@ class _Job:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
 
-class _Failed(Exception):
-    """The job failed; the message is the reason that it tells."""
+class TrainingJobs(Jobs[_TrainingJob]):
+    """Runs training jobs."""
 
-
-class TrainingJobs:
-    """Runs training jobs; the registry has what is known of them."""
-
-    def __init__(
-        self, settings: Settings, objects: Objects, registry: Registry, events: Events, permissions: Permissions
-    ) -> None:
-        self._settings = settings
-        self._permissions = permissions
-        self._objects = objects
-        self._registry = registry
-        self._events = events
-        self._folder = settings.work / "training"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._jobs: dict[tuple[Scope, str], _Job] = {}
-        self._room = threading.BoundedSemaphore(JOBS)
-        self._closed = False
-
-    # ---- the life of the service
-
-    def start(self) -> None:
-        """End what was under way when the cloud was stopped."""
-        for scope, record in self._registry.everything(TRAINING_JOB):
-            if record["TrainingJobStatus"] not in OVER:
-                with scope.entered():
-                    self._turn(record["TrainingJobName"], "Failed", FailureReason=INTERRUPTED)
-
-    def stop(self) -> None:
-        self._closed = True
-        jobs = list(self._jobs.values())
-        for job in jobs:
-            job.stopping.set()
-            job.kill()
-        for job in jobs:
-            job.done.wait(5)
-
-    def reset(self) -> None:
-        """End every job."""
-        for job in self._jobs.values():
-            job.stopping.set()
-            job.kill()
+    kind = TRAINING_JOB
+    folder = "training"
 
     # ---- operations
 
@@ -138,67 +86,18 @@ class TrainingJobs:
         name = str(parameters["TrainingJobName"])
         session = self._permissions.session(str(parameters["RoleArn"]), name, SERVICE)
         output = str(parameters["OutputDataConfig"]["S3OutputPath"]).rstrip("/")
-        record = self._registry.add(
-            TRAINING_JOB,
-            name,
-            {
-                **parameters,
-                "TrainingJobStatus": "InProgress",
-                "SecondaryStatus": "Starting",
-                "SecondaryStatusTransitions": [],
-                "ModelArtifacts": {"S3ModelArtifacts": f"{output}/{name}/output/model.tar.gz"},
-            },
-        )
-        job = self._jobs[Scope.current(), name] = _Job(name, parameters, session)
-        self._turn(name, "Starting")
-        in_thread(self._run, job, name=f"training job {name}")
-        return record
-
-    def stop_job(self, name: str) -> None:
-        """Raises ``ServiceFault``: there is no such job, or it is over."""
-        record = self._registry.find(TRAINING_JOB, name)
-        if record["TrainingJobStatus"] in OVER:
-            raise ServiceFault(
-                "ValidationException",
-                f"The request was rejected because the training job is in status {record['TrainingJobStatus']}.",
-            )
-        self._turn(record["TrainingJobName"], "Stopping")
-        self._jobs[Scope.current(), record["TrainingJobName"]].end()
-
-    def wait(self, name: str, unwanted: Callable[[], bool]) -> Record:
-        """Wait until a job is over, stopped if it becomes ``unwanted``, and return its record; only from a thread."""
-        job = self._jobs[Scope.current(), name]
-        while not job.done.wait(0.1):
-            if unwanted() and not job.stopping.is_set():
-                # It may be over by now.
-                with contextlib.suppress(ServiceFault):
-                    self.stop_job(name)
-        return self._registry.find(TRAINING_JOB, name)
+        members = {
+            **parameters,
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "SecondaryStatusTransitions": [],
+            "ModelArtifacts": {"S3ModelArtifacts": f"{output}/{name}/output/model.tar.gz"},
+        }
+        return self._begin(_TrainingJob(name, parameters, session), "Starting", members)
 
     # ---- a job
 
-    def _run(self, job: _Job) -> None:
-        try:
-            while not self._room.acquire(timeout=0.2):
-                if job.stopping.is_set():
-                    self._turn(job.name, "Stopped", **({"FailureReason": INTERRUPTED} if self._closed else {}))
-                    return
-            try:
-                self._work(job)
-            finally:
-                self._room.release()
-        except _Failed as failure:
-            self._turn(job.name, "Failed", FailureReason=str(failure)[:REASON_LIMIT])
-        except ContentError as error:
-            self._turn(job.name, "Failed", FailureReason=f"ClientError: {error}"[:REASON_LIMIT])
-        except Exception as error:
-            # A job that nobody hears of any more would hold up whoever waits for it.
-            self._turn(job.name, "Failed", FailureReason=f"InternalServerError: {error}"[:REASON_LIMIT])
-        finally:
-            self._permissions.sessions.end(job.session)
-            job.done.set()
-
-    def _work(self, job: _Job) -> None:
+    def _work(self, job: _TrainingJob) -> None:
         stream = f"{job.name}/algo-1-{int(time.time())}"
         require_image(
             str(job.request["AlgorithmSpecification"].get("TrainingImage", "")), job.session, self._permissions
@@ -215,7 +114,7 @@ class TrainingJobs:
                 self._turn(job.name, "Training", TrainingStartTime=time.time())
                 self._train(job, volume, program, logs)
             if self._closed:
-                raise _Failed(INTERRUPTED)
+                raise JobFailed(INTERRUPTED)
             self._turn(job.name, "Uploading")
             uri = str(self._registry.find(TRAINING_JOB, job.name)["ModelArtifacts"]["S3ModelArtifacts"])
             key = str(job.request["OutputDataConfig"].get("KmsKeyId") or "")
@@ -229,7 +128,7 @@ class TrainingJobs:
         end = "MaxRuntimeExceeded" if job.timed_out else "Stopped" if job.stopping.is_set() else "Completed"
         self._turn(job.name, end)
 
-    def _prepare(self, job: _Job, volume: Volume) -> Path:
+    def _prepare(self, job: _TrainingJob, volume: Volume) -> Path:
         for channel in job.request.get("InputDataConfig", []):
             _bring(channel, volume)
         hyperparameters = _hyperparameters(job.request)
@@ -252,7 +151,7 @@ class TrainingJobs:
             (volume.root / "input" / "config" / f"{name}.json").write_text(json.dumps(content))
         return volume.program(str(hyperparameters.get("sagemaker_program") or environment.get(PROGRAM) or "train.py"))
 
-    def _train(self, job: _Job, volume: Volume, program: Path, logs: LogStream) -> None:
+    def _train(self, job: _TrainingJob, volume: Volume, program: Path, logs: LogStream) -> None:
         command = python(program, *_arguments(_hyperparameters(job.request), volume))
         process = job.process = subprocess.Popen(
             command,
@@ -285,13 +184,13 @@ class TrainingJobs:
         for follower in followers:
             follower.join()
         if status and not job.stopping.is_set():
-            raise _Failed(_reason(volume, status, last, command))
+            raise JobFailed(_reason(volume, status, last, command))
 
-    def _time_out(self, job: _Job) -> None:
+    def _time_out(self, job: _TrainingJob) -> None:
         job.timed_out = True
         job.end()
 
-    def _variables(self, job: _Job, volume: Volume, program: Path) -> dict[str, str]:
+    def _variables(self, job: _TrainingJob, volume: Volume, program: Path) -> dict[str, str]:
         hyperparameters = {
             name: value for name, value in _hyperparameters(job.request).items() if not name.startswith("sagemaker_")
         }
@@ -355,17 +254,7 @@ class TrainingJobs:
             },
         )
         if record is not None:
-            detail = in_milliseconds(public(record))
-            self._events.emit("aws.sagemaker", "SageMaker Training Job State Change", record["TrainingJobArn"], detail)
-
-
-def in_milliseconds(value: Any, member: str = "") -> Any:  # noqa: ANN401
-    """A record as events and Step Functions tell it: times in whole milliseconds."""
-    if isinstance(value, dict):
-        return {name: in_milliseconds(item, name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [in_milliseconds(item) for item in value]
-    return int(value * 1000) if isinstance(value, float) and member.endswith("Time") else value
+            self._emit(record)
 
 
 def _channel(name: str, volume: Volume) -> Path:
@@ -383,13 +272,9 @@ def _bring(channel: Mapping[str, Any], volume: Volume) -> None:
         return
     if kind != "ManifestFile":
         raise ContentError(f"the channel {channel['ChannelName']} is of the type {kind}; use S3Prefix or ManifestFile")
-    try:
-        head, *names = json.loads(volume.read(uri))
-        prefix = str(head["prefix"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ContentError(f"{uri} is not a manifest as of SageMaker's S3DataSource: {error!r}") from None
+    prefix, names = volume.manifest(uri)
     for name in names:
-        volume.download(f"{prefix}{name}", (target / str(name)).parent)
+        volume.download(f"{prefix}{name}", (target / name).parent)
 
 
 def _hyperparameters(request: Mapping[str, Any]) -> dict[str, Any]:

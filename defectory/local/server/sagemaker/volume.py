@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 import sys
@@ -104,7 +105,7 @@ class Volume:
         Raises:
             ContentError: it is missing, or no such archive, or it would reach out of ``target``.
         """
-        source = self._objects_path(uri) if uri.startswith("s3://") else Path(self.inside(uri))
+        source = self.file(uri) if uri.startswith("s3://") else Path(self.inside(uri))
         if source.is_dir():
             if source != target:
                 shutil.copytree(source, target, dirs_exist_ok=True)
@@ -121,28 +122,48 @@ class Volume:
         Raises:
             ContentError: there is nothing.
         """
-        bucket, prefix = split(uri)
         target.mkdir(parents=True, exist_ok=True)
         copied = 0
-        for key in self._keys(uri, bucket, prefix):
-            self._allow(uri, Access("s3:GetObject", _arn(bucket, key)))
-            place = (target / _relative(key, prefix)).resolve()
-            if key.endswith("/") or not place.is_relative_to(target.resolve()):
+        for source, name in self.below(uri):
+            place = (target / name).resolve()
+            if not place.is_relative_to(target.resolve()):
                 continue
             place.parent.mkdir(parents=True, exist_ok=True)
             # Copied, not linked: the object stays as it is, whatever is done to the file.
-            shutil.copyfile(self._objects.path(bucket, key), place)
+            shutil.copyfile(self.file(source), place)
             copied += 1
-        if not copied:
+        return copied
+
+    def below(self, uri: str) -> list[tuple[str, PurePosixPath]]:
+        """The object at an address, or all below a prefix, each with the name that SageMaker gives it.
+
+        Raises:
+            ContentError: there is nothing.
+        """
+        bucket, prefix = split(uri)
+        keys = [key for key in self._keys(uri, bucket, prefix) if not key.endswith("/")]
+        if not keys:
             raise ContentError(
                 f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that objects '
                 "exist under that S3 prefix"
             )
-        return copied
+        return [(f"s3://{bucket}/{key}", _relative(key, prefix)) for key in keys]
+
+    def manifest(self, uri: str) -> tuple[str, list[str]]:
+        """The prefix and the names in a manifest as of SageMaker's S3DataSource.
+
+        Raises:
+            ContentError: it is missing, or none.
+        """
+        try:
+            head, *names = json.loads(self.read(uri))
+            return str(head["prefix"]), [str(name) for name in names]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ContentError(f"{uri} is not a manifest as of SageMaker's S3DataSource: {error!r}") from None
 
     def read(self, uri: str) -> bytes:
         """The content of an object; raises ``ContentError`` if it is missing."""
-        return self._objects_path(uri).read_bytes()
+        return self.file(uri).read_bytes()
 
     def upload(self, folder: Path, uri: str, key: str = "") -> None:
         """Pack what is in a folder to an archive of S3, encrypted with a KMS ``key`` if not with the bucket's.
@@ -161,10 +182,24 @@ class Volume:
         ):
             for entry in sorted(folder.iterdir()):
                 archive.add(entry, arcname=entry.name, filter=_undated)
+        self._adopt(packed, uri, "application/x-gzip")
+
+    def deliver(self, file: Path, uri: str, content_type: str, key: str = "") -> None:
+        """Make a file an object of S3, encrypted with a KMS ``key`` if not with the bucket's; the file is moved.
+
+        Raises:
+            ContentError: there is no such bucket.
+        """
+        self._allow(uri, Access("s3:PutObject", _arn(*split(uri))), key)
+        moved = self._objects.incoming()
+        shutil.move(file, moved)
+        self._adopt(moved, uri, content_type)
+
+    def _adopt(self, file: Path, uri: str, content_type: str) -> None:
         try:
-            self._objects.adopt(packed, *split(uri), content_type="application/x-gzip")
+            self._objects.adopt(file, *split(uri), content_type=content_type)
         except ServiceFault as fault:
-            packed.unlink()
+            file.unlink()
             raise ContentError(f"{uri} cannot be written: {fault}") from None
 
     def program(self, name: str) -> Path:
@@ -179,7 +214,8 @@ class Volume:
             raise ContentError(f"the entry point {name} is not in the code, where there is: {there}")
         return entry_point
 
-    def _objects_path(self, uri: str) -> Path:
+    def file(self, uri: str) -> Path:
+        """An object's file, for reading only; raises ``ContentError`` if it is missing."""
         bucket, key = split(uri)
         self._allow(uri, Access("s3:GetObject", _arn(bucket, key)))
         try:

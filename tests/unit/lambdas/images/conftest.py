@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from defectory.images.batch.images_bucket import ImagesBucket
+from defectory.aws.bucket import Bucket
 from defectory.images.batch.models import ImageModels
 from defectory.images.batch.plan import Planner
 from defectory.images.batch.synthesize import Synthesizer
@@ -54,7 +54,7 @@ class Factory:
     """The bucket as users see it, and the functions on it."""
 
     s3: Any
-    bucket: ImagesBucket
+    bucket: Bucket
     models: ImageModels
     context: Any
     monkeypatch: pytest.MonkeyPatch
@@ -132,7 +132,7 @@ def factory(aws, images_client, context, monkeypatch) -> Factory:
     images_client.create_bucket(Bucket=NAME)
     made = Factory(
         images_client,
-        ImagesBucket(NAME, images_client),
+        Bucket(NAME, images_client),
         ImageModels("us-west-2", SD35, INPAINT),
         context,
         monkeypatch,

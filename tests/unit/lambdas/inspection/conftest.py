@@ -15,14 +15,15 @@ from PIL import Image
 
 from defectory.aws.embedded_metrics import DeploymentMetrics
 from defectory.aws.state_machine import StateMachine
-from defectory.inspection.line.alerts import Notifier, Pages
-from defectory.inspection.line.buckets import ResultsBucket, read_upload
+from defectory.inspection.line.alerts import InspectionMails, InspectionNotifier
 from defectory.inspection.line.endpoint import InspectionEndpoint
 from defectory.inspection.line.inspecting import UploadInspector
-from defectory.inspection.line.recording import Recorder
+from defectory.inspection.line.recording import InspectionRecorder
 from defectory.inspection.line.results_table import INDEXES, ResultsTable
-from defectory.inspection.line.uploads import Upload
 from defectory.inspection.verdicts import Inspection, InspectionReply, Thresholds
+from defectory.line.alerts import Pages
+from defectory.line.buckets import ResultsBucket, read_upload
+from defectory.line.uploads import Upload
 from tests.unit.lambdas.conftest import FakeAlerts
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -170,7 +171,7 @@ def results(aws, dynamodb_client):
 
 @pytest.fixture
 def recorder(results):
-    return Recorder(results, timedelta(days=30), DeploymentMetrics("plant"))
+    return InspectionRecorder(results, timedelta(days=30), DeploymentMetrics("plant"))
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def topics():
 
 @pytest.fixture
 def notifier(results, topics):
-    return Notifier(results, topics, Pages("us-east-1", "results"), limit=3)
+    return InspectionNotifier(results, topics, InspectionMails(Pages("us-east-1", "results")), limit=3)
 
 
 @pytest.fixture

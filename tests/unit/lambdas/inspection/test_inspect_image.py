@@ -11,15 +11,15 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from PIL import Image
 
 from defectory.errors import ServiceError
-from defectory.inspection.line import buckets as inspection_buckets
-from defectory.inspection.line.endpoint import (
+from defectory.inspection.verdicts import WORDS_LIMIT, parse_reply
+from defectory.line import buckets as line_buckets
+from defectory.line.endpoint import (
     PAYLOAD_LIMIT,
     EndpointAnswerError,
     EndpointBusyError,
     EndpointFailedError,
     EndpointMissingError,
 )
-from defectory.inspection.verdicts import WORDS_LIMIT, parse_reply
 from lambdas.inspect_image import handler as module
 from tests.unit.lambdas.inspection.conftest import NOW, refusal, reply
 
@@ -98,7 +98,7 @@ def test_truncated_and_tiny_images_have_a_record_that_says_why(inspect, upload, 
 
 
 def test_a_file_too_large_is_not_read(inspect, upload, photo, monkeypatch):
-    monkeypatch.setattr(inspection_buckets, "MAX_BYTES", 100)
+    monkeypatch.setattr(line_buckets, "MAX_BYTES", 100)
 
     record = inspect(upload(photo()))
 

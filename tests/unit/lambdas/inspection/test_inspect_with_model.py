@@ -12,12 +12,12 @@ import pytest
 from defectory.errors import ServiceError
 from defectory.inspection.approved_models import CURRENT, ApprovedModel, ApprovedModels
 from defectory.inspection.hosting import write_hosted
-from defectory.inspection.line.endpoint import EndpointAnswerError, EndpointMissingError
 from defectory.inspection.line.served_model import LARGEST_ARCHIVE, ModelArchives, ServedModel
-from defectory.inspection.model import Model
+from defectory.inspection.model import Model, load_model
 from defectory.inspection.samples import write_samples
 from defectory.inspection.training import TrainingOptions, train
 from defectory.inspection.training_run import DeploymentError
+from defectory.line.endpoint import EndpointAnswerError, EndpointMissingError
 from defectory.vision.images import load_image
 from lambdas.inspect_with_model import handler as module
 
@@ -62,7 +62,7 @@ def put(s3, approved):
 
 @pytest.fixture
 def served(s3, approved) -> ServedModel:
-    return ServedModel(approved, ModelArchives(s3))
+    return ServedModel(approved, ModelArchives(load_model, s3))
 
 
 def test_answers_as_the_model_itself_and_switches_with_the_record(served, put, bundles, models, photos):

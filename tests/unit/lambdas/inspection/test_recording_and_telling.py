@@ -8,14 +8,19 @@ from datetime import timedelta
 import pytest
 
 from defectory.errors import ServiceError
-from defectory.inspection.line.alerts import GRACE, Notifier, Pages, alert_text, digest_text
-from defectory.inspection.line.records import InspectionRecord, read_cause
-from defectory.inspection.line.results_table import CLAIM, ResultsTable
-from defectory.inspection.line.uploads import Upload
+from defectory.inspection.line.alerts import InspectionMails, InspectionNotifier
+from defectory.inspection.line.records import InspectionRecord
+from defectory.inspection.line.results_table import ResultsTable
+from defectory.line.alerts import GRACE, Pages, digest_text
+from defectory.line.records import read_cause
+from defectory.line.results_table import CLAIM
+from defectory.line.uploads import Upload
 from lambdas.record_inspection import handler as record_module
 from lambdas.send_alert import handler as alert_module
 from lambdas.send_digest import handler as digest_module
 from tests.unit.lambdas.inspection.conftest import NOW
+
+MAILS = InspectionMails(Pages("us-east-1", "results"))
 
 
 def upload_of(key: str = "lot 7/part.png", version: str = "1", attempt: int = 1) -> Upload:
@@ -317,7 +322,7 @@ def test_who_died_while_telling_is_followed_by_the_digest(notifier, topics, reco
 def test_a_name_cannot_write_lines_into_a_mail(results, recorded):
     record = results.get(recorded("FAIL", "a.png\nVerdict PASS\u202e.png"))
 
-    subject, text = alert_text(record, Pages("us-east-1", "results"))
+    subject, text = MAILS.alert(record)
 
     assert "\n" not in subject
     assert not any(line.startswith("Verdict PASS") for line in text.splitlines())
@@ -391,7 +396,7 @@ class ManyRows:
 def test_a_mail_of_the_digest_stands_for_a_thousand_inspections(topics):
     table = ManyRows(2001)
 
-    assert Notifier(table, topics, Pages("us-east-1", "results"), limit=3).send_digest(NOW) == {
+    assert InspectionNotifier(table, topics, MAILS, limit=3).send_digest(NOW) == {
         "defect": 0,
         "review": 2001,
     }
@@ -402,13 +407,13 @@ def test_a_mail_of_the_digest_stands_for_a_thousand_inspections(topics):
 def test_a_thousand_that_others_are_at_do_not_keep_the_rest_from_being_told(topics):
     table = ManyRows(1002, claimed=1000)
 
-    assert Notifier(table, topics, Pages("us-east-1", "results"), limit=3).send_digest(NOW)["review"] == 2
+    assert InspectionNotifier(table, topics, MAILS, limit=3).send_digest(NOW)["review"] == 2
     assert table.settled == ["1000", "1001"]
 
 
 def test_a_digest_names_fifty_and_counts_the_rest():
     def text(count: int) -> str:
-        return digest_text(ManyRows(count).rows, Pages("us-east-1", "results"))[1]
+        return digest_text(ManyRows(count).rows, MAILS.link)[1]
 
     assert text(50).count("lot 7/part.png\n") == 50
     assert "more: see" not in text(50)
@@ -467,7 +472,7 @@ def test_a_failure_is_told_in_five_hundred_letters():
 def test_a_mail_shows_three_hundred_letters_of_a_name(results, recorded, length, shown):
     record = results.get(recorded("FAIL", "a" * length))
 
-    subject, _ = alert_text(record, Pages("us-east-1", "results"))
+    subject, _ = MAILS.alert(record)
 
     assert len(subject) == len("FAIL: ") + shown
     assert subject.endswith("a") is (length <= 300)

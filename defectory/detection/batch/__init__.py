@@ -1,0 +1,1 @@
+"""Batches: scenes made in AWS, from a request to a dataset in the bucket."""
