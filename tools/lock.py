@@ -160,7 +160,7 @@ def resolve(root: Path, *, upgrade: bool = False) -> str:
 
 
 def resolve_models(root: Path, declared: str, *, upgrade: bool = False) -> dict[str, str]:
-    """The texts of requirements-models.txt and requirements-torch.txt, with what all lists apart name; see `resolve`."""
+    """The texts of requirements-models.txt and requirements-torch.txt, with what all lists apart name, by `resolve`."""
     apart = [package for entry in tomllib.loads(declared).get("apart", []) for package in entry["packages"]]
     source = ["pyproject.toml", "-", "--extra", TORCH, "--constraints", LOCK]
     return split_models_lock(_compile(root, MODELS_LOCK, source, stdin=apart, upgrade=upgrade))
