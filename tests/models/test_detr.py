@@ -56,6 +56,16 @@ def train(kind: DetrKind, scenes: Path, options: DetrOptions = QUICK, **more: ob
     return train_detr(kind, [open_labelled(scenes)], options, **more)
 
 
+def settle(trained: Network, scenes: Path) -> None:
+    """Let the normalisation of a random network know its images: else all features are one, and noise chooses queries."""
+    images = [load_image(path) for path in sorted((scenes / "images").iterdir())]
+    pixels = torch.from_numpy(np.concatenate([prepare(image, trained.input).tensor for image in images]))
+    trained.model.train()
+    with torch.no_grad():
+        for _ in range(60):
+            trained.model(pixel_values=pixels)
+
+
 def raw_heads(trained: Network, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with torch.no_grad():
         output = trained.model.eval()(pixel_values=torch.from_numpy(prepare(image, trained.input).tensor))
@@ -76,6 +86,7 @@ def test_onnx_gives_the_numbers_of_torch_and_a_bundle_those_of_both(
     kind: DetrKind, scenes: Path, tmp_path: Path
 ) -> None:
     trained = network(kind)
+    settle(trained, scenes)
     image = load_image(scenes / "images" / "train-00000.png")
 
     detector = load_detector(bundle(kind, trained, scenes).save(tmp_path / "detector.tar.gz"))
