@@ -57,7 +57,7 @@ def train(kind: DetrKind, scenes: Path, options: DetrOptions = QUICK, **more: ob
 
 
 def settle(trained: Network, scenes: Path) -> None:
-    """Let the normalisation of a random network know its images: else all features are one, and noise chooses queries."""
+    """Let a random network's normalisation know its images: else all features are one, and noise chooses queries."""
     images = [load_image(path) for path in sorted((scenes / "images").iterdir())]
     pixels = torch.from_numpy(np.concatenate([prepare(image, trained.input).tensor for image in images]))
     trained.model.train()
