@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import subprocess
@@ -11,6 +12,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from defectory.metrics.estimates import paired_difference
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,6 +57,15 @@ def compare(commands: Mapping[str, Sequence[str]], runs: int = 5) -> dict[str, C
         name: Cost(*(statistics.median(getattr(cost, field) for cost in costs) for field in Cost.__slots__))
         for name, costs in results.items()
     }
+
+
+def mean_with_interval(values: Sequence[float]) -> str:
+    """The mean over seeds with Student's 95 % interval; of fewer than two figures that are known, no interval."""
+    values = [value for value in values if not math.isnan(value)]
+    if len(values) < 2:
+        return f"{values[0]:.3f}" if values else "–"
+    spread = paired_difference(values, [0.0] * len(values))
+    return f"{spread.value:.3f} ({spread.low:.3f} to {spread.high:.3f})"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

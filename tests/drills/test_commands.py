@@ -149,10 +149,13 @@ ENVIRONMENTS: Mapping[str, dict[str, str | None]] = {
 
 @pytest.mark.parametrize("what", ENVIRONMENTS)
 def test_a_demo_in_odd_environments(folder, what):
+    before = {path.name for path in ROOT.iterdir()}
+
     done = run(["demo", "--number", "1"], folder, **ENVIRONMENTS[what])
 
     assert done.returncode == 0, done.stderr + done.stdout
     assert not left(folder)
+    assert {path.name for path in ROOT.iterdir()} == before
 
 
 def test_two_demos_at_once(folder):

@@ -263,7 +263,7 @@ DESCRIPTIONS = {
 }
 # What changes by itself, or with each change.
 CHANGING = re.compile(
-    r"ResponseMetadata|(?i:revision|version|lastmodified|updated|modified|timestamp|bytes|roleLastUsed|"
+    r"ResponseMetadata|(?i:reason|revision|version|lastmodified|updated|modified|timestamp|bytes|roleLastUsed|"
     r"ApproximateNumber|CodeSha|created?Date|created)"
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import importlib.util
 import json
 import os
@@ -10,7 +11,10 @@ import re
 import subprocess
 import sys
 import tarfile
+import threading
+import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
@@ -269,6 +273,92 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     assert re.search(r"creativeml-openrail-m\nSHA-256 [0-9a-f]{64}\n", done.stdout)
     return folder / "model.tar.gz"
+
+
+class Hub(ThreadingHTTPServer):
+    """As much of Hugging Face's hub as its client asks for of one repository."""
+
+    repository = "masterful/gligen-1-4-generation-text-box"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+
+    def __init__(self, folder: Path) -> None:
+        self.files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.*")}
+        self.published = {name: hashlib.sha256(content).hexdigest() for name, content in self.files.items()}
+        super().__init__(("127.0.0.1", 0), HubHandler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class HubHandler(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        hub, path = self.server, self.path.partition("?")[0]
+        name = path.removeprefix(f"/{hub.repository}/resolve/{hub.commit}/")
+        headers = {}
+        if path.startswith(f"/api/models/{hub.repository}/tree/{hub.commit}"):
+            content = json.dumps([self._entry(name, "path") | {"type": "file"} for name in hub.files]).encode()
+        elif path.startswith(f"/api/models/{hub.repository}"):
+            siblings = [self._entry(name, "rfilename") | {"blobId": "0" * 40} for name in hub.files]
+            content = json.dumps({"id": hub.repository, "sha": hub.commit, "siblings": siblings}).encode()
+        elif name in hub.files:
+            content, headers = hub.files[name], {"X-Repo-Commit": hub.commit, "ETag": f'"{hub.published[name]}"'}
+        else:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        for key, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def _entry(self, name: str, key: str) -> dict[str, object]:
+        size, digest = len(self.server.files[name]), self.server.published[name]
+        large = {"sha256": digest, "oid": digest, "size": size, "pointerSize": 130}
+        is_large = name.endswith(".safetensors")
+        return {key: name, "size": size, "oid": "0" * 40} | ({"lfs": large} if is_large else {})
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: what is asked for is seen by what comes of it."""
+
+
+@pytest.fixture
+def hub(packed: Path):
+    with Hub(packed.parent / "downloaded") as hub:
+        threading.Thread(target=hub.serve_forever, daemon=True).start()
+        yield hub
+        hub.shutdown()
+
+
+def fetch_from(hub: Hub, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, ROOT / "models" / "gligen" / "fetch_weights.py", "--out", folder / "model.tar.gz"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def test_weights_are_fetched_at_a_commit(hub, packed, tmp_path):
+    done = fetch_from(hub, tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert f"{hub.repository} at {hub.commit}, creativeml-openrail-m" in done.stdout
+    with tarfile.open(tmp_path / "model.tar.gz") as ours, tarfile.open(packed) as theirs:
+        assert ours.getnames() == theirs.getnames()
+
+
+def test_weights_that_are_not_what_the_hub_publishes_are_not_packed(hub, tmp_path):
+    name = "unet/diffusion_pytorch_model.safetensors"
+    hub.files[name] = hub.files[name][:-1] + bytes([hub.files[name][-1] ^ 1])
+    done = fetch_from(hub, tmp_path)
+
+    assert done.returncode != 0
+    assert f"{name} differs" in done.stderr
+    assert not (tmp_path / "model.tar.gz").exists()
 
 
 @pytest.fixture

@@ -35,16 +35,18 @@ def traces(tmp_path) -> Path:
 
 
 @pytest.mark.xdist_group("notebooks")
-def test_the_comparison_runs_on_stored_figures(monkeypatch, tmp_path):
-    monkeypatch.delenv("DEFECTORY_REAL_TRACES", raising=False)
-    assert "stored figures" in run_notebook("real-traces.ipynb", monkeypatch, tmp_path)
-
-
-@pytest.mark.xdist_group("notebooks")
-def test_the_comparison_computes_from_a_folder_of_traces(monkeypatch, tmp_path, traces):
+def test_the_comparison_runs_on_stored_figures_and_on_a_folder_of_traces(monkeypatch, tmp_path, traces):
     real = os.environ.get("DEFECTORY_REAL_TRACES", "")
-    printed = run_notebook("real-traces.ipynb", monkeypatch, tmp_path, DEFECTORY_REAL_TRACES=real or str(traces))
-    assert "computed from the traces" in printed
+    monkeypatch.delenv("DEFECTORY_REAL_TRACES", raising=False)
+    folder = {"DEFECTORY_REAL_TRACES": real or str(traces)}
+
+    stored, computed = run_notebook("real-traces.ipynb", monkeypatch, tmp_path, again=folder).split(
+        "computed from the traces"
+    )
+
+    assert "stored figures" in stored
+    for printed in (stored, computed):
+        assert "strongest partner of a signal" in printed
 
 
 @pytest.mark.xdist_group("notebooks")

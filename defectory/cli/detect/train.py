@@ -79,8 +79,8 @@ SeedOption = Annotated[int, typer.Option(min=0, help="The same seed and images g
 ScalesOption = Annotated[
     str | None,
     typer.Option(
-        help="Look at an image in these multiples of --side; 1 alone takes a quarter of the time.",
-        show_default="0.7,1,1.5",
+        help="Look at an image in these multiples of --side; each takes its share of time.",
+        show_default="1",
         rich_help_panel=RIDGE,
     ),
 ]

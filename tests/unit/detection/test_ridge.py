@@ -14,6 +14,7 @@ from defectory.detection.detectors.card import InputSpec
 from defectory.detection.detectors.detector import Detector, load_detector
 from defectory.detection.detectors.ridge.graph import ANCHORS, IMAGE, DetectorGraph, RegionOptions
 from defectory.detection.detectors.ridge.regression import RidgeSums, Standardiser
+from defectory.detection.detectors.ridge.seen import SeenImage, SeenImages
 from defectory.detection.detectors.ridge.targets import place_targets, proposal_targets
 from defectory.detection.detectors.ridge.training import MAPS, RidgeOptions
 from defectory.detection.detectors.samples import TrainingImages, draw_samples, recolour, zoom
@@ -118,6 +119,32 @@ def test_the_graph_decodes_what_targets_say() -> None:
     ]  # fmt: skip
     np.testing.assert_allclose(sorted(best.tolist()), sorted(np.array(expected).tolist()), atol=1e-3)
     assert len(values) == 6 + 24 + 96
+
+
+def test_heads_answer_from_stored_maps_what_they_answer_from_the_levels_that_they_learned_on() -> None:
+    maps = MAPS["efficientnet_lite0"]
+    graph = DetectorGraph(embedded_backbone(features=[item.name for item in maps]).content, maps)
+    rng = np.random.default_rng(0)
+    heads = {stride: np.zeros((graph.width + 1, 5), np.float32) for stride in ANCHORS}
+    for stride in ANCHORS:
+        heads[stride][:, 0] = rng.normal(0, 0.05, graph.width + 1)
+        heads[stride][-1, 1:] = [0, 0, -2, -1]
+    image = rng.normal(0, 1, (1, 3, 64, 96)).astype(np.float32)
+    outputs = {f"{item.name}.seen": item.name for item in maps} | {str(key): graph.pyramid[key] for key in ANCHORS}
+    *seen, fine, middle, coarse = open_session(graph.serialise(outputs)).run(None, {IMAGE: image})
+    _, scores = graph.add_proposals(heads, 1, RegionOptions(proposals=200, overlap=0.999))
+
+    with SeenImages() as images:
+        given = {item.name: values for item, values in zip(maps, seen, strict=True)}
+        images.add(SeenImage(given, np.zeros((0, 4), np.float32), np.zeros(0, np.intp)))
+        [stored] = images
+    [answered] = open_session(graph.serialise({"scores": scores}, from_maps=True)).run(None, stored.maps)
+
+    expected = [
+        level[0].reshape(graph.width, -1).T @ heads[stride][:-1, :1] + heads[stride][-1, :1]
+        for stride, level in zip(ANCHORS, (fine, middle, coarse), strict=True)
+    ]
+    np.testing.assert_allclose(np.sort(answered[:, 0]), np.sort(np.concatenate(expected)[:, 0]), rtol=0.01, atol=0.01)
 
 
 def test_samples_are_mirrored_and_sized_with_their_boxes(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,8 +94,21 @@ def test_an_object_is_where_it_stands(left: float, is_in: bool) -> None:
     assert bool(alerts(rules({"A": LEFT_HALF}, zone="A"), person(left))) is is_in
 
 
-def test_who_is_cut_off_by_the_lower_edge_stands_on_it() -> None:
-    assert alerts(rules({"A": LEFT_HALF}, zone="A"), thing("person", 40, 60, 20, 47))
+def test_who_is_cut_off_by_an_edge_stands_on_it() -> None:
+    """The last two have their middle five pixels beyond the left and the right edge."""
+    for half, cut_off in (
+        (LEFT_HALF, thing("person", 40, 60, 20, 47)),
+        (LEFT_HALF, person(-15)),
+        ([[0.5, 0], [1, 0], [1, 1], [0.5, 1]], person(195)),
+    ):
+        assert alerts(rules({"A": half}, zone="A"), cut_off)
+
+
+def test_a_zone_has_an_end_upwards_and_downwards() -> None:
+    """A person stands on row 90, the other on row 40; the zone reaches from row 30 to row 50."""
+    band = rules({"A": [[0, 0.3], [1, 0.3], [1, 0.5], [0, 0.5]]}, zone="A")
+    near, far = person(20), thing("person", 100, 10, 10, 30)
+    assert [alert.box for alert in alerts(band, near, far)] == [far.box]
 
 
 def test_zones_may_be_hollow() -> None:
@@ -107,6 +120,8 @@ def test_zones_may_be_hollow() -> None:
 
 def test_what_is_small_or_doubtful_is_passed_over() -> None:
     assert len(alerts(rules(min_size=0.5), person(20, height=50), person(60, height=49))) == 1
+    # 100 of 200 wide, or 50 of 100 high: the larger share counts.
+    assert len(alerts(rules(min_size=0.5), thing("person", 0, 80, 100, 9), thing("person", 0, 80, 99, 9))) == 1
     assert len(alerts(rules(min_score=0.6), person(20, score=0.6), person(60, score=0.59))) == 1
 
 
@@ -171,6 +186,12 @@ def test_what_is_no_rule_is_refused_by_its_place(tmp_path: Path, text: str, mess
     file.write_text(text)
     with pytest.raises(InputError, match=message):
         load_safety_rules(file)
+
+
+def test_a_rule_has_a_name_of_a_hundred_letters_at_most() -> None:
+    assert rules(name="n" * 100).rules[0].name
+    with pytest.raises(ValueError, match="at most 100"):
+        rules(name="n" * 101)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

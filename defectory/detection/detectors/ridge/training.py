@@ -61,7 +61,7 @@ class RidgeOptions(FrozenModel):
 
     backbone: BackboneName = "efficientnet_lite0"
     side: int = Field(default=512, ge=128, le=2048)
-    scales: tuple[Scale, ...] = Field(default=(0.7, 1.0, 1.5), min_length=1, max_length=8)
+    scales: tuple[Scale, ...] = Field(default=(1.0,), min_length=1, max_length=8)
     refinements: int = Field(default=2, ge=1, le=4)
     most_images: int = Field(default=3000, ge=1)
     precision: float | None = Field(default=None, gt=0, le=1)
