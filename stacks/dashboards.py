@@ -99,10 +99,7 @@ def _inspection_rows(stack: Inspection) -> list[Row]:
                 ],
             ),
             _graph("Cost driver: the endpoint", _endpoint(stack.endpoint_name)),
-            _graph(
-                "Training",
-                _outcomes(config, metrics.TRAINING_RUNS, ("ACCEPTED", "REJECTED", "IN_SERVICE")),
-            ),
+            _training(config, metrics.TRAINING_RUNS),
         ],
     ]
 
@@ -129,8 +126,13 @@ def _safety_rows(config: Config, queue: UploadQueue) -> list[Row]:
                     queue.queue.metric_approximate_age_of_oldest_message(),
                 ],
             ),
-        ]
+        ],
+        [_training(config, metrics.DETECTOR_TRAINING_RUNS)],
     ]
+
+
+def _training(config: Config, runs: metrics.Metric) -> cloudwatch.GraphWidget:
+    return _graph("Training", _outcomes(config, runs, ("ACCEPTED", "REJECTED", "IN_SERVICE")))
 
 
 def _common_rows(stack: Capability) -> list[Row]:

@@ -25,7 +25,12 @@ CONTAINER_PYTHON = "3.12"
 CONTAINER_PLATFORM = "x86_64-manylinux_2_28"
 NAME = "source.tar.gz"
 # Folders in the archive, and the requirements installed there: only the first goes along with a model.
-LIBRARIES = {"packages": "requirements.txt", "training-packages": "requirements-training.txt"}
+LIBRARIES = {
+    "packages": "requirements.txt",
+    "training-packages": "requirements-training.txt",
+    # Of models that are also trained with the container's own torch.
+    "torch-packages": "requirements-training-torch.txt",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class ModelSource:
         return {
             folder: Requirements.for_platform(self.folder / file, CONTAINER_PYTHON, CONTAINER_PLATFORM)
             for folder, file in LIBRARIES.items()
+            if folder != "torch-packages" or (self.folder / file).is_file()
         }
 
     def _files(self) -> Iterator[tuple[Path, str]]:

@@ -1,11 +1,17 @@
-"""``make lock``: write requirements.txt and the lists of what runs elsewhere, from pyproject.toml and tools/lists.toml.
+"""``make lock``: write the locks and the lists of what runs elsewhere, from pyproject.toml and tools/lists.toml.
 
-requirements.txt is the complete lock of the project with all its extras: exact versions, what they need in turn, and
-the hashes of every file that a package index has of them, for every platform and Python that the project runs on.
-uv resolves it; versions that it holds already stay unless they no longer fit.  Each list of ``tools/lists.toml`` is cut
-from it: the packages a list names and, by the comments ``# via`` of the lock, all that they need.  What a container
-needs that the project does not (torch and CUDA, say) is a list ``apart``: resolved by itself, in the lock's versions
-where both have a package.
+requirements.txt is the complete lock of the project with all its extras but one: exact versions, what they need in
+turn, and the hashes of every file that a package index has of them, for every platform and Python that the project runs
+on.  uv resolves it; versions that it holds already stay unless they no longer fit.
+
+That one extra is ``torch``, a gigabyte that ``make`` does without: what it needs, with what containers need that have
+torch, is the lock requirements-models.txt, of the same versions.  torch itself is in neither.  Its packages of one
+version have as many contents as there are kinds of processors, from more than one index; ``make models`` asks for the
+version in requirements-torch.txt, of which uv knows where the one for processors alone is.
+
+Each list of ``tools/lists.toml`` is cut from the locks: the packages a list names and, by their comments ``# via``, all
+that they need.  What a container needs that none of them has (torch and CUDA, say) is a list ``apart``: resolved by
+itself, in the lock's versions where both have a package.
 """
 
 from __future__ import annotations
@@ -23,10 +29,21 @@ import uv
 
 ROOT = Path(__file__).parent.parent
 LOCK = "requirements.txt"
+MODELS_LOCK, TORCH_PIN = "requirements-models.txt", "requirements-torch.txt"
 LISTS = "tools/lists.toml"
+TORCH = "torch"
+# What torch brings for one maker's processors.
+GPU_PACKAGES = re.compile(r"nvidia-|cuda-|triton$")
 OLDEST_PYTHON = "3.11"
 LOCK_HEADER = """\
 # The project with all its extras, whole and exact: installed by `make`, written by `make lock` from pyproject.toml.
+"""
+MODELS_HEADER = """\
+# What `make models` installs beside requirements.txt and torch; written by `make lock` from pyproject.toml's extra
+# `torch` and tools/lists.toml.
+"""
+TORCH_HEADER = """\
+# The torch of `make models`, by version alone (tools/lock.py says why); written by `make lock`.
 """
 LIST_HEADER = """\
 # {purpose}
@@ -79,6 +96,16 @@ def read_lock(text: str) -> dict[str, Pin]:
     return pins
 
 
+def read_locks(*locks: str) -> dict[str, Pin]:
+    """The packages of several locks, each of one version; a package that is in several is needed by all they say."""
+    pins: dict[str, Pin] = {}
+    for lock in locks:
+        for name, pin in read_lock(lock).items():
+            others = pins[name].needed_by if name in pins else frozenset()
+            pins[name] = Pin(name, pins[name].lines if name in pins else pin.lines, pin.needed_by | others)
+    return pins
+
+
 def closure(needs: Sequence[str], pins: Mapping[str, Pin]) -> set[str]:
     """Names of ``needs`` and of all that they need in turn.
 
@@ -95,22 +122,22 @@ def closure(needs: Sequence[str], pins: Mapping[str, Pin]) -> set[str]:
     return names
 
 
-def render_lists(declared: str, lock: str) -> dict[str, str]:
+def render_lists(declared: str, *locks: str) -> dict[str, str]:
     """The text of every list, by its path within the project.
 
     Args:
         declared: content of ``tools/lists.toml``.
-        lock: content of ``requirements.txt``.
+        locks: content of ``requirements.txt``, and of ``requirements-models.txt``.
 
     Raises:
-        ValueError: a list names a package that the lock lacks.
+        ValueError: a list names a package that the locks lack.
     """
-    pins = read_lock(lock)
+    pins = read_locks(*locks)
     groups = tomllib.loads(declared)["group"]
     needs = {path: packages for group in groups for path, packages in group["files"].items()}
     texts = {}
     for group in groups:
-        elsewhere = closure(needs[group["beyond"]], pins) if "beyond" in group else set()
+        elsewhere = closure([need for path in group.get("beyond", ()) for need in needs[path]], pins)
         for path, packages in group["files"].items():
             blocks = ["\n".join(pins[name].lines) for name in sorted(closure(packages, pins) - elsewhere)]
             texts[path] = LIST_HEADER.format(purpose=group["purpose"]) + "\n".join(blocks) + "\n"
@@ -126,8 +153,28 @@ def resolve(root: Path, *, upgrade: bool = False) -> str:
     Raises:
         subprocess.CalledProcessError: uv found no solution; it has said why.
     """
-    text = _compile(root, LOCK, ["pyproject.toml", "--all-extras"], upgrade=upgrade)
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = [part for name in project["optional-dependencies"] if name != TORCH for part in ("--extra", name)]
+    text = _compile(root, LOCK, ["pyproject.toml", *extras], upgrade=upgrade)
     return LOCK_HEADER + text.removeprefix(LOCK_HEADER)
+
+
+def resolve_models(root: Path, declared: str, *, upgrade: bool = False) -> dict[str, str]:
+    """The texts of requirements-models.txt and requirements-torch.txt, with what all lists apart name, by `resolve`."""
+    apart = [package for entry in tomllib.loads(declared).get("apart", []) for package in entry["packages"]]
+    source = ["pyproject.toml", "-", "--extra", TORCH, "--constraints", LOCK]
+    return split_models_lock(_compile(root, MODELS_LOCK, source, stdin=apart, upgrade=upgrade))
+
+
+def split_models_lock(text: str) -> dict[str, str]:
+    """requirements-models.txt and requirements-torch.txt, from what uv resolved of everything in them.
+
+    Packages for one maker's processors come with torch, if at all.
+    """
+    blocks = {name: block for block in re.split(r"\n(?=[A-Za-z0-9])", "\n" + text) for name in read_lock(block)}
+    stays = [block.strip() for name, block in blocks.items() if name != TORCH and not GPU_PACKAGES.match(name)]
+    version = read_lock(text)[TORCH].lines[0].split()[0]
+    return {MODELS_LOCK: MODELS_HEADER + "\n".join(stays) + "\n", TORCH_PIN: f"{TORCH_HEADER}{version}\n"}
 
 
 def resolve_apart(root: Path, declared: str, *, upgrade: bool = False) -> dict[str, str]:
@@ -164,19 +211,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     parser.add_argument("--lists-only", action="store_true", help="leave the lock as it is; needs no network")
     options = parser.parse_args(arguments)
+    declared = (ROOT / LISTS).read_text()
     if not options.lists_only:
         try:
-            text = resolve(ROOT, upgrade=options.upgrade)
+            (ROOT / LOCK).write_text(resolve(ROOT, upgrade=options.upgrade))
+            texts = resolve_models(ROOT, declared, upgrade=options.upgrade)
+            texts |= resolve_apart(ROOT, declared, upgrade=options.upgrade)
         except subprocess.CalledProcessError as error:
             return error.returncode
-        (ROOT / LOCK).write_text(text)
-        try:
-            apart = resolve_apart(ROOT, (ROOT / LISTS).read_text(), upgrade=options.upgrade)
-        except subprocess.CalledProcessError as error:
-            return error.returncode
-        for path, text in apart.items():
+        for path, text in texts.items():
             (ROOT / path).write_text(text)
-    for path, text in render_lists((ROOT / LISTS).read_text(), (ROOT / LOCK).read_text()).items():
+    locks = [(ROOT / name).read_text() for name in (LOCK, MODELS_LOCK)]
+    for path, text in render_lists(declared, *locks).items():
         (ROOT / path).write_text(text)
     return 0
 

@@ -18,6 +18,7 @@ DATA = Path(__file__).with_name("scaling.yaml")
 PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 
 PICTURES = (10**3, 10**5, 10**7)
+SCENES = (10**3, 10**5)
 MACHINES = (10**2, 10**3, 10**4)
 LAMBDA_GB = 3008 / 1024
 # What a deployment has unless it is told otherwise (defectory/config.py), and the most that it can be told.
@@ -26,6 +27,7 @@ FLEET_CONCURRENCY, MOST_FLEET_CONCURRENCY = 5, 50
 
 Account = Literal["new", "default"]
 Renderer = Literal["drawn", "painted"]
+SceneRenderer = Literal["composed", "inpainted", "transformed"]
 Author = Literal["catalogue", "bedrock"]
 
 
@@ -100,6 +102,49 @@ def estimate_pictures(count: int, renderer: Renderer, account: Account, concurre
     return Estimate(whole, dollars, count * measures["picture_mb"] / 1000, binds, then)
 
 
+def estimate_scenes(count: int, renderer: SceneRenderer, account: Account, concurrency: int) -> Estimate:
+    """What ``count`` scenes take, in executions of 75,000 one after the other, so many shards at a time.
+
+    A transform has as many instances as the default quota, whatever the account.
+    """
+    figures = Figures.of(account)
+    measures, quotas, prices = figures.measures, figures.quotas, figures.prices
+    calls = measures["scene_objects"] if renderer == "inpainted" else 0
+    seconds = {
+        "composed": measures["composed_seconds"],
+        "inpainted": calls * measures["painted_seconds"] + measures["checked_seconds"],
+        "transformed": measures["checked_seconds"],
+    }[renderer]
+    shard = measures["inpainted_shard" if renderer == "inpainted" else "composed_shard"]
+    rates = {
+        figures.names["lambda_concurrency"]: quotas["lambda_concurrency"] / seconds,
+        figures.names["map_children"]: quotas["map_children"] / seconds,
+        figures.names["starts"]: quotas["starts"] * shard,
+        figures.names["puts"]: quotas["puts"] / measures["scene_puts"],
+        # Last, so that of equals the quota is named.
+        f"image_concurrency = {concurrency}": concurrency / seconds,
+    }
+    if renderer == "inpainted":
+        rates[figures.names["image_requests"]] = quotas["image_requests"] / 60 / calls
+    painting = count * measures["transformed_seconds"] if renderer == "transformed" else 0
+    instances = Figures.of("default").quotas["transform_instances"]
+    if renderer == "transformed":
+        rates[figures.names["transform_instances"]] = instances / measures["transformed_seconds"]
+    binds, then = _slowest(rates)
+    runs = math.ceil(count / measures["run_pictures"])
+    described = count * (measures["scene_assembly_ms"] + measures["scene_plan_ms"]) / 1000
+    shards = math.ceil(count / shard)
+    dollars = (
+        (count * seconds + described) * LAMBDA_GB * prices["lambda_gb_second"]
+        + (shards + 2 * runs) * prices["lambda_request"]
+        + (2 * shards + 8 * runs) * prices["transition"]
+        + (count * measures["scene_puts"] + 2 * shards) * prices["put"]
+        + count * calls * prices["painted"]
+        + painting / 3600 * prices["transform_hour"]
+    )
+    return Estimate(count / rates[binds] + described, dollars, count * measures["scene_mb"] / 1000, binds, then)
+
+
 def estimate_machines(count: int, author: Author, account: Account, concurrency: int) -> Estimate:
     """What a fleet of ``count`` machines takes, so many requests at a time."""
     figures = Figures.of(account)
@@ -141,6 +186,7 @@ def tables() -> dict[str, str]:
         "pictures": _table(
             ("pictures", "account, settings", "time", "USD", "kept", "binds first", "then"), _picture_rows()
         ),
+        "scenes": _table(("scenes", "account, settings", "time", "USD", "kept", "binds first", "then"), _scene_rows()),
         "machines": _table(
             ("machines", "account, settings", "time", "USD", "kept", "binds first", "then"), _machine_rows()
         ),
@@ -154,6 +200,16 @@ def _picture_rows() -> Iterator[Sequence[str]]:
             for account, concurrency in _deployments(IMAGE_CONCURRENCY, MOST_IMAGE_CONCURRENCY):
                 estimate = estimate_pictures(count, renderer, account, concurrency)
                 yield (f"{count:,} {renderer}", f"{account}, {concurrency} at a time", *_cells(estimate))
+
+
+def _scene_rows() -> Iterator[Sequence[str]]:
+    for renderer in ("composed", "inpainted", "transformed"):
+        for count in SCENES:
+            for account, concurrency in _deployments(IMAGE_CONCURRENCY, MOST_IMAGE_CONCURRENCY):
+                # A new account has no instances for transforms at all.
+                if renderer != "transformed" or account != "new":
+                    estimate = estimate_scenes(count, renderer, account, concurrency)
+                    yield (f"{count:,} {renderer}", f"{account}, {concurrency} at a time", *_cells(estimate))
 
 
 def _machine_rows() -> Iterator[Sequence[str]]:
@@ -181,10 +237,16 @@ def _cells(estimate: Estimate) -> Sequence[str]:
     return (
         _duration(estimate.seconds),
         f"{estimate.dollars:,.2f}" if estimate.dollars < 100 else f"{estimate.dollars:,.0f}",
-        f"{estimate.gigabytes:,.0f} GB" if estimate.gigabytes < 1000 else f"{estimate.gigabytes / 1000:,.0f} TB",
+        _size(estimate.gigabytes),
         estimate.binds,
         estimate.next,
     )
+
+
+def _size(gigabytes: float) -> str:
+    if gigabytes < 1:
+        return f"{gigabytes * 1000:,.0f} MB"
+    return f"{gigabytes:,.0f} GB" if gigabytes < 1000 else f"{gigabytes / 1000:,.0f} TB"
 
 
 def _duration(seconds: float) -> str:

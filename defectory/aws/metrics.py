@@ -37,6 +37,7 @@ CONFIRMATIONS = Metric("Confirmations", "words of people on parts")
 ESCAPES = Metric("Escapes", "parts that passed and that people call defective")
 OVERKILLS = Metric("Overkills", "parts that failed and that people call good")
 TRAINING_RUNS = Metric("TrainingRuns", "ACCEPTED or REJECTED by the gate, then IN_SERVICE", dimensions=("outcome",))
+DETECTOR_TRAINING_RUNS = Metric("DetectorTrainingRuns", "as TrainingRuns, of detectors", dimensions=("outcome",))
 
 SAFETY_IMAGES = Metric("SafetyImages", "cameras' images, by what they ended as", dimensions=("outcome",))
 SAFETY_TIME = Metric("SafetyTime", "from an upload to its row", unit="Milliseconds")
@@ -59,7 +60,7 @@ TOKENS = (INPUT_TOKENS, OUTPUT_TOKENS, CACHE_READ_TOKENS, CACHE_WRITE_TOKENS)
 ALL: tuple[Metric, ...] = (
     *(INSPECTIONS, INSPECTION_SCORE, INSPECTION_TIME, ALERTS_SENT, ALERTS_SUPPRESSED, DIGEST_INSPECTIONS),
     *(REVIEWS_WAITING, CONFIRMATIONS, ESCAPES, OVERKILLS, TRAINING_RUNS),
-    *(SAFETY_IMAGES, SAFETY_TIME, SAFETY_ALERTS),
+    *(SAFETY_IMAGES, SAFETY_TIME, SAFETY_ALERTS, DETECTOR_TRAINING_RUNS),
     *(REQUESTS, MACHINES, PICTURES, SCENES, IMAGE_MODEL_COST, *TOKENS),
 )
 """Every metric there is."""

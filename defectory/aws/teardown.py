@@ -67,8 +67,9 @@ class Teardown:
     def __init__(self, name: str, stacks: Sequence[str], client: Callable[[str], BaseClient] = aws_client) -> None:
         self._name = name
         self._stacks = [f"{name}-{stack}" for stack in stacks]
-        self._endpoint = f"{name}-inspection"
-        self._run = re.compile(rf"{re.escape(self._endpoint)}-\d{{8}}T\d{{9}}(-train|-evaluate)?")
+        # Training names everything that it makes after the endpoint, also where a function serves.
+        self._endpoints = (f"{name}-inspection", f"{name}-detection")
+        self._run = re.compile(rf"{re.escape(name)}-(inspection|detection)-\d{{8}}T\d{{9}}(-train|-evaluate)?")
         self._client = client
 
     def find(self) -> Deployment:
@@ -77,7 +78,11 @@ class Teardown:
             return Deployment(
                 stacks=[stack for stack in self._stacks if self._is_ours(stack)],
                 resources=self._resources(),
-                endpoints=self._named("list_endpoints", "Endpoints", "EndpointName", only=self._endpoint),
+                endpoints=[
+                    endpoint
+                    for endpoint in self._endpoints
+                    if endpoint in self._listed("list_endpoints", "Endpoints", "EndpointName", endpoint)
+                ],
                 endpoint_configs=self._named("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"),
                 models=self._named("list_models", "Models", "ModelName"),
                 training_jobs=self._named(
@@ -146,16 +151,25 @@ class Teardown:
                     case "codecommit", _:
                         yield _REPOSITORY, resource
 
-    def _named(self, operation: str, listing: str, member: str, *, only: str = "", **filters: str) -> list[str]:
-        """SageMaker's resources that runs of this deployment made; or the one called ``only``."""
-        pages = self._client("sagemaker").get_paginator(operation).paginate(NameContains=self._endpoint, **filters)
-        names = [str(entry[member]) for page in pages for entry in page[listing]]
-        return [name for name in names if (name == only if only else self._run.fullmatch(name))]
+    def _named(self, operation: str, listing: str, member: str, **filters: str) -> list[str]:
+        """SageMaker's resources that runs of this deployment made."""
+        return [
+            name
+            for endpoint in self._endpoints
+            for name in self._listed(operation, listing, member, endpoint, **filters)
+            if self._run.fullmatch(name)
+        ]
+
+    def _listed(self, operation: str, listing: str, member: str, part: str, **filters: str) -> list[str]:
+        """Names of SageMaker's resources that have ``part`` in them."""
+        pages = self._client("sagemaker").get_paginator(operation).paginate(NameContains=part, **filters)
+        return [str(entry[member]) for page in pages for entry in page[listing]]
 
     def _endpoint_logs(self) -> list[str]:
-        group = f"/aws/sagemaker/Endpoints/{self._endpoint}"
-        groups = self._client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
-        return [entry["logGroupName"] for entry in groups if entry["logGroupName"] == group]
+        wanted = [f"/aws/sagemaker/Endpoints/{endpoint}" for endpoint in self._endpoints]
+        logs = self._client("logs")
+        found = [entry for group in wanted for entry in logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]]
+        return [entry["logGroupName"] for entry in found if entry["logGroupName"] in wanted]
 
     def _stop(self, deployment: Deployment) -> None:
         states, sagemaker = self._client("stepfunctions"), self._client("sagemaker")
@@ -194,9 +208,13 @@ class Teardown:
         """The group belongs to the account; the streams of this deployment's jobs go."""
         logs = self._client("logs")
         with _unless_gone(f"delete log streams of {_TRAINING_LOGS}"):
-            pages = logs.get_paginator("describe_log_streams").paginate(
-                logGroupName=_TRAINING_LOGS, logStreamNamePrefix=f"{self._endpoint}-"
-            )
+            pages = [
+                page
+                for endpoint in self._endpoints
+                for page in logs.get_paginator("describe_log_streams").paginate(
+                    logGroupName=_TRAINING_LOGS, logStreamNamePrefix=f"{endpoint}-"
+                )
+            ]
             for stream in [entry["logStreamName"] for page in pages for entry in page["logStreams"]]:
                 if self._run.fullmatch(stream.partition("/")[0]):
                     logs.delete_log_stream(logGroupName=_TRAINING_LOGS, logStreamName=stream)

@@ -334,9 +334,12 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
         detection: (
             *functions("start-safety-check", "check-safety", "record-safety-check", "set-safety-rules"),
             *functions("send-safety-alert", "send-safety-digest"),
+            *functions("detector-training-controller"),
             ("AWS::StepFunctions::StateMachine", f"{name}-safety"),
+            ("AWS::StepFunctions::StateMachine", f"{name}-detection-training"),
             *functions("plan-scenes", "render-scenes", "assemble-scenes"),
             ("AWS::StepFunctions::StateMachine", f"{name}-scenes"),
+            *(() if by_function else (("AWS::CloudWatch::Alarm", f"{name}-detection-errors"),)),
         ),
     }
 

@@ -15,7 +15,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 from defectory.errors import DefectoryError, InputError
 
 Options = TypeVar("Options", bound=BaseModel)
+Choice = TypeVar("Choice", bound=str)
 
 CODE = "code"
 BACKBONE = "backbone.onnx"
@@ -36,10 +37,14 @@ FAILURE_LIMIT = 1024
 
 @dataclass(frozen=True, slots=True)
 class JobFolders:
-    """The folders of a training job, as its environment variables ``SM_…`` name them."""
+    """The folders of a training job, as its environment variables ``SM_…`` name them.
+
+    ``channels`` are its inputs, without ``source``: that brings the program itself into an isolated container.
+    """
 
     model: Path
     output: Path
+    checkpoints: Path
     channels: Mapping[str, Path]
 
     @classmethod
@@ -48,10 +53,11 @@ class JobFolders:
         return cls(
             model=Path(environ.get("SM_MODEL_DIR", "/opt/ml/model")),
             output=Path(environ.get("SM_OUTPUT_DIR", "/opt/ml/output")),
+            checkpoints=Path(environ.get("SM_CHECKPOINT_DIR", "/opt/ml/checkpoints")),
             channels={
                 name.removeprefix("SM_CHANNEL_").lower(): Path(value)
                 for name, value in environ.items()
-                if name.startswith("SM_CHANNEL_")
+                if name.startswith("SM_CHANNEL_") and name != "SM_CHANNEL_SOURCE"
             },
         )
 
@@ -99,6 +105,18 @@ def parse_options(environ: Mapping[str, str], kind: type[Options]) -> Options:
         raise InputError(field, f"as the training options say ({first['msg']})", first["input"]) from error
     except ValueError as error:
         raise InputError("options", f"JSON ({error})", values) from error
+
+
+def parse_choice(environ: Mapping[str, str], name: str, choices: Sequence[Choice]) -> Choice:
+    """A hyperparameter of SM_HPS that is one of ``choices``; the first of them where it is not there.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    value = json.loads(environ.get("SM_HPS", "{}")).get(name, choices[0])
+    if value not in choices:
+        raise InputError(name, f"one of {', '.join(choices)}", value)
+    return choices[choices.index(value)]
 
 
 def write_hosted(files: Mapping[str, bytes], source: Path, model_dir: Path) -> None:

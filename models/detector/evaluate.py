@@ -28,7 +28,7 @@ from defectory.inspection.gate import EVALUATION_FILE  # noqa: E402
 from defectory.inspection.hosting import JobFolders, run_job  # noqa: E402
 
 # Channels that train.py does not learn from.
-NOT_LEARNED = ("test", "candidate", "current", "source")
+NOT_LEARNED = ("test", "candidate", "current")
 
 
 def work(folders: JobFolders) -> None:

@@ -21,6 +21,10 @@ from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.upload_line import LineFunction, UploadLine
 from stacks.constructs.upload_queue import UploadQueue
 
+# What judges images needs OpenCV and onnxruntime, what hands them on nothing of that size.
+JUDGING = ("check_safety", "set_safety_rules")
+HANDLING = ("start_safety_check", "record_safety_check", "send_safety_alert", "send_safety_digest")
+
 BLURRED = "person"
 """The class that is blurred where privacy is on."""
 
@@ -107,6 +111,7 @@ class SafetyLine(Construct):
             # The largest image and a detector in memory, several times over.
             memory_size=2048 if endpoint_name else 3008,
             caller_retries=True,
+            package=JUDGING,
         )
         if endpoint_name:
             endpoint = f"arn:{Aws.PARTITION}:sagemaker:{self._stack.region}:{Aws.ACCOUNT_ID}:endpoint/{endpoint_name}"
@@ -141,6 +146,7 @@ class SafetyLine(Construct):
             record=LineFunction("record_safety_check", "Writes the row of a camera's image", state),
             notify=LineFunction("send_safety_alert", "Tells people of one camera's image"),
             digest=LineFunction("send_safety_digest", "Tells people of all images that had no mail of their own"),
+            package=HANDLING,
         )
         allow(line.start.role, ["dynamodb:PutItem"], [self.frames.table_arn])
         allow(line.record.role, ["dynamodb:Query", "dynamodb:UpdateItem"], [self.frames.table_arn])
@@ -154,6 +160,7 @@ class SafetyLine(Construct):
             "Puts cameras and their rules in force",
             {"TRAINING_BUCKET": self._models.bucket_name},
             timeout=Duration.seconds(50),
+            package=JUDGING,
         )
         allow(function.role, ["s3:PutObject"], [self._models.arn_for_objects(KEY)])
         return function

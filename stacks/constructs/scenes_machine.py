@@ -82,11 +82,10 @@ class ScenesMachine(Construct):
         }
 
     def _allow_transform(self, role: MachineRole) -> None:
-        jobs, model, rule = (
+        jobs, rule = (
             f"arn:{Aws.PARTITION}:{service}:{Aws.REGION}:{Aws.ACCOUNT_ID}:{resource}"
             for service, resource in (
                 ("sagemaker", f"transform-job/{self._name}-*"),
-                ("sagemaker", f"model/{self._config.scene_model}"),
                 # How Step Functions hears of a job's end
                 # (https://docs.aws.amazon.com/step-functions/latest/dg/connect-sagemaker.html).
                 ("events", "rule/StepFunctionsGetEventsForSageMakerTransformJobsRule"),
@@ -94,6 +93,5 @@ class ScenesMachine(Construct):
         )
         verbs = ("CreateTransformJob", "DescribeTransformJob", "StopTransformJob", "AddTags", "ListTags")
         allow(role, [f"sagemaker:{verb}" for verb in verbs], [jobs])
-        allow(role, ["sagemaker:CreateTransformJob"], [model])
         acknowledge_wildcards(role, [jobs], "Jobs are named after the executions that made them.")
         allow(role, ["events:PutTargets", "events:PutRule", "events:DescribeRule"], [rule])

@@ -191,7 +191,7 @@ class TrainingMachine(Construct):
             self,
             "EndpointErrors",
             errors,
-            "the inspection endpoint fails; a deployment under way is rolled back.",
+            f"the {self._kind.source} endpoint fails; a deployment under way is rolled back.",
             # Deployments refer to it by name.
             name=f"{self._endpoint_name}-errors",
         )

@@ -46,6 +46,7 @@ class UploadLine:
         inspect: the function that inspects one upload.
         start, record, notify, digest: the functions of this line.
         digest_indexes: indexes of the table that the digest asks besides those of pending alerts.
+        package: the folders of the functions that share a package, as ``PythonFunction`` takes them.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class UploadLine:
         notify: LineFunction,
         digest: LineFunction,
         digest_indexes: Sequence[str] = (),
+        package: Sequence[str] = (),
     ) -> None:
         self._stack, self._scope = stack, scope
-        self._table, self._results, self._topics = table, results, topics
+        self._table, self._results, self._topics, self._package = table, results, topics, package
         self.record = self._build_record(record)
         self.machine = UploadMachine(
             scope,
@@ -138,6 +140,7 @@ class UploadLine:
             {**environment, **function.environment},
             timeout=Duration.minutes(minutes) if minutes else Duration.seconds(50),
             caller_retries=caller_retries,
+            package=self._package,
         )
 
     def _notifier_environment(self) -> dict[str, str]:

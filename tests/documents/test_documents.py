@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from defectory.detection.safety.camera_rules import parse_cameras
 from defectory.images.batch.requests import parse_batch_request, parse_pictures_request
 from defectory.inspection.line.confirming import parse_confirmation
 from defectory.inspection.training_run import TrainingRequest
@@ -80,6 +81,7 @@ def test_no_excuse_is_left_over() -> None:
 # Who reads what a command that is not run sends: by the function's name, or the variable of the state machine.
 READERS: dict[str, Callable[[object], object]] = {
     "defectory-confirm-inspection": parse_confirmation,
+    "defectory-set-safety-rules": parse_cameras,
     "defectory-synthesize-images": parse_pictures_request,
     "$SYNTHESIS_MACHINE_ARN": parse_batch_request,
     "$FLEET_MACHINE_ARN": lambda fleet: parse_fleet(fleet, 1000),

@@ -71,7 +71,7 @@ def test_detectors_are_kept_while_scenes_are_not(template: Template) -> None:
         for name in ("Scenes", "Models")
     }
     assert any("ExpirationInDays" in rule for rule in rules["Scenes"])
-    assert not any("ExpirationInDays" in rule for rule in rules["DetectorsModels"])
+    assert not any("ExpirationInDays" in rule for rule in rules["Models"])
 
 
 def test_the_source_of_detectors_brings_its_programs_and_no_backbone_of_inspection(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import yaml
 from ministack.core.iam_evaluator import EvalContext, ParsedStatement, evaluate, parse_policy_document
 from templates import Template, flat, listed
 
-from tests.support.permissions import BY_FUNCTION, nameless
+from tests.support.permissions import BY_FUNCTION, SERVING, nameless
 
 FOLDER = Path(__file__).parent / "permissions"
 STACKS = {
@@ -29,10 +29,16 @@ STACKS = {
     "image-synthesis": "synthesis",
     "detection": "detection",
     f"inspection{BY_FUNCTION}": "inspection_by_function",
+    f"detection{BY_FUNCTION}": "detection_by_function",
     "sensor-data-from-codecommit": "template_from_codecommit",
 }
 # Of these only what differs from another stack has to be seen: the rest of their roles is the same.
-VARIANTS = {f"inspection{BY_FUNCTION}": "inspection", "sensor-data-from-codecommit": "sensor-data"}
+VARIANTS = {
+    **{f"{stack}{BY_FUNCTION}": stack for stack in SERVING},
+    "sensor-data-from-codecommit": "sensor-data",
+    # The other way round: the tests have images of cameras looked at by the function alone, not by an endpoint.
+    "detection": f"detection{BY_FUNCTION}",
+}
 
 
 class Grant(NamedTuple):
@@ -55,6 +61,13 @@ class Statement(NamedTuple):
 def inspection_by_function(synthesise):
     return synthesise(
         "inspection", alert_email="ops@example.com", defect_email="line@example.com", inspection_endpoint="lambda"
+    )
+
+
+@pytest.fixture(scope="module")
+def detection_by_function(synthesise):
+    return synthesise(
+        "detection", alert_email="ops@example.com", defect_email="line@example.com", inspection_endpoint="lambda"
     )
 
 

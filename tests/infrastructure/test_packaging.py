@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from defectory.config import load_config
+from stacks.constructs.safety_line import HANDLING, JUDGING
 from stacks.detection import RENDERING
 from stacks.image_synthesis import FUNCTIONS as SYNTHESIS
 from stacks.import_closure import MissingImportError
@@ -19,8 +20,8 @@ from stacks.packaging import LAMBDA_RUNTIME, Package, PackagingError
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent.name for path in (ROOT / "lambdas").glob("*/handler.py"))
 # Each package by the function at its root.
-SHARED = {group[0]: group for group in (SYNTHESIS, RENDERING)}
-PACKAGES = SHARED | {name: (name,) for name in FOLDERS if name not in (*SYNTHESIS, *RENDERING)}
+SHARED = {group[0]: group for group in (SYNTHESIS, RENDERING, JUDGING, HANDLING)}
+PACKAGES = SHARED | {name: (name,) for name in FOLDERS if name not in sum(SHARED.values(), ())}
 AUTHORS = (
     "from defectory.sensors.authors import create_author;"
     "create_author('catalogue').list_machines('semiconductor', 3);"
@@ -40,11 +41,14 @@ HEAVY = {
 }
 # What else must run on a package, and how much it may weigh in bytes: AWS Lambda takes 262,144,000.
 ALSO = {
+    "check_safety": "import lambdas.set_safety_rules.handler;",
     "request_sensor_data": AUTHORS,
     "render_scenes": "import lambdas.assemble_scenes.handler;"
     "from defectory.detection.scenes.compose import SceneSources;"
     "from defectory.detection.layouts.records import Layout;"
     "SceneSources(('safety_cone',)).open().render(Layout(image_id='a', size=(64, 64)));",
+    "start_safety_check": "import lambdas.record_safety_check.handler;"
+    "import lambdas.send_safety_alert.handler, lambdas.send_safety_digest.handler;",
     "synthesize_images": "import lambdas.plan_synthesis.handler, lambdas.assemble_dataset.handler;"
     "from defectory.images.batch.models import ImageModels;"
     "ImageModels('us-west-2', '', 'us.stability.stable-image-inpaint-v1:0').renderer('bedrock-inpaint');"

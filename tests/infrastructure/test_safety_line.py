@@ -46,6 +46,7 @@ def tuned(synthesise) -> Template:
 def names(detection) -> dict[str, str]:
     """Resources by what they are, as policies name them."""
     only, bucket, table = detection.only, "AWS::S3::Bucket", "AWS::DynamoDB::GlobalTable"
+    [queue] = [name for name, queue in detection.of_type("AWS::SQS::Queue").items() if "RedrivePolicy" in queue]
     return {
         "uploads": f"<{only(bucket, 'SafetyUploads')}.Arn>",
         "results": f"<{only(bucket, 'SafetyResults')}.Arn>",
@@ -53,7 +54,7 @@ def names(detection) -> dict[str, str]:
         "table": f"<{only(table, 'SafetyDetections')}.Arn>",
         "frames": f"<{only(table, 'SafetyFrames')}.Arn>",
         "machine": f"<{only('AWS::StepFunctions::StateMachine', 'SafetyLine')}>",
-        "queue": f"<{only('AWS::SQS::Queue', 'SafetyUploadQueueQueue')}.Arn>",
+        "queue": f"<{queue}.Arn>",
         "put aside": f"<{only('AWS::SQS::Queue', 'SafetyUploadQueueDeadLetters')}.Arn>",
         "violations": f"<{only('AWS::SNS::Topic', 'SafetyViolations')}>",
         "reviews": f"<{only('AWS::SNS::Topic', 'SafetyReviews')}>",

@@ -17,6 +17,9 @@ from tests.local_cloud.line import Line
 from tests.local_cloud.roles import without_waits
 from tests.local_cloud.sample_app import eventually
 from tests.local_cloud.test_image_synthesis import Workshop, plate
+from tests.local_cloud.test_safety_line import RULES, line_of
+from tests.local_cloud.test_scenes import Studio, create_painter
+from tests.support.constant_detector import constant_detector
 
 pytestmark = pytest.mark.xdist_group("application")
 
@@ -31,6 +34,9 @@ ASYNCHRONOUS: dict[str, Any] = {
         "source": "ann/photos/",
     },
     "assemble-dataset": {"user_id": "ann", "dataset": "lost"},
+    "assemble-scenes": {"request": {"user_id": "ann", "dataset": "lost"}, "execution": "lost", "problem": "lost"},
+    "send-safety-digest": {},
+    "set-safety-rules": RULES,
 }
 
 
@@ -57,6 +63,16 @@ def waiting(app: Application, queue: str) -> int:
     return int(attributes["Attributes"]["ApproximateNumberOfMessages"])
 
 
+def leave_for_the_digest(line: Line, row: dict[str, Any]) -> None:
+    """Make a row one that the line itself has not told of for long."""
+    line.cloud.client("dynamodb").update_item(
+        TableName=line.outputs["ResultsTableName"],
+        Key={"inspection_id": {"S": row["inspection_id"]}},
+        UpdateExpression="SET recorded_at = :long_ago",
+        ExpressionAttributeValues={":long_ago": {"S": "2026-01-01T00:00:00.000Z"}},
+    )
+
+
 @pytest.fixture(scope="module")
 def app(applications: dict[str, Application]) -> Application:
     return applications["catalogue"]
@@ -78,12 +94,7 @@ def test_the_hourly_functions_look_for_what_was_left(app: Application) -> None:
     functions = app.cloud.client("lambda")
     Line(app.cloud, app.outputs).upload("stray/notes.txt", b"shift 3")
     row = Line(app.cloud, app.outputs).row("stray/notes.txt")
-    app.cloud.client("dynamodb").update_item(
-        TableName=app.outputs["ResultsTableName"],
-        Key={"inspection_id": {"S": row["inspection_id"]}},
-        UpdateExpression="SET recorded_at = :long_ago",
-        ExpressionAttributeValues={":long_ago": {"S": "2026-01-01T00:00:00.000Z"}},
-    )
+    leave_for_the_digest(Line(app.cloud, app.outputs), row)
     for function, event in (("close-failed-request", {"detail-type": "Scheduled Event"}), ("send-digest", {})):
         reply = functions.invoke(FunctionName=f"defectory-{function}", Payload=json.dumps(event))
         assert "FunctionError" not in reply, reply["Payload"].read()
@@ -96,6 +107,18 @@ def test_an_upload_that_cannot_be_recorded_is_put_aside(app: Application) -> Non
     with forbidden(app, "record-inspection", "dynamodb:PutItem"), without_waits(app.cloud):
         Line(app.cloud, app.outputs).upload("aside/part.txt", b"")
         eventually(lambda: waiting(app, queue) > before, "upload put aside")
+
+
+def test_cameras_images_are_put_aside_and_told_of_in_a_digest(app: Application) -> None:
+    line, queue = line_of(app), app.outputs["SafetyDeadLetterQueueUrl"]
+    before = waiting(app, queue)
+    with forbidden(app, "record-safety-check", "dynamodb:PutItem"), without_waits(app.cloud):
+        line.upload("aside/1.txt", b"")
+        eventually(lambda: waiting(app, queue) > before, "upload put aside")
+    line.upload("stray/notes.txt", b"shift 3")
+    leave_for_the_digest(line, line.row("stray/notes.txt"))
+    line.call("defectory-send-safety-digest", {})
+    assert line.mails("stray/notes.txt")
 
 
 def test_a_duplicate_goes(app: Application) -> None:
@@ -129,6 +152,43 @@ def test_a_stopped_batch_is_stored_as_stopped(app: Application) -> None:
         return bool(listed["KeyCount"])
 
     assert eventually(stored, "status of the stopped batch")
+
+
+def test_a_stopped_batch_of_scenes_is_stored_as_stopped(app: Application) -> None:
+    studio = Studio(app)
+    execution = studio.start(user_id="ann", dataset="stopped", preset="ppe", count=500)
+    studio.states.stop_execution(executionArn=execution)
+
+    def stored() -> bool:
+        listed = studio.s3.list_objects_v2(Bucket=studio.bucket, Prefix="ann/stopped/status.json")
+        return bool(listed["KeyCount"]) and studio.status("stopped")["status"] == "FAILED"
+
+    assert eventually(stored, "status of the stopped batch")
+
+
+def test_a_transform_of_scenes_is_stopped_with_its_batch(app: Application) -> None:
+    studio = Studio(app)
+    create_painter(studio)
+    studio.upload("ann/models/check.tar.gz", constant_detector().to_bytes())
+    wish = {"renderer": "gligen", "detector": "ann/models/check.tar.gz"}
+    execution = studio.start(user_id="ann", dataset="unpainted", preset="floor", count=5000, **wish)
+    sagemaker = app.cloud.client("sagemaker")
+
+    def jobs(status: str) -> bool:
+        found = sagemaker.list_transform_jobs(NameContains="defectory-scenes", StatusEquals=status)
+        return bool(found["TransformJobSummaries"])
+
+    assert eventually(lambda: jobs("InProgress"), "the transform")
+    studio.states.stop_execution(executionArn=execution)
+    assert eventually(lambda: jobs("Stopped"), "the transform stopped")
+
+
+def test_cut_outs_that_are_none_fail_their_shards(app: Application) -> None:
+    studio = Studio(app)
+    studio.upload("ann/cutouts/cutouts.jsonl", b"{}")
+    execution = studio.start(user_id="ann", dataset="cut", preset="ppe", count=2, cutouts="ann/cutouts/")
+    assert studio.end(execution)["status"] == "FAILED"
+    assert "cutouts.jsonl:1" in studio.status("cut")["reason"]
 
 
 def test_models_are_trained_deployed_replaced_and_jobs_stopped(app: Application, tmp_path: Any) -> None:

@@ -75,6 +75,8 @@ def studio(applications):
 def create_painter(studio: Studio) -> None:
     """A model of SageMaker that paints in the place of GLIGEN, which takes a GPU."""
     laboratory = Laboratory(studio.cloud)
+    if laboratory.sagemaker.list_models(NameContains=PAINTER)["Models"]:
+        return
     studio.s3.create_bucket(Bucket=BUCKET)
     code = packed(inference_py=(ENTRY / "paint.py").read_text())
     container = laboratory.container("painter")

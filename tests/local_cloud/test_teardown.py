@@ -20,7 +20,7 @@ from tests.local_cloud.roles import ROLE, create_role
 
 pytestmark = pytest.mark.xdist_group("application")
 
-RUN = "defectory-inspection-20261121T150405678"
+RUN, DETECTOR_RUN = (f"defectory-{kind}-20261121T150405678" for kind in ("inspection", "detection"))
 # Of others, whose names begin as ours do.
 OTHERS = ("defectory-inspection-mine", "defectory-inspector")
 
@@ -58,7 +58,7 @@ def use(cloud: LocalCloud) -> None:
                 s3.put_object(Bucket=bucket, Key=key, Body=content)
         s3.delete_object(Bucket=bucket, Key="b.txt")
         s3.create_multipart_upload(Bucket=bucket, Key="never finished")
-    [group] = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+    group, _ = sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
     container = {"Image": IMAGE, "ModelDataUrl": f"s3://{buckets[0]}/model.tar.gz"}
     for _ in range(2):
         sagemaker.create_model_package(
@@ -69,7 +69,7 @@ def use(cloud: LocalCloud) -> None:
                 "SupportedResponseMIMETypes": ["application/json"],
             },
         )
-    for name in (RUN, *OTHERS):
+    for name in (RUN, DETECTOR_RUN, *OTHERS):
         sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
         variant = {"VariantName": "AllTraffic", "ModelName": name, **SERVERLESS}
         sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
@@ -77,7 +77,7 @@ def use(cloud: LocalCloud) -> None:
     sagemaker.create_endpoint(EndpointName="defectory-inspection", EndpointConfigName=RUN)
     logs = cloud.client("logs")
     for group_name, stream in (
-        ("/aws/sagemaker/TrainingJobs", f"{RUN}-train/algo-1"),
+        *(("/aws/sagemaker/TrainingJobs", f"{run}-train/algo-1") for run in (RUN, DETECTOR_RUN)),
         ("/aws/sagemaker/TrainingJobs", "defectory-inspection-mine/algo-1"),
         ("/aws/sagemaker/Endpoints/defectory-inspection", "AllTraffic/1"),
     ):
@@ -93,9 +93,9 @@ def test_of_a_deployment_that_was_used_nothing_is_left(cloud: LocalCloud) -> Non
 
     refused = CliRunner().invoke(app, ["aws", "destroy"], input="n\n")
     assert refused.exit_code == 1
-    for words in ("defectory-inspection", "buckets", "1 endpoint", "1 model registry", "cannot be brought back"):
+    for words in ("defectory-inspection", "buckets", "1 endpoint", "2 model registr", "cannot be brought back"):
         assert words in refused.stderr
-    assert len(contents(cloud)["stacks"]) == 3
+    assert len(contents(cloud)["stacks"]) == len(STACKS)
 
     done = CliRunner().invoke(app, ["aws", "destroy", "--yes", "--json"])
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from packaging.markers import Marker
+
 from stacks.import_closure import import_closure
 from tools.lock import read_lock
 
@@ -36,29 +38,44 @@ def unpack_source(model: str, programs: tuple[str, ...], folder: Path) -> Path:
 def link_libraries(folder: Path, model: str, *files: str) -> Path:
     """Fill ``folder`` with what requirements files of ``models/<model>`` name, and with no other library."""
     for file in files:
-        for name in read_lock((ROOT / "models" / model / file).read_text()):
-            installed = distribution(name)
-            assert installed.files is not None
-            for top in {path.parts[0] for path in installed.files} - {"..", "bin", "__pycache__"}:
-                # Parts of google's namespace come from several.
-                if not (folder / top).exists():
-                    (folder / top).symlink_to(installed.locate_file(top))
+        for name, pin in read_lock((ROOT / "models" / model / file).read_text()).items():
+            marker = pin.lines[0].partition(";")[2].strip(" \\")
+            if not marker or Marker(marker).evaluate():
+                link_distribution(folder, name)
     return folder
+
+
+def link_distribution(folder: Path, name: str) -> None:
+    """Fill ``folder`` with an installed package."""
+    installed = distribution(name)
+    assert installed.files is not None
+    for top in {path.parts[0] for path in installed.files} - {"..", "bin", "__pycache__"}:
+        # Parts of google's namespace come from several.
+        if not (folder / top).exists():
+            (folder / top).symlink_to(installed.locate_file(top))
+
+
+def job_environment(
+    libraries: Path, model: Path, hyperparameters: dict[str, Any] | None = None, **channels: Path
+) -> dict[str, str]:
+    """The environment of a job whose model folder is ``model``; its other folders lie beside."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(model.parent),
+        "PYTHONPATH": str(libraries),
+        "SM_MODEL_DIR": str(model),
+        "SM_OUTPUT_DIR": str(model.with_name(f"{model.name}-output")),
+        "SM_CHECKPOINT_DIR": str(model.with_name(f"{model.name}-checkpoints")),
+        "SM_HPS": json.dumps(hyperparameters or {}),
+        **{f"SM_CHANNEL_{name.upper()}": str(channel) for name, channel in channels.items()},
+    }
 
 
 def run_job(
     program: Path, libraries: Path, model: Path, hyperparameters: dict[str, Any] | None = None, **channels: Path
 ) -> subprocess.CompletedProcess[str]:
     """Run a job's program; its model folder is ``model``, its output folder lies beside."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(model.parent),
-        "PYTHONPATH": str(libraries),
-        "SM_MODEL_DIR": str(model),
-        "SM_OUTPUT_DIR": str(model.with_name(f"{model.name}-output")),
-        "SM_HPS": json.dumps(hyperparameters or {}),
-        **{f"SM_CHANNEL_{name.upper()}": str(channel) for name, channel in channels.items()},
-    }
+    environment = job_environment(libraries, model, hyperparameters, **channels)
     # -S: what this machine has installed is not there.
     command = [sys.executable, "-S", str(program)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=model.parent)

@@ -21,8 +21,9 @@ FILE = Path(__file__).parent.parent / "infrastructure" / "permissions" / "used.j
 # Set by ``make permissions``: what is used is written down instead of compared.
 RECORD = "DEFECTORY_RECORD_PERMISSIONS"
 
-# Marks the stack of inspection whose models a function serves.
+# Marks the stacks whose models a function serves.
 BY_FUNCTION = "-by-function"
+SERVING = ("inspection", "detection")
 
 Use = dict[str, Any]
 Uses = dict[str, list[Use]]
@@ -66,11 +67,11 @@ def recorded(cloud: LocalCloud, name: str) -> Uses:
     """What the roles of the stacks called ``<name>-...`` used, by ``<stack>/<logical id of the role>``."""
     uses: Uses = {}
     lines = cloud.settings.permissions.read_text(encoding="utf-8").splitlines()
+    # Other templates' roles: what is compared first are those that the settings' defaults give.
+    served = any("InspectWithModel" in logical for logical, _, _ in _resources(cloud, f"{name}-inspection"))
     for stack in ("sensor-data", "inspection", "image-synthesis", "detection"):
         resources = _resources(cloud, f"{name}-{stack}")
-        # Another template's roles: what is compared first is the one that the settings' defaults give.
-        served = any("InspectWithModel" in logical for logical, _, _ in resources)
-        label = f"{stack}{BY_FUNCTION}" if served else stack
+        label = f"{stack}{BY_FUNCTION}" if served and stack in SERVING else stack
         roles = {physical: logical for logical, physical, kind in resources if kind == "AWS::IAM::Role"}
         # Names of its own are held against those of a deployment with the default's.
         names = {**_names(resources), f"/{name}-": "/defectory-"}

@@ -14,14 +14,18 @@ from packaging.requirements import Requirement
 
 from stacks import packaging
 from stacks.packaging import LAMBDA_PLATFORM, Requirements
-from tools.lock import LIST_HEADER, closure, normalise, read_lock, render_lists
+from tools.lock import LIST_HEADER, closure, normalise, read_lock, read_locks, render_lists, split_models_lock
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCK = (ROOT / "requirements.txt").read_text()
+MODELS_LOCK = (ROOT / "requirements-models.txt").read_text()
 DECLARED = (ROOT / "tools" / "lists.toml").read_text()
-LISTS = render_lists(DECLARED, LOCK)
+LISTS = render_lists(DECLARED, LOCK, MODELS_LOCK)
+# The one extra that is not installed here.
+TORCH = EXTRAS["torch"]
+HERE = [each for name, extra in EXTRAS.items() if name != "torch" for each in extra]
 APART = {entry["file"]: entry for entry in tomllib.loads(DECLARED)["apart"]}
 SMALL_LOCK = """\
 # A lock as uv writes it.
@@ -79,6 +83,9 @@ def test_users_get_few_packages_as_ranges_and_none_of_the_developers():
 def test_what_the_library_imports_comes_with_it_or_with_an_extra():
     brought = needs([*PROJECT["dependencies"], "defectory[local]"])
     owners = packages_distributions()
+    # The distributions of the extra `torch` are called as their modules are.
+    brought |= {Requirement(each).name for each in TORCH}
+    owners |= {Requirement(each).name: [Requirement(each).name] for each in TORCH}
 
     for module, path in third_party_imports(ROOT / "defectory"):
         # SageMaker's container has Flask; where it is missing, the module does without.
@@ -97,7 +104,7 @@ def test_every_direct_dependency_is_justified():
 
 def test_the_lock_is_what_the_project_with_all_its_extras_needs():
     pins = read_lock(LOCK)
-    everything = [*PROJECT["dependencies"], *(each for extra in EXTRAS.values() for each in extra)]
+    everything = [*PROJECT["dependencies"], *HERE]
     needed = needs(everything) - {"defectory"}
 
     assert needed <= pins.keys(), "run `make lock`"
@@ -108,6 +115,36 @@ def test_the_lock_is_what_the_project_with_all_its_extras_needs():
         if normalise(each.name) != "defectory":
             exact = pins[normalise(each.name)].lines[0].split()[0].partition("==")[2]
             assert each.specifier.contains(exact, prereleases=True), f"{each} is not {exact}: run `make lock`"
+
+
+def test_the_models_lock_has_what_torch_goes_with_in_the_versions_of_the_lock():
+    pins, locked = read_lock(MODELS_LOCK), read_lock(LOCK)
+    torch = (ROOT / "requirements-torch.txt").read_text().splitlines()[-1]
+    exact = {name: pin.lines[0].split()[0] for name, pin in pins.items()} | {"torch": torch}
+
+    apart = [package for entry in APART.values() for package in entry["packages"]]
+    for each in map(Requirement, [*TORCH, *PROJECT["dependencies"], *apart]):
+        name, _, version = exact[normalise(each.name)].partition("==")
+        assert each.specifier.contains(version), f"{each} is not {name} {version}: run `make lock`"
+    # A marker may differ: what only the one needs on some platform, the other needs on all.
+    same = {name: [pin.lines[0].split()[0], *pin.lines[1:]] for name, pin in locked.items()}
+    assert [
+        name
+        for name in pins.keys() & same.keys()
+        if [pins[name].lines[0].split()[0], *pins[name].lines[1:]] != same[name]
+    ] == []
+    # One maker's processors need gigabytes, and are not what this is for.
+    assert [name for name in pins if name.startswith(("torch", "nvidia", "cuda", "triton"))] == []
+
+
+def test_a_models_lock_leaves_out_torch_and_what_is_for_one_makers_processors():
+    names = ("left", "nvidia-cublas", "torch", "triton")
+    whole = "".join(f"{name}==1.0 \\\n    --hash=sha256:aa\n    # via torch\n" for name in names)
+
+    texts = split_models_lock(whole)
+
+    assert read_lock(texts["requirements-models.txt"]).keys() == {"left"}
+    assert texts["requirements-torch.txt"].splitlines()[-1] == "torch==1.0"
 
 
 @pytest.mark.parametrize("file", APART)
@@ -125,7 +162,7 @@ def test_a_list_apart_has_what_it_names_in_the_locks_versions(file):
 
 
 def test_every_pin_has_hashes_and_nobodys_registry_is_named():
-    for text in (LOCK, *LISTS.values(), *((ROOT / file).read_text() for file in APART)):
+    for text in (LOCK, MODELS_LOCK, *LISTS.values(), *((ROOT / file).read_text() for file in APART)):
         options = [line for line in text.splitlines() if "--" in line]
         assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line) for line in options)
         assert all(len(pin.lines) > 1 for pin in read_lock(text).values())
@@ -193,12 +230,17 @@ def test_every_list_of_the_application_is_declared():
 
 @pytest.mark.parametrize("path", LISTS)
 def test_a_list_holds_all_that_its_packages_need(path):
-    pins, names = read_lock(LOCK), read_lock(LISTS[path]).keys()
-    here = {name for name in names if ";" not in pins[name].lines[0]}
+    pins, names = read_locks(LOCK, MODELS_LOCK), read_lock(LISTS[path]).keys()
+    # What is not installed here, as what goes with torch, is held against the lock alone.
+    here = {name for name in names & read_lock(LOCK).keys() if ";" not in pins[name].lines[0]}
 
-    # Training's is installed beside the endpoint's.
-    beside = read_lock(LISTS[path.replace("-training", "")]).keys() if "-training" in path else set()
+    # Training's is installed beside the endpoint's, and that of torch beside both.
+    before = {"-training.txt": ("",), "-training-torch.txt": ("", "-training")}
+    ending = next((ending for ending in before if path.endswith(ending)), "")
+    lists = [path.removesuffix(ending) + f"{part}.txt" for part in before.get(ending, ())]
+    beside = {name for other in lists for name in read_lock(LISTS[other])}
     assert needs(here) <= {*names, *beside}
+    assert closure(list(names), pins) <= {*names, *beside}
 
 
 def test_a_closure_follows_what_the_lock_says_who_needs():
@@ -221,7 +263,7 @@ def test_a_list_keeps_versions_markers_and_hashes():
 def test_a_list_may_leave_out_what_another_holds():
     declared = (
         '[[group]]\npurpose = "One."\n[group.files]\n"a.txt" = ["left"]\n'
-        '[[group]]\npurpose = "Two."\nbeyond = "a.txt"\n[group.files]\n"b.txt" = ["right"]\n'
+        '[[group]]\npurpose = "Two."\nbeyond = ["a.txt"]\n[group.files]\n"b.txt" = ["right"]\n'
     )
 
     assert list(read_lock(render_lists(declared, SMALL_LOCK)["b.txt"])) == ["right"]

@@ -152,6 +152,8 @@ class SceneMakers:
 
     def _painter(self, run: SceneRun) -> CheckedRenderer:
         recipe = run.recipe
+        # First, for it removes what other shards have left.
+        backgrounds = self._copies(recipe.backgrounds).get(recipe.backgrounds)
         sources = PaintedSources(
             classes=run.classes,
             model=self.image_model(run.model),
@@ -159,7 +161,7 @@ class SceneMakers:
             # What became of a layout is in its shard's records: nothing has to be known of earlier times here.
             out=Path(mkdtemp(dir=self.folder, prefix=_JOURNAL)),
             split=recipe.split,
-            backgrounds=self._copies(recipe.backgrounds).get(recipe.backgrounds),
+            backgrounds=backgrounds,
             sizes=run.sizes,
             min_iou=recipe.min_iou,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -200,3 +201,30 @@ def test_weak_spots_are_not_looked_for_in_what_was_learned(capsys, model, scenes
 
     assert code == 2
     assert "that the detector was not trained on" in err and "--seed" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--epochs", 3), "--epochs: must be left out for --trainer ridge"),
+        (("--trainer", "rfdetr", "--most-images", 3), "--most-images: must be left out for --trainer rfdetr"),
+        (("--checkpoints", "kept"), "--checkpoints: must be left out for the trainer ridge"),
+    ],
+)
+def test_options_of_another_trainer_are_refused(capsys, scenes, tmp_path, arguments, message):
+    code, _, err = run_detect(capsys, "train", scenes, "--out", tmp_path / "d.tar.gz", *arguments)
+
+    assert code == 2
+    assert message in " ".join(err.split())
+
+
+def test_trainers_that_need_torch_say_with_which_command_it_comes(capsys, scenes, tmp_path, monkeypatch):
+    # Given what is true of most installations, whatever is installed here
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find(name))
+
+    code, out, err = run_detect(capsys, "train", scenes, "--trainer", "dfine", "--out", tmp_path / "d.tar.gz")
+
+    assert (code, out) == (1, "")
+    assert "pip install 'defectory[torch]'" in " ".join(err.split())
+    assert "Traceback" not in err

@@ -7,8 +7,8 @@ import pytest
 
 from defectory.aws.image_models import create_image_model
 from defectory.aws.image_usage import Usage
-from defectory.detection.generative.bedrock import BedrockPainter, mask_of, painted_places
-from defectory.detection.layouts.records import Layout, LayoutObject
+from defectory.detection.generative.bedrock import BedrockPainter, mask_of
+from defectory.detection.layouts.records import Layout, LayoutObject, painted_places
 from defectory.errors import ContentFilteredError, InputError
 from tests.support.image_server import FILTERED_OUTPUT, INPAINT, SD35, ImageServer, Painting, repainted, sent_image
 

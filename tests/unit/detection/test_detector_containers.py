@@ -14,6 +14,8 @@ import pytest
 from defectory.detection.detectors.detector import DetectionReply, Detector, load_detector
 from defectory.detection.gate import parse_comparison
 from defectory.detection.labelled import open_labelled
+from defectory.errors import InputError
+from defectory.inspection.hosting import parse_choice
 from defectory.vision.images import load_image
 from tests.support.constant_detector import constant_detector
 from tests.support.containers import ROOT, await_model, call, link_libraries, run_endpoint, run_job, unpack_source
@@ -44,7 +46,9 @@ def training_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(source: Path, training_libraries: Path, scenes: Path) -> Path:
     """The model folder that a training job left."""
-    done = run_job(source / "train.py", training_libraries, source.parent / "model", OPTIONS, train=scenes)
+    # As in AWS, where the channel "source" brings the program.
+    channels = {"train": scenes, "source": source}
+    done = run_job(source / "train.py", training_libraries, source.parent / "model", OPTIONS, **channels)
     assert done.returncode == 0, done.stderr
     return source.parent / "model"
 
@@ -163,3 +167,11 @@ def test_an_image_goes_through_all_four_functions_of_the_toolkit(
     assert second["error"]["code"] == "BadImage"
     assert media_type == "application/json"
     assert json.loads(content) == detector.reply(image).model_dump(mode="json")
+
+
+def test_a_hyperparameter_of_few_values_is_one_of_them() -> None:
+    trainers = ("ridge", "dfine")
+    assert parse_choice({}, "trainer", trainers) == "ridge"
+    assert parse_choice({"SM_HPS": '{"trainer": "dfine"}'}, "trainer", trainers) == "dfine"
+    with pytest.raises(InputError, match="trainer: must be one of ridge, dfine, got 'yolo'"):
+        parse_choice({"SM_HPS": '{"trainer": "yolo"}'}, "trainer", trainers)

@@ -9,15 +9,15 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from defectory.datasets.boxes import BoxProblem
+from defectory.detection.detectors import samples as samples_module
 from defectory.detection.detectors.card import InputSpec
 from defectory.detection.detectors.detector import Detector, load_detector
-from defectory.detection.detectors.ridge import samples as samples_module
 from defectory.detection.detectors.ridge.graph import ANCHORS, IMAGE, DetectorGraph, RegionOptions
 from defectory.detection.detectors.ridge.regression import RidgeSums, Standardiser
-from defectory.detection.detectors.ridge.samples import TrainingImages, draw_samples, recolour, zoom
 from defectory.detection.detectors.ridge.seen import SeenImage, SeenImages
 from defectory.detection.detectors.ridge.targets import place_targets, proposal_targets
 from defectory.detection.detectors.ridge.training import MAPS, RidgeOptions
+from defectory.detection.detectors.samples import TrainingImages, draw_samples, recolour, zoom
 from defectory.detection.detectors.training import train_detector
 from defectory.detection.labelled import open_labelled
 from defectory.detection.matching import BoxRows, average_precision

@@ -12,18 +12,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from defectory.datasets.boxes import BoxProblem, refuse
-from defectory.detection.detectors.calibration import OVERLAP, calibrate
-from defectory.detection.detectors.card import DetectedClass, DetectorCard, InputSpec, OutputSpec, Scale
+from defectory.detection.detectors.card import DetectorCard, InputSpec, OutputSpec, Scale
 from defectory.detection.detectors.detector import Detector, assemble
+from defectory.detection.detectors.held_out import calibrate_detector, describe_images, split_images
 from defectory.detection.detectors.ridge.graph import BOXES, IMAGE, SCORES, DetectorGraph, FeatureMap, RegionOptions
 from defectory.detection.detectors.ridge.regression import RidgeSums, Standardiser
-from defectory.detection.detectors.ridge.samples import TrainingImages, draw_samples
 from defectory.detection.detectors.ridge.seen import SeenImage, SeenImages
 from defectory.detection.detectors.ridge.targets import Targets, place_targets, proposal_targets
-from defectory.detection.fingerprints import sketch
+from defectory.detection.detectors.samples import TrainingImages, draw_samples
 from defectory.detection.labelled import LabelledSet
-from defectory.detection.matching import BoxRows, average_precision
-from defectory.errors import ImageError
 from defectory.inspection.backbone import Backbone, BackboneName, embedded_backbone
 from defectory.inspection.backbone.session import open_session
 from defectory.inspection.numerics import one_thread
@@ -46,7 +43,6 @@ _SCORE_STRENGTH, _BOX_STRENGTH = 2e-2, 2e-1
 _REGION_FACTOR = 10.0
 _PROJECTED = 64
 _SAMPLE_IMAGES = 16
-_HELD_OUT, _MOST_HELD_OUT, _FEWEST_TO_SPLIT = 1 / 6, 300, 12
 
 
 class RidgeOptions(FrozenModel):
@@ -122,12 +118,7 @@ class _Training:
         self.images, self.options = images, options
         self.on_problem, self.on_progress = on_problem, on_progress
         self.rng = np.random.default_rng(options.seed)
-        order = self.rng.permutation(len(images))
-        splits = len(images) >= _FEWEST_TO_SPLIT
-        held = min(_MOST_HELD_OUT, round(len(images) * _HELD_OUT)) if splits else 0
-        self.held_out = np.sort(order[:held]) if held else order
-        self.learned = order[held:][: options.most_images]
-        self.is_held_out = bool(held)
+        self.split = split_images(len(images), self.rng, most=options.most_images)
         maps = MAPS[options.backbone]
         self.backbone: Backbone = embedded_backbone(options.backbone, features=[item.name for item in maps])
         self.graph = DetectorGraph(self.backbone.content, maps)
@@ -158,13 +149,20 @@ class _Training:
                 corners, scores = self.graph.add_region_head(features, corners, weights, self.classes)
         answer = self.graph.add_answer(corners, scores)
         detector = assemble(self._card(dataset), self.graph.serialise(answer, {}))
-        return self._calibrate(detector)
+        return calibrate_detector(
+            detector,
+            self.images,
+            self.split,
+            self.options.precision,
+            on_problem=self.on_problem,
+            on_progress=self.on_progress,
+        )
 
     def _look(self, seen: SeenImages) -> Iterator[SeenImage]:
         """The images through the frozen network, each kept in ``seen``."""
         names = [item.name for item in self.graph.maps]
         session = open_session(self.graph.serialise({f"{name}.seen": name for name in names}))
-        for sample in draw_samples(self.images, self.learned, self.input, self.rng, self.on_problem):
+        for sample in draw_samples(self.images, self.split.learned, self.input, self.rng, self.on_problem):
             if sample is not None:
                 maps = dict(zip(names, session.run(None, {IMAGE: sample.prepared.tensor}), strict=True))
                 image = SeenImage(maps, sample.boxes, sample.labels)
@@ -245,7 +243,7 @@ class _Training:
                     waiting.append(rows)
             if done == _SAMPLE_IMAGES:
                 begin()
-            self.on_progress(Progress(stage, done, len(self.learned)))
+            self.on_progress(Progress(stage, done, len(self.split.learned)))
         if waiting:
             begin()
         return standards
@@ -277,14 +275,10 @@ class _Training:
         ]
 
     def _card(self, dataset: str) -> DetectorCard:
-        counts = self.images.objects().tolist()
-        classes = tuple(
-            DetectedClass(name=name, objects=count) for name, count in zip(self.images.classes, counts, strict=True)
-        )
         return DetectorCard(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             kind="ridge",
-            classes=classes,
+            **describe_images(self.images, self.split),
             input=self.input,
             output=OutputSpec(decoding="queries", scores=SCORES, boxes=BOXES, slots=self.images.classes),
             scales=self.options.scales,
@@ -292,41 +286,5 @@ class _Training:
             backbone=self.backbone.name,
             license=self.backbone.license,
             dataset=dataset,
-            training={"images": len(self.learned), "objects": sum(counts), "held_out": len(self.held_out)},
-            sketch=sketch(self.images.digests[number] for number in [*self.learned.tolist(), *self.held_out.tolist()]),
-            warnings=tuple(f"Nothing of class {item.name} was learned from." for item in classes if not item.objects),
             seed=self.options.seed,
         )
-
-    def _calibrate(self, detector: Detector) -> Detector:
-        """The detector with curves and thresholds from the held-out images, and its figures on them."""
-        truth, found = BoxRows(), BoxRows()
-        for done, number in enumerate(self.held_out.tolist(), 1):
-            try:
-                image = self.images.load(number)
-            except ImageError as error:
-                self.on_problem(BoxProblem(self.images.paths[number], "missing image", str(error)))
-                continue
-            finally:
-                self.on_progress(Progress("calibrating", done, len(self.held_out)))
-            corners, labels = self.images.boxes(number)
-            for box, label in zip(corners.tolist(), labels.tolist(), strict=True):
-                truth.add(number, label, (box[0], box[1], box[2] - box[0], box[3] - box[1]))
-            for detection in detector.detect(image, min_score=0.0):
-                share = min(max(detection.score, 1e-9), 1 - 1e-9)
-                label = self.images.classes.index(detection.label)
-                found.add(number, label, detection.box, score=float(np.log(share / (1 - share))))
-        objects, detections = truth.table(), found.table()
-        classes = calibrate(detector.card.classes, objects, detections, precision=self.options.precision)
-        precision = average_precision(objects, detections, self.classes)
-        which = (
-            "held-out images of the same folders" if self.is_held_out else "the training images, too few to hold out"
-        )
-        aim = f"precision {self.options.precision:g}" if self.options.precision else "the best F1"
-        figures = {"map50": precision.mean(ious=0), "map50_95": precision.mean()}
-        changes = {
-            "classes": classes,
-            "calibration": f"Platt's curves, thresholds of {aim} at IoU {OVERLAP:g}; on {len(self.held_out)} {which}",
-            "metrics": {name: round(value, 4) for name, value in figures.items() if np.isfinite(value)},
-        }
-        return assemble(detector.card.model_copy(update=changes), detector.content)

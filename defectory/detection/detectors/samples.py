@@ -124,9 +124,11 @@ def draw_samples(
     spec: InputSpec,
     rng: np.random.Generator,
     on_problem: Callable[[BoxProblem], None],
+    *,
+    scales: tuple[float, float] = SCALES,
 ) -> Iterator[Sample | None]:
     """Each of the images by its number, changed by chance: nearer (`zoom`), in other colours (`recolour`), mirrored, at
-    a size of `SCALES`; None for one that cannot be read, which ``on_problem`` hears of.
+    a size within ``scales``; None for one that cannot be read, which ``on_problem`` hears of.
     """
     for number in numbers:
         try:
@@ -144,7 +146,7 @@ def draw_samples(
             boxes = np.stack(
                 [image.shape[1] - boxes[:, 2], boxes[:, 1], image.shape[1] - boxes[:, 0], boxes[:, 3]], axis=1
             )
-        scale = math.exp(rng.uniform(*np.log(SCALES)))
+        scale = math.exp(rng.uniform(*np.log(scales)))
         prepared = prepare(image, spec.scaled(scale))
         boxes = boxes * np.array([prepared.scale_x, prepared.scale_y] * 2, np.float32)
         yield Sample(prepared, boxes.astype(np.float32), labels)

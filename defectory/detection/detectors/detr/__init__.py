@@ -1,0 +1,1 @@
+"""The trainers of detection transformers, D-FINE and RF-DETR, by gradients: they need the extra ``torch``."""
