@@ -247,8 +247,9 @@ def test_a_loss_that_is_no_number_changes_nothing_and_ends_the_training(
         trained.model.class_embed.bias.fill_(float("nan"))
     before = {name: value.clone() for name, value in trained.model.named_parameters()}
 
-    with pytest.raises(InputError, match="10 steps in a row"):
-        train("rfdetr", scenes, QUICK.model_copy(update={"epochs": 20}))
+    for epochs, how_often in ((20, "10 steps in a row"), (1, "in any step")):
+        with pytest.raises(InputError, match=f"the loss stays a number, which it was not: {how_often}"):
+            train("rfdetr", scenes, QUICK.model_copy(update={"epochs": epochs}))
 
     assert all(
         torch.equal(value, before[name]) or value.isnan().any() for name, value in trained.model.named_parameters()

@@ -182,7 +182,13 @@ class _Training:
                         f"The training was ended after {position.step} of {steps} steps. Start it again with the same "
                         f"options and the checkpoints in {self.checkpoints}: it goes on from there."
                     )
+        if not position.losses:
+            raise self._diverged("in any step")
         return position
+
+    def _diverged(self, how_often: str) -> InputError:
+        rule = f"so low that the loss stays a number, which it was not: {how_often}"
+        return InputError("learning_rate", rule, self.options.learning_rate, "Try a tenth of it.")
 
     def _step(self, batch: Batch, position: Position, steps: int) -> Position:
         for problem in batch.problems:
@@ -196,8 +202,7 @@ class _Training:
             self.skipped_in_a_row += 1
             changes["skipped"] = position.skipped + 1
             if self.skipped_in_a_row >= _MOST_SKIPPED:
-                rule = f"so low that the loss stays a number, which it was not {_MOST_SKIPPED} steps in a row"
-                raise InputError("learning_rate", rule, self.options.learning_rate, "Try a tenth of it.")
+                raise self._diverged(f"{_MOST_SKIPPED} steps in a row")
         self.on_progress(Progress("training", position.step + 1, steps, f"loss {loss:.4f}"))
         return position.model_copy(update=changes)
 
@@ -220,10 +225,12 @@ class _Training:
         return float(loss)
 
     def _end_epoch(self, position: Position) -> Position:
-        if not position.loss_count:
+        if not position.loss_count and not position.skipped:
             got = f"{len(self.plan.numbers)} images, none of which gave a step"
             raise InputError("DIR", "images that can be read and learned from", got)
-        losses = (*position.losses, position.loss_sum / position.loss_count)
+        # Of an epoch whose every loss was no number there is no mean.
+        mean = (position.loss_sum / position.loss_count,) if position.loss_count else ()
+        losses = (*position.losses, *mean)
         return position.model_copy(update={"losses": losses, "loss_sum": 0.0, "loss_count": 0})
 
     def _groups(self, model: Any) -> list[dict[str, Any]]:  # noqa: ANN401
