@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from defectory.detection.batch.requests import parse_scenes_request
 from defectory.detection.safety.camera_rules import parse_cameras
 from defectory.images.batch.requests import parse_batch_request, parse_pictures_request
 from defectory.inspection.line.confirming import parse_confirmation
@@ -84,6 +85,7 @@ READERS: dict[str, Callable[[object], object]] = {
     "defectory-set-safety-rules": parse_cameras,
     "defectory-synthesize-images": parse_pictures_request,
     "$SYNTHESIS_MACHINE_ARN": parse_batch_request,
+    "$SCENES_MACHINE_ARN": parse_scenes_request,
     "$FLEET_MACHINE_ARN": lambda fleet: parse_fleet(fleet, 1000),
     "$TRAINING_MACHINE_ARN": TrainingRequest.model_validate,
 }

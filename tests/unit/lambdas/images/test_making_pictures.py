@@ -232,10 +232,10 @@ def test_a_batch_makes_all_that_it_can_before_it_fails_and_what_is_missing_when_
     second = factory.manifest(planned)[1]["source"]
     find = factory.bucket.find
 
-    def out_of_order(key: str) -> bytes | None:
+    def out_of_order(key: str, **bounds: int) -> bytes | None:
         if key == second:
             raise ServiceError("S3 is out of order")
-        return find(key)
+        return find(key, **bounds)
 
     monkeypatch.setattr(factory.bucket, "find", out_of_order, raising=False)
     with pytest.raises(ServiceError, match="out of order"):
