@@ -95,10 +95,10 @@ class SceneFolder:
     def __init__(self, path: Path, classes: Sequence[str], split: Split) -> None:
         """Open a folder: a new or empty one, or one of scenes of the same split.
 
-        Classes that it has keep their ids; others get the next ones.
+        Classes keep the ids that they have there.
 
         Raises:
-            InputError: it is another's, of another split, in use, or cannot be written.
+            InputError: it is another's, of another split or other classes, in use, or cannot be written.
         """
         self.path, self.done = path, dict[str, int]()
         self._lock = -1
@@ -127,7 +127,11 @@ class SceneFolder:
                     raise InputError("out", f"a folder of scenes for {split}", f"one for {record.split}", fix)
                 self.done[record.image_id] = layout_digest(record.layout)
         known = read_classes_file(self.path) if (self.path / CLASSES_FILE).exists() else ()
-        self.classes = tuple(dict.fromkeys([*known, *classes]))
+        if self.done and {*known} != {*classes}:
+            # What is a class of one of them may stand unlabelled on the scenes of the other.
+            rule, fix = f"a folder of scenes of {', '.join(classes)}", "Use one of its own; `detect train` takes several."
+            raise InputError("out", rule, f"one of {', '.join(known)}", fix)
+        self.classes = known if {*known} == {*classes} else tuple(classes)
         if self.classes != known:
             write_whole(self.path / CLASSES_FILE, json.dumps(self.classes, ensure_ascii=False).encode())
 

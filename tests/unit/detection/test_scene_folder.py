@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import shutil
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -199,11 +200,20 @@ def test_a_folder_of_something_else_is_left_alone(sources, tmp_path):
         compose_scenes(plan(3), sources, tmp_path / "out")
 
 
-def test_ids_of_classes_stay(tmp_path):
-    with SceneFolder(tmp_path / "out", ["tote", "pallet"], "train") as folder:
-        assert folder.classes == ("tote", "pallet")
-    with SceneFolder(tmp_path / "out", ["cone", "pallet"], "train") as folder:
-        assert folder.classes == ("tote", "pallet", "cone")
+def test_ids_of_classes_stay_and_other_classes_are_refused(composed, tmp_path):
+    folder = shutil.copytree(composed, tmp_path / "out")
+    names = json.loads((folder / "classes.json").read_text())
+    with SceneFolder(folder, names[::-1], "train") as again:
+        assert again.classes == tuple(names)
+
+    # A cone on the scenes that are there has no label.
+    with pytest.raises(InputError, match="Use one of its own"), SceneFolder(folder, [*names, "cone"], "train"):
+        pass
+    with pytest.raises(InputError, match=names[0]), SceneFolder(folder, names[:1], "train"):
+        pass
+    assert json.loads((folder / "classes.json").read_text()) == names
+    with SceneFolder(tmp_path / "new", ["cone"], "train") as new:
+        assert new.classes == ("cone",)
 
 
 def test_coco_and_yolo_say_what_the_lines_say(composed):
