@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from defectory.detection.matching import (
     COCO_AREAS,
+    BoxRows,
     BoxTable,
     average_precision,
     box_overlaps,
@@ -148,3 +149,26 @@ def test_boxes_without_area_overlap_nothing() -> None:
     boxes = np.array([[0, 0, 0, 0], [0, 0, 10, 10], [5, 0, 10, 10.0]])
 
     assert box_overlaps(boxes[[0, 1, 1]], boxes[[0, 0, 2]]).tolist() == [0, 0, pytest.approx(1 / 3)]
+
+
+def test_rows_become_the_table_that_they_were_filled_with() -> None:
+    rows = BoxRows()
+    rows.add(3, 1, (1, 2, 4, 5))
+    rows.add(4, 2, (6, 7, 8, 9), area=11, score=0.5)
+
+    table = rows.table()
+
+    assert (table.images.tolist(), table.labels.tolist()) == ([3, 4], [1, 2])
+    assert table.boxes.tolist() == [[1, 2, 4, 5], [6, 7, 8, 9]]
+    assert (table.areas.tolist(), table.scores.tolist()) == ([20, 11], [0, 0.5])
+    assert len(BoxRows().table()) == 0
+
+
+def test_overlaps_broadcast_and_are_of_boxes_of_any_size() -> None:
+    boxes = np.array([[0, 0, 0.5, 0.5], [0.25, 0, 0.5, 0.5], [0, 9, 0.5, 0.5], [9, 0, 0.5, 0.5]])
+
+    overlaps = box_overlaps(boxes[:, None], boxes[None])
+
+    # Half of each is shared: .125 of .375.  What meets on one axis alone shares nothing.
+    assert overlaps[0].tolist() == [1, pytest.approx(1 / 3), 0, 0]
+    assert overlaps.tolist() == overlaps.T.tolist()
