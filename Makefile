@@ -66,7 +66,8 @@ permissions: $(READY)
 	DEFECTORY_RECORD_PERMISSIONS=1 $(BIN)/python -m pytest tests/local_cloud/test_application.py \
 	  tests/local_cloud/test_inspection_line.py tests/local_cloud/test_image_synthesis.py tests/local_cloud/test_sensor_data.py \
 	  tests/local_cloud/test_scenes.py tests/local_cloud/test_safety_line.py tests/local_cloud/test_roles.py \
-	  tests/local_cloud/test_walkthrough.py tests/local_cloud/exercises.py
+	  tests/local_cloud/test_walkthrough.py tests/local_cloud/exercises.py \
+	  tests/drills/test_detector_training.py tests/drills/test_detection_notebook.py
 	$(BIN)/python -m pytest tests/infrastructure/test_needed_permissions.py
 
 # Changes the modules that decide, one place at a time; the nearest tests have to fail.  A sample of each module's

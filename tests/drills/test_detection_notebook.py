@@ -9,6 +9,7 @@ import pytest
 from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 from tests.support.notebooks import run_notebook
+from tests.support.permissions import keep_or_compare
 
 
 def test_the_notebook_of_detection_runs_against_the_local_cloud(
@@ -20,6 +21,7 @@ def test_the_notebook_of_detection_runs_against_the_local_cloud(
         printed = run_notebook(
             "object-detection-aws.ipynb", monkeypatch, tmp_path, **cloud.environment(), DEFECTORY_SCENES="24"
         )
+        keep_or_compare(cloud)
 
     assert "IN_SERVICE" in printed
     assert "10 images, " in printed

@@ -17,6 +17,7 @@ from defectory.local.cloud import LocalCloud
 from defectory.local.synth import synthesise
 from tests.local_cloud.laboratory import unpacked
 from tests.local_cloud.roles import create_role
+from tests.support.permissions import keep_or_compare
 from tests.support.shape_scenes import write_scenes
 
 LABELS = ("safety_cone", "trash_can")
@@ -38,6 +39,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalCl
                 key = f"{prefix}/{file.relative_to(scenes).as_posix()}"
                 s3.put_object(Bucket=outputs[bucket], Key=key, Body=file.read_bytes())
         yield cloud, outputs
+        keep_or_compare(cloud)
 
 
 def names_in(archive: bytes) -> set[str]:

@@ -308,10 +308,22 @@ def _description(cloud: LocalCloud, kind: str, name: str) -> Any:
     return _steady(answer[member] if member else answer)
 
 
+# A function is set up a moment before it can be called.
+_ON_THE_WAY = tuple(
+    (key, state)
+    for key, states in {"State": ("Pending", "Active"), "LastUpdateStatus": ("InProgress", "Successful")}.items()
+    for state in states
+)
+
+
 def _steady(value: Any) -> Any:
     match value:
         case dict():
-            return {key: _steady(inner) for key, inner in value.items() if not CHANGING.search(key)}
+            return {
+                key: _steady(inner)
+                for key, inner in value.items()
+                if not CHANGING.search(key) and (key, inner) not in _ON_THE_WAY
+            }
         case list():
             return [_steady(inner) for inner in value]
         case _:
