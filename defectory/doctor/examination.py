@@ -334,7 +334,7 @@ def named_resources(config: Config) -> dict[str, tuple[tuple[str, str], ...]]:
         detection: (
             *functions("start-safety-check", "check-safety", "record-safety-check", "set-safety-rules"),
             *functions("send-safety-alert", "send-safety-digest"),
-            *functions("detector-training-controller"),
+            *functions("detector-controller"),
             ("AWS::StepFunctions::StateMachine", f"{name}-safety"),
             ("AWS::StepFunctions::StateMachine", f"{name}-detection-training"),
             *functions("plan-scenes", "render-scenes", "assemble-scenes"),

@@ -72,7 +72,7 @@ class ModelKind:
     @classmethod
     def detector(cls) -> ModelKind:
         """Detectors of objects."""
-        return cls("detector", "a detector", "detector-training-controller", {"MODEL_KIND": "detector"})
+        return cls("detector", "a detector", "detector-controller", {"MODEL_KIND": "detector"})
 
 
 @jsii.implements(cdk.ILocalBundling)

@@ -37,7 +37,7 @@ def test_it_runs_the_programs_of_detectors(template: Template, states: dict[str,
     assert states["CreateEndpoint"]["Arguments"]["EndpointName"] == "defectory-detection"
     # Detection's controlling function has another name than inspection's, which stands beside it.
     controller = template.function("TrainingController")
-    assert controller["FunctionName"] == "defectory-detector-training-controller"
+    assert controller["FunctionName"] == "defectory-detector-controller"
     assert controller["Environment"]["Variables"]["MODEL_KIND"] == "detector"
 
 

@@ -36,8 +36,6 @@ STACKS = {
 VARIANTS = {
     **{f"{stack}{BY_FUNCTION}": stack for stack in SERVING},
     "sensor-data-from-codecommit": "sensor-data",
-    # The other way round: the tests have images of cameras looked at by the function alone, not by an endpoint.
-    "detection": f"detection{BY_FUNCTION}",
 }
 
 
