@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Synthesise
 from state_machines import evaluate, states_of
 from templates import Template
 
@@ -17,7 +17,7 @@ RUN = {"name": "defectory-detection-20261121T150405678", "dataset": "s3://scenes
 
 
 @pytest.fixture(scope="session")
-def template(synthesise: Synthesise) -> Template:
+def template(synthesise: Callable[..., Template]) -> Template:
     return synthesise("detection", alert_email="ops@example.com", defect_email="line@example.com")
 
 
@@ -41,7 +41,7 @@ def test_it_runs_the_programs_of_detectors(template: Template, states: dict[str,
     assert controller["Environment"]["Variables"]["MODEL_KIND"] == "detector"
 
 
-def test_where_a_function_serves_it_is_the_safety_lines(synthesise: Synthesise) -> None:
+def test_where_a_function_serves_it_is_the_safety_lines(synthesise: Callable[..., Template]) -> None:
     template = synthesise("detection", inspection_endpoint="lambda")
     served = states_of(template, "Training")["VerifyModel"]["Arguments"]["FunctionName"]
     assert served == f"<{template.only('AWS::Lambda::Function', 'CheckSafety')}.Arn>"

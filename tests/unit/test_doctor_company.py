@@ -220,5 +220,5 @@ def test_services_are_those_that_the_documentation_names() -> None:
         r"^\| (?:functions of [a-z ]+|builds|training jobs and endpoints) \| (.*) \|$", GUIDE, re.MULTILINE
     )
     documented = {name for row in rows for name in re.findall(r"`([a-z0-9.-]+)`", row)}
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert documented == called_services(load_config({"region": REGION}, {}))
