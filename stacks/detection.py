@@ -15,14 +15,13 @@ from stacks.constructs.acknowledgements import acknowledge_wildcards
 from stacks.constructs.model_access import grant_inpaint_model
 from stacks.constructs.permissions import allow
 from stacks.constructs.python_function import PythonFunction
-from stacks.constructs.safety_line import SafetyLine
+from stacks.constructs.safety_line import JUDGING, SafetyLine
 from stacks.constructs.scenes_machine import ScenesMachine
 from stacks.constructs.stopped_rule import StoppedRule
 from stacks.constructs.training_machine import ModelKind, TrainingMachine
 
 # One package for both functions: OpenCV and onnxruntime outweigh everything else.  Planning has what samples layouts
 # instead, and all together is more than Lambda takes.
-RENDERING = ("render_scenes", "assemble_scenes")
 # What is written below <user_id>/<dataset>/.  Nothing of it is called like what users upload (a bundle, a YAML file,
 # cut-outs), but for pictures and layouts, which are in folders of their own names.
 PICTURES = ("*/images/*.jpg", "*/images/*.png")
@@ -122,7 +121,7 @@ class Detection(Capability):
             # Cut-outs and photos of the user's own, those of two runs.
             storage=Size.gibibytes(4),
             caller_retries=True,
-            package=RENDERING,
+            package=JUDGING,
         )
         self._allow_bucket(render.role, read=["*"], write=[*PICTURES, LABELS, RECORDS, REQUESTS])
         grant_inpaint_model(render.role, self.config)
@@ -138,7 +137,7 @@ class Detection(Capability):
             memory_size=3008,
             storage=Size.gibibytes(6),
             error_alarm=False,
-            package=RENDERING,
+            package=JUDGING,
         )
         read = [RUNS, MANIFESTS, REFUSED, RESULTS, SHARDS, RECORDS, CLASSES, *PICTURES]
         self._allow_bucket(assemble.role, read=read, write=[STATUS, *DATASET])

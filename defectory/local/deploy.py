@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boto3.s3.transfer import TransferConfig
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -26,6 +27,8 @@ GOOD = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE"})
 # A stack in one of these never took shape: it has to go before it can be made.
 STILLBORN = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"})
 POLL_SECONDS = 0.05
+# In one piece: parts only have to be put together again.
+WHOLE = TransferConfig(multipart_threshold=2**31, use_threads=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ class _Deployment:
             packed = folder / "asset.zip"
             files = sorted(file for file in path.rglob("*") if file.is_file())
             archives.write(packed, ((file, file.relative_to(path).as_posix()) for file in files))
-            self._s3.upload_file(str(packed), bucket, key)
+            self._s3.upload_file(str(packed), bucket, key, Config=WHOLE)
 
     def deploy(self, stack: Stack) -> dict[str, str]:
         """Create or update a stack and return its outputs."""

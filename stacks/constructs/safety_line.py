@@ -21,8 +21,9 @@ from stacks.constructs.secure_bucket import SecureBucket
 from stacks.constructs.upload_line import LineFunction, UploadLine
 from stacks.constructs.upload_queue import UploadQueue
 
-# What judges images needs OpenCV and onnxruntime, what hands them on nothing of that size.
-JUDGING = ("check_safety", "set_safety_rules")
+# What judges images needs OpenCV and onnxruntime, as what makes scenes does: one package of that size is enough.  What
+# hands images on needs nothing of them.
+JUDGING = ("render_scenes", "assemble_scenes", "check_safety", "set_safety_rules")
 HANDLING = ("start_safety_check", "record_safety_check", "send_safety_alert", "send_safety_digest")
 
 BLURRED = "person"

@@ -12,7 +12,6 @@ import pytest
 
 from defectory.config import load_config
 from stacks.constructs.safety_line import HANDLING, JUDGING
-from stacks.detection import RENDERING
 from stacks.image_synthesis import FUNCTIONS as SYNTHESIS
 from stacks.import_closure import MissingImportError
 from stacks.packaging import LAMBDA_RUNTIME, Package, PackagingError
@@ -20,7 +19,7 @@ from stacks.packaging import LAMBDA_RUNTIME, Package, PackagingError
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted(path.parent.name for path in (ROOT / "lambdas").glob("*/handler.py"))
 # Each package by the function at its root.
-SHARED = {group[0]: group for group in (SYNTHESIS, RENDERING, JUDGING, HANDLING)}
+SHARED = {group[0]: group for group in (SYNTHESIS, JUDGING, HANDLING)}
 PACKAGES = SHARED | {name: (name,) for name in FOLDERS if name not in sum(SHARED.values(), ())}
 AUTHORS = (
     "from defectory.sensors.authors import create_author;"
@@ -30,7 +29,6 @@ AUTHORS = (
 )
 # What the packages of functions that look at images have beyond the others'.
 HEAVY = {
-    "check_safety": {"numpy", "PIL", "cv2"},
     "inspect_image": {"numpy", "PIL"},
     "inspect_with_model": {"numpy", "PIL", "cv2"},
     "plan_scenes": {"numpy", "polars"},
@@ -56,7 +54,6 @@ ALSO = {
 }
 LIMITS = {
     # For this machine: OpenCV and onnxruntime are a third larger for Intel's processors than for Lambda's.
-    "check_safety": 320_000_000,
     "inspect_image": 100_000_000,
     "inspect_with_model": 320_000_000,
     "plan_scenes": 300_000_000,

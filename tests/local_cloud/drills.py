@@ -215,7 +215,7 @@ def kill_functions(line: Line, *, uploads: int, kills: int) -> Counter[str]:
 def poison(line: Line, messages: Sequence[str] = POISON) -> None:
     """Messages that tell of no upload: they harm none beside them, and lie among the dead letters at last."""
     sqs, queue = line.cloud.client("sqs"), line.outputs["QueueUrl"]
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "5"})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "3"})
     before = _waiting(line, "DeadLetterQueueUrl")
     for message in messages:
         sqs.send_message(QueueUrl=queue, MessageBody=message)

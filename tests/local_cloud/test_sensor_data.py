@@ -14,14 +14,21 @@ pytestmark = pytest.mark.xdist_group("application")
 DATASET = {"data.csv", "data.parquet", "labels.csv", "events.csv", "dataset.json", "generator.py", "report.html"}
 
 
-def test_a_request_becomes_published_datasets(applications, tmp_path):
+@pytest.fixture(scope="module")
+def janes(applications):
+    """Two requests of one user on the way at once, the first of them made twice, and all executions there were."""
     app = applications["catalogue"]
     event = {"industry": "semiconductor", "number": 2, "user_id": "jane", "seed": 5, "idempotency_token": "once"}
     before = app.executions()
-    answer = app.request(**event)
+    answers = [app.request(**each) for each in (event, event, {"industry": "paper", "number": 1, "user_id": "jane"})]
+    return answers, lambda: app.executions() - before
+
+
+def test_a_request_becomes_published_datasets(applications, janes, tmp_path):
+    app = applications["catalogue"]
+    (answer, again, other), executions = janes
     assert answer["status"] == "REQUESTED"
     assert answer["pipeline_execution_id"]
-    again = app.request(**event)
     assert again["request_id"] == answer["request_id"]
 
     item = app.wait("jane", answer["request_id"])
@@ -42,7 +49,7 @@ def test_a_request_becomes_published_datasets(applications, tmp_path):
         for name, entry in manifest.files.items():
             assert (folder / slug / name).stat().st_size == entry.bytes
     assert not app.mails(answer["request_id"])
-    assert app.executions() - before == {answer["pipeline_execution_id"]}
+    assert executions() == {answer["pipeline_execution_id"], other["pipeline_execution_id"]}
 
 
 @pytest.mark.parametrize(
@@ -126,12 +133,12 @@ def test_a_stopped_pipeline_closes_the_request_and_alerts(applications, bedrock)
     assert app.mails(answer["request_id"])
 
 
-def test_two_requests_of_one_user_do_not_touch_each_other(applications):
+def test_two_requests_of_one_user_do_not_touch_each_other(applications, janes):
     app = applications["catalogue"]
-    first, second = (app.request(industry=name, number=1, user_id="lee") for name in ("paper", "textile"))
+    (first, _, second), _ = janes
     assert first["request_id"] != second["request_id"]
-    items = [app.wait("lee", answer["request_id"]) for answer in (first, second)]
-    assert [item["industry"] for item in items] == ["paper", "textile"]
+    items = [app.wait("jane", answer["request_id"]) for answer in (first, second)]
+    assert [item["industry"] for item in items] == ["semiconductor", "paper"]
     assert [item["status"] for item in items] == ["PUBLISHED", "PUBLISHED"]
 
 

@@ -129,7 +129,10 @@ class SceneFolder:
         known = read_classes_file(self.path) if (self.path / CLASSES_FILE).exists() else ()
         if self.done and {*known} != {*classes}:
             # What is a class of one of them may stand unlabelled on the scenes of the other.
-            rule, fix = f"a folder of scenes of {', '.join(classes)}", "Use one of its own; `detect train` takes several."
+            rule, fix = (
+                f"a folder of scenes of {', '.join(classes)}",
+                "Use one of its own; `detect train` takes several.",
+            )
             raise InputError("out", rule, f"one of {', '.join(known)}", fix)
         self.classes = known if {*known} == {*classes} else tuple(classes)
         if self.classes != known:
