@@ -62,19 +62,21 @@ def test_a_bare_head_on_three_images_in_a_row_is_told_once_with_the_blurred_pict
     other = line.row("dock-2/0.jpg")
 
     assert [row["outcome"] for row in rows[3:]] == ["OK", "OK"]
-    assert [row["outcome"] for row in rows[:3]].count("ALERT") == 1
+    # Whichever of them complete the row: two that are judged at the same moment both see all three.
+    assert {row["outcome"] for row in rows[:3]} in ({"ALERT"}, {"ALERT", "PENDING"})
     assert other["outcome"] == "PENDING", "another camera's images are no part of the row"
     assert [item["label"] for item in rows[3]["detections"]] == ["person", "hard_hat"]
     assert "detections" in rows[4]
     assert rows[4]["object_count"] == 0
-    [told] = [row for row in rows if row["outcome"] == "ALERT"]
+    [mail] = [mail for mail in line.cloud.mails() if mail.subject.endswith("zone A, dock-1")]
+    [told] = [row for row in rows[:3] if row["boxed_key"].replace("/", "%2F") in mail.body]
+    assert told["outcome"] == "ALERT"
     assert (told["camera"], told["model_version"]) == ("dock-1", hat_detector().card.version)
     assert told["broken_rules"][0]["message"] == "hats: person without hard_hat in zone A"
 
-    [mail] = [mail for mail in line.cloud.mails() if mail.subject.endswith("zone A, dock-1")]
     assert mail.subject == "ALERT: hats: person without hard_hat in zone A, dock-1"
     assert mail.to == "safety@example.com"
-    for words in ("3 images in a row", told["uploaded_at"], told["boxed_key"].replace("/", "%2F")):
+    for words in ("3 images in a row", told["uploaded_at"]):
         assert words in mail.body
     assert line.outputs["UploadBucketName"] not in mail.body, "nobody blurred the upload"
 
