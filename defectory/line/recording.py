@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from defectory.line.uploads import Upload
 
 
 @dataclass(frozen=True, slots=True)
-class Recorder(Generic[Record]):
+class Recorder(ABC, Generic[Record]):
     """Writes rows; once written, a row's alert is pending until people were notified.  A line derives its own."""
 
     table: RecordTable[Record]
@@ -40,9 +41,9 @@ class Recorder(Generic[Record]):
         """The record with what follows from others; the same when it is done again."""
         return record
 
+    @abstractmethod
     def count(self, record: Record, now: datetime) -> None:
         """Print the metrics of a row that is new."""
-        raise NotImplementedError
 
     def _read(self, state: Mapping[str, Any], now: datetime) -> Record:
         record_type = self.table.record_type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
@@ -18,7 +19,7 @@ work."""
 REASON_LIMIT = 500
 
 
-class UploadRecord(BaseModel):
+class UploadRecord(BaseModel, ABC):
     """What became of one upload.  A line derives its own, with what its model found; keys are of its bucket of results.
 
     ``shrunk`` is true where the model was shown a smaller image than was uploaded; ``pending_alert`` is who has still
@@ -70,14 +71,14 @@ class UploadRecord(BaseModel):
         return self.uploaded_at[:10]
 
     @property
+    @abstractmethod
     def outcome(self) -> str:
         """What came of it, in one word."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def channel(self) -> str | None:
         """Who has to know of an upload that ended so."""
-        raise NotImplementedError
 
     @property
     def is_urgent(self) -> bool:
