@@ -5,12 +5,11 @@ Pure figures and rules; it needs neither images nor models.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from defectory.errors import InputError, shorten
-from defectory.inspection.gate import EVALUATION_FILE, Judgement
+from defectory.inspection.gate import Judgement, ReadRules
 from defectory.validation import FrozenModel
 
 Precision = float | None
@@ -50,7 +49,7 @@ class DetectorComparison(FrozenModel):
     trained_on_test: tuple[str, ...] = ()
 
 
-class DetectorGateRules(FrozenModel):
+class DetectorGateRules(ReadRules):
     """What a new detector has to reach.
 
     ``minimum_map50`` holds for every detector, the first included.  ``tolerance`` is how much worse than the current
@@ -60,36 +59,6 @@ class DetectorGateRules(FrozenModel):
     minimum_map50: float = Field(default=0.5, ge=0, le=1, description="a number from 0 to 1")
     tolerance: float = Field(default=0.01, ge=0, le=1, description="a number from 0 to 1")
     class_tolerance: float = Field(default=0.1, ge=0, le=1, description="a number from 0 to 1")
-
-    @classmethod
-    def parse(cls, values: object) -> Self:
-        """Rules as a request gives them.
-
-        Raises:
-            InputError: a rule is unknown or wrong.
-        """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            name = str(first["loc"][0]) if first["loc"] else ""
-            field = cls.model_fields.get(name)
-            rule = str(field.description) if field else f"rules among {', '.join(cls.model_fields)}"
-            raise InputError(".".join(["gate", *filter(None, [name])]), rule, first["input"]) from None
-
-
-def parse_comparison(content: bytes) -> DetectorComparison:
-    """Read what the evaluation wrote.
-
-    Raises:
-        InputError: it wrote something else.
-    """
-    try:
-        return DetectorComparison.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "content"
-        raise InputError(f"{EVALUATION_FILE}, {where}", f"a comparison ({shorten(first['msg'])})") from None
 
 
 def judge(comparison: DetectorComparison, rules: DetectorGateRules) -> Judgement:

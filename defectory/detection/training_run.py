@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from defectory.detection.gate import DetectorGateRules, judge, parse_comparison
+from defectory.detection.gate import DetectorComparison, DetectorGateRules, judge
+from defectory.inspection.gate import read_comparison
 from defectory.inspection.training_run import GateOutcome, TrainedKind
 
 
 def decide(content: bytes, gate: Mapping[str, Any]) -> GateOutcome:
     """What the gate says of the comparison in ``content``, by the rules in ``gate``."""
-    comparison = parse_comparison(content)
+    comparison = read_comparison(DetectorComparison, content)
     candidate = comparison.candidate
     metadata = {
         "test_set": comparison.test_digest,

@@ -5,7 +5,7 @@ Pure figures and rules; it needs neither images nor models.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -57,15 +57,8 @@ class ModelComparison(FrozenModel):
     changes: tuple[str, ...] = ()
 
 
-class GateRules(FrozenModel):
-    """What a new model has to reach.
-
-    ``tolerance`` is how much worse than the current model it may be, in AUROC and in the share of images misjudged;
-    ``minimum_auroc`` holds for every model, the first included.
-    """
-
-    tolerance: float = Field(default=0.005, ge=0, le=1, description="a number from 0 to 1")
-    minimum_auroc: float = Field(default=0.8, ge=0, le=1, description="a number from 0 to 1")
+class ReadRules(FrozenModel):
+    """Rules of a gate, each described by what it may be, and how a request gives them."""
 
     @classmethod
     def parse(cls, values: object) -> Self:
@@ -84,6 +77,17 @@ class GateRules(FrozenModel):
             raise InputError(".".join(["gate", *filter(None, [name])]), rule, first["input"]) from None
 
 
+class GateRules(ReadRules):
+    """What a new model has to reach.
+
+    ``tolerance`` is how much worse than the current model it may be, in AUROC and in the share of images misjudged;
+    ``minimum_auroc`` holds for every model, the first included.
+    """
+
+    tolerance: float = Field(default=0.005, ge=0, le=1, description="a number from 0 to 1")
+    minimum_auroc: float = Field(default=0.8, ge=0, le=1, description="a number from 0 to 1")
+
+
 class Judgement(BaseModel):
     """Whether the new model goes into service, and why."""
 
@@ -93,14 +97,17 @@ class Judgement(BaseModel):
     reasons: tuple[str, ...]
 
 
-def parse_comparison(content: bytes) -> ModelComparison:
-    """Read what the evaluation wrote.
+Comparison = TypeVar("Comparison", bound=BaseModel)
+
+
+def read_comparison(kind: type[Comparison], content: bytes) -> Comparison:
+    """Read what the evaluation of such a ``kind`` wrote.
 
     Raises:
         InputError: it wrote something else.
     """
     try:
-        return ModelComparison.model_validate_json(content)
+        return kind.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "content"

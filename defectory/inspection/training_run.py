@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from defectory.aws.hosted_model import HostedVersion
 from defectory.errors import DefectoryError, InputError, shorten
 from defectory.inspection.approved_models import ApprovedModels
-from defectory.inspection.gate import GateRules, Judgement, judge, parse_comparison
+from defectory.inspection.gate import GateRules, Judgement, ModelComparison, judge, read_comparison
 from defectory.line.payload import fit_payload
 from defectory.validation import FrozenModel
 from defectory.vision.images import load_image
@@ -224,7 +224,7 @@ def decide(content: bytes, gate: Mapping[str, Any]) -> GateOutcome:
     Raises:
         InputError: it is no comparison.
     """
-    comparison = parse_comparison(content)
+    comparison = read_comparison(ModelComparison, content)
     candidate = comparison.candidate
     metadata = {
         "test_set": comparison.test_digest,

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from defectory.detection.detectors.detector import DetectionReply, Detector, load_detector
-from defectory.detection.gate import parse_comparison
+from defectory.detection.gate import DetectorComparison
 from defectory.detection.labelled import open_labelled
 from defectory.errors import InputError
+from defectory.inspection.gate import read_comparison
 from defectory.inspection.hosting import parse_choice
 from defectory.vision.images import load_image
 from tests.support.constant_detector import constant_detector
@@ -105,7 +106,7 @@ def test_an_evaluation_compares_both_detectors_on_the_test_set_and_leaves_their_
     done = run_job(source / "evaluate.py", training_libraries, tmp_path / "model", **channels)
 
     assert done.returncode == 0, done.stderr
-    comparison = parse_comparison((tmp_path / "model" / "evaluation.json").read_bytes())
+    comparison = read_comparison(DetectorComparison, (tmp_path / "model" / "evaluation.json").read_bytes())
     assert (comparison.origin, len(comparison.trained_on_test)) == ("synthetic", 3)
     # The current one knows "cone" alone, which is no class of these.
     assert comparison.current is not None

@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 
 from defectory.cli import app
 from defectory.inspection.backbone import embedded_backbone
-from defectory.inspection.gate import parse_comparison
+from defectory.inspection.gate import ModelComparison, read_comparison
 from defectory.inspection.lookout import LOOKOUT_MEDIA_TYPE, LookoutForVision, detect_anomalies_answer
 from defectory.inspection.model import Model, load_model
 from defectory.inspection.samples import write_samples
@@ -156,7 +156,7 @@ def test_evaluation_compares_both_models_on_the_test_set(
     )
     assert done.returncode == 0, done.stderr
 
-    comparison = parse_comparison((work / "evaluation" / "evaluation.json").read_bytes())
+    comparison = read_comparison(ModelComparison, (work / "evaluation" / "evaluation.json").read_bytes())
 
     good, bad = (
         [model.inspect(load_image(path)) for path in sorted((work / "test" / kind).glob("*.png"))]
@@ -184,7 +184,7 @@ def test_evaluation_finds_test_images_that_were_trained_on(work: Path, training_
         candidate=archive(trained, work / "once-more"),
     )
     assert done.returncode == 0, done.stderr
-    comparison = parse_comparison((work / "leak" / "evaluation.json").read_bytes())
+    comparison = read_comparison(ModelComparison, (work / "leak" / "evaluation.json").read_bytes())
     assert comparison.trained_on_test == ("normal/flange-000.png",)
     assert comparison.current is None
 
